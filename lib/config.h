@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The configuration: read from one file by master and `veredus check`, carried
+ * to the daemons as canonical text (config_print) and read again there.
+ * Everything hangs in one arena; a struct config never changes once read, and
+ * a session keeps the one it began with (config_keep, config_drop).
+ */
+#ifndef LIB_CONFIG_H
+#define LIB_CONFIG_H
+
+#include "clock.h"
+#include "message.h"
+#include "text.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum newline_word { NEWLINE_REFUSE, NEWLINE_NORMALISE };
+enum log_word { LOG_TEXT, LOG_JSON };
+enum family_word { FAMILY_BOTH, FAMILY_IPV4, FAMILY_IPV6, FAMILY_IPV4_ONLY, FAMILY_IPV6_ONLY };
+
+struct network {
+	uint8_t address[16]; /* IPv4 as ::ffff:a.b.c.d */
+	uint8_t bits;	     /* 0 to 128 */
+};
+struct networks {
+	struct network *items;
+	size_t count;
+};
+struct texts {
+	struct text *items;
+	size_t count;
+};
+/* ADDRESS:PORT of listen, ADDRESS@PORT of resolver. */
+struct endpoint {
+	uint8_t address[16];
+	uint16_t port;
+	bool any; /* "*": all addresses of both families */
+};
+struct endpoints {
+	struct endpoint *items;
+	size_t count;
+};
+
+struct config_listen {
+	struct text label; /* "smtp" */
+	uint32_t line;	   /* where the block begins in the file */
+	enum handle_role role;
+	struct endpoints address;
+};
+
+enum route_to { ROUTE_HOP, ROUTE_REJECT, ROUTE_DISCARD, ROUTE_LOCAL };
+
+struct config_route {
+	struct text label; /* pattern: a domain, .domain, or * */
+	uint32_t line;
+	struct text to;	   /* as written */
+	enum route_to kind;
+	/* ROUTE_HOP */
+	enum hop_how how;
+	struct text target; /* host, address without brackets, path; empty for mx */
+	uint16_t port;	    /* 25 unless said (0 for a UNIX socket) */
+	/* ROUTE_REJECT */
+	struct text reject;
+};
+
+struct config_site {
+	struct text label;
+	uint32_t line;
+	struct texts mx; /* "mx.example" or "*.example" */
+	uint64_t connections, rate;
+};
+
+/*
+ * The scalar settings stand under their field names of settings.def; rows of
+ * blocks that stand several times are in the arrays.
+ */
+struct config {
+	uint32_t generation;
+	uint32_t holders; /* config_keep() */
+	struct arena *arena;
+	const uint32_t *lines;		    /* by row of settings.def: where it was set, 0: the default */
+	const struct config_route **by_name; /* the routes, sorted by label */
+	struct text hostname, postmaster, queue, log;
+	uint64_t queue_limit;
+	struct networks relay_from;
+	struct texts relay_to;
+	uint8_t bare_newline, log_format, log_connections;
+	struct config_listen *listens;
+	size_t listen_count;
+	struct endpoints resolver_forward;
+	struct text resolver_trust_anchor;
+	struct duration resolver_timeout;
+	uint8_t resolver_prefer;
+	struct config_route *routes;
+	size_t route_count;
+	struct config_site *sites;
+	size_t site_count;
+	uint64_t limit_message, limit_header, limit_line, limit_recipients, limit_received,
+	    limit_connections, limit_per_client, limit_errors, limit_idle_commands,
+	    limit_site_connections, limit_site_messages, limit_deliveries, limit_return_body;
+	struct duration retry_first, retry_longest, retry_expire, retry_notice;
+	struct duration timeout_command, timeout_transaction, timeout_connect, timeout_greeting,
+	    timeout_mail, timeout_data, timeout_block, timeout_dot, timeout_drain, timeout_drain_dot;
+	struct duration history_keep;
+	uint64_t history_size;
+	uint64_t workers_smtpd, workers_smtp_client;
+	uint64_t segment_size, segment_reserve;
+};
+
+/* One thing that is wrong, for `FILE:LINE:COLUMN: text`. */
+struct config_error {
+	uint32_t line, column; /* from 1; 0: the file as a whole */
+	char text[320];	       /* what is wrong, and what was probably meant */
+	bool warning;	       /* works, but look at it */
+};
+struct config_errors {
+	struct config_error *items; /* owned; config_errors_free() */
+	size_t count;
+};
+
+/*
+ * Reads the file's CONTENT. All errors at once go to *ERRORS (never more than
+ * 200). Returns the configuration (one holder), or NULL when an error that is
+ * no warning was found. Touches no file and no name server.
+ */
+struct config *config_read(struct text content, struct config_errors *errors);
+void config_errors_free(struct config_errors *errors);
+
+/* Adds one, its text as printf gives it; harmless above the 200. */
+void config_errors_add(struct config_errors *errors, bool warning, uint32_t line, uint32_t column,
+		       const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+/* Checks that need the machine: folders, files, users. Adds to *ERRORS; false when one is no warning. */
+bool config_check_machine(const struct config *config, struct config_errors *errors);
+
+/* Appends the canonical text: what config_read() of it gives is equal. */
+void config_print(const struct config *config, struct bytes *to);
+
+/* What was set, or ALL values, each with where it came from ("# line 3", "# default"). */
+void config_show(const struct config *config, bool all, FILE *to);
+
+struct config *config_keep(const struct config *config);
+void config_drop(struct config **config); /* the last holder frees; takes NULL, leaves NULL */
+
+/* The route of a domain: its own name, then the longest .suffix, then *, then mx. Never NULL. */
+const struct config_route *config_route(const struct config *config, struct text domain);
+
+/* May this client relay to anywhere (relay-from)? ADDRESS is 16 bytes. */
+bool config_relays_from(const struct config *config, const uint8_t *address);
+
+/* Is mail for this domain taken from anyone (relay-to, or a route to local)? */
+bool config_relays_to(const struct config *config, struct text domain);
+
+/* Does NAME match PATTERN ("name", ".suffix", "*.suffix", "*")? ASCII, without case. */
+bool domain_matches(struct text pattern, struct text name);
+
+bool networks_contain(const struct networks *networks, const uint8_t *address);
+
+/* Host addresses: 16 bytes each way. Prints "192.0.2.1" or "2001:db8::1" to TO (46 bytes). */
+bool host_address_parse(struct text t, uint8_t *address);
+char *host_address_print(const uint8_t *address, char *to);
+bool host_address_is_ipv4(const uint8_t *address);
+
+#endif

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: ISC */
+/* Checks of a configuration that need the machine it is for: folders, files, names. */
+#include "config_row.h"
+#include "config_value.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct check {
+	const struct config *config;
+	struct config_errors *errors;
+};
+
+static uint32_t line_of(const struct check *c, enum setting_block block, const char *name)
+{
+	for (size_t i = 0; i < setting_count; i++)
+		if (setting_rows[i].block == block && strcmp(setting_rows[i].name, name) == 0)
+			return c->config->lines[i];
+	return 0;
+}
+
+/* The folder that PATH lies in, NUL-terminated in TO. */
+static void parent_of(char *to, size_t size, struct text path)
+{
+	size_t n = text_copy(to, size, path);
+
+	while (n > 1 && to[n - 1] != '/')
+		n--;
+	to[n > 1 ? n - 1 : 1] = '\0';
+}
+
+static bool is_folder(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) != 0)
+		return false;
+	errno = ENOTDIR;
+	return S_ISDIR(st.st_mode);
+}
+
+/* Master makes the queue's folder itself, but not the one that it lies in. */
+static void check_queue(const struct check *c)
+{
+	char path[WORD_MAX_BYTES + 1], parent[WORD_MAX_BYTES + 1], name[SHOWN_BYTES];
+	uint32_t line = line_of(c, BLOCK_top, "queue");
+	struct stat st;
+
+	text_copy(path, sizeof path, c->config->queue);
+	parent_of(parent, sizeof parent, c->config->queue);
+	shown(name, c->config->queue);
+	if (stat(path, &st) == 0) {
+		if (!S_ISDIR(st.st_mode))
+			config_errors_add(c->errors, false, line, 1, "queue: %s is no folder",
+					  name);
+		else if (access(path, W_OK | X_OK) != 0)
+			config_errors_add(c->errors, false, line, 1, "queue: %s: %s", name,
+					  strerror(errno));
+		return;
+	}
+	if (errno != ENOENT)
+		config_errors_add(c->errors, false, line, 1, "queue: %s: %s", name,
+				  strerror(errno));
+	else if (!is_folder(parent) || access(parent, W_OK | X_OK) != 0)
+		config_errors_add(c->errors, false, line, 1,
+				  "queue: %s cannot be made in its parent folder: %s", name,
+				  strerror(errno));
+}
+
+static void check_log(const struct check *c)
+{
+	char path[WORD_MAX_BYTES + 1], parent[WORD_MAX_BYTES + 1], name[SHOWN_BYTES];
+	uint32_t line = line_of(c, BLOCK_top, "log");
+
+	if (c->config->log.data[0] != '/')
+		return;
+	text_copy(path, sizeof path, c->config->log);
+	parent_of(parent, sizeof parent, c->config->log);
+	shown(name, c->config->log);
+	if (is_folder(path))
+		config_errors_add(c->errors, false, line, 1, "log: %s is a folder", name);
+	else if (access(path, F_OK) == 0 ? access(path, W_OK) != 0
+					 : access(parent, W_OK | X_OK) != 0)
+		config_errors_add(c->errors, false, line, 1, "log: %s cannot be written: %s", name,
+				  strerror(errno));
+}
+
+/* The default may be absent; one that was asked for must be there, else nothing would be validated.
+ */
+static void check_trust_anchor(const struct check *c)
+{
+	char path[WORD_MAX_BYTES + 1], name[SHOWN_BYTES];
+	uint32_t line = line_of(c, BLOCK_resolver, "trust-anchor");
+
+	text_copy(path, sizeof path, c->config->resolver_trust_anchor);
+	if (line && access(path, R_OK) != 0)
+		config_errors_add(c->errors, true, line, 1,
+				  "trust-anchor: %s: %s; nothing is validated",
+				  shown(name, c->config->resolver_trust_anchor), strerror(errno));
+}
+
+static void check_sockets(const struct check *c)
+{
+	char path[WORD_MAX_BYTES + 1], name[SHOWN_BYTES];
+
+	for (size_t i = 0; i < c->config->route_count; i++) {
+		const struct config_route *r = &c->config->routes[i];
+		struct stat st;
+
+		if (r->kind != ROUTE_HOP || r->how != HOP_LMTP_UNIX)
+			continue;
+		text_copy(path, sizeof path, r->target);
+		if (stat(path, &st) != 0)
+			config_errors_add(c->errors, true, r->line, 1, "to: %s: %s",
+					  shown(name, r->target), strerror(errno));
+		else if (!S_ISSOCK(st.st_mode))
+			config_errors_add(c->errors, false, r->line, 1, "to: %s is no socket",
+					  shown(name, r->target));
+	}
+}
+
+static void check_hostname(const struct check *c)
+{
+	char own[256] = "", name[SHOWN_BYTES];
+
+	if (c->config->hostname.len)
+		return;
+	gethostname(own, sizeof own - 1);
+	if (!strchr(own, '.'))
+		config_errors_add(
+		    c->errors, true, 0, 0,
+		    "hostname is not set, and this machine calls itself \"%s\", which is "
+		    "not fully qualified",
+		    shown(name, text_of(own)));
+}
+
+bool config_check_machine(const struct config *config, struct config_errors *errors)
+{
+	struct check c = {config, errors};
+	size_t before = errors->count;
+
+	check_hostname(&c);
+	check_queue(&c);
+	check_log(&c);
+	check_trust_anchor(&c);
+	check_sockets(&c);
+	for (size_t i = before; i < errors->count; i++)
+		if (!errors->items[i].warning)
+			return false;
+	return true;
+}

@@ -1,0 +1,782 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Reads a configuration: statements and blocks here, values in
+ * config_value.c, what the rows are in settings.def. Goes on after an error,
+ * so that all of them are said at once.
+ */
+#include "config_row.h"
+#include "config_token.h"
+#include "config_value.h"
+#include "mem.h"
+#include "must.h"
+#include "nearest.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	CONTENT_MAX_BYTES = 1048576,
+	ERRORS_MAX = 200,
+	QUEUE_PATH_MAX_BYTES = 95, /* QUEUE/control must fit into a socket's address */
+	SITE_NAME_MAX_BYTES = 64,
+};
+
+/* Far above what 1 MB of text can fill: "::," makes the most of its bytes, 17 for 3, doubled. */
+static const size_t ARENA_LIMIT_BYTES = 256u << 20;
+
+struct place {
+	uint32_t line, column;
+};
+
+struct reader {
+	struct token_source source;
+	struct config *config;
+	struct config_errors *errors;
+	uint32_t *lines;		   /* by row: where it was set */
+	uint32_t block_lines[BLOCK_COUNT]; /* where blocks that stand once began */
+	struct place *ports;		   /* of each listen endpoint, in order */
+	size_t port_count;
+};
+
+/* A block being read, or the top level. */
+struct scope {
+	const struct block_row *row;
+	enum setting_block block;
+	void *base;	 /* the struct that its fields are in */
+	uint32_t *lines; /* by row */
+	struct place begin;
+};
+
+void config_errors_add(struct config_errors *errors, bool warning, uint32_t line, uint32_t column,
+		       const char *format, ...)
+{
+	va_list args;
+
+	if (errors->count == ERRORS_MAX)
+		return;
+	errors->items = mem_resize(errors->items, errors->count + 1, sizeof *errors->items);
+	struct config_error *e = &errors->items[errors->count++];
+
+	*e = (struct config_error){.line = line, .column = column, .warning = warning};
+	va_start(args, format);
+	vsnprintf(e->text, sizeof e->text, format, args);
+	va_end(args);
+}
+
+void config_errors_free(struct config_errors *errors)
+{
+	free(errors->items);
+	*errors = (struct config_errors){0};
+}
+
+#define WRONG(r, at, ...) config_errors_add((r)->errors, false, (at).line, (at).column, __VA_ARGS__)
+#define WARN(r, at, ...) config_errors_add((r)->errors, true, (at).line, (at).column, __VA_ARGS__)
+
+/* Room for one more item at the end of an array in the arena; its size doubles. */
+static void *list_grow(struct arena *arena, struct setting_list *list, size_t size)
+{
+	if ((list->count & (list->count - 1)) == 0) {
+		void *items = arena_alloc(arena, size * (list->count ? list->count * 2 : 1));
+
+		must(items);
+		if (list->count)
+			memcpy(items, list->items, size * list->count);
+		list->items = items;
+	}
+	return (char *)list->items + size * list->count++;
+}
+
+/* -- what was probably meant ---------------------------------------------------- */
+
+static const struct setting_row *row_named(enum setting_block block, struct text name)
+{
+	for (size_t i = 0; i < setting_count; i++)
+		if (setting_rows[i].block == block && text_equals(name, setting_rows[i].name))
+			return &setting_rows[i];
+	return NULL;
+}
+
+static void unknown_setting(struct reader *r, const struct scope *scope, const struct token *name)
+{
+	const char *names[128];
+	size_t count = 0;
+	char word[SHOWN_BYTES], where[64] = "";
+
+	shown(word, name->text);
+	if (scope->block)
+		snprintf(where, sizeof where, " in %s { }", scope->row->name);
+	for (size_t i = 0; i < setting_count && count < 128; i++)
+		if (setting_rows[i].block == scope->block)
+			names[count++] = setting_rows[i].name;
+	const char *near = nearest_name(name->text, names, count);
+
+	if (near) {
+		WRONG(r, *name, "unknown setting \"%s\"%s; did you mean %s?", word, where, near);
+		return;
+	}
+	for (size_t i = 0; i < setting_count; i++)
+		if (text_equals(name->text, setting_rows[i].name)) {
+			const char *block = block_rows[setting_rows[i].block].name;
+
+			WRONG(r, *name, "unknown setting \"%s\"%s; it belongs %s%s", word, where,
+			      *block ? "into the block " : "outside of all blocks", block);
+			return;
+		}
+	WRONG(r, *name, "unknown setting \"%s\"%s", word, where);
+}
+
+/* Blocks of versions to come: said plainly, so that nobody searches for a spelling mistake. */
+static bool is_later_block(struct text name)
+{
+	return text_equals(name, "tls") || text_equals(name, "auth");
+}
+
+static void unknown_block(struct reader *r, const struct token *name)
+{
+	const char *names[BLOCK_COUNT];
+	size_t count = 0;
+	char word[SHOWN_BYTES];
+
+	shown(word, name->text);
+	if (is_later_block(name->text)) {
+		WRONG(r, *name, "the block \"%s\" is not in this version", word);
+		return;
+	}
+	for (size_t i = 1; i < BLOCK_COUNT; i++)
+		names[count++] = block_rows[i].name;
+	if (row_named(BLOCK_top, name->text)) {
+		WRONG(r, *name, "\"%s\" is a setting, not a block: write %s = VALUE", word, word);
+		return;
+	}
+	const char *near = nearest_name(name->text, names, count);
+
+	WRONG(r, *name, "unknown block \"%s\"%s%s%s", word, near ? "; did you mean " : "",
+	      near ? near : "", near ? "?" : "");
+}
+
+/* -- settings ---------------------------------------------------------------------- */
+
+/* Where the endpoints of listen blocks stand, to name them when they overlap. */
+static void note_port(struct reader *r, const struct token *word)
+{
+	struct setting_list list = {r->ports, r->port_count};
+	struct place *at = list_grow(r->config->arena, &list, sizeof *at);
+
+	*at = (struct place){word->line, word->column};
+	r->ports = list.items;
+	r->port_count = list.count;
+}
+
+static void read_value(struct reader *r, const struct scope *scope, const struct setting_row *row,
+		       const struct token *word)
+{
+	char *field = (char *)scope->base + row->offset;
+	size_t size = setting_item_size(row->type);
+	union {
+		struct network network;
+		struct text text;
+		struct endpoint endpoint;
+	} item = {0};
+
+	if (!size) {
+		value_read(row, word, r->config->arena, r->errors, field, scope->base);
+		return;
+	}
+	if (!value_read(row, word, r->config->arena, r->errors, &item, scope->base))
+		return;
+	struct setting_list list;
+
+	memcpy(&list, field, sizeof list);
+	memcpy(list_grow(r->config->arena, &list, size), &item, size);
+	memcpy(field, &list, sizeof list);
+	if (row->type == TYPE_ENDPOINTS)
+		note_port(r, word);
+}
+
+/* "{ a, b }" behind its brace. Commas may be left out. */
+static void read_list(struct reader *r, const struct scope *scope, const struct setting_row *row,
+		      struct token open)
+{
+	bool after_comma = true;
+
+	for (;;) {
+		struct token_source before = r->source;
+		struct token t = token_next(&r->source, false);
+
+		if (t.kind == TOKEN_CLOSE)
+			return;
+		if (t.kind == TOKEN_END || t.kind == TOKEN_OPEN ||
+		    (t.kind == TOKEN_WORD && !t.quoted && text_equals(t.text, "="))) {
+			r->source = before;
+			WRONG(r, open,
+			      "the list of %s that begins here is not closed: a } is missing",
+			      row ? row->name : "values");
+			return;
+		}
+		if (t.kind == TOKEN_BAD)
+			WRONG(r, t, "%.*s", (int)t.text.len, t.text.data);
+		if (t.kind == TOKEN_COMMA && after_comma)
+			WRONG(r, t, "a comma with no value before it");
+		if (t.kind == TOKEN_WORD && row)
+			read_value(r, scope, row, &t);
+		after_comma = t.kind == TOKEN_COMMA;
+	}
+}
+
+/* Words behind a value on its line, which belong to nothing: quotes were forgotten. */
+static void read_stray_words(struct reader *r, const struct setting_row *row, uint32_t line,
+			     bool said)
+{
+	for (;; said = true) {
+		struct token_source before = r->source;
+		struct token t = token_next(&r->source, true);
+
+		if (t.kind == TOKEN_COMMA && t.line == line) {
+			if (!said)
+				WRONG(r, t, "several values stand in braces: %s = { a, b }",
+				      row ? row->name : "NAME");
+			continue;
+		}
+		struct token_source behind = r->source;
+		struct token next = token_next(&r->source, true);
+
+		r->source = before;
+		if (t.kind != TOKEN_WORD || t.line != line || next.kind == TOKEN_EQUALS ||
+		    next.kind == TOKEN_OPEN)
+			return;
+		if (next.kind == TOKEN_WORD && next.line == line) {
+			struct token_source third = behind;
+
+			token_next(&third, true);
+			if (token_next(&third, true).kind == TOKEN_OPEN)
+				return;
+		}
+		if (!said)
+			WRONG(
+			    r, t,
+			    "the value of %s ended before this word: a value with blanks stands in "
+			    "quotes",
+			    row ? row->name : "the setting");
+		r->source = behind;
+	}
+}
+
+static void read_setting(struct reader *r, const struct scope *scope, const struct token *name,
+			 uint32_t line)
+{
+	const struct setting_row *row = row_named(scope->block, name->text);
+	struct token_source before = r->source;
+	struct token t = token_next(&r->source, false);
+	char word[SHOWN_BYTES];
+
+	shown(word, name->text);
+	if (!row) {
+		unknown_setting(r, scope, name);
+	} else if (scope->lines[row - setting_rows]) {
+		WRONG(r, *name, "%s is set twice; the first is on line %u", word,
+		      scope->lines[row - setting_rows]);
+	} else {
+		scope->lines[row - setting_rows] = name->line;
+	}
+	if (t.line != line || t.kind == TOKEN_END || t.kind == TOKEN_CLOSE ||
+	    t.kind == TOKEN_COMMA) {
+		r->source = before;
+		WRONG(r, *name, "%s has no value", word);
+		return;
+	}
+	if (t.kind == TOKEN_OPEN) {
+		if (row && !setting_item_size(row->type))
+			WRONG(r, t, "%s takes one value, not a list", word);
+		read_list(r, scope, row && setting_item_size(row->type) ? row : NULL, t);
+		return;
+	}
+	if (t.kind == TOKEN_BAD)
+		WRONG(r, t, "%.*s", (int)t.text.len, t.text.data);
+	else if (row)
+		read_value(r, scope, row, &t);
+	read_stray_words(r, row, line, false);
+}
+
+/* Values for what was not set; what must be set and was not is an error of the block. */
+static void fill_defaults(struct reader *r, const struct scope *scope)
+{
+	for (size_t i = 0; i < setting_count; i++) {
+		const struct setting_row *row = &setting_rows[i];
+
+		if (row->block != scope->block || scope->lines[i])
+			continue;
+		if (!row->fallback) {
+			if (row->least && scope->row->many)
+				WRONG(r, scope->begin, "this %s block lacks its setting %s",
+				      scope->row->name, row->name);
+			continue;
+		}
+		struct token_source outer = r->source;
+
+		r->source = token_source_over(text_of(row->fallback), r->config->arena);
+		struct token t = token_next(&r->source, false);
+
+		if (t.kind == TOKEN_OPEN)
+			read_list(r, scope, row, t);
+		else
+			read_value(r, scope, row, &t);
+		r->source = outer;
+	}
+}
+
+/* -- blocks ---------------------------------------------------------------------- */
+
+static void read_statements(struct reader *r, const struct scope *scope);
+
+/* Goes behind the end of a block that is not known. */
+static void skip_block(struct reader *r, struct place begin)
+{
+	for (size_t depth = 1; depth;) {
+		struct token t = token_next(&r->source, false);
+
+		if (t.kind == TOKEN_END) {
+			WRONG(r, begin, "the block that begins here is not closed: a } is missing");
+			return;
+		}
+		depth += t.kind == TOKEN_OPEN;
+		depth -= t.kind == TOKEN_CLOSE;
+	}
+}
+
+static bool listen_label(struct reader *r, const struct token *label, struct config_listen *listen)
+{
+	static const char *const kinds[] = {"smtp", "submission", "submissions"};
+	char word[SHOWN_BYTES];
+
+	listen->role = HANDLE_LISTEN_SMTP;
+	if (text_equals(label->text, "smtp"))
+		return true;
+	shown(word, label->text);
+	if (text_equals(label->text, "submission") || text_equals(label->text, "submissions")) {
+		WRONG(r, *label,
+		      "listen %s is not in this version, which has no authentication yet", word);
+		return false;
+	}
+	const char *near = nearest_name(label->text, kinds, 1);
+
+	WRONG(r, *label, "listen: \"%s\" is no kind of listener; did you mean %s?", word,
+	      near ? near : kinds[0]);
+	return false;
+}
+
+static void site_label(struct reader *r, const struct token *label)
+{
+	char word[SHOWN_BYTES];
+	bool fits = label->text.len <= SITE_NAME_MAX_BYTES;
+
+	for (size_t i = 0; i < label->text.len; i++)
+		fits = fits && (ascii_is_alnum(label->text.data[i]) ||
+				memchr("-_.", label->text.data[i], 3));
+	if (!fits)
+		WRONG(r, *label,
+		      "site: the name \"%s\" is not of letters, digits, - _ . (at most 64)",
+		      shown(word, label->text));
+}
+
+static void route_label(struct reader *r, const struct token *label, struct text *to)
+{
+	char word[SHOWN_BYTES];
+	const char *why;
+
+	if (text_equals(label->text, "*"))
+		return;
+	if (!pattern_read(label->text, r->config->arena, to, &why)) {
+		WRONG(r, *label, "route: \"%s\" is no domain, .domain or *: %s",
+		      shown(word, label->text), why);
+		return;
+	}
+	if (to->data[0] == '*')
+		*to = (struct text){to->data + 1, to->len - 1};
+}
+
+/* The first of COUNT items that bears the label; blocks are few, but for routes, which are sorted
+ * later. */
+static void read_label(struct reader *r, enum setting_block block, const struct token *label,
+		       void *item)
+{
+	struct text *to = item;
+	char *copy = arena_copy(r->config->arena, label->text.data, label->text.len);
+
+	must(copy);
+	*to = (struct text){copy, label->text.len};
+	if (block == BLOCK_listen)
+		listen_label(r, label, item);
+	else if (block == BLOCK_site)
+		site_label(r, label);
+	else if (block == BLOCK_route)
+		route_label(r, label, to);
+}
+
+/* A block of which several may stand: a new item in its array. */
+static void read_item(struct reader *r, struct scope *scope, const struct token *label)
+{
+	uint32_t lines[128] = {0};
+	struct setting_list list;
+	char *config = (char *)r->config;
+
+	must(setting_count <= sizeof lines / sizeof *lines);
+	memcpy(&list.items, config + scope->row->items, sizeof list.items);
+	memcpy(&list.count, config + scope->row->count, sizeof list.count);
+	scope->base = list_grow(r->config->arena, &list, scope->row->size);
+	scope->lines = lines;
+	memset(scope->base, 0, scope->row->size);
+	memcpy((char *)scope->base + scope->row->line, &scope->begin.line, sizeof(uint32_t));
+	memcpy(config + scope->row->items, &list.items, sizeof list.items);
+	memcpy(config + scope->row->count, &list.count, sizeof list.count);
+	read_label(r, scope->block, label, scope->base);
+	read_statements(r, scope);
+	fill_defaults(r, scope);
+	for (size_t i = 0; i < setting_count; i++)
+		if (lines[i])
+			r->lines[i] = lines[i];
+}
+
+static void read_block(struct reader *r, const struct token *name, const struct token *label)
+{
+	struct scope scope = {
+	    .base = r->config, .lines = r->lines, .begin = {name->line, name->column}};
+	char word[SHOWN_BYTES];
+
+	for (size_t i = 1; i < BLOCK_COUNT && !scope.row; i++)
+		if (text_equals(name->text, block_rows[i].name)) {
+			scope.block = (enum setting_block)i;
+			scope.row = &block_rows[i];
+		}
+	if (!scope.row) {
+		unknown_block(r, name);
+		skip_block(r, scope.begin);
+		return;
+	}
+	if (scope.row->label && !label) {
+		WRONG(r, *name, "%s lacks the word between its name and the brace: %s %s { ... }",
+		      scope.row->name, scope.row->name,
+		      scope.block == BLOCK_listen  ? "smtp"
+		      : scope.block == BLOCK_route ? "*"
+						   : "NAME");
+		skip_block(r, scope.begin);
+		return;
+	}
+	if (!scope.row->label && label)
+		WRONG(r, *label, "%s takes no word before its brace: \"%s\"", scope.row->name,
+		      shown(word, label->text));
+	if (scope.row->many) {
+		read_item(r, &scope, label);
+		return;
+	}
+	if (r->block_lines[scope.block])
+		WRONG(r, *name, "the block %s stands twice; the first is on line %u",
+		      scope.row->name, r->block_lines[scope.block]);
+	else
+		r->block_lines[scope.block] = name->line;
+	read_statements(r, &scope);
+}
+
+/* NAME = VALUE, NAME { ... } or NAME LABEL { ... }; false: the scope ends in front of it. */
+static bool read_statement(struct reader *r, const struct scope *scope, const struct token *name,
+			   struct token_source before)
+{
+	struct token_source behind = r->source;
+	struct token label = {0}, t = token_next(&r->source, true);
+	char word[SHOWN_BYTES];
+
+	if (t.kind == TOKEN_EQUALS) {
+		read_setting(r, scope, name, t.line);
+		return true;
+	}
+	if (t.kind == TOKEN_WORD) {
+		label = t;
+		t = token_next(&r->source, true);
+	}
+	if (t.kind != TOKEN_OPEN) {
+		r->source = behind;
+		WRONG(r, *name,
+		      "\"%s\" is neither a setting (NAME = VALUE) nor a block (NAME { ... })",
+		      shown(word, name->text));
+		read_stray_words(r, NULL, name->line, true);
+		return true;
+	}
+	if (scope->block) {
+		WRONG(r, *name,
+		      "a block inside of the block %s of line %u: is the } of that one missing?",
+		      scope->row->name, scope->begin.line);
+		r->source = before;
+		return false;
+	}
+	read_block(r, name, label.kind == TOKEN_WORD ? &label : NULL);
+	return true;
+}
+
+static void read_statements(struct reader *r, const struct scope *scope)
+{
+	for (;;) {
+		struct token_source before = r->source;
+		struct token t = token_next(&r->source, true);
+
+		switch (t.kind) {
+		case TOKEN_END:
+			if (scope->block)
+				WRONG(r, scope->begin,
+				      "the block %s that begins here is not closed: a } is missing",
+				      scope->row->name);
+			return;
+		case TOKEN_CLOSE:
+			if (scope->block)
+				return;
+			WRONG(r, t, "a } with no block open");
+			break;
+		case TOKEN_WORD:
+			if (!read_statement(r, scope, &t, before))
+				return;
+			break;
+		case TOKEN_BAD:
+			WRONG(r, t, "%.*s", (int)t.text.len, t.text.data);
+			break;
+		case TOKEN_OPEN:
+			WRONG(r, t, "a { with no name before it");
+			skip_block(r, (struct place){t.line, t.column});
+			break;
+		case TOKEN_COMMA:
+		case TOKEN_EQUALS:
+			WRONG(r, t, "a %s with no name before it",
+			      t.kind == TOKEN_COMMA ? "," : "=");
+			break;
+		}
+	}
+}
+
+/* -- what only the whole can tell ---------------------------------------------------- */
+
+static bool endpoints_overlap(const struct endpoint *a, const struct endpoint *b)
+{
+	static const uint8_t zeros[16];
+
+	if (a->port != b->port)
+		return false;
+	if (a->any || b->any || memcmp(a->address, b->address, 16) == 0)
+		return true;
+	if (host_address_is_ipv4(a->address) != host_address_is_ipv4(b->address))
+		return false;
+	size_t skip = host_address_is_ipv4(a->address) ? 12 : 0;
+
+	return memcmp(a->address + skip, zeros, 16 - skip) == 0 ||
+	       memcmp(b->address + skip, zeros, 16 - skip) == 0;
+}
+
+static void check_listens(struct reader *r)
+{
+	struct setting_list seen = {0};
+
+	if (!r->config->listen_count)
+		config_errors_add(
+		    r->errors, true, 0, 0,
+		    "no listen block: nothing can come in; listen smtp { address = *:25 }");
+	for (size_t i = 0; i < r->config->listen_count; i++)
+		for (size_t j = 0; j < r->config->listens[i].address.count; j++) {
+			const struct endpoint *now = &r->config->listens[i].address.items[j];
+			const struct endpoint *const *old = seen.items;
+
+			for (size_t k = 0; k < seen.count; k++)
+				if (endpoints_overlap(old[k], now)) {
+					WRONG(r, r->ports[seen.count],
+					      "port %u is taken already by the address on line %u",
+					      now->port, r->ports[k].line);
+					break;
+				}
+			*(const struct endpoint **)list_grow(r->config->arena, &seen, sizeof now) =
+			    now;
+			if (seen.count > 1024) {
+				WRONG(r, r->ports[seen.count - 1],
+				      "more than 1024 addresses to listen on");
+				return;
+			}
+		}
+}
+
+static int compare_routes(const void *a, const void *b)
+{
+	const struct config_route *const *x = a, *const *y = b;
+	size_t n = (*x)->label.len < (*y)->label.len ? (*x)->label.len : (*y)->label.len;
+	int d = n ? memcmp((*x)->label.data, (*y)->label.data, n) : 0;
+
+	if (d)
+		return d;
+	if ((*x)->label.len != (*y)->label.len)
+		return (*x)->label.len < (*y)->label.len ? -1 : 1;
+	return ((*x)->line > (*y)->line) - ((*x)->line < (*y)->line);
+}
+
+static void index_routes(struct reader *r)
+{
+	size_t count = r->config->route_count;
+	const struct config_route **by_name =
+	    arena_alloc(r->config->arena, (count + 1) * sizeof(struct config_route *));
+	char word[SHOWN_BYTES];
+
+	must(by_name);
+	for (size_t i = 0; i < count; i++)
+		by_name[i] = &r->config->routes[i];
+	qsort(by_name, count, sizeof *by_name, compare_routes);
+	for (size_t i = 1; i < count; i++)
+		if (text_equal(by_name[i]->label, by_name[i - 1]->label))
+			config_errors_add(r->errors, false, by_name[i]->line, 1,
+					  "route %s stands twice; the first is on line %u",
+					  shown(word, by_name[i]->label), by_name[i - 1]->line);
+	r->config->by_name = by_name;
+}
+
+static int compare_texts(const void *a, const void *b)
+{
+	const struct text *x = a, *y = b;
+	size_t n = x->len < y->len ? x->len : y->len;
+	int d = n ? memcmp(x->data, y->data, n) : 0;
+
+	return d ? d : (x->len > y->len) - (x->len < y->len);
+}
+
+/* Sorted for lookups, and *.example.net as the .example.net that it means. */
+static void index_relay_to(struct texts *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (text_starts_case(list->items[i], "*."))
+			list->items[i] =
+			    (struct text){list->items[i].data + 1, list->items[i].len - 1};
+	if (list->count)
+		qsort(list->items, list->count, sizeof *list->items, compare_texts);
+}
+
+static void check_sites(struct reader *r)
+{
+	const struct config *c = r->config;
+	char word[SHOWN_BYTES];
+
+	if (c->site_count > 1000) {
+		config_errors_add(r->errors, false, c->sites[1000].line, 1, "more than 1000 sites");
+		return;
+	}
+	for (size_t i = 0; i < c->site_count; i++)
+		for (size_t j = 0; j < i; j++)
+			if (text_equal(c->sites[i].label, c->sites[j].label)) {
+				config_errors_add(r->errors, false, c->sites[i].line, 1,
+						  "site %s stands twice; the first is on line %u",
+						  shown(word, c->sites[i].label), c->sites[j].line);
+				break;
+			}
+}
+
+static uint32_t line_of(const struct reader *r, enum setting_block block, const char *name)
+{
+	const struct setting_row *row = row_named(block, text_of(name));
+
+	return r->lines[row - setting_rows];
+}
+
+static void check_times(struct reader *r)
+{
+	const struct config *c = r->config;
+
+	if (c->retry_first.us > c->retry_longest.us)
+		config_errors_add(r->errors, false, line_of(r, BLOCK_retry, "first"), 1,
+				  "retry: first is longer than longest");
+	if (c->retry_notice.us >= c->retry_expire.us && c->retry_notice.us)
+		config_errors_add(r->errors, true, line_of(r, BLOCK_retry, "notice"), 1,
+				  "retry: mail expires before its notice of a delay");
+	if (c->limit_header > c->limit_message)
+		config_errors_add(r->errors, false, line_of(r, BLOCK_limits, "header"), 1,
+				  "limits: header is larger than message");
+	if (c->queue.len > QUEUE_PATH_MAX_BYTES)
+		config_errors_add(
+		    r->errors, false, line_of(r, BLOCK_top, "queue"), 1,
+		    "queue: a path of more than %d bytes leaves no room for the control "
+		    "socket's name",
+		    QUEUE_PATH_MAX_BYTES);
+}
+
+static struct config *config_new(struct reader *r, struct text content)
+{
+	struct config *config = mem_new(1, sizeof *config);
+
+	config->holders = 1;
+	config->arena = arena_new(ARENA_LIMIT_BYTES);
+	r->lines = arena_alloc(config->arena, setting_count * sizeof *r->lines);
+	must(r->lines);
+	config->lines = r->lines;
+	r->config = config;
+	r->source = token_source_over(content, config->arena);
+	return config;
+}
+
+static bool any_is_error(const struct config_errors *errors)
+{
+	for (size_t i = 0; i < errors->count; i++)
+		if (!errors->items[i].warning)
+			return true;
+	return false;
+}
+
+static int compare_errors(const void *a, const void *b)
+{
+	const struct config_error *x = a, *y = b;
+
+	if (x->line != y->line)
+		return x->line < y->line ? -1 : 1;
+	return (x->column > y->column) - (x->column < y->column);
+}
+
+struct config *config_read(struct text content, struct config_errors *errors)
+{
+	struct reader r = {.errors = errors};
+
+	*errors = (struct config_errors){0};
+	if (content.len > CONTENT_MAX_BYTES) {
+		config_errors_add(errors, false, 0, 0, "the file is larger than 1 MB");
+		return NULL;
+	}
+	struct config *config = config_new(&r, content);
+	struct scope top = {.row = &block_rows[BLOCK_top], .base = config, .lines = r.lines};
+
+	read_statements(&r, &top);
+	fill_defaults(&r, &top);
+	for (size_t i = 1; i < BLOCK_COUNT; i++)
+		if (!block_rows[i].many)
+			fill_defaults(&r, &(struct scope){.row = &block_rows[i],
+							  .block = (enum setting_block)i,
+							  .base = config,
+							  .lines = r.lines});
+	check_listens(&r);
+	check_sites(&r);
+	/* A value that could not be read is zero here, and would be complained of twice. */
+	if (!any_is_error(errors))
+		check_times(&r);
+	index_routes(&r);
+	index_relay_to(&config->relay_to);
+	if (errors->count > 1)
+		qsort(errors->items, errors->count, sizeof *errors->items, compare_errors);
+	if (any_is_error(errors))
+		config_drop(&config);
+	return config;
+}
+
+struct config *config_keep(const struct config *config)
+{
+	struct config *held = (struct config *)(uintptr_t)config;
+
+	held->holders++;
+	return held;
+}
+
+void config_drop(struct config **config)
+{
+	struct config *c = *config;
+
+	*config = NULL;
+	if (!c || --c->holders)
+		return;
+	arena_free(&c->arena);
+	free(c);
+}

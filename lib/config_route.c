@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: ISC */
+/* Looking up in a configuration that was read: routes, domains, networks, addresses. */
+#include "config.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+static const uint8_t ipv4_prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+
+bool host_address_is_ipv4(const uint8_t *address)
+{
+	return memcmp(address, ipv4_prefix, sizeof ipv4_prefix) == 0;
+}
+
+bool host_address_parse(struct text t, uint8_t *address)
+{
+	char copy[INET6_ADDRSTRLEN];
+
+	if (!t.len || t.len >= sizeof copy || memchr(t.data, 0, t.len))
+		return false;
+	text_copy(copy, sizeof copy, t);
+	if (text_find(t, ':') >= 0)
+		return inet_pton(AF_INET6, copy, address) == 1;
+	memcpy(address, ipv4_prefix, sizeof ipv4_prefix);
+	return inet_pton(AF_INET, copy, address + 12) == 1;
+}
+
+char *host_address_print(const uint8_t *address, char *to)
+{
+	if (host_address_is_ipv4(address))
+		inet_ntop(AF_INET, address + 12, to, INET6_ADDRSTRLEN);
+	else
+		inet_ntop(AF_INET6, address, to, INET6_ADDRSTRLEN);
+	return to;
+}
+
+static bool network_contains(const struct network *n, const uint8_t *address)
+{
+	unsigned whole = n->bits / 8, rest = n->bits % 8;
+
+	/* ::/0 is all of IPv6; that IPv4 is written inside of it here makes it no part of that. */
+	if (n->bits < 96 && host_address_is_ipv4(address))
+		return false;
+	if (memcmp(n->address, address, whole) != 0)
+		return false;
+	return !rest || ((n->address[whole] ^ address[whole]) & (0xff00u >> rest) & 0xff) == 0;
+}
+
+bool networks_contain(const struct networks *networks, const uint8_t *address)
+{
+	for (size_t i = 0; i < networks->count; i++)
+		if (network_contains(&networks->items[i], address))
+			return true;
+	return false;
+}
+
+bool config_relays_from(const struct config *config, const uint8_t *address)
+{
+	return networks_contain(&config->relay_from, address);
+}
+
+bool domain_matches(struct text pattern, struct text name)
+{
+	if (text_equals(pattern, "*"))
+		return true;
+	if (text_starts_case(pattern, "*."))
+		pattern = (struct text){pattern.data + 1, pattern.len - 1};
+	if (pattern.len && pattern.data[0] == '.')
+		return name.len > pattern.len && text_ends_case(name, pattern);
+	return text_equal_case(pattern, name);
+}
+
+/* Order of sorted names: bytes, letters in lower case. */
+static int compare(struct text a, struct text b)
+{
+	size_t n = a.len < b.len ? a.len : b.len;
+
+	for (size_t i = 0; i < n; i++) {
+		int d =
+		    (unsigned char)ascii_lower(a.data[i]) - (unsigned char)ascii_lower(b.data[i]);
+
+		if (d)
+			return d;
+	}
+	return a.len < b.len ? -1 : a.len > b.len;
+}
+
+static const struct config_route *route_named(const struct config *config, struct text name)
+{
+	size_t low = 0, high = config->route_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int d = compare(name, config->by_name[middle]->label);
+
+		if (!d)
+			return config->by_name[middle];
+		if (d < 0)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return NULL;
+}
+
+static bool domain_listed(const struct texts *list, struct text name)
+{
+	size_t low = 0, high = list->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int d = compare(name, list->items[middle]);
+
+		if (!d)
+			return true;
+		if (d < 0)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return false;
+}
+
+/* The next shorter .suffix of NAME: of "a.b.c" it is ".b.c", of that ".c"; false at the end. */
+static bool shorten(struct text *name)
+{
+	struct text t = *name;
+
+	do {
+		if (!t.len)
+			return false;
+		t.data++;
+		t.len--;
+	} while (!t.len || t.data[0] != '.');
+	*name = t;
+	return true;
+}
+
+const struct config_route *config_route(const struct config *config, struct text domain)
+{
+	static const struct config_route fallback = {
+	    .label = TEXT("*"), .to = TEXT("mx"), .kind = ROUTE_HOP, .how = HOP_MX, .port = 25};
+	const struct config_route *found = route_named(config, domain);
+
+	while (!found && shorten(&domain))
+		found = route_named(config, domain);
+	if (!found)
+		found = route_named(config, (struct text)TEXT("*"));
+	return found ? found : &fallback;
+}
+
+bool config_relays_to(const struct config *config, struct text domain)
+{
+	if (config_route(config, domain)->kind == ROUTE_LOCAL ||
+	    domain_listed(&config->relay_to, domain))
+		return true;
+	while (shorten(&domain))
+		if (domain_listed(&config->relay_to, domain))
+			return true;
+	return false;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: ISC */
+/* settings.def expanded into tables. */
+#include "config_row.h"
+
+/* Whose member a row's field is. */
+#define OWNER_top struct config
+#define OWNER_listen struct config_listen
+#define OWNER_resolver struct config
+#define OWNER_route struct config_route
+#define OWNER_site struct config_site
+#define OWNER_limits struct config
+#define OWNER_retry struct config
+#define OWNER_timeout struct config
+#define OWNER_history struct config
+#define OWNER_workers struct config
+#define OWNER_segments struct config
+
+const struct setting_row setting_rows[] = {
+#define SETTING(block, name, field, type, fallback, least, most, text)                             \
+	{name,		fallback,   text, least, most, offsetof(OWNER_##block, field),             \
+	 BLOCK_##block, TYPE_##type},
+#define BLOCK(name, label, many, text)
+#include "settings.def"
+#undef SETTING
+#undef BLOCK
+};
+const size_t setting_count = sizeof setting_rows / sizeof *setting_rows;
+
+/* Arrays of the blocks that stand several times; zeros for the others. */
+#define ARRAY(array, number, item)                                                                 \
+	offsetof(struct config, array), offsetof(struct config, number), sizeof(struct item),      \
+	    offsetof(struct item, line)
+#define ARRAY_listen ARRAY(listens, listen_count, config_listen)
+#define ARRAY_route ARRAY(routes, route_count, config_route)
+#define ARRAY_site ARRAY(sites, site_count, config_site)
+#define ARRAY_resolver 0, 0, 0, 0
+#define ARRAY_limits 0, 0, 0, 0
+#define ARRAY_retry 0, 0, 0, 0
+#define ARRAY_timeout 0, 0, 0, 0
+#define ARRAY_history 0, 0, 0, 0
+#define ARRAY_workers 0, 0, 0, 0
+#define ARRAY_segments 0, 0, 0, 0
+
+const struct block_row block_rows[BLOCK_COUNT] = {
+    {"", "", false, false, 0, 0, 0, 0},
+#define SETTING(block, name, field, type, fallback, least, most, text)
+#define BLOCK(name, label, many, text) {#name, text, label, many, ARRAY_##name},
+#include "settings.def"
+#undef SETTING
+#undef BLOCK
+};
+
+const char *const *setting_words(enum setting_type type)
+{
+	static const char *const newline[] = {"refuse", "normalise", NULL};
+	static const char *const log[] = {"text", "json", NULL};
+	static const char *const family[] = {"both",	  "ipv4",      "ipv6",
+					     "ipv4-only", "ipv6-only", NULL};
+
+	return type == TYPE_WORD_NEWLINE  ? newline
+	       : type == TYPE_WORD_LOG	  ? log
+	       : type == TYPE_WORD_FAMILY ? family
+					  : NULL;
+}
+
+size_t setting_item_size(enum setting_type type)
+{
+	return type == TYPE_NETWORKS				? sizeof(struct network)
+	       : type == TYPE_DOMAINS				? sizeof(struct text)
+	       : type == TYPE_ENDPOINTS || type == TYPE_SERVERS ? sizeof(struct endpoint)
+								: 0;
+}

@@ -1,0 +1,492 @@
+/* SPDX-License-Identifier: ISC */
+/* The engine's side of qmgr's intake. */
+#include "intake.h"
+
+#include "mem.h"
+#include "must.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+	LEASE_COUNT = 8192,
+	LEASE_LOW = 4096, /* fewer left: more are asked for */
+	BUCKETS = 4096,
+	AWAY_SECONDS = 30,
+};
+
+enum message_state {
+	MESSAGE_INLINE,	 /* its body is in memory */
+	MESSAGE_WAITING, /* for its file */
+	MESSAGE_FILE,	 /* its body goes to the file */
+	MESSAGE_BROKEN,	 /* the file could not be had or written, or its qmgr is gone */
+	MESSAGE_SUBMITTED,
+};
+
+struct intake_message {
+	struct intake *in;
+	struct intake_message *next, **prev; /* in its bucket */
+	const struct intake_face *face;
+	void *owner; /* NULL: given up while submitted */
+	uint64_t id;
+	struct bytes body; /* while inline or waiting */
+	uint64_t body_length;
+	uint32_t crc;
+	int fd;
+	enum message_state state;
+	const struct reply *broken; /* said at the end of data */
+	bool in_doubt;		    /* submitted to a qmgr that is gone */
+	bool ends;		    /* at its end of data while its file is awaited: what follows is kept for then */
+	uint64_t report;
+	struct bytes envelope, prelude;
+};
+
+struct intake {
+	struct loop *loop;
+	struct log *log;
+	uint32_t (*checksum)(uint32_t crc, const void *data, size_t len);
+	struct channel *qmgr; /* NULL while there is none */
+	enum intake_state state;
+	uint64_t next_id;
+	uint32_t ids_left, ids_ahead; /* of this range, of the one behind it */
+	uint64_t ahead;
+	bool leasing;
+	size_t unsettled;
+	struct timer away;
+	struct intake_message *buckets[BUCKETS];
+};
+
+static const struct reply reply_full = REPLY(452, "4.3.1", "Error: insufficient system storage");
+static const struct reply reply_broken = REPLY(451, "4.3.0", "Error: queue file write error");
+static const struct reply reply_closed = REPLY(451, "4.3.2", "Error: not accepting mail now, try again later");
+
+/* -- messages ------------------------------------------------------------------- */
+
+static struct intake_message **bucket_of(struct intake *in, uint64_t id)
+{
+	/* IDs are given out in order: their low bits spread by themselves. */
+	return &in->buckets[id % BUCKETS];
+}
+
+static struct intake_message *message_find(struct intake *in, uint64_t id)
+{
+	struct intake_message *m = *bucket_of(in, id);
+
+	while (m && m->id != id)
+		m = m->next;
+	return m;
+}
+
+static void message_free(struct intake_message *m)
+{
+	*m->prev = m->next;
+	if (m->next)
+		m->next->prev = m->prev;
+	if (m->state == MESSAGE_SUBMITTED)
+		m->in->unsettled--;
+	if (m->fd >= 0)
+		close(m->fd);
+	bytes_free(&m->body);
+	bytes_free(&m->envelope);
+	bytes_free(&m->prelude);
+	free(m);
+}
+
+static void message_break(struct intake_message *m, const struct reply *r)
+{
+	m->state = MESSAGE_BROKEN;
+	m->broken = r;
+	bytes_free(&m->body);
+	if (m->fd >= 0)
+		close(m->fd);
+	m->fd = -1;
+}
+
+/* Calls VISIT for each message; VISIT may free that one. */
+static void messages_each(struct intake *in, void (*visit)(struct intake_message *m))
+{
+	for (size_t i = 0; i < BUCKETS; i++) {
+		struct intake_message *next;
+
+		for (struct intake_message *m = in->buckets[i]; m; m = next) {
+			next = m->next;
+			visit(m);
+		}
+	}
+}
+
+static void message_settle(struct intake_message *m, const struct reply *r)
+{
+	const struct intake_face *face = m->face;
+	void *owner = m->owner;
+
+	message_free(m);
+	if (owner && r)
+		face->settled(owner, r);
+	else if (owner)
+		face->lost(owner);
+}
+
+/* -- IDs -------------------------------------------------------------------------- */
+
+static void lease_more(struct intake *in)
+{
+	if (!in->qmgr || in->leasing || in->ids_ahead || in->ids_left > LEASE_LOW)
+		return;
+	in->leasing = true;
+	channel_send_lease(in->qmgr, &(struct msg_lease){LEASE_COUNT});
+}
+
+static uint64_t next_id(struct intake *in)
+{
+	if (!in->ids_left) {
+		in->next_id = in->ahead;
+		in->ids_left = in->ids_ahead;
+		in->ids_ahead = 0;
+	}
+	if (!in->ids_left)
+		return 0;
+	in->ids_left--;
+	uint64_t id = in->next_id++;
+
+	lease_more(in);
+	return id;
+}
+
+static void serve_leased(struct intake *in, struct channel *c, const struct msg_leased *m)
+{
+	if (!in->leasing || !m->first || !m->count || m->count > LEASE_COUNT ||
+	    m->first > UINT64_MAX - m->count) {
+		channel_end(c, "leased what was not asked for");
+		return;
+	}
+	in->leasing = false;
+	if (!in->ids_left) {
+		in->next_id = m->first;
+		in->ids_left = m->count;
+	} else {
+		in->ahead = m->first;
+		in->ids_ahead = m->count;
+	}
+	lease_more(in);
+}
+
+/* Its file is there, or will not come. */
+static void go_on(struct intake_message *m)
+{
+	if (!m->ends) {
+		m->face->went_on(m->owner);
+		return;
+	}
+	intake_submit(m, m->report, (struct text){(const char *)m->envelope.data, m->envelope.end},
+		      (struct text){(const char *)m->prelude.data, m->prelude.end});
+}
+
+/* -- qmgr comes and goes ------------------------------------------------------------ */
+
+static void doubt(struct intake_message *m)
+{
+	if (m->state == MESSAGE_SUBMITTED) {
+		m->in_doubt = true;
+		return;
+	}
+	/* Its ID belongs to the old qmgr's lease and its file to nobody. */
+	bool waited = m->state == MESSAGE_WAITING;
+
+	message_break(m, &reply_broken);
+	if (waited)
+		go_on(m);
+}
+
+static void send_doubt(struct intake_message *m)
+{
+	if (m->in_doubt)
+		channel_send_in_doubt(m->in->qmgr, &(struct msg_in_doubt){m->id});
+}
+
+static void give_up(struct intake_message *m)
+{
+	if (m->in_doubt)
+		message_settle(m, NULL);
+}
+
+static void away_fired(void *arg)
+{
+	messages_each(arg, give_up);
+}
+
+static size_t count_doubts(const struct intake *in)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < BUCKETS; i++)
+		for (const struct intake_message *m = in->buckets[i]; m; m = m->next)
+			n += m->in_doubt;
+	return n;
+}
+
+void intake_gone(struct intake *in)
+{
+	in->qmgr = NULL;
+	in->state = INTAKE_CLOSED;
+	in->ids_left = in->ids_ahead = 0;
+	in->leasing = false;
+	messages_each(in, doubt);
+	if (count_doubts(in) && !timer_is_set(&in->away))
+		timer_set(&in->away, SECONDS(AWAY_SECONDS));
+}
+
+void intake_open(struct intake *in, struct channel *qmgr)
+{
+	if (in->qmgr)
+		intake_gone(in);
+	in->qmgr = qmgr;
+	in->state = INTAKE_CLOSED;
+	uint32_t count = (uint32_t)count_doubts(in);
+
+	messages_each(in, send_doubt);
+	channel_send_in_doubt_end(qmgr, &(struct msg_in_doubt_end){count});
+	lease_more(in);
+}
+
+struct intake *intake_new(struct loop *loop, struct log *log,
+			  uint32_t (*checksum)(uint32_t crc, const void *data, size_t len))
+{
+	struct intake *in = mem_new(1, sizeof *in);
+
+	in->loop = loop;
+	in->log = log;
+	in->checksum = checksum;
+	in->state = INTAKE_CLOSED;
+	timer_init(&in->away, loop, away_fired, in);
+	return in;
+}
+
+const struct reply *intake_refusal(const struct intake *in)
+{
+	switch (in->state) {
+	case INTAKE_OPEN:
+		return in->ids_left || in->ids_ahead ? NULL : &reply_closed;
+	case INTAKE_FULL:
+	case INTAKE_LIMIT:
+		return &reply_full;
+	case INTAKE_BROKEN:
+		return &reply_broken;
+	case INTAKE_CLOSED:
+		break;
+	}
+	return &reply_closed;
+}
+
+size_t intake_unsettled(const struct intake *in)
+{
+	return in->unsettled;
+}
+
+/* -- the way of a message ------------------------------------------------------------- */
+
+struct intake_message *intake_begin(struct intake *in, const struct intake_face *face, void *owner)
+{
+	if (intake_refusal(in))
+		return NULL;
+	uint64_t id = next_id(in);
+
+	if (!id)
+		return NULL;
+	struct intake_message *m = mem_new(1, sizeof *m);
+	struct intake_message **bucket = bucket_of(in, id);
+
+	*m = (struct intake_message){
+	    .in = in, .face = face, .owner = owner, .id = id, .fd = -1, .next = *bucket, .prev = bucket};
+	if (m->next)
+		m->next->prev = &m->next;
+	*bucket = m;
+	return m;
+}
+
+uint64_t intake_id(const struct intake_message *m)
+{
+	return m->id;
+}
+
+bool intake_is_waiting(const struct intake_message *m)
+{
+	return m->state == MESSAGE_WAITING;
+}
+
+static void write_file(struct intake_message *m, const uint8_t *data, size_t len)
+{
+	m->crc = m->in->checksum(m->crc, data, len);
+	while (len) {
+		ssize_t n = write(m->fd, data, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			/* ENOSPC and EDQUOT are full, everything else is broken. */
+			bool full = n < 0 && (errno == ENOSPC || errno == EDQUOT);
+
+			message_break(m, full ? &reply_full : &reply_broken);
+			return;
+		}
+		data += n;
+		len -= (size_t)n;
+	}
+}
+
+void intake_body(struct intake_message *m, const uint8_t *data, size_t len)
+{
+	if (m->state == MESSAGE_BROKEN)
+		return;
+	must(m->state != MESSAGE_SUBMITTED);
+	m->body_length += len;
+	if (m->state == MESSAGE_FILE) {
+		write_file(m, data, len);
+		return;
+	}
+	if (!m->body.size)
+		bytes_room(&m->body, len > 4096 ? len : 4096);
+	bytes_add(&m->body, data, len);
+	if (m->state == MESSAGE_INLINE && bytes_len(&m->body) > INLINE_BODY_MAX) {
+		m->state = MESSAGE_WAITING;
+		channel_send_body_open(m->in->qmgr, &(struct msg_body_open){m->id});
+	}
+}
+
+static void serve_body_file(struct intake *in, struct channel *c, const struct message *msg)
+{
+	struct intake_message *m = message_find(in, msg->body_file.id);
+
+	if (!m || m->state != MESSAGE_WAITING) {
+		/* Given up in the meantime, or hostile: one file less either way. */
+		if (msg->fd >= 0)
+			close(msg->fd);
+		if (m)
+			channel_end(c, "sent a file that was not asked for");
+		return;
+	}
+	if (msg->fd < 0) {
+		const struct reply *why = intake_refusal(in);
+
+		message_break(m, why ? why : &reply_broken);
+	} else {
+		m->fd = msg->fd;
+		m->state = MESSAGE_FILE;
+		write_file(m, bytes_at(&m->body), bytes_len(&m->body));
+		bytes_free(&m->body);
+	}
+	go_on(m);
+}
+
+static void keep_until_file(struct intake_message *m, uint64_t report, struct text envelope,
+			    struct text prelude)
+{
+	m->ends = true;
+	m->report = report;
+	bytes_add(&m->envelope, envelope.data, envelope.len);
+	bytes_add(&m->prelude, prelude.data, prelude.len);
+}
+
+void intake_submit(struct intake_message *m, uint64_t report, struct text envelope,
+		   struct text prelude)
+{
+	must(m->state != MESSAGE_SUBMITTED);
+	if (m->state == MESSAGE_WAITING) {
+		keep_until_file(m, report, envelope, prelude);
+		return;
+	}
+	if (m->state == MESSAGE_BROKEN || !m->in->qmgr) {
+		const struct reply *r = m->state == MESSAGE_BROKEN ? m->broken : &reply_closed;
+
+		message_settle(m, r);
+		return;
+	}
+	if (envelope.len > ENVELOPE_MAX || prelude.len > PRELUDE_MAX) {
+		static const struct reply too_much = REPLY(552, "5.3.4", "Error: header too large");
+
+		message_settle(m, &too_much);
+		return;
+	}
+	bool in_file = m->state == MESSAGE_FILE;
+
+	channel_send_submit(m->in->qmgr,
+			    &(struct msg_submit){
+				.id = m->id,
+				.report = report,
+				.envelope = envelope,
+				.prelude = prelude,
+				.body = {(const char *)m->body.data, m->body.end},
+				.body_length = m->body_length,
+				.body_crc = in_file ? m->crc : 0,
+				.body_in_file = in_file,
+			    });
+	m->state = MESSAGE_SUBMITTED;
+	m->in->unsettled++;
+	bytes_free(&m->body);
+	bytes_free(&m->envelope);
+	bytes_free(&m->prelude);
+	if (m->fd >= 0)
+		close(m->fd);
+	m->fd = -1;
+}
+
+static void serve_settled(struct intake *in, struct channel *c, const struct msg_settled *s)
+{
+	struct intake_message *m = message_find(in, s->id);
+	char dsn[12];
+
+	if (!m || m->state != MESSAGE_SUBMITTED) {
+		/* After the 30 seconds a late verdict finds nobody. */
+		if (m)
+			channel_end(c, "settled what was not submitted");
+		return;
+	}
+	if (s->committed) {
+		static const struct reply ok = REPLY(250, "2.0.0", "Ok");
+
+		message_settle(m, &ok);
+		return;
+	}
+	text_copy(dsn, sizeof dsn, s->dsn);
+	bool sane = s->code >= 400 && s->code < 600 && dsn[0] == (char)('0' + s->code / 100);
+	struct reply r = {s->code, dsn, s->reply};
+
+	message_settle(m, sane ? &r : &reply_broken);
+}
+
+void intake_drop(struct intake_message **m)
+{
+	struct intake_message *one = *m;
+
+	*m = NULL;
+	if (!one)
+		return;
+	if (one->state == MESSAGE_SUBMITTED) {
+		one->owner = NULL;
+		return;
+	}
+	if (one->in->qmgr && (one->state == MESSAGE_WAITING || one->state == MESSAGE_FILE))
+		channel_send_body_drop(one->in->qmgr, &(struct msg_body_drop){one->id});
+	message_free(one);
+}
+
+void intake_serve(struct intake *in, struct channel *c, const struct message *m)
+{
+	if (c != in->qmgr) {
+		if (m->fd >= 0)
+			close(m->fd);
+		return;
+	}
+	if (m->type == MSG_leased)
+		serve_leased(in, c, &m->leased);
+	else if (m->type == MSG_body_file)
+		serve_body_file(in, c, m);
+	else if (m->type == MSG_settled)
+		serve_settled(in, c, &m->settled);
+	else if (m->type == MSG_intake && m->intake.state <= INTAKE_CLOSED)
+		in->state = (enum intake_state)m->intake.state;
+	else
+		channel_end(c, "sent an intake state that is none");
+}

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Messages between processes: the structs, and their strict codecs, all from
+ * messages.def. Texts and lists of a decoded message point into the frame
+ * they came in and live as long as it does.
+ */
+#ifndef LIB_MESSAGE_H
+#define LIB_MESSAGE_H
+
+#include "bytes.h"
+#include "peer.h"
+#include "text.h"
+#include "wire.h"
+
+#include <stdio.h>
+
+#define MESSAGE_SCHEMA 1u
+
+/* A frame: u32 length of what follows the header, u16 type, u16 flags. */
+enum {
+	FRAME_HEADER_BYTES = 8,
+	FRAME_MAX_BYTES = 2 * 1024 * 1024, /* payload; above it the peer ends */
+	FRAME_FLAG_FD = 1,
+};
+
+enum { INLINE_BODY_MAX = 65536, PRELUDE_MAX = 262144, ENVELOPE_MAX = 1048576 };
+
+enum fd_rule { FD_NEVER, FD_ALWAYS, FD_MAYBE };
+
+enum handle_role {
+	HANDLE_LISTEN_SMTP = 1,	    /* smtpd */
+	HANDLE_LISTEN_SUBMISSION,   /* submission */
+	HANDLE_LISTEN_SUBMISSIONS,  /* submission */
+	HANDLE_LISTEN_CONTROL,	    /* qmgr */
+	HANDLE_LOG,		    /* logger: where lines go */
+	HANDLE_HISTORY,		    /* logger: the folder of the history */
+};
+
+enum intake_state {
+	INTAKE_OPEN,	/* mail is taken */
+	INTAKE_FULL,	/* 452 4.3.1: no room on disk */
+	INTAKE_LIMIT,	/* 452 4.3.1: queue-limit reached */
+	INTAKE_BROKEN,	/* 451 4.3.0: the disk cannot be written */
+	INTAKE_CLOSED,	/* 451 4.3.2: starting, or draining */
+};
+
+/* How a route reaches its next hop. */
+enum hop_how {
+	HOP_MX,	   /* the MX of a domain, its own addresses without MX */
+	HOP_HOST,  /* the addresses of a host */
+	HOP_LITERAL, /* an address */
+	HOP_LMTP,  /* LMTP to a host's address */
+	HOP_LMTP_UNIX, /* LMTP to a UNIX socket */
+	HOP_LOCAL, /* a mailbox of this machine */
+};
+
+enum hop_verdict {
+	HOP_FOUND,
+	HOP_TEMPORARY, /* try again: SERVFAIL, time-out, bogus */
+	HOP_PERMANENT, /* no such domain, null MX, loops to ourselves */
+};
+
+enum body_type { BODY_7BIT, BODY_8BITMIME, BODY_BINARYMIME };
+enum dsn_ret { RET_UNSET, RET_FULL, RET_HDRS };
+enum dsn_notify { NOTIFY_UNSET = 0, NOTIFY_NEVER = 1, NOTIFY_SUCCESS = 2, NOTIFY_FAILURE = 4, NOTIFY_DELAY = 8 };
+
+enum failure_scope {
+	SCOPE_NONE,	 /* no failure */
+	SCOPE_RECIPIENT, /* those recipients alone */
+	SCOPE_MESSAGE,	 /* this message at this site */
+	SCOPE_SITE,	 /* nobody is served there now: the site backs off */
+	SCOPE_DOMAIN,	 /* this domain alone: TLS policy, DNS of its own */
+};
+
+/* What became of a recipient; also the kinds on disk, so numbers never change. */
+enum outcome_kind {
+	OUTCOME_RELAYED = 1,  /* handed to the next hop */
+	OUTCOME_DELIVERED = 2, /* in a mailbox of this machine */
+	OUTCOME_DEFERRED = 3,
+	OUTCOME_FAILED = 4,
+	OUTCOME_HELD = 5,
+	OUTCOME_EXPANDED = 6, /* closed, and others added in its place */
+	OUTCOME_RELEASED = 7, /* from held back to ready */
+};
+
+enum report_action { REPORT_FAILED = 1, REPORT_DELAYED, REPORT_RELAYED, REPORT_DELIVERED, REPORT_EXPANDED };
+
+enum queue_action { ACTION_HOLD = 1, ACTION_RELEASE, ACTION_REQUEUE, ACTION_DELETE, ACTION_FLUSH, ACTION_BOUNCE };
+#define RECIPIENT_ALL UINT32_MAX
+
+/* A list inside a message: its items one after the other, already validated when decoded. */
+struct wire_list {
+	uint32_t count;
+	struct text items;
+};
+
+enum message_type {
+	MSG_NONE,
+#define RECORD(n)
+#define RECORD_END(n)
+#define MESSAGE(n, from, to, fd) MSG_##n,
+#define MESSAGE_END(n)
+#define U8(f)
+#define U16(f)
+#define U32(f)
+#define U64(f)
+#define TEXTF(f, max)
+#define LIST(r, f, max)
+#include "messages.def"
+#undef RECORD
+#undef MESSAGE
+#undef RECORD_END
+#undef MESSAGE_END
+#undef U8
+#undef U16
+#undef U32
+#undef U64
+#undef TEXTF
+#undef LIST
+	MSG_COUNT
+};
+
+/* struct rec_NAME and struct msg_NAME */
+#define RECORD(n) struct rec_##n {
+#define RECORD_END(n)                                                                              \
+	}                                                                                          \
+	;                                                                                          \
+	/* Appends one item; the caller counts it in the wire_list. */                             \
+	void rec_##n##_encode(struct bytes *w, const struct rec_##n *m);                           \
+	/* Takes the next item off; false at the end. */                                           \
+	bool list_next_##n(struct wire_list *list, struct rec_##n *item);
+#define MESSAGE(n, from, to, fd) struct msg_##n {
+#define MESSAGE_END(n)                                                                             \
+	}                                                                                          \
+	;
+#define U8(f) uint8_t f;
+#define U16(f) uint16_t f;
+#define U32(f) uint32_t f;
+#define U64(f) uint64_t f;
+#define TEXTF(f, max) struct text f;
+#define LIST(r, f, max) struct wire_list f;
+#include "messages.def"
+#undef RECORD
+#undef MESSAGE
+#undef RECORD_END
+#undef MESSAGE_END
+#undef U8
+#undef U16
+#undef U32
+#undef U64
+#undef TEXTF
+#undef LIST
+
+/* Any message. */
+struct message {
+	enum message_type type;
+	int fd; /* -1, or a descriptor that the handler now owns */
+	union {
+#define RECORD(n)
+#define RECORD_END(n)
+#define MESSAGE(n, from, to, fd) struct msg_##n n;
+#define MESSAGE_END(n)
+#define U8(f)
+#define U16(f)
+#define U32(f)
+#define U64(f)
+#define TEXTF(f, max)
+#define LIST(r, f, max)
+#include "messages.def"
+#undef RECORD
+#undef MESSAGE
+#undef RECORD_END
+#undef MESSAGE_END
+#undef U8
+#undef U16
+#undef U32
+#undef U64
+#undef TEXTF
+#undef LIST
+	};
+};
+
+struct message_rule {
+	const char *name;
+	unsigned from, to; /* sets of peer kinds */
+	enum fd_rule fd;
+};
+
+/* The permission row of a type; NULL for what is no type. */
+const struct message_rule *message_rule(unsigned type);
+
+/* Appends the payload of message TYPE; M is its struct msg_NAME. */
+void message_encode(struct bytes *w, enum message_type type, const void *m);
+
+/* Strict: every bound held, nothing left over. False: the sender is broken or hostile. */
+bool message_decode(const void *payload, size_t len, unsigned type, struct message *m);
+
+/* For people: name and fields, texts printable and shortened. */
+void message_print(FILE *to, const struct message *m);
+
+#endif

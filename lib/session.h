@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The SMTP session engine: RFC 5321's server side, without I/O and without a
+ * clock. Octets, answers and times go in; replies, body octets and questions
+ * come out. Its hosts are smtpd and submission; tests replay whole sessions.
+ *
+ * At named points the engine asks its host, and goes on when the answer
+ * comes, from within the question or later. It consumes no input while an
+ * answer is outstanding, while it is held, or while its replies are not read.
+ */
+#ifndef LIB_SESSION_H
+#define LIB_SESSION_H
+
+#include "clock.h"
+#include "config.h"
+#include "log.h"
+#include "reply.h"
+
+#include <stdbool.h>
+
+struct session;
+
+/* The time, as the host knows it. */
+struct moment {
+	struct monotime mono;
+	struct walltime wall;
+};
+
+enum session_point {
+	POINT_NONE,
+	POINT_CLIENT,	 /* before the greeting: is this client served? */
+	POINT_SENDER,	 /* MAIL */
+	POINT_RECIPIENT, /* RCPT, after the engine's own checks */
+	POINT_HEADER,	 /* the header block is complete */
+	POINT_DATA,	 /* end of data: the message is to be made safe; the answer is the reply, 250 or not */
+};
+
+/* At POINT_DATA. Texts live until the answer. */
+struct session_message {
+	uint64_t id;
+	struct text envelope; /* envelope.h */
+	struct text prelude;
+};
+
+struct session_face {
+	/* Answered with session_answer(). Must not free the session. */
+	void (*ask)(void *owner, enum session_point point);
+	/* Content is about to come. Returns its queue ID; 0 with *REFUSAL set when there is none. */
+	uint64_t (*open)(void *owner, const struct reply **refusal);
+	/* The next octets of the body, CRLF lines, dots taken off. */
+	void (*body)(void *owner, const uint8_t *data, size_t len);
+	/* What open() began will not be handed over. */
+	void (*drop)(void *owner);
+	/* A line for the log. */
+	void (*event)(void *owner, enum event_kind what, uint64_t id, const struct text *values,
+		      size_t count);
+};
+
+struct session_setup {
+	const struct session_face *face;
+	void *owner;
+	struct config *config; /* kept (config_keep) until the session is freed */
+	struct bytes *out;     /* replies are appended here; NULL: handed-in mail, session_hand_*() */
+	uint8_t address[16];   /* of the client */
+	struct text login;     /* "uid:1000", "bounce" or empty */
+	struct text submitter; /* envelope.h; copied */
+	uint64_t seed;	       /* random, one for the process */
+	bool repairs;	       /* adds a missing Date and Message-ID (RFC 6409 8) */
+};
+
+enum {
+	SESSION_COMMAND_MAX = 2048, /* octets of a command line with CRLF; RCPT needs about 1,100 (RFC 3461 4) */
+	SESSION_OUT_MAX = 16384,    /* replies unread, above which no command is taken */
+};
+
+struct session *session_new(const struct session_setup *setup, struct moment now);
+/* Asks POINT_CLIENT; handed-in mail (no out) needs no greeting. */
+void session_begin(struct session *s);
+void session_free(struct session **s);
+
+/* Returns how many octets were consumed; what is left is given again with more behind it. */
+size_t session_input(struct session *s, struct moment now, const uint8_t *data, size_t len);
+
+/*
+ * The answer to the outstanding question: NULL is "go on", a reply is a
+ * refusal; 421 and 521 also close. At POINT_DATA it is the reply, 250 included.
+ */
+void session_answer(struct session *s, struct moment now, const struct reply *r);
+
+enum session_point session_asks(const struct session *s);
+
+/* Only at POINT_DATA. */
+struct session_message session_message(const struct session *s);
+
+/* Where the path of the sender or recipient asked about stands; empty at other points. */
+struct text session_sender(const struct session *s);
+
+/* Takes no input: asks, is held, or its replies wait. */
+bool session_blocked(const struct session *s);
+
+/* Consumes no more until released (the body's file is not there yet). */
+void session_hold(struct session *s, bool held);
+
+/* Over: what was written may leave, then the connection is closed. */
+bool session_is_over(const struct session *s);
+
+/* Over at once, without a word: neither 250 nor 4xx would be true. */
+void session_abort(struct session *s);
+
+/* When session_expire() has something to do; never earlier than before but after MAIL. */
+struct monotime session_deadline(const struct session *s);
+void session_expire(struct session *s, struct moment now);
+
+/* The client is gone. Drops what was begun and says so in the log. */
+void session_lost(struct session *s);
+
+/* Ends the session with 421 as soon as no message is under way. */
+void session_drain(struct session *s, struct moment now);
+
+/* "unknown[192.0.2.1]" */
+struct text session_client(const struct session *s);
+const struct config *session_config(const struct session *s);
+
+/*
+ * Mail that is handed in whole: the same transaction without the dialogue.
+ * Each returns false when the mail is refused; session_hand_verdict() tells
+ * why. At session_hand_end() POINT_DATA is asked, or the mail refused.
+ */
+bool session_hand_sender(struct session *s, struct moment now, struct text sender, bool smtputf8,
+			 uint8_t body_type);
+bool session_hand_recipient(struct session *s, struct text address, uint8_t notify);
+/* How much was taken: less than LEN when the session is blocked, or, when it is not, refused. */
+size_t session_hand_content(struct session *s, struct moment now, const uint8_t *data, size_t len);
+bool session_hand_end(struct session *s, struct moment now);
+
+struct session_verdict {
+	uint16_t code;
+	char dsn[12];
+	char text[REPLY_TEXT_MAX + 1];
+};
+const struct session_verdict *session_hand_verdict(const struct session *s);
+
+#endif

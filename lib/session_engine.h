@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: ISC */
+/* Inside the session engine: what its files share. Nobody else includes this. */
+#ifndef LIB_SESSION_ENGINE_H
+#define LIB_SESSION_ENGINE_H
+
+#include "address.h"
+#include "content.h"
+#include "esmtp.h"
+#include "header.h"
+#include "mem.h"
+#include "session.h"
+
+/* Where a session stands. Commands are legal in some; two take content. */
+enum session_step {
+	STEP_CONNECTED, /* not yet greeted */
+	STEP_START,	/* greeted, no EHLO or HELO yet */
+	STEP_READY,	/* no transaction */
+	STEP_SENDER,	/* MAIL was taken */
+	STEP_RECIPIENT, /* RCPT was taken */
+	STEP_CHUNKS,	/* between two BDAT */
+	STEP_TEXT,	/* in DATA */
+	STEP_CHUNK,	/* in the octets of a BDAT, wanted or not */
+	STEP_SETTLE,	/* end of data: waits for the verdict */
+	STEP_OVER,
+	STEP_COUNT
+};
+
+enum { AT_CONNECTED = 1 << STEP_CONNECTED,
+       AT_START = 1 << STEP_START,
+       AT_READY = 1 << STEP_READY,
+       AT_SENDER = 1 << STEP_SENDER,
+       AT_RECIPIENT = 1 << STEP_RECIPIENT,
+       AT_CHUNKS = 1 << STEP_CHUNKS,
+       AT_ANY = AT_START | AT_READY | AT_SENDER | AT_RECIPIENT | AT_CHUNKS };
+
+/* One mail transaction (RFC 5321 3.3); lives in its arena, from MAIL to its end. */
+struct transaction {
+	struct arena *arena;
+	uint64_t id; /* from open() on */
+	struct text sender, envid;
+	uint8_t body_type, ret, smtputf8;
+	struct walltime arrival;
+	struct monotime began;
+
+	struct bytes envelope;	/* recipients as they come; the rest at the end of data */
+	uint32_t *hashes;	/* of recipients, to find doubles */
+	uint32_t recipient_count, refused_count, overshoot;
+	struct text first_recipient;
+
+	/* The recipient that is asked about. */
+	struct address pending;
+	char orcpt[ORCPT_MAX + 1];
+	uint8_t notify;
+
+	struct content content;
+	struct bytes prelude;
+	struct text message_id;
+	bool header_asked;
+	bool line_start, last_cr; /* DATA: behind a CRLF; behind a CR */
+	struct session_verdict *refused; /* said at the end of data, whatever comes */
+};
+
+struct session {
+	struct session_setup setup;
+	struct text submitter;
+	char *helo; /* owned; NULL before EHLO */
+	struct transaction *t;
+	struct session_verdict *verdict; /* of a handed-in mail */
+	struct moment now;
+	struct monotime command_deadline;
+	uint64_t chunk_left;
+	const struct reply *chunk_refusal; /* said when the octets have been eaten */
+	uint32_t errors, idle_commands, messages;
+	uint8_t step, point;
+	bool esmtp, trusted, early, held, draining, skipping_line, chunk_last;
+	char client[64];
+};
+
+/* The one function that changes the step. */
+void session_change(struct session *s, enum session_step step);
+
+void session_say(struct session *s, const struct reply *r);
+void session_sayf(struct session *s, uint16_t code, const char *dsn, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* Says it and closes. */
+void session_close(struct session *s, const struct reply *r);
+
+/* The same with a line in the log: reject: STAGE from ... */
+void session_reject(struct session *s, const char *stage, struct text to, const struct reply *r);
+
+void session_ask(struct session *s, enum session_point point);
+
+/* session_verbs.c: LINE is a command without CRLF. */
+void session_command(struct session *s, struct text line);
+
+/* session_mail.c */
+void transaction_begin(struct session *s);
+void transaction_end(struct session *s);
+void transaction_add(struct session *s);
+bool transaction_is_full(const struct session *s);
+void session_verb_mail(struct session *s, struct text args);
+void session_verb_rcpt(struct session *s, struct text args);
+void session_sender_answered(struct session *s, const struct reply *r);
+void session_recipient_answered(struct session *s, const struct reply *r);
+
+/* session_data.c */
+void session_verb_data(struct session *s, struct text args);
+void session_verb_bdat(struct session *s, struct text args);
+bool session_take_text(struct session *s, const uint8_t *data, size_t len, size_t *used);
+bool session_take_chunk(struct session *s, const uint8_t *data, size_t len, size_t *used);
+void session_header_answered(struct session *s, const struct reply *r);
+void session_data_answered(struct session *s, const struct reply *r);
+bool transaction_open(struct session *s);
+void transaction_content(struct session *s, const uint8_t *data, size_t len, size_t *used);
+void session_end_of_data(struct session *s);
+
+/* session_trace.c: Received and repairs in front of the header block. */
+void transaction_make_prelude(struct session *s, const struct header_facts *facts);
+void transaction_make_envelope(struct session *s);
+
+#endif

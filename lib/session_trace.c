@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: ISC */
+/* The session engine's trace information (RFC 5321 4.4), repairs (RFC 6409 8) and envelope. */
+#include "session_engine.h"
+
+#include "queue_id.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void put(struct bytes *b, struct text t)
+{
+	bytes_add(b, t.data, t.len);
+}
+
+static void puts_(struct bytes *b, const char *t)
+{
+	put(b, text_of(t));
+}
+
+/* RFC 3848 and RFC 6531 4.3 */
+static const char *protocol(const struct session *s)
+{
+	if (!s->setup.out)
+		return "local";
+	if (!s->esmtp)
+		return "SMTP";
+	return s->t->smtputf8 ? "UTF8SMTP" : "ESMTP";
+}
+
+static void put_from(struct bytes *b, const struct session *s)
+{
+	char address[46];
+
+	if (!s->setup.out)
+		return;
+	puts_(b, " from ");
+	puts_(b, s->helo);
+	puts_(b, host_address_is_ipv4(s->setup.address) ? " ([" : " ([IPv6:");
+	puts_(b, host_address_print(s->setup.address, address));
+	puts_(b, "])\r\n\tby ");
+}
+
+static void put_with(struct bytes *b, const struct session *s)
+{
+	char id[QUEUE_ID_BYTES];
+
+	if (s->setup.out) {
+		puts_(b, " with ");
+		puts_(b, protocol(s));
+	} else if (s->setup.login.len) {
+		puts_(b, " (from ");
+		put(b, s->setup.login);
+		puts_(b, ")");
+	}
+	puts_(b, " id ");
+	puts_(b, queue_id_print(s->t->id, id));
+}
+
+static void put_received(struct bytes *b, const struct session *s, const char *date)
+{
+	const struct transaction *t = s->t;
+
+	puts_(b, "Received:");
+	put_from(b, s);
+	if (!s->setup.out)
+		puts_(b, " by ");
+	put(b, s->setup.config->hostname);
+	put_with(b, s);
+	/* Several recipients would tell each other about blind copies (RFC 5321 7.2). */
+	if (t->recipient_count == 1) {
+		puts_(b, "\r\n\tfor <");
+		put(b, t->first_recipient);
+		puts_(b, ">");
+	}
+	puts_(b, ";\r\n\t");
+	puts_(b, date);
+	puts_(b, "\r\n");
+}
+
+static void put_repairs(struct bytes *b, struct session *s, const struct header_facts *facts,
+			const char *date)
+{
+	char id[QUEUE_ID_BYTES], message_id[400];
+
+	if (!facts->date) {
+		puts_(b, "Date: ");
+		puts_(b, date);
+		puts_(b, "\r\n");
+	}
+	if (facts->has_message_id)
+		return;
+	snprintf(message_id, sizeof message_id, "%s.%llx@%.*s", queue_id_print(s->t->id, id),
+		 (unsigned long long)s->t->arrival.us, (int)s->setup.config->hostname.len,
+		 s->setup.config->hostname.data);
+	puts_(b, "Message-ID: <");
+	puts_(b, message_id);
+	puts_(b, ">\r\n");
+	const char *copy = arena_copy(s->t->arena, message_id, strlen(message_id));
+
+	s->t->message_id = text_of(copy);
+}
+
+void transaction_make_prelude(struct session *s, const struct header_facts *facts)
+{
+	struct transaction *t = s->t;
+	char date[WALLTIME_TEXT_BYTES];
+
+	bytes_room(&t->prelude, 1024 + bytes_len(&t->content.head));
+	walltime_rfc5322(s->now.wall, date);
+	t->message_id = facts->message_id;
+	put_received(&t->prelude, s, date);
+	if (s->setup.repairs)
+		put_repairs(&t->prelude, s, facts, date);
+	bytes_add(&t->prelude, bytes_at(&t->content.head), bytes_len(&t->content.head));
+	/* A body without a header of its own must not become one. */
+	if (t->content.headless)
+		puts_(&t->prelude, "\r\n");
+}
+
+void transaction_make_envelope(struct session *s)
+{
+	const struct transaction *t = s->t;
+	char address[46] = "";
+	struct text message_id = t->message_id;
+
+	if (message_id.len > 250)
+		message_id.len = 250;
+	if (s->setup.out)
+		host_address_print(s->setup.address, address);
+	envelope_put_head(&s->t->envelope, &(struct envelope){
+					       .sender = t->sender,
+					       .submitter = s->submitter,
+					       .login = s->setup.login,
+					       .client = text_of(address),
+					       .helo = text_of(s->helo),
+					       .protocol = text_of(protocol(s)),
+					       .envid = t->envid,
+					       .message_id = message_id,
+					       .ret = t->ret,
+					       .body_type = t->body_type,
+					       .smtputf8 = t->smtputf8,
+					       .arrival_wall = (uint64_t)t->arrival.us,
+					   });
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A TCP or UNIX stream to a stranger: smtpd's clients, smtp-client's
+ * receivers. Reads into one buffer that all streams of the process share and
+ * hands it to the owner in place (the loop's scratch: valid until input() returns); only what the owner leaves is kept, so an
+ * idle stream holds no buffer. What is written leaves at the end of the turn.
+ */
+#ifndef LIB_STREAM_H
+#define LIB_STREAM_H
+
+#include "bytes.h"
+#include "loop.h"
+
+#include <sys/socket.h>
+
+struct stream;
+
+struct stream_face {
+	/*
+	 * Bytes arrived. Returns how many were consumed; the rest is given
+	 * again, with more behind it, when more arrives or after
+	 * stream_resume(). May call stream_free().
+	 */
+	size_t (*input)(void *owner, const uint8_t *data, size_t len);
+	/* The peer closed its side, or the connection broke (error is an errno, 0 for an orderly end). Called once. */
+	void (*ended)(void *owner, int error);
+	/* A connect succeeded. NULL for accepted streams. */
+	void (*connected)(void *owner);
+	/* What was written has been handed to the kernel wholly. May be NULL. */
+	void (*flushed)(void *owner);
+};
+
+/* Takes over an accepted FD. FACE outlives the stream. */
+struct stream *stream_new(struct loop *loop, int fd, const struct stream_face *face, void *owner);
+
+/*
+ * Starts a non-blocking connect on FD (taken over); connected() or ended()
+ * follows, never from within. NULL with errno set (and FD closed) when the
+ * kernel refuses at once.
+ */
+struct stream *stream_connect(struct loop *loop, int fd, const struct sockaddr *to, socklen_t len,
+			      const struct stream_face *face, void *owner);
+
+void stream_write(struct stream *s, const void *data, size_t len);
+
+/* The buffer of what is written: append to it in place, then call stream_wrote(). */
+struct bytes *stream_out(struct stream *s);
+void stream_wrote(struct stream *s);
+
+/* Bytes written that the kernel has not taken. */
+size_t stream_backlog(const struct stream *s);
+
+/* Stops reading (and input()), and goes on; leftovers are given again at the end of the turn. */
+void stream_pause(struct stream *s);
+void stream_resume(struct stream *s);
+
+/* Closes and frees now; unsent bytes are tried once. Takes NULL, leaves NULL. Safe inside callbacks. */
+void stream_free(struct stream **s);
+
+/* Frees as soon as what was written has left, or LIMIT has passed; no more callbacks. Takes NULL, leaves NULL. */
+void stream_finish(struct stream **s, struct duration limit);
+
+#endif
