@@ -1,0 +1,623 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Deliveries: jobs go to workers with their content, outcomes come back and
+ * go to disk. A worker can settle only what it was handed.
+ */
+#include "qmgr.h"
+
+#include "mem.h"
+#include "must.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { IN_FLIGHT_WAIT_S = 5 };
+
+/* -- time ------------------------------------------------------------------------ */
+
+struct walltime wall_of(const struct qmgr *q, int64_t mono_us)
+{
+	return (struct walltime){loop_wall(q->loop).us + (mono_us - now_us(q))};
+}
+
+/* A clock that was set far back or forward moves a retry by no more than the longest wait. */
+int64_t mono_of(const struct qmgr *q, struct walltime wall)
+{
+	int64_t wait = wall.us - loop_wall(q->loop).us;
+	int64_t longest = q->d->config->retry_longest.us * 2;
+
+	return now_us(q) + (wait > longest ? longest : wait);
+}
+
+/* -- recipients end ---------------------------------------------------------------- */
+
+struct body_remove {
+	struct work work;
+	struct queue *queue;
+	uint64_t id;
+};
+
+static void body_remove_run(void *arg)
+{
+	struct body_remove *b = arg;
+
+	queue_body_remove(b->queue, b->id);
+}
+
+void mail_remove(struct qmgr *q, struct mail *mail)
+{
+	LOG(q->d->log, removed, mail->id, {NULL, 0});
+	queue_message_forget(q->queue, &mail->location);
+	if (mail->body_in_file) {
+		struct body_remove *b = mem_new(1, sizeof *b);
+
+		b->work = (struct work){.run = body_remove_run, .done = free, .arg = b};
+		b->queue = q->queue;
+		b->id = mail->id;
+		pool_add(q->readers, &b->work);
+	}
+	mail_free(&q->mails, mail);
+}
+
+static void outcome_to_disk(struct qmgr *q, const struct recipient *r, uint16_t code,
+			    struct text dsn, struct text text, struct walltime next)
+{
+	store_outcome(q, &(struct queue_outcome){.id = r->mail->id,
+						 .recipient = r->number,
+						 .kind = (enum queue_kind)r->kind,
+						 .flags = r->flags,
+						 .attempts = r->attempts,
+						 .code = code,
+						 .dsn = dsn,
+						 .text = text,
+						 .at = loop_wall(q->loop),
+						 .next = next});
+}
+
+void recipient_finish(struct qmgr *q, struct recipient *r, enum queue_kind kind, uint8_t flags,
+		      uint16_t code, struct text dsn, struct text text)
+{
+	struct mail *mail = r->mail;
+
+	r->kind = (uint8_t)kind;
+	r->code = code;
+	r->flags = (uint8_t)((r->flags & ~QUEUE_OWED_DELAY) | flags);
+	if (kind == QUEUE_HELD)
+		r->state = RECIPIENT_HELD;
+	else
+		r->state = queue_settled(kind, r->flags) ? RECIPIENT_ENDING : RECIPIENT_OWED;
+	outcome_to_disk(q, r, code, dsn, text, (struct walltime){0});
+	if (r->state == RECIPIENT_OWED)
+		report_owe(q, mail);
+}
+
+void recipient_record(struct qmgr *q, struct recipient *r, enum queue_kind kind, uint16_t code,
+		      struct text dsn, struct text text, int64_t due_us)
+{
+	r->kind = (uint8_t)kind;
+	r->code = code;
+	outcome_to_disk(q, r, code, dsn, text,
+			due_us ? wall_of(q, due_us) : (struct walltime){0});
+}
+
+static void face_end(void *owner, struct recipient *r, const struct domain_verdict *v)
+{
+	struct qmgr *q = owner;
+	uint8_t owed = v->kind == QUEUE_FAILED && !(r->flags & FLAG_NO_FAILURE) ? QUEUE_OWED_FAILURE : 0;
+
+	if (v->kind == QUEUE_FAILED)
+		q->counters.failed++;
+	recipient_finish(q, r, v->kind, owed, v->code, text_of(v->dsn), text_of(v->text));
+}
+
+/* -- jobs ------------------------------------------------------------------------------- */
+
+static uint8_t notify_flags(uint8_t notify)
+{
+	if (notify == NOTIFY_UNSET)
+		return FLAG_NOTIFY_KNOWN;
+	return (uint8_t)(FLAG_NOTIFY_KNOWN | (notify & NOTIFY_SUCCESS ? FLAG_WANTS_SUCCESS : 0) |
+			 (notify & NOTIFY_FAILURE ? 0 : FLAG_NO_FAILURE) |
+			 (notify & NOTIFY_DELAY ? 0 : FLAG_NO_DELAY));
+}
+
+/* The job's recipients with their addresses, from the envelope; both are in order of number. */
+static struct wire_list job_recipients(const struct job *job, struct text envelope, struct bytes *to)
+{
+	struct envelope_iter it = envelope_recipients(envelope);
+	struct envelope_recipient er;
+	struct wire_list list = {0};
+
+	for (uint32_t number = 0; list.count < job->count && envelope_next(&it, &er); number++) {
+		struct recipient *r = job->recipients[list.count];
+
+		if (r->number != number)
+			continue;
+		/* A report carries NOTIFY=NEVER (RFC 3461 section 6.1), yet the postmaster hears of its failure. */
+		r->flags |= text_equals(job->mail->submitter->name, "bounce") ? FLAG_NOTIFY_KNOWN
+									       : notify_flags(er.notify);
+		rec_job_recipient_encode(to, &(struct rec_job_recipient){
+						 number, er.address, er.orcpt, er.notify});
+		list.count++;
+	}
+	list.items = (struct text){(const char *)to->data, to->end};
+	return list;
+}
+
+static void job_send(struct qmgr *q, struct job *job, const struct queue_placed *parts,
+		     uint64_t body_length, int fd)
+{
+	struct envelope e;
+	struct bytes recipients = {0};
+	struct domain *d = job->domain;
+
+	must(envelope_decode(parts->envelope, &e));
+	struct msg_job m = {.slot = job->slot->number,
+			    .job = job->id,
+			    .id = job->mail->id,
+			    .site = job->slot->site->name,
+			    .hop = text_of(job->slot->hop),
+			    .how = (uint8_t)d->how,
+			    .target = text_of(d->target),
+			    .port = d->port,
+			    .domain = d->name,
+			    .sender = e.sender,
+			    .envid = e.envid,
+			    .ret = e.ret,
+			    .body_type = e.body_type,
+			    .smtputf8 = e.smtputf8,
+			    .arrival_wall = e.arrival_wall,
+			    .active_wall = (uint64_t)loop_wall(q->loop).us,
+			    .prelude = parts->prelude,
+			    .body = parts->body,
+			    .body_length = body_length};
+
+	m.recipients = job_recipients(job, parts->envelope, &recipients);
+	channel_send(job->worker->channel, MSG_job, &m, fd);
+	bytes_free(&recipients);
+}
+
+/* Content that has to be read first. */
+struct fetch {
+	struct work work;
+	struct qmgr *q;
+	uint64_t job, id;
+	struct queue_location location;
+	struct queue_content content;
+	bool has_file;
+	int fd;
+	enum queue_result result;
+};
+
+static void fetch_run(void *arg)
+{
+	struct fetch *f = arg;
+
+	f->result = queue_read_message(f->q->queue, &f->location, &f->content);
+	if (f->result == QUEUE_OK && f->has_file)
+		f->result = queue_body_open(f->q->queue, f->id, &f->fd);
+}
+
+/* What can't be read is held, so that a person sees it and nothing is lost by trying. */
+static void fetch_failed(struct qmgr *q, struct job *job, enum queue_result why)
+{
+	char text[160];
+
+	snprintf(text, sizeof text, "its content can't be read: %s", queue_result_text(why));
+	log_error(q->d->log, "a message is held: %s", text);
+	for (uint32_t i = 0; i < job->count; i++) {
+		struct recipient *r = job->recipients[i];
+		int64_t due;
+
+		scheduler_outcome(q->scheduler, r, OUTCOME_HELD, SCOPE_RECIPIENT, now_us(q), &due);
+		recipient_finish(q, r, QUEUE_HELD, 0, 0, text_of("4.3.0"), text_of(text));
+	}
+}
+
+static void fetch_done(void *arg)
+{
+	struct fetch *f = arg;
+	struct qmgr *q = f->q;
+	struct job *job = scheduler_job(q->scheduler, f->job);
+
+	if (job && f->result == QUEUE_GONE) { /* the cleaner moved it meanwhile */
+		f->location = job->mail->location;
+		pool_add(q->readers, &f->work);
+		return;
+	}
+	if (job && f->result == QUEUE_OK && job->slot && job->worker->channel) {
+		struct queue_placed parts = {f->content.envelope, f->content.prelude, f->content.body};
+
+		job_send(q, job, &parts, f->content.body_length, f->fd);
+		f->fd = -1;
+	} else if (job) {
+		struct slot *slot = job->slot;
+
+		if (f->result != QUEUE_OK)
+			fetch_failed(q, job, f->result);
+		scheduler_job_done(q->scheduler, job, false, now_us(q));
+		if (slot)
+			scheduler_want(q->scheduler, slot, now_us(q));
+	}
+	if (f->fd >= 0)
+		close(f->fd);
+	queue_content_free(&f->content);
+	free(f);
+}
+
+static void face_start(void *owner, struct job *job)
+{
+	struct qmgr *q = owner;
+	struct mail *mail = job->mail;
+
+	if (mail->content && !mail->body_in_file) {
+		job_send(q, job, &mail->content->placed, mail->content->placed.body.len, -1);
+		return;
+	}
+	struct fetch *f = mem_new(1, sizeof *f);
+
+	f->work = (struct work){.run = fetch_run, .done = fetch_done, .arg = f};
+	f->q = q;
+	f->job = job->id;
+	f->id = mail->id;
+	f->location = mail->location;
+	f->has_file = mail->body_in_file;
+	f->fd = -1;
+	pool_add(q->readers, &f->work);
+}
+
+static void face_close_slot(void *owner, struct slot *slot)
+{
+	(void)owner;
+	if (slot->worker->channel)
+		channel_send_slot_close(slot->worker->channel, &(struct msg_slot_close){slot->number});
+}
+
+void delivery_release(struct qmgr *q, struct mail *mail, struct text envelope)
+{
+	struct envelope_iter it = envelope_recipients(envelope);
+	struct envelope_recipient r;
+
+	for (uint32_t i = 0; i < mail->recipient_count && envelope_next(&it, &r); i++) {
+		struct text domain = address_domain(r.address);
+
+		scheduler_add(q->scheduler, &mail->recipients[i],
+			      domain.len ? domain : q->d->config->hostname, 0, now_us(q));
+	}
+}
+
+/* -- what workers say ---------------------------------------------------------------------- */
+
+void delivery_want(struct channel *c, const struct message *m)
+{
+	struct qmgr *q = qmgr_of(c);
+	struct slot *slot = scheduler_slot(q->scheduler, m->want.slot);
+
+	if (slot && slot->worker->channel == c)
+		scheduler_want(q->scheduler, slot, now_us(q));
+}
+
+void delivery_slot_done(struct channel *c, const struct message *m)
+{
+	struct qmgr *q = qmgr_of(c);
+	struct slot *slot = scheduler_slot(q->scheduler, m->slot_done.slot);
+	struct job *unused =
+	    m->slot_done.unused_job ? scheduler_job(q->scheduler, m->slot_done.unused_job) : NULL;
+
+	if (unused && unused->worker->channel == c)
+		scheduler_job_done(q->scheduler, unused, false, now_us(q));
+	if (slot && slot->worker->channel == c)
+		scheduler_slot_done(q->scheduler, slot);
+}
+
+/* A person asked for something while it was in flight. */
+static bool carry_out_wish(struct qmgr *q, struct recipient *r, const struct rec_outcome_recipient *o)
+{
+	uint8_t wish = r->wish;
+
+	r->wish = 0;
+	if (wish != ACTION_HOLD && wish != ACTION_DELETE && wish != ACTION_BOUNCE)
+		return false;
+	scheduler_remove(q->scheduler, r, wish == ACTION_HOLD ? RECIPIENT_HELD : RECIPIENT_ENDING);
+	recipient_finish(q, r,
+			 wish == ACTION_HOLD	 ? QUEUE_HELD
+			 : wish == ACTION_DELETE ? QUEUE_REMOVED
+						 : QUEUE_FAILED,
+			 wish == ACTION_BOUNCE && !(r->flags & FLAG_NO_FAILURE) ? QUEUE_OWED_FAILURE : 0,
+			 o->code, o->dsn, o->reply);
+	return true;
+}
+
+/* "mx.example[192.0.2.1]:25 said: 550 ...": report.c takes it apart again. */
+static struct text reply_with_relay(const struct msg_outcome *m, const struct rec_outcome_recipient *o,
+				    char *to, size_t size)
+{
+	if (!o->code || !m->relay.len || text_equals(m->relay, "none"))
+		return o->reply;
+	int n = snprintf(to, size, "%.*s said: %.*s", (int)m->relay.len, m->relay.data,
+			 (int)o->reply.len, o->reply.data);
+
+	return (struct text){to, n < (int)size ? (size_t)n : size - 1};
+}
+
+static void outcome_deferred(struct qmgr *q, struct recipient *r, enum failure_scope scope,
+			     const struct rec_outcome_recipient *o, struct text text)
+{
+	int64_t due = 0;
+	bool alone = scope != SCOPE_SITE && scope != SCOPE_DOMAIN;
+
+	if (alone && r->attempts < UINT16_MAX)
+		r->attempts++;
+	scheduler_outcome(q->scheduler, r, OUTCOME_DEFERRED, scope, now_us(q), &due);
+	mail_drop_content(r->mail);
+	if (!carry_out_wish(q, r, o) && alone)
+		recipient_record(q, r, QUEUE_DEFERRED, o->code, o->dsn, text, due);
+}
+
+static void outcome_final(struct qmgr *q, struct recipient *r, const struct rec_outcome_recipient *o,
+			  struct text text)
+{
+	uint8_t owed = 0;
+	int64_t due;
+
+	if (r->attempts < UINT16_MAX)
+		r->attempts++;
+	scheduler_outcome(q->scheduler, r, (enum outcome_kind)o->kind, SCOPE_NONE, now_us(q), &due);
+	if (o->kind == OUTCOME_FAILED) {
+		q->counters.failed++;
+		owed = r->flags & FLAG_NO_FAILURE ? 0 : QUEUE_OWED_FAILURE;
+	} else {
+		q->counters.relayed++;
+		/* RFC 3461 section 5.2.2: a next hop that took NOTIFY over makes the report itself. */
+		owed = (r->flags & FLAG_WANTS_SUCCESS) && !o->receiver_dsn ? QUEUE_OWED_SUCCESS : 0;
+	}
+	recipient_finish(q, r, (enum queue_kind)o->kind, owed, o->code, o->dsn, text);
+}
+
+/* A job that this qmgr never made: of one before it. Its recipients may still be open. */
+static struct job *outcome_adopt(struct qmgr *q, struct worker *w, const struct msg_outcome *m)
+{
+	struct mail *mail = mail_find(&q->mails, m->id);
+	uint32_t *numbers, count = 0;
+	struct wire_list list = m->recipients;
+	struct rec_outcome_recipient o;
+
+	if (!mail || !mail->committed)
+		return NULL;
+	numbers = mem_new(list.count, sizeof *numbers);
+	while (list_next_outcome_recipient(&list, &o))
+		numbers[count++] = o.number;
+	struct job *job = scheduler_adopt(q->scheduler, w, m->job, mail, numbers, count);
+
+	free(numbers);
+	return job;
+}
+
+static void outcome_apply(struct qmgr *q, struct job *job, const struct msg_outcome *m)
+{
+	struct wire_list list = m->recipients;
+	struct rec_outcome_recipient o;
+	struct mail *mail = job->mail;
+	bool relayed = false;
+	char line[QUEUE_TEXT_MAX];
+
+	if (m->scope == SCOPE_SITE || m->scope == SCOPE_DOMAIN) {
+		struct wire_list first = list;
+
+		if (list_next_outcome_recipient(&first, &o))
+			scheduler_failed(q->scheduler, job, (enum failure_scope)m->scope,
+					 reply_with_relay(m, &o, line, sizeof line), now_us(q));
+	}
+	while (list_next_outcome_recipient(&list, &o)) {
+		struct recipient *r = mail_recipient(mail, o.number);
+
+		if (!r || r->state != RECIPIENT_FLYING || r->job != job)
+			continue;
+		struct text text = reply_with_relay(m, &o, line, sizeof line);
+
+		relayed |= o.kind == OUTCOME_RELAYED || o.kind == OUTCOME_DELIVERED;
+		if (o.kind == OUTCOME_DEFERRED)
+			outcome_deferred(q, r, (enum failure_scope)m->scope, &o, text);
+		else
+			outcome_final(q, r, &o, text);
+	}
+	scheduler_job_done(q->scheduler, job, relayed, now_us(q));
+}
+
+static bool outcome_is_sound(const struct msg_outcome *m)
+{
+	struct wire_list list = m->recipients;
+	struct rec_outcome_recipient o;
+
+	while (list_next_outcome_recipient(&list, &o))
+		if (o.kind < OUTCOME_RELAYED || o.kind > OUTCOME_FAILED)
+			return false;
+	return m->scope <= SCOPE_DOMAIN;
+}
+
+void delivery_outcome(struct channel *c, const struct message *m)
+{
+	struct qmgr *q = qmgr_of(c);
+	struct worker *w = daemon_peer_state(c);
+	struct job *job = scheduler_job(q->scheduler, m->outcome.job);
+
+	if (!outcome_is_sound(&m->outcome) ||
+	    (job && (job->worker != w || job->mail->id != m->outcome.id))) {
+		channel_end(c, "sent an outcome that is not its own");
+		return;
+	}
+	if (!job && w->adopting)
+		job = outcome_adopt(q, w, &m->outcome);
+	if (job)
+		outcome_apply(q, job, &m->outcome);
+	store_await_job(q, w, m->outcome.job);
+}
+
+void delivery_in_flight(struct channel *c, const struct message *m)
+{
+	struct qmgr *q = qmgr_of(c);
+	struct worker *w = daemon_peer_state(c);
+	struct mail *mail = mail_find(&q->mails, m->in_flight.id);
+	struct wire_list list = m->in_flight.recipients;
+	uint32_t *numbers, count = 0;
+	struct rec_number n;
+
+	if (w->told) {
+		channel_end(c, "told of jobs in flight out of phase");
+		return;
+	}
+	if (!mail || scheduler_job(q->scheduler, m->in_flight.job))
+		return;
+	numbers = mem_new(list.count, sizeof *numbers);
+	while (list_next_number(&list, &n))
+		numbers[count++] = n.number;
+	scheduler_adopt(q->scheduler, w, m->in_flight.job, mail, numbers, count);
+	free(numbers);
+}
+
+static void delivery_begin(struct qmgr *q)
+{
+	bool all = true;
+
+	for (size_t i = 0; i < q->worker_count; i++)
+		all &= q->workers[i].told || !q->workers[i].channel;
+	if (q->delivering || !q->loaded || !(all && q->worker_count))
+		return;
+	q->delivering = true;
+	timer_clear(&q->in_flight_limit);
+	scheduler_allow(q->scheduler, !q->draining);
+}
+
+static void in_flight_late(void *arg)
+{
+	struct qmgr *q = arg;
+
+	if (!q->loaded) {
+		timer_set(&q->in_flight_limit, SECONDS(IN_FLIGHT_WAIT_S));
+		return;
+	}
+	for (size_t i = 0; i < q->worker_count; i++)
+		q->workers[i].told = true;
+	delivery_begin(q);
+}
+
+void delivery_in_flight_end(struct channel *c, const struct message *m)
+{
+	struct worker *w = daemon_peer_state(c);
+
+	(void)m;
+	w->told = true;
+	delivery_begin(qmgr_of(c));
+}
+
+void delivery_loaded(struct qmgr *q)
+{
+	for (size_t i = 0; i < q->worker_count; i++)
+		if (q->workers[i].channel)
+			channel_resume(q->workers[i].channel);
+	delivery_begin(q);
+}
+
+/* -- the resolver ------------------------------------------------------------------------------ */
+
+static void face_ask(void *owner, const struct domain *d)
+{
+	struct qmgr *q = owner;
+
+	if (!q->resolver)
+		return; /* asked again when it is back */
+	channel_send_site_ask(q->resolver, &(struct msg_site_ask){.query = d->query,
+								  .how = (uint8_t)d->how,
+								  .target = text_of(d->target),
+								  .port = d->port});
+}
+
+void delivery_site_is(struct channel *c, const struct message *m)
+{
+	struct qmgr *q = qmgr_of(c);
+	const struct msg_site_is *a = &m->site_is;
+
+	if (a->verdict == HOP_FOUND)
+		scheduler_site_is(q->scheduler, a->query, a->site, a->hop, a->lifetime_s, now_us(q));
+	else
+		scheduler_no_site(q->scheduler, a->query, a->verdict == HOP_PERMANENT, a->code, a->dsn,
+				  a->reason, a->lifetime_s, now_us(q));
+}
+
+/* -- log lines of sites ---------------------------------------------------------------------------- */
+
+static void face_site_down(void *owner, const struct site *site, int64_t wait_us)
+{
+	struct qmgr *q = owner;
+	char recipients[24], seconds[24];
+
+	snprintf(recipients, sizeof recipients, "%u", site->ready + site->flying);
+	snprintf(seconds, sizeof seconds, "%lld", (long long)(wait_us / 1000000));
+	LOG(q->d->log, site_down, 0, site->name, text_of(site->last_error), text_of(recipients),
+	    text_of(seconds));
+}
+
+static void face_site_up(void *owner, const struct site *site)
+{
+	struct qmgr *q = owner;
+
+	LOG(q->d->log, site_up, 0, site->name);
+}
+
+/* -- peers --------------------------------------------------------------------------------------------- */
+
+void delivery_init(struct qmgr *q)
+{
+	struct scheduler_face face = {.owner = q,
+				      .ask = face_ask,
+				      .start = face_start,
+				      .close_slot = face_close_slot,
+				      .end = face_end,
+				      .site_down = face_site_down,
+				      .site_up = face_site_up};
+
+	q->scheduler = scheduler_new(&face, &q->mails, q->d->epoch);
+	scheduler_configure(q->scheduler, q->d->config);
+	scheduler_set_workers(q->scheduler, q->workers, q->worker_count);
+	timer_init(&q->in_flight_limit, q->loop, in_flight_late, q);
+	timer_set(&q->in_flight_limit, SECONDS(IN_FLIGHT_WAIT_S));
+}
+
+void delivery_peer(struct qmgr *q, struct channel *c)
+{
+	struct worker *w = NULL;
+
+	for (size_t i = 0; i < q->worker_count; i++)
+		if (q->workers[i].kind == channel_peer(c) &&
+		    q->workers[i].instance == channel_instance(c))
+			w = &q->workers[i];
+	if (!w && q->worker_count == WORKERS_MAX) {
+		channel_end(c, "is one worker too many");
+		return;
+	}
+	if (!w) {
+		w = &q->workers[q->worker_count++];
+		w->kind = channel_peer(c);
+		w->instance = channel_instance(c);
+	}
+	w->channel = c;
+	w->told = false;
+	w->adopting = !q->delivering; /* jobs of a qmgr before this one are its own to report */
+	daemon_set_peer_state(c, w);
+	if (q->scheduler)
+		scheduler_set_workers(q->scheduler, q->workers, q->worker_count);
+	if (!q->loaded)
+		channel_pause(c); /* what it tells is about messages that must be known first */
+}
+
+void delivery_gone(struct qmgr *q, struct channel *c)
+{
+	for (size_t i = 0; i < q->worker_count; i++) {
+		if (q->workers[i].channel != c)
+			continue;
+		q->workers[i].channel = NULL;
+		if (q->scheduler)
+			scheduler_worker_died(q->scheduler, &q->workers[i], now_us(q));
+	}
+}

@@ -1,0 +1,562 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Intake: session engines hand messages in, and learn what became of them.
+ * An engine may use only ids that were leased to it, each once.
+ */
+#include "qmgr.h"
+
+#include "mem.h"
+#include "must.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+	LEASE_MAX = 65536,
+	DOUBTS_MAX = 1000000,
+	READY_HIGH = 200, /* messages ready at sites that take mail: intake slows */
+	READY_LOW = 150,
+	PACE_MS = 10, /* the longest that intake stands still for pace */
+};
+
+/* -- verdicts ----------------------------------------------------------------- */
+
+static const struct {
+	enum queue_result why;
+	uint16_t code;
+	const char *dsn, *reply;
+} refusals[] = {
+    {QUEUE_FULL, 452, "4.3.1", "Insufficient system storage"},
+    {QUEUE_TOO_BIG, 452, "4.3.1", "The queue has reached its limit"},
+    {QUEUE_ABORTED, 451, "4.3.0", "The message could not be stored"},
+    {QUEUE_WAIT, 451, "4.3.2", "Not taking mail now"},
+    /* Whether it is stored is not known: neither yes nor no may be said. */
+    {QUEUE_IO, 0, "", ""},
+    {QUEUE_OK, 451, "4.3.0", "The message could not be stored"},
+};
+
+/* A control connection that went while its import was under way. */
+static bool engine_is_gone(struct engine *e)
+{
+	if (e->channel)
+		return false;
+	if (e->kind == PEER_CONTROL)
+		free(e);
+	return true;
+}
+
+void door_took(struct engine *e, uint64_t id)
+{
+	if (engine_is_gone(e))
+		return;
+	if (e->kind == PEER_CONTROL)
+		channel_send_imported(e->channel, &(struct msg_imported){e->importing, id, {0}});
+	else
+		channel_send_settled(e->channel, &(struct msg_settled){.id = id, .committed = 1});
+	e->importing = 0;
+}
+
+void door_refuse(struct engine *e, uint64_t id, enum queue_result why)
+{
+	size_t i = 0;
+
+	if (engine_is_gone(e))
+		return;
+	while (refusals[i].why != why && refusals[i].why != QUEUE_OK)
+		i++;
+	if (e->kind == PEER_CONTROL)
+		channel_send_imported(e->channel, &(struct msg_imported){e->importing, 0,
+									 text_of("could not be stored")});
+	else
+		channel_send_settled(e->channel,
+				     &(struct msg_settled){.id = id,
+							   .code = refusals[i].code,
+							   .dsn = text_of(refusals[i].dsn),
+							   .reply = text_of(refusals[i].reply)});
+	e->importing = 0;
+}
+
+static enum intake_state door_find_state(const struct qmgr *q)
+{
+	if (q->draining)
+		return INTAKE_CLOSED;
+	enum queue_result r = queue_intake(q->queue);
+
+	if (r == QUEUE_FULL)
+		return INTAKE_FULL;
+	if (r == QUEUE_IO)
+		return INTAKE_BROKEN;
+	return q->mails.recipients >= q->d->config->queue_limit ? INTAKE_LIMIT : INTAKE_OPEN;
+}
+
+void door_state(struct qmgr *q)
+{
+	static const char *const words[] = {
+	    [INTAKE_OPEN] = "open", [INTAKE_FULL] = "closed: the disk is full",
+	    [INTAKE_LIMIT] = "closed: queue-limit is reached",
+	    [INTAKE_BROKEN] = "closed: the disk can't be written", [INTAKE_CLOSED] = "closed"};
+	enum intake_state state = door_find_state(q);
+
+	if (state == q->intake)
+		return;
+	q->intake = state;
+	log_notice(q->d->log, "intake is %s", words[state]);
+	for (size_t i = 0; i < q->engine_count; i++)
+		if (q->engines[i].channel)
+			channel_send_intake(q->engines[i].channel,
+					    &(struct msg_intake){(uint8_t)state});
+}
+
+/* -- leases ---------------------------------------------------------------------- */
+
+static void lease_give(struct qmgr *q, struct engine *e)
+{
+	uint64_t first;
+
+	if (!e->leases_wanted || !e->channel)
+		return;
+	if (queue_ids_take(q->queue, e->leases_wanted, &first) != QUEUE_OK) {
+		store_kick(q); /* a lease record is in the batch */
+		return;
+	}
+	unsigned at = e->lease_at++ % LEASES_MAX;
+
+	e->leases[at].first = first;
+	e->leases[at].count = e->leases_wanted;
+	channel_send_leased(e->channel, &(struct msg_leased){first, e->leases_wanted});
+	e->leases_wanted = 0;
+}
+
+static bool lease_holds(const struct engine *e, uint64_t id)
+{
+	for (unsigned i = 0; i < LEASES_MAX; i++)
+		if (id >= e->leases[i].first && id - e->leases[i].first < e->leases[i].count)
+			return true;
+	return false;
+}
+
+void door_lease(struct channel *c, const struct message *m)
+{
+	struct engine *e = daemon_peer_state(c);
+
+	if (!m->lease.count || m->lease.count > LEASE_MAX || e->leases_wanted) {
+		channel_end(c, "asked for too many ids");
+		return;
+	}
+	e->leases_wanted = m->lease.count;
+	lease_give(qmgr_of(c), e);
+}
+
+/* -- submit ------------------------------------------------------------------------- */
+
+static void recipient_domains(const struct qmgr *q, struct text envelope, struct text *domains,
+			      uint32_t count)
+{
+	struct envelope_iter it = envelope_recipients(envelope);
+	struct envelope_recipient r;
+
+	for (uint32_t i = 0; i < count && envelope_next(&it, &r); i++) {
+		struct text domain = address_domain(r.address);
+
+		domains[i] = domain.len && domain.len < QUEUE_DOMAIN_MAX ? domain
+									  : q->d->config->hostname;
+	}
+}
+
+static enum queue_result submit_add(struct qmgr *q, const struct msg_submit *m,
+				    const struct envelope *e, struct queue_placed *placed)
+{
+	struct text *domains = mem_new(e->recipient_count, sizeof *domains);
+	struct queue_message qm = {.id = m->id,
+				   .arrival = {(int64_t)e->arrival_wall},
+				   .submitter = e->submitter,
+				   .envelope = m->envelope,
+				   .prelude = m->prelude,
+				   .body = m->body,
+				   .body_length = m->body_length,
+				   .body_crc = m->body_crc,
+				   .body_in_file = m->body_in_file != 0,
+				   .recipient_count = e->recipient_count,
+				   .domains = domains};
+
+	recipient_domains(q, m->envelope, domains, e->recipient_count);
+	if (m->report)
+		qm.settle_count = report_settles(q, m->report, &qm.settles);
+	enum queue_result r = queue_add_message(q->queue, &qm, placed);
+
+	free(domains);
+	return r;
+}
+
+/* True when it was taken or refused; false when it must be tried again after the next seal. */
+static bool submit_try(struct qmgr *q, struct engine *e, const struct msg_submit *m)
+{
+	struct envelope envelope;
+	struct queue_placed placed;
+
+	must(envelope_decode(m->envelope, &envelope));
+	if (m->report && !report_known(q, m->report)) {
+		door_refuse(e, m->id, QUEUE_ABORTED); /* given up meanwhile, and made anew */
+		return true;
+	}
+	if (q->draining || q->mails.recipients + envelope.recipient_count > q->d->config->queue_limit) {
+		door_refuse(e, m->id, q->draining ? QUEUE_WAIT : QUEUE_TOO_BIG);
+		return true;
+	}
+	enum queue_result r = submit_add(q, m, &envelope, &placed);
+
+	if (r == QUEUE_BATCH_FULL || r == QUEUE_WAIT)
+		return false;
+	if (r != QUEUE_OK) {
+		door_refuse(e, m->id, r == QUEUE_IO ? QUEUE_ABORTED : r);
+		if (m->report)
+			report_refused(q, m->report);
+		return true;
+	}
+	struct mail *mail = mail_new(&q->mails, m->id, envelope.submitter, envelope.recipient_count);
+
+	mail->arrival_wall = (int64_t)envelope.arrival_wall;
+	mail->size_bytes = (int64_t)(m->prelude.len + m->body_length);
+	mail->body_in_file = m->body_in_file != 0;
+	mail_keep_content(&q->mails, mail, queue_batch_filling(q->queue), &placed);
+	store_await_submit(q, e, mail, m->report);
+	return true;
+}
+
+/* Keeps the submit and reads no more from this engine until it has found room. */
+static void submit_stash(struct qmgr *q, struct engine *e, const struct msg_submit *m)
+{
+	message_encode(&e->stash, MSG_submit, m);
+	if (e->channel)
+		channel_pause(e->channel);
+	store_kick(q);
+}
+
+static void stash_retry(struct qmgr *q, struct engine *e)
+{
+	struct message m;
+
+	if (!bytes_len(&e->stash))
+		return;
+	must(message_decode(bytes_at(&e->stash), bytes_len(&e->stash), MSG_submit, &m));
+	if (!submit_try(q, e, &m.submit))
+		return;
+	bytes_free(&e->stash);
+	if (e->channel && !q->congested)
+		channel_resume(e->channel);
+}
+
+/* A submit whose body is in a file: the file is made safe first, in a thread. */
+struct file_submit {
+	struct work work;
+	struct qmgr *q;
+	struct engine *e;
+	struct bytes frame;
+	uint64_t id, length;
+	enum queue_result result;
+};
+
+static void file_submit_run(void *arg)
+{
+	struct file_submit *f = arg;
+
+	f->result = queue_body_finish(f->q->queue, f->id, f->length);
+}
+
+static void file_submit_done(void *arg)
+{
+	struct file_submit *f = arg;
+	struct message m;
+
+	must(message_decode(bytes_at(&f->frame), bytes_len(&f->frame), MSG_submit, &m));
+	if (f->result != QUEUE_OK) {
+		door_refuse(f->e, f->id, f->result == QUEUE_FULL ? QUEUE_FULL : QUEUE_ABORTED);
+	} else if (bytes_len(&f->e->stash) || !submit_try(f->q, f->e, &m.submit)) {
+		if (!bytes_len(&f->e->stash)) {
+			submit_stash(f->q, f->e, &m.submit);
+		} else { /* behind another one: through the thread again, which takes its time */
+			pool_add(f->q->readers, &f->work);
+			return;
+		}
+	}
+	bytes_free(&f->frame);
+	free(f);
+}
+
+static void submit_file(struct qmgr *q, struct engine *e, const struct msg_submit *m)
+{
+	struct file_submit *f = mem_new(1, sizeof *f);
+
+	f->work = (struct work){.run = file_submit_run, .done = file_submit_done, .arg = f};
+	f->q = q;
+	f->e = e;
+	f->id = m->id;
+	f->length = m->body_length;
+	message_encode(&f->frame, MSG_submit, m);
+	pool_add(q->readers, &f->work);
+}
+
+static const char *submit_fault(struct qmgr *q, struct engine *e, const struct msg_submit *m)
+{
+	struct envelope envelope;
+
+	if (!lease_holds(e, m->id))
+		return "submitted an id that is not its own";
+	if (mail_find(&q->mails, m->id))
+		return "submitted an id twice";
+	if (!envelope_decode(m->envelope, &envelope))
+		return "submitted a malformed envelope";
+	if (m->body_in_file > 1 || (m->body_in_file ? m->body.len > 0 : m->body_length != m->body.len))
+		return "submitted a body that is not as said";
+	if (m->report && e->kind != PEER_SUBMISSION)
+		return "submitted a report";
+	return NULL;
+}
+
+void door_submit(struct channel *c, const struct message *m)
+{
+	struct qmgr *q = qmgr_of(c);
+	struct engine *e = daemon_peer_state(c);
+	const char *fault = submit_fault(q, e, &m->submit);
+
+	if (fault)
+		channel_end(c, fault);
+	else if (m->submit.body_in_file)
+		submit_file(q, e, &m->submit);
+	else if (!submit_try(q, e, &m->submit))
+		submit_stash(q, e, &m->submit);
+}
+
+/* -- large bodies ------------------------------------------------------------------------ */
+
+struct body_open {
+	struct work work;
+	struct qmgr *q;
+	struct engine *e;
+	uint64_t id;
+	int fd;
+	enum queue_result result;
+};
+
+static void body_open_run(void *arg)
+{
+	struct body_open *b = arg;
+
+	b->result = queue_body_create(b->q->queue, b->id, &b->fd);
+}
+
+static void body_open_done(void *arg)
+{
+	struct body_open *b = arg;
+	struct channel *c = b->e->channel;
+
+	if (c)
+		channel_send(c, MSG_body_file, &(struct msg_body_file){b->id},
+			     b->result == QUEUE_OK ? b->fd : -1);
+	else if (b->result == QUEUE_OK)
+		close(b->fd);
+	free(b);
+}
+
+static void body_drop_run(void *arg)
+{
+	struct body_open *b = arg;
+
+	queue_body_remove(b->q->queue, b->id);
+}
+
+static void body_drop_done(void *arg)
+{
+	free(arg);
+}
+
+static void body_work(struct qmgr *q, struct engine *e, uint64_t id, void (*run)(void *),
+		      void (*done)(void *))
+{
+	struct body_open *b = mem_new(1, sizeof *b);
+
+	b->work = (struct work){.run = run, .done = done, .arg = b};
+	b->q = q;
+	b->e = e;
+	b->id = id;
+	b->fd = -1;
+	pool_add(q->readers, &b->work);
+}
+
+void door_body_open(struct channel *c, const struct message *m)
+{
+	struct qmgr *q = qmgr_of(c);
+	struct engine *e = daemon_peer_state(c);
+
+	if (!lease_holds(e, m->body_open.id) || mail_find(&q->mails, m->body_open.id))
+		channel_end(c, "opened a body that is not its own");
+	else if (q->intake != INTAKE_OPEN)
+		channel_send_body_file(c, &(struct msg_body_file){m->body_open.id});
+	else
+		body_work(q, e, m->body_open.id, body_open_run, body_open_done);
+}
+
+void door_body_drop(struct channel *c, const struct message *m)
+{
+	struct qmgr *q = qmgr_of(c);
+	struct engine *e = daemon_peer_state(c);
+
+	if (!lease_holds(e, m->body_drop.id) || mail_find(&q->mails, m->body_drop.id))
+		channel_end(c, "dropped a body that is not its own");
+	else
+		body_work(q, e, m->body_drop.id, body_drop_run, body_drop_done);
+}
+
+/* -- doubts -------------------------------------------------------------------------------- */
+
+static void doubts_answer(struct qmgr *q, struct engine *e)
+{
+	struct wire_reader in = wire_reader_over(e->doubts.data, e->doubts.end);
+
+	while (in.at < in.end) {
+		uint64_t id = wire_u64(&in);
+		struct mail *mail = mail_find(&q->mails, id);
+
+		if (mail && mail->committed)
+			door_took(e, id);
+		else if (!mail)
+			door_refuse(e, id, QUEUE_ABORTED);
+	}
+	bytes_free(&e->doubts);
+}
+
+void door_in_doubt(struct channel *c, const struct message *m)
+{
+	struct engine *e = daemon_peer_state(c);
+
+	if (bytes_len(&e->doubts) / sizeof(uint64_t) >= DOUBTS_MAX)
+		channel_end(c, "has too many doubts");
+	else
+		wire_put_u64(&e->doubts, m->in_doubt.id);
+}
+
+void door_in_doubt_end(struct channel *c, const struct message *m)
+{
+	struct qmgr *q = qmgr_of(c);
+
+	(void)m;
+	if (q->loaded)
+		doubts_answer(q, daemon_peer_state(c));
+}
+
+void door_loaded(struct qmgr *q)
+{
+	for (size_t i = 0; i < q->engine_count; i++)
+		doubts_answer(q, &q->engines[i]);
+}
+
+/* -- import ----------------------------------------------------------------------------------- */
+
+void door_import(struct channel *c, const struct message *m)
+{
+	struct qmgr *q = qmgr_of(c);
+	struct engine *e = daemon_peer_state(c);
+	struct msg_submit s = {.envelope = m->import.envelope,
+			       .prelude = m->import.prelude,
+			       .body = m->import.body,
+			       .body_length = m->import.body.len};
+	struct envelope envelope;
+
+	if (!e || e->importing || !envelope_decode(s.envelope, &envelope)) {
+		channel_end(c, "imports out of turn or malformed");
+		return;
+	}
+	e->importing = m->import.request;
+	if (queue_ids_take(q->queue, 1, &s.id) != QUEUE_OK) {
+		store_kick(q);
+		door_refuse(e, 0, QUEUE_WAIT);
+	} else if (!submit_try(q, e, &s)) {
+		door_refuse(e, 0, QUEUE_WAIT);
+	}
+}
+
+/* -- peers and pace ------------------------------------------------------------------------------- */
+
+void door_peer(struct qmgr *q, struct channel *c)
+{
+	struct engine *e = NULL;
+
+	for (size_t i = 0; i < q->engine_count; i++)
+		if (q->engines[i].kind == channel_peer(c) &&
+		    q->engines[i].instance == channel_instance(c))
+			e = &q->engines[i];
+	if (!e && q->engine_count == ENGINES_MAX) {
+		channel_end(c, "is one engine too many");
+		return;
+	}
+	if (!e) {
+		e = &q->engines[q->engine_count++];
+		e->kind = channel_peer(c);
+		e->instance = channel_instance(c);
+	}
+	e->channel = c;
+	e->leases_wanted = 0;
+	bytes_free(&e->doubts);
+	daemon_set_peer_state(c, e);
+	channel_send_intake(c, &(struct msg_intake){(uint8_t)q->intake});
+	if (q->congested || bytes_len(&e->stash))
+		channel_pause(c);
+}
+
+void door_gone(struct qmgr *q, struct channel *c)
+{
+	for (size_t i = 0; i < q->engine_count; i++)
+		if (q->engines[i].channel == c)
+			q->engines[i].channel = NULL;
+}
+
+void door_round(struct qmgr *q)
+{
+	for (size_t i = 0; i < q->engine_count; i++) {
+		lease_give(q, &q->engines[i]);
+		stash_retry(q, &q->engines[i]);
+	}
+}
+
+static void door_flow(struct qmgr *q, bool open)
+{
+	q->congested = !open;
+	for (size_t i = 0; i < q->engine_count; i++) {
+		struct engine *e = &q->engines[i];
+
+		if (!e->channel)
+			continue;
+		if (!open)
+			channel_pause(e->channel);
+		else if (!bytes_len(&e->stash))
+			channel_resume(e->channel);
+	}
+}
+
+static void pace_over(void *arg)
+{
+	struct qmgr *q = arg;
+
+	door_flow(q, true);
+}
+
+/*
+ * While sites that take mail have more ready than they can be given at once,
+ * mail that comes in only waits here instead of with its sender: intake is
+ * read more slowly, but never stands still for longer than PACE_MS.
+ */
+void door_pace(struct qmgr *q)
+{
+	uint64_t ready = scheduler_figures(q->scheduler).ready_up;
+
+	if (!q->pace.loop)
+		timer_init(&q->pace, q->loop, pace_over, q);
+	if (!q->congested && q->delivering && ready > READY_HIGH && !timer_is_set(&q->pace)) {
+		door_flow(q, false);
+		timer_set(&q->pace, MILLISECONDS(PACE_MS));
+	} else if (q->congested && ready < READY_LOW) {
+		timer_clear(&q->pace);
+		door_flow(q, true);
+	}
+}

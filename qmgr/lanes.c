@@ -1,0 +1,491 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The scheduler's structure: domains, lanes, shares and sites, made when
+ * first needed and gone with their last recipient.
+ */
+#include "scheduler_private.h"
+
+#include "mem.h"
+#include "must.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* -- sites ----------------------------------------------------------------- */
+
+void site_pump_later(struct scheduler *s, struct site *site)
+{
+	if (site->pump_prev)
+		return;
+	site->pump_next = s->pump;
+	site->pump_prev = &s->pump;
+	if (s->pump)
+		s->pump->pump_prev = &site->pump_next;
+	s->pump = site;
+}
+
+static void site_pump_not(struct site *site)
+{
+	if (!site->pump_prev)
+		return;
+	*site->pump_prev = site->pump_next;
+	if (site->pump_next)
+		site->pump_next->pump_prev = site->pump_prev;
+	site->pump_next = NULL;
+	site->pump_prev = NULL;
+}
+
+void site_time(struct scheduler *s, struct site *site, bool timed)
+{
+	if (timed == (site->timed_prev != NULL))
+		return;
+	if (timed) {
+		site->timed_next = s->timed;
+		site->timed_prev = &s->timed;
+		if (s->timed)
+			s->timed->timed_prev = &site->timed_next;
+		s->timed = site;
+		return;
+	}
+	*site->timed_prev = site->timed_next;
+	if (site->timed_next)
+		site->timed_next->timed_prev = site->timed_prev;
+	site->timed_next = NULL;
+	site->timed_prev = NULL;
+}
+
+/* A site's own limits, from its configured block if it has one. */
+static void site_configure(const struct scheduler *s, struct site *site)
+{
+	site->cap = (uint32_t)s->config->limit_site_connections;
+	site->rate = 0;
+	for (size_t i = 0; i < s->config->site_count; i++) {
+		const struct config_site *c = &s->config->sites[i];
+
+		if (!text_equal_case(c->label, site->name))
+			continue;
+		if (c->connections)
+			site->cap = (uint32_t)c->connections;
+		site->rate = c->rate;
+	}
+	if (site->window > site->cap)
+		site->window = site->cap;
+}
+
+void sites_configure(struct scheduler *s)
+{
+	for (size_t i = 0; i < s->sites.size; i++)
+		for (struct table_link *l = s->sites.slots[i]; l; l = l->next)
+			site_configure(s, ITEM_OF(l, struct site, link));
+}
+
+static struct site *site_get(struct scheduler *s, struct text name)
+{
+	uint64_t hash = table_hash_text(&s->sites, name);
+	struct table_link *link = table_first(&s->sites, hash);
+
+	for (; link; link = table_again(link))
+		if (text_equal(ITEM_OF(link, struct site, link)->name, name))
+			return ITEM_OF(link, struct site, link);
+	struct site *site = mem_new(1, sizeof *site + name.len + 1);
+	char *copy = (char *)(site + 1);
+
+	if (name.len)
+		memcpy(copy, name.data, name.len);
+	site->name = (struct text){copy, name.len};
+	site->ring_end = &site->ring;
+	site->window = FIRST_WINDOW;
+	site_configure(s, site);
+	table_add(&s->sites, &site->link, hash);
+	return site;
+}
+
+bool site_collect(struct scheduler *s, struct site *site)
+{
+	/* One that is down is remembered: its next mail must not be its next attempt. */
+	if (site->domains || site->shares || site->slots || site->down_until_us)
+		return false;
+	site_pump_not(site);
+	site_time(s, site, false);
+	table_remove(&s->sites, &site->link);
+	free(site);
+	return true;
+}
+
+/* -- shares ------------------------------------------------------------------ */
+
+static struct share *share_get(struct scheduler *s, struct site *site, struct submitter *submitter)
+{
+	uint64_t hash = table_hash_number(&s->shares, (uint64_t)(uintptr_t)site ^
+							  (uint64_t)(uintptr_t)submitter << 20);
+	struct table_link *link = table_first(&s->shares, hash);
+
+	for (; link; link = table_again(link)) {
+		struct share *share = ITEM_OF(link, struct share, link);
+
+		if (share->site == site && share->submitter == submitter)
+			return share;
+	}
+	struct share *share = mem_new(1, sizeof *share);
+
+	share->site = site;
+	share->submitter = submitter;
+	share->lanes_end = &share->lanes;
+	submitter->holders++;
+	site->shares++;
+	table_add(&s->shares, &share->link, hash);
+	return share;
+}
+
+static void share_ring(struct share *share, bool in)
+{
+	struct site *site = share->site;
+
+	if (in == (share->prev != NULL))
+		return;
+	if (in) {
+		share->next = NULL;
+		share->prev = site->ring_end;
+		*site->ring_end = share;
+		site->ring_end = &share->next;
+		return;
+	}
+	*share->prev = share->next;
+	if (share->next)
+		share->next->prev = share->prev;
+	else
+		site->ring_end = share->prev;
+	share->next = NULL;
+	share->prev = NULL;
+}
+
+/* A lane is in its share's list exactly while it has ready recipients. */
+static void lane_list(struct lane *lane, bool in)
+{
+	struct share *share = lane->share;
+
+	if (!share || in == (lane->share_prev != NULL))
+		return;
+	if (in) {
+		lane->share_next = NULL;
+		lane->share_prev = share->lanes_end;
+		*share->lanes_end = lane;
+		share->lanes_end = &lane->share_next;
+		share_ring(share, true);
+		return;
+	}
+	*lane->share_prev = lane->share_next;
+	if (lane->share_next)
+		lane->share_next->share_prev = lane->share_prev;
+	else
+		share->lanes_end = lane->share_prev;
+	lane->share_next = NULL;
+	lane->share_prev = NULL;
+	if (!share->lanes)
+		share_ring(share, false);
+}
+
+static void lane_leave_share(struct scheduler *s, struct lane *lane)
+{
+	struct share *share = lane->share;
+
+	if (!share)
+		return;
+	struct site *site = share->site;
+
+	lane_list(lane, false);
+	site->ready -= lane->ready_count;
+	if (!site->down_until_us)
+		s->figures.ready_up -= lane->ready_count;
+	lane->share = NULL;
+	if (--share->lanes_total)
+		return;
+	table_remove(&s->shares, &share->link);
+	submitter_drop(s->mails, share->submitter);
+	free(share);
+	site->shares--;
+}
+
+static void lane_join_share(struct scheduler *s, struct lane *lane, struct site *site)
+{
+	lane->share = share_get(s, site, lane->submitter);
+	lane->share->lanes_total++;
+	site->ready += lane->ready_count;
+	if (!site->down_until_us)
+		s->figures.ready_up += lane->ready_count;
+	if (lane->ready_count) {
+		lane_list(lane, true);
+		site_pump_later(s, site);
+	}
+}
+
+/* -- lanes -------------------------------------------------------------------- */
+
+struct lane *lane_get(struct scheduler *s, struct domain *domain, struct submitter *submitter)
+{
+	struct lane **at = &domain->lanes;
+
+	/* The one used last comes first: most domains have one submitter at a time. */
+	for (struct lane *lane; (lane = *at); at = &lane->next) {
+		if (lane->submitter != submitter)
+			continue;
+		*at = lane->next;
+		lane->next = domain->lanes;
+		domain->lanes = lane;
+		return lane;
+	}
+	struct lane *lane = mem_new(1, sizeof *lane);
+
+	lane->domain = domain;
+	lane->submitter = submitter;
+	submitter->holders++;
+	lane->ready_end = &lane->ready;
+	lane->next = domain->lanes;
+	domain->lanes = lane;
+	domain->lane_count++;
+	if (domain->state == DOMAIN_KNOWN)
+		lane_join_share(s, lane, domain->site);
+	return lane;
+}
+
+void lane_push(struct scheduler *s, struct lane *lane, struct recipient *r, bool front)
+{
+	r->state = RECIPIENT_READY;
+	if (front) {
+		r->next = lane->ready;
+		r->prev = &lane->ready;
+		if (r->next)
+			r->next->prev = &r->next;
+		else
+			lane->ready_end = &r->next;
+		lane->ready = r;
+	} else {
+		r->next = NULL;
+		r->prev = lane->ready_end;
+		*lane->ready_end = r;
+		lane->ready_end = &r->next;
+	}
+	lane->ready_count++;
+	s->figures.ready++;
+	if (!lane->share)
+		return;
+	struct site *site = lane->share->site;
+
+	site->ready++;
+	if (!site->down_until_us)
+		s->figures.ready_up++;
+	lane_list(lane, true);
+	site_pump_later(s, site);
+}
+
+void lane_take(struct scheduler *s, struct recipient *r)
+{
+	struct lane *lane = r->lane;
+
+	must(r->state == RECIPIENT_READY);
+	*r->prev = r->next;
+	if (r->next)
+		r->next->prev = r->prev;
+	else
+		lane->ready_end = r->prev;
+	r->next = NULL;
+	r->prev = NULL;
+	lane->ready_count--;
+	s->figures.ready--;
+	if (!lane->share)
+		return;
+	lane->share->site->ready--;
+	if (!lane->share->site->down_until_us)
+		s->figures.ready_up--;
+	if (!lane->ready_count)
+		lane_list(lane, false);
+}
+
+void lane_drop(struct scheduler *s, struct lane *lane)
+{
+	if (--lane->count)
+		return;
+	struct domain *d = lane->domain;
+	struct lane **at = &d->lanes;
+
+	lane_leave_share(s, lane);
+	while (*at != lane)
+		at = &(*at)->next;
+	*at = lane->next;
+	submitter_drop(s->mails, lane->submitter);
+	free(lane);
+	d->lane_count--;
+	domain_collect(s, d);
+}
+
+/* -- domains --------------------------------------------------------------------- */
+
+struct domain *domain_get(struct scheduler *s, struct text name)
+{
+	uint64_t hash = table_hash_text(&s->domains, name);
+	struct table_link *link = table_first(&s->domains, hash);
+
+	for (; link; link = table_again(link))
+		if (text_equal(ITEM_OF(link, struct domain, link)->name, name))
+			return ITEM_OF(link, struct domain, link);
+	struct domain *d = mem_new(1, sizeof *d + name.len + 1);
+	char *copy = (char *)(d + 1);
+
+	if (name.len)
+		memcpy(copy, name.data, name.len);
+	d->name = (struct text){copy, name.len};
+	table_add(&s->domains, &d->link, hash);
+	return d;
+}
+
+static void domain_time(struct scheduler *s, struct domain *d, bool timed)
+{
+	if (timed == (d->timed_prev != NULL))
+		return;
+	if (timed) {
+		d->timed_next = s->timed_domains;
+		d->timed_prev = &s->timed_domains;
+		if (s->timed_domains)
+			s->timed_domains->timed_prev = &d->timed_next;
+		s->timed_domains = d;
+		return;
+	}
+	*d->timed_prev = d->timed_next;
+	if (d->timed_next)
+		d->timed_next->timed_prev = d->timed_prev;
+	d->timed_next = NULL;
+	d->timed_prev = NULL;
+}
+
+static void domain_free(struct scheduler *s, struct domain *d)
+{
+	struct site *site = d->site;
+
+	domain_time(s, d, false);
+	table_remove(&s->domains, &d->link);
+	free(d->hop);
+	free(d->target);
+	free(d->verdict);
+	free(d);
+	if (site) {
+		site->domains--;
+		site_collect(s, site);
+	}
+}
+
+void domain_collect(struct scheduler *s, struct domain *d)
+{
+	/* A known one is kept for the next mail, within bounds, until domain_sweep(). */
+	bool keep = d->state == DOMAIN_KNOWN && s->domains.count < DOMAINS_KEPT;
+
+	if (!d->lane_count && d->state != DOMAIN_ASKED && !keep)
+		domain_free(s, d);
+}
+
+void domain_sweep(struct scheduler *s, struct domain *d, int64_t now_us)
+{
+	if (!d->lane_count && d->state != DOMAIN_ASKED && d->until_us <= now_us)
+		domain_free(s, d);
+}
+
+/* Lanes leave the site that the domain had, waiting for an answer. */
+void domain_unplace(struct scheduler *s, struct domain *d)
+{
+	if (d->state == DOMAIN_ASKED)
+		table_remove(&s->asked, &d->asked);
+	for (struct lane *lane = d->lanes; lane; lane = lane->next)
+		lane_leave_share(s, lane);
+	d->state = DOMAIN_UNKNOWN;
+	domain_time(s, d, false);
+	free(d->verdict);
+	d->verdict = NULL;
+}
+
+void domain_place(struct scheduler *s, struct domain *d, struct text site_name, struct text hop)
+{
+	struct site *site = site_get(s, site_name);
+	struct site *old = d->site;
+
+	site->domains++;
+	domain_unplace(s, d);
+	d->site = site;
+	d->state = DOMAIN_KNOWN;
+	d->failures = 0;
+	free(d->hop);
+	d->hop = mem_copy(hop.data, hop.len);
+	for (struct lane *lane = d->lanes; lane; lane = lane->next)
+		lane_join_share(s, lane, site);
+	if (old) {
+		old->domains--;
+		site_collect(s, old);
+	}
+}
+
+void domain_stop(struct scheduler *s, struct domain *d, enum domain_state state, int64_t until_us,
+		 const struct domain_verdict *verdict)
+{
+	domain_unplace(s, d);
+	d->verdict = mem_new(1, sizeof *d->verdict);
+	*d->verdict = *verdict;
+	d->state = state;
+	d->until_us = until_us;
+	domain_time(s, d, true);
+}
+
+/* What a route says without any lookup. True when the domain is settled by it. */
+static bool domain_route(struct scheduler *s, struct domain *d)
+{
+	const struct config_route *route = config_route(s->config, d->name);
+	struct domain_verdict v = {.kind = QUEUE_FAILED, .code = 550, .dsn = "5.7.1"};
+	struct text target = route->target;
+
+	if (route->kind == ROUTE_REJECT)
+		snprintf(v.text, sizeof v.text, "%.*s", (int)route->reject.len, route->reject.data);
+	else if (route->kind == ROUTE_DISCARD)
+		v = (struct domain_verdict){QUEUE_REMOVED, 250, "2.0.0", "discarded by route"};
+	if (route->kind == ROUTE_REJECT || route->kind == ROUTE_DISCARD) {
+		domain_stop(s, d, DOMAIN_ENDING, INT64_MAX, &v);
+		return true;
+	}
+	d->how = route->kind == ROUTE_LOCAL ? HOP_LOCAL : route->how;
+	d->port = route->port;
+	if (route->how == HOP_MX)
+		target = d->name;
+	free(d->target);
+	d->target = mem_copy(target.data, target.len);
+	return false;
+}
+
+void domain_ask(struct scheduler *s, struct domain *d)
+{
+	if (d->state == DOMAIN_ASKED || d->state == DOMAIN_ENDING || domain_route(s, d))
+		return;
+	domain_unplace(s, d);
+	d->state = DOMAIN_ASKED;
+	d->query = ++s->next_query;
+	table_add(&s->asked, &d->asked, table_hash_number(&s->asked, d->query));
+	s->face.ask(s->face.owner, d);
+}
+
+void domain_end_some(struct scheduler *s, struct domain *d, unsigned *budget)
+{
+	struct domain_verdict v = *d->verdict;
+
+	for (struct lane *lane = d->lanes, *next; lane && *budget; lane = next) {
+		next = lane->next;
+		while (*budget && lane->ready) {
+			struct recipient *r = lane->ready;
+			bool last = lane->count == 1;
+
+			--*budget;
+			scheduler_remove(s, r, v.kind == QUEUE_HELD ? RECIPIENT_HELD : RECIPIENT_ENDING);
+			s->face.end(s->face.owner, r, &v);
+			if (last && !next)
+				return; /* the domain may have gone with it */
+			if (last)
+				break;
+		}
+	}
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: ISC */
+/* The table of queued messages. */
+#include "mail.h"
+
+#include "mem.h"
+#include "must.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+void mails_init(struct mails *mails, uint64_t content_max_bytes)
+{
+	*mails = (struct mails){.content_max_bytes = content_max_bytes};
+	mails->newest_end = &mails->oldest;
+	table_init(&mails->by_id);
+	table_init(&mails->submitters);
+}
+
+struct submitter *submitter_get(struct mails *mails, struct text name)
+{
+	uint64_t hash = table_hash_text(&mails->submitters, name);
+	struct table_link *link = table_first(&mails->submitters, hash);
+
+	for (; link; link = table_again(link)) {
+		struct submitter *s = ITEM_OF(link, struct submitter, link);
+
+		if (text_equal(s->name, name)) {
+			s->holders++;
+			return s;
+		}
+	}
+	struct submitter *s = mem_new(1, sizeof *s + name.len + 1);
+	char *copy = (char *)(s + 1);
+
+	if (name.len)
+		memcpy(copy, name.data, name.len);
+	s->name = (struct text){copy, name.len};
+	s->holders = 1;
+	table_add(&mails->submitters, &s->link, hash);
+	return s;
+}
+
+void submitter_drop(struct mails *mails, struct submitter *s)
+{
+	if (--s->holders)
+		return;
+	table_remove(&mails->submitters, &s->link);
+	free(s);
+}
+
+struct mail *mail_new(struct mails *mails, uint64_t id, struct text submitter, uint32_t recipients)
+{
+	struct mail *mail = mem_new(1, sizeof *mail);
+
+	mail->id = id;
+	mail->submitter = submitter_get(mails, submitter);
+	mail->recipients = mem_new(recipients, sizeof *mail->recipients);
+	mail->recipient_count = mail->open_count = recipients;
+	mails->recipients += recipients;
+	for (uint32_t i = 0; i < recipients; i++) {
+		mail->recipients[i].mail = mail;
+		mail->recipients[i].number = i;
+	}
+	table_add(&mails->by_id, &mail->link, table_hash_number(&mails->by_id, id));
+	return mail;
+}
+
+struct mail *mail_find(const struct mails *mails, uint64_t id)
+{
+	struct table_link *link = table_first(&mails->by_id, table_hash_number(&mails->by_id, id));
+
+	for (; link; link = table_again(link)) {
+		struct mail *mail = ITEM_OF(link, struct mail, link);
+
+		if (mail->id == id)
+			return mail;
+	}
+	return NULL;
+}
+
+struct recipient *mail_recipient(struct mail *mail, uint32_t number)
+{
+	uint32_t low = 0, high = mail->recipient_count;
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (mail->recipients[middle].number < number)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == mail->recipient_count || mail->recipients[low].number != number ||
+	    mail->recipients[low].state == RECIPIENT_GONE)
+		return NULL;
+	return &mail->recipients[low];
+}
+
+bool mail_settle(struct mails *mails, struct recipient *r)
+{
+	must(r->state != RECIPIENT_GONE && r->mail->open_count > 0);
+	r->state = RECIPIENT_GONE;
+	mails->recipients--;
+	return --r->mail->open_count == 0;
+}
+
+void mail_free(struct mails *mails, struct mail *mail)
+{
+	mail_drop_content(mail);
+	mails->recipients -= mail->open_count;
+	table_remove(&mails->by_id, &mail->link);
+	submitter_drop(mails, mail->submitter);
+	free(mail->recipients);
+	free(mail);
+}
+
+/*
+ * A batch's memory lives while one content of it does, so what counts is not
+ * the contents' own size but how much was written since the oldest of them.
+ */
+static void contents_trim(struct mails *mails)
+{
+	while (mails->oldest && (!mails->oldest->mail ||
+				 mails->written - mails->oldest->at > mails->content_max_bytes)) {
+		struct content *c = mails->oldest;
+
+		if (c->mail)
+			mail_drop_content(c->mail);
+		mails->oldest = c->newer;
+		if (!mails->oldest)
+			mails->newest_end = &mails->oldest;
+		free(c);
+	}
+}
+
+void mail_keep_content(struct mails *mails, struct mail *mail, struct queue_batch *batch,
+		       const struct queue_placed *placed)
+{
+	must(!mail->content);
+	struct content *c = mem_new(1, sizeof *c);
+
+	c->mail = mail;
+	c->batch = queue_batch_ref(batch);
+	c->placed = *placed;
+	mail->content = c;
+	*mails->newest_end = c;
+	mails->newest_end = &c->newer;
+	c->at = mails->written;
+	mails->written += placed->envelope.len + placed->prelude.len + placed->body.len;
+	contents_trim(mails);
+}
+
+void mail_drop_content(struct mail *mail)
+{
+	struct content *c = mail->content;
+
+	if (!c)
+		return;
+	queue_batch_unref(&c->batch);
+	c->mail = NULL;
+	mail->content = NULL;
+}

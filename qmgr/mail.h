@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * All messages that are queued, by id, with their open recipients; and the
+ * names of their submitters, each held once.
+ */
+#ifndef QMGR_MAIL_H
+#define QMGR_MAIL_H
+
+#include "model.h"
+
+struct mails {
+	struct table by_id;
+	struct table submitters;
+	uint64_t recipients; /* open ones */
+	/* Contents still in memory, oldest first; they go content_max_bytes of mail later. */
+	struct content *oldest, **newest_end;
+	uint64_t written, content_max_bytes;
+};
+
+void mails_init(struct mails *mails, uint64_t content_max_bytes);
+
+/* A new message with RECIPIENTS open recipients, all RECIPIENT_NEW, numbered from 0. */
+struct mail *mail_new(struct mails *mails, uint64_t id, struct text submitter, uint32_t recipients);
+
+struct mail *mail_find(const struct mails *mails, uint64_t id);
+
+/* NULL when it is not open. */
+struct recipient *mail_recipient(struct mail *mail, uint32_t number);
+
+/* The recipient is settled; true when it was the last one, and the message can be freed. */
+bool mail_settle(struct mails *mails, struct recipient *r);
+
+/* All its recipients must be out of lanes, wheel and jobs. */
+void mail_free(struct mails *mails, struct mail *mail);
+
+/* Keeps the batch's memory for delivery, within bounds; forgets it again. */
+void mail_keep_content(struct mails *mails, struct mail *mail, struct queue_batch *batch,
+		       const struct queue_placed *placed);
+void mail_drop_content(struct mail *mail);
+
+struct submitter *submitter_get(struct mails *mails, struct text name);
+void submitter_drop(struct mails *mails, struct submitter *s);
+
+#endif

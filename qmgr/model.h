@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What qmgr keeps in memory, and how it hangs together:
+ *
+ *   mail -- its open recipients (an array)
+ *   recipient -> lane (domain, submitter) -> share (site, submitter) -> site
+ *   domain -> site and hop, as the resolver answered last
+ *   job: recipients of one message on their way over one slot of a worker
+ *
+ * A message costs at most 96 bytes and an open recipient 64; addresses and
+ * replies stay on disk.
+ */
+#ifndef QMGR_MODEL_H
+#define QMGR_MODEL_H
+
+#include "config.h"
+#include "queue.h"
+#include "table.h"
+
+#include <assert.h>
+
+struct job;
+struct lane;
+struct slot;
+
+/* Where a recipient is. Each has exactly one of these states. */
+enum recipient_state {
+	RECIPIENT_NEW,	   /* in the batch being filled or written: not yet safe */
+	RECIPIENT_READY,   /* in its lane */
+	RECIPIENT_WAITING, /* deferred by itself: in the wheel until its time */
+	RECIPIENT_FLYING,  /* in a job */
+	RECIPIENT_HELD,	   /* waits for a person */
+	RECIPIENT_ENDING,  /* its final outcome is on its way to disk */
+	RECIPIENT_OWED,	   /* final, but a report about it is still to be made */
+	RECIPIENT_GONE,	   /* settled: nothing left */
+};
+
+struct recipient {
+	struct mail *mail;
+	struct lane *lane; /* NULL when held, ending, owed or gone */
+	union {
+		struct {
+			struct recipient *next, **prev; /* in the lane or the wheel */
+		};
+		struct job *job; /* while flying */
+	};
+	struct queue_where where;
+	int64_t due_us; /* monotonic; of a waiting one */
+	uint32_t number;
+	uint16_t attempts, code;
+	uint8_t state; /* enum recipient_state */
+	uint8_t kind;  /* enum queue_kind, as on disk */
+	uint8_t flags; /* enum queue_flag */
+	uint8_t wish : 4, crashes : 4; /* wish: enum queue_action to carry out when it comes back */
+};
+static_assert(sizeof(struct recipient) <= 64, "a recipient costs at most 64 bytes");
+
+struct submitter {
+	struct table_link link;
+	struct text name;
+	uint32_t holders;
+};
+
+/* Content still in the memory of its batch. */
+struct content {
+	struct content *newer;
+	uint64_t at; /* how much had been written before it */
+	struct mail *mail;
+	struct queue_batch *batch;
+	struct queue_placed placed;
+};
+
+struct mail {
+	struct table_link link; /* by id; hash is of the id */
+	uint64_t id;
+	int64_t arrival_wall, size_bytes;
+	struct queue_location location;
+	uint32_t recipient_count; /* in the array: those open when it was taken in or loaded */
+	uint32_t open_count;
+	struct recipient *recipients; /* by number */
+	struct submitter *submitter;
+	struct content *content; /* NULL: on disk */
+	bool body_in_file, report_due, committed, damaged;
+};
+static_assert(sizeof(struct mail) <= 96, "a message costs at most 96 bytes");
+
+/* Recipients of one submitter for one domain. */
+struct lane {
+	struct lane *next; /* of the domain */
+	struct lane *share_next, **share_prev; /* in its share, while it has ready ones */
+	struct domain *domain;
+	struct submitter *submitter;
+	struct share *share; /* NULL while the domain's site is unknown */
+	struct recipient *ready, **ready_end;
+	uint32_t ready_count, count; /* count: all that name this lane */
+};
+
+enum domain_state {
+	DOMAIN_UNKNOWN, /* to be asked for */
+	DOMAIN_ASKED,
+	DOMAIN_KNOWN,
+	DOMAIN_DOWN,   /* its lookup, or its own policy, failed for now */
+	DOMAIN_ENDING, /* its recipients end without delivery, as verdict says */
+};
+
+/* Why a domain is down or ending. */
+struct domain_verdict {
+	enum queue_kind kind; /* failed, removed or held, when ending */
+	uint16_t code;
+	char dsn[12];
+	char text[300];
+};
+
+struct domain {
+	struct table_link link;
+	struct table_link asked; /* by query, while it is asked for */
+	struct text name;
+	struct lane *lanes;
+	struct site *site;
+	char *hop; /* owned */
+	uint64_t query;
+	int64_t until_us; /* monotonic: known until, down until, ending until */
+	struct domain *timed_next, **timed_prev; /* down or ending */
+	struct domain_verdict *verdict;		 /* owned */
+	uint32_t failures, lane_count;
+	enum domain_state state;
+	enum hop_how how;
+	char *target; /* owned */
+	uint16_t port;
+};
+
+/* A submitter's part of a site's work. */
+struct share {
+	struct table_link link;
+	struct site *site;
+	struct submitter *submitter;
+	struct share *next, **prev; /* in the site's ring, while a lane of it is ready */
+	struct lane *lanes, **lanes_end;
+	uint32_t lanes_total; /* that name it, ready or not */
+};
+
+struct site {
+	struct table_link link;
+	struct text name;
+	struct share *ring, **ring_end;		/* shares take turns */
+	struct slot *idle;			/* slots that wait for a job */
+	struct site *pump_next, **pump_prev;	/* to be served in this turn */
+	struct site *timed_next, **timed_prev;	/* down, or waiting for its rate */
+	uint32_t domains, shares;		/* that name it */
+	uint32_t ready, flying, waiting, slots; /* recipients, and connections */
+	uint32_t window;			/* connections that it is trusted with now */
+	uint32_t cap;				/* and at most */
+	uint32_t grown;				/* successes since the window grew */
+	uint32_t failures;			/* rounds in a row that failed */
+	int64_t served_us;			/* monotonic, of the last success; 0: never */
+	uint64_t relayed, rate;			/* rate: messages a minute, 0: any */
+	int64_t down_until_us;			/* monotonic; 0: it takes mail */
+	int64_t next_send_us;			/* by its rate */
+	char last_error[300];
+};
+
+/* The right to one connection of a worker to a site. */
+struct slot {
+	struct slot *idle_next, **idle_prev; /* in its site, while it waits for a job */
+	struct slot *age_next, **age_prev;   /* among all that wait, oldest first */
+	struct site *site;
+	struct worker *worker;
+	char *hop; /* owned; of its connection */
+	int64_t idle_since_us;
+	uint32_t number, jobs, sent; /* jobs: on their way; sent: over this connection */
+	bool closing;
+};
+
+/* Recipients of one message on their way over one slot. */
+struct job {
+	struct table_link link; /* by id */
+	uint64_t id;
+	struct slot *slot; /* NULL once the slot is gone */
+	struct worker *worker;
+	struct mail *mail;
+	struct domain *domain; /* of the first recipient; held by its lane */
+	uint32_t count;
+	struct recipient *recipients[];
+};
+
+/* A deliverer process. */
+struct worker {
+	unsigned kind, instance;
+	struct channel *channel; /* NULL while it is away */
+	uint32_t slots;
+	bool told;     /* what it has in flight */
+	bool adopting; /* it may report on jobs of a qmgr before this one */
+};
+
+#endif

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * qmgr: takes messages in, makes them safe, decides what goes where and when,
+ * and records what became of it. The only writer of the queue folder. Parses
+ * no mail and looks nothing up.
+ */
+#include "qmgr.h"
+
+#include "mem.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+static const struct daemon_row row = {
+    .name = "qmgr",
+    .kind = PEER_QMGR,
+    .user = "veredus-qmgr",
+    .root = JAIL_QUEUE,
+    .capabilities = "",
+    .system_calls = "openat mkdirat pwrite64 pwritev pread64 preadv lseek fsync fdatasync ftruncate "
+		    "fallocate renameat renameat2 unlinkat newfstatat fstat getdents64 flock fcntl dup "
+		    "clone clone3 set_robust_list rseq set_tid_address sched_yield sched_getaffinity "
+		    "prctl eventfd2 accept4 getsockopt geteuid",
+    .peers = PEER_SMTPD | PEER_SUBMISSION | PEER_BOUNCE | PEER_RESOLVER | PEER_SMTP_CLIENT,
+};
+
+enum { TICK_MS = 100, PUMP_JOBS = 1000, DRAIN_LOOK_MS = 20 };
+
+static void qmgr_tick(void *arg)
+{
+	struct qmgr *q = arg;
+
+	timer_set(&q->tick, MILLISECONDS(TICK_MS));
+	if (!q->queue)
+		return; /* it could not be opened */
+	scheduler_tick(q->scheduler, now_us(q));
+	reports_tick(q);
+	if (q->intake == INTAKE_FULL || q->intake == INTAKE_BROKEN)
+		queue_retry(q->queue);
+	store_kick(q);
+}
+
+static void qmgr_peer(struct daemon *d, struct channel *c)
+{
+	struct qmgr *q = d->self;
+
+	switch (channel_peer(c)) {
+	case PEER_SMTPD:
+	case PEER_SUBMISSION:
+		door_peer(q, c);
+		break;
+	case PEER_SMTP_CLIENT:
+	case PEER_LOCAL:
+		delivery_peer(q, c);
+		break;
+	case PEER_RESOLVER:
+		q->resolver = c;
+		if (q->scheduler)
+			scheduler_ask_again(q->scheduler);
+		break;
+	case PEER_BOUNCE:
+		q->bounce = c;
+		break;
+	default:
+		break;
+	}
+}
+
+static void qmgr_gone(struct daemon *d, struct channel *c)
+{
+	struct qmgr *q = d->self;
+
+	door_gone(q, c);
+	delivery_gone(q, c);
+	if (channel_peer(c) == PEER_CONTROL)
+		control_gone(q, c);
+	if (q->resolver == c)
+		q->resolver = NULL;
+	if (q->bounce == c)
+		q->bounce = NULL;
+}
+
+static void qmgr_handle(struct daemon *d, const struct msg_handle *m, int fd)
+{
+	if (m->role == HANDLE_LISTEN_CONTROL)
+		control_listen(d->self, fd);
+	else
+		close(fd);
+}
+
+static void qmgr_warm_up(struct daemon *d)
+{
+	struct qmgr *q = mem_new(1, sizeof *q);
+
+	d->self = q;
+	q->d = d;
+	q->loop = d->loop;
+	q->intake = INTAKE_CLOSED;
+	q->started = loop_wall(q->loop);
+	timer_init(&q->tick, q->loop, qmgr_tick, q);
+}
+
+static void qmgr_start(struct daemon *d)
+{
+	struct qmgr *q = d->self;
+
+	reports_init(q);
+	delivery_init(q);
+	if (!store_open(q)) {
+		loop_stop(q->loop);
+		return;
+	}
+	ageing_init(q);
+	timer_set(&q->tick, (struct duration){0});
+}
+
+static void qmgr_reload(struct daemon *d)
+{
+	struct qmgr *q = d->self;
+
+	scheduler_configure(q->scheduler, d->config);
+}
+
+/* Drained: nothing flies any more and all that is known is on disk. */
+static void drain_look(void *arg)
+{
+	struct qmgr *q = arg;
+	struct scheduler_figures f = scheduler_figures(q->scheduler);
+	bool late = loop_now(q->loop).us >= q->drain_until_us;
+
+	if (!late && (f.flying || q->flying || q->late || !queue_batch_empty(q->queue))) {
+		timer_set(&q->drain, MILLISECONDS(DRAIN_LOOK_MS));
+		store_kick(q);
+		return;
+	}
+	daemon_drained(q->d, (uint32_t)f.flying);
+}
+
+static void qmgr_drain(struct daemon *d, struct duration limit)
+{
+	struct qmgr *q = d->self;
+
+	q->draining = true;
+	scheduler_allow(q->scheduler, false);
+	q->drain_until_us = now_us(q) + limit.us;
+	timer_init(&q->drain, q->loop, drain_look, q);
+	timer_set(&q->drain, (struct duration){0});
+	store_kick(q);
+}
+
+/* After all handlers of a turn: new work goes out, then the batch. */
+void qmgr_turn(struct qmgr *q)
+{
+	if (q->scheduler && !store_congested(q))
+		scheduler_pump(q->scheduler, now_us(q), PUMP_JOBS);
+	store_turn(q);
+	door_pace(q);
+}
+
+#define ENGINES_SERVED (PEER_SMTPD | PEER_SUBMISSION)
+#define DELIVERERS (PEER_SMTP_CLIENT | PEER_LOCAL)
+
+static const struct serve serves[] = {
+    {MSG_lease, ENGINES_SERVED, door_lease},
+    {MSG_submit, ENGINES_SERVED, door_submit},
+    {MSG_body_open, ENGINES_SERVED, door_body_open},
+    {MSG_body_drop, ENGINES_SERVED, door_body_drop},
+    {MSG_in_doubt, ENGINES_SERVED, door_in_doubt},
+    {MSG_in_doubt_end, ENGINES_SERVED, door_in_doubt_end},
+    {MSG_want, DELIVERERS, delivery_want},
+    {MSG_outcome, DELIVERERS, delivery_outcome},
+    {MSG_slot_done, DELIVERERS, delivery_slot_done},
+    {MSG_in_flight, DELIVERERS, delivery_in_flight},
+    {MSG_in_flight_end, DELIVERERS, delivery_in_flight_end},
+    {MSG_site_is, PEER_RESOLVER, delivery_site_is},
+    {MSG_report_failed, PEER_BOUNCE, report_failed},
+    {MSG_act, PEER_CONTROL, control_act},
+    {MSG_status_ask, PEER_CONTROL, control_status},
+    {MSG_import, PEER_CONTROL, door_import},
+    {MSG_NONE, 0, NULL},
+};
+
+static const struct daemon_face face = {
+    .warm_up = qmgr_warm_up,
+    .start = qmgr_start,
+    .reload = qmgr_reload,
+    .handle = qmgr_handle,
+    .peer = qmgr_peer,
+    .gone = qmgr_gone,
+    .drain = qmgr_drain,
+    .serves = serves,
+};
+
+int main(int argc, char **argv)
+{
+	return daemon_main(argc, argv, &row, &face);
+}

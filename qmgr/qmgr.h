@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * qmgr's own state, shared by its files:
+ *   qmgr.c      main, peers, the loop's turn
+ *   store.c     rounds of the queue's batches, and the threads around them
+ *   door.c      intake: engines hand messages in
+ *   delivery.c  jobs to workers, outcomes from them
+ *   report.c    what is owed to senders
+ *   control.c   the control socket
+ *   ageing.c    expiry and delay notices
+ */
+#ifndef QMGR_QMGR_H
+#define QMGR_QMGR_H
+
+#include "daemon.h"
+#include "envelope.h"
+#include "mail.h"
+#include "pool.h"
+#include "queue_id.h"
+#include "scheduler.h"
+
+enum { WORKERS_MAX = 128, ENGINES_MAX = 128, LEASES_MAX = 16 };
+
+/* qmgr's own bits among a recipient's flags on disk: what its envelope says of NOTIFY. */
+enum {
+	FLAG_NOTIFY_KNOWN = 0x80,
+	FLAG_WANTS_SUCCESS = 0x10,
+	FLAG_NO_FAILURE = 0x20,
+	FLAG_NO_DELAY = 0x40,
+};
+
+struct round;
+struct reports;
+struct control_listener;
+
+/* A process that hands mail in. Outlives its channel: settled goes to whoever is there then. */
+struct engine {
+	unsigned kind, instance;
+	struct channel *channel; /* NULL while it is away */
+	struct {
+		uint64_t first, count;
+	} leases[LEASES_MAX]; /* ids that it may use; the oldest is forgotten first */
+	unsigned lease_at;
+	uint32_t leases_wanted; /* ids asked for, not yet given */
+	struct bytes stash;	/* a submit that did not fit into the batch, encoded */
+	struct bytes doubts;	/* ids of in_doubt, u64 each, answered when all is loaded */
+	uint32_t importing;	/* of a control connection: its request that waits for the commit, else 0 */
+};
+
+struct counters {
+	uint64_t accepted, relayed, failed, reports;
+};
+
+struct qmgr {
+	struct daemon *d;
+	struct loop *loop;
+	struct queue *queue;
+	struct mails mails;
+	struct scheduler *scheduler;
+	struct pool *appender, *maintainer, *readers;
+
+	/* store.c */
+	struct round *filling, *flying;
+	struct work append_work, maintain_work;
+	enum queue_result append_result;
+	struct queue_batch *flying_batch;
+	struct turn_end turn;
+	bool maintaining, loaded;
+	struct late *late, **late_end; /* outcomes that found no room in the batch */
+	size_t late_count;
+
+	/* door.c */
+	struct engine engines[ENGINES_MAX];
+	size_t engine_count;
+	enum intake_state intake;
+	bool congested; /* intake is paused */
+	struct timer pace;
+
+	/* delivery.c */
+	struct worker workers[WORKERS_MAX];
+	size_t worker_count;
+	struct channel *resolver, *bounce;
+	struct timer in_flight_limit;
+	bool delivering;
+
+	struct reports *reports;
+	struct timer tick, age;
+	size_t age_at;
+	struct counters counters;
+	struct walltime started;
+	int64_t oldest_wall; /* arrival of the oldest message, as ageing met it last */
+	int64_t oldest_next;
+	struct control_listener *listener;
+	unsigned controls;
+	struct timer drain;
+	int64_t drain_until_us;
+	bool draining;
+};
+
+/* -- store.c ---------------------------------------------------------------------- */
+
+bool store_open(struct qmgr *q);
+void store_close(struct qmgr *q);
+
+/* Once a turn: seals and sends off what was gathered. */
+void store_turn(struct qmgr *q);
+void store_kick(struct qmgr *q); /* makes sure that there is such a turn */
+
+/* A submit has been added: its verdict goes to the engine after the commit. */
+void store_await_submit(struct qmgr *q, struct engine *e, struct mail *mail, uint64_t report);
+
+/*
+ * Records an outcome of a committed message. Never fails: what finds no room
+ * waits for the next round, and store_congested() says so.
+ */
+void store_outcome(struct qmgr *q, const struct queue_outcome *o);
+
+/* The job's outcomes were given to store_outcome(): say recorded once they are durable. */
+void store_await_job(struct qmgr *q, struct worker *w, uint64_t job);
+
+bool store_congested(const struct qmgr *q);
+
+/* -- door.c ------------------------------------------------------------------------- */
+
+void door_lease(struct channel *c, const struct message *m);
+void door_submit(struct channel *c, const struct message *m);
+void door_body_open(struct channel *c, const struct message *m);
+void door_body_drop(struct channel *c, const struct message *m);
+void door_in_doubt(struct channel *c, const struct message *m);
+void door_in_doubt_end(struct channel *c, const struct message *m);
+void door_import(struct channel *c, const struct message *m);
+void door_peer(struct qmgr *q, struct channel *c);
+void door_gone(struct qmgr *q, struct channel *c);
+void door_round(struct qmgr *q);	/* after a commit: leases, stashes, pace */
+void door_loaded(struct qmgr *q);	/* answers doubts */
+void door_pace(struct qmgr *q);		/* pauses and resumes intake */
+void door_took(struct engine *e, uint64_t id); /* it is durable */
+void door_refuse(struct engine *e, uint64_t id, enum queue_result why);
+void door_state(struct qmgr *q);	/* tells engines when intake's state changed */
+
+/* -- delivery.c ----------------------------------------------------------------------- */
+
+void delivery_init(struct qmgr *q);
+void delivery_want(struct channel *c, const struct message *m);
+void delivery_outcome(struct channel *c, const struct message *m);
+void delivery_slot_done(struct channel *c, const struct message *m);
+void delivery_in_flight(struct channel *c, const struct message *m);
+void delivery_in_flight_end(struct channel *c, const struct message *m);
+void delivery_site_is(struct channel *c, const struct message *m);
+void delivery_peer(struct qmgr *q, struct channel *c);
+void delivery_gone(struct qmgr *q, struct channel *c);
+void delivery_loaded(struct qmgr *q); /* all of the queue is in memory */
+
+/* A message is durable: its recipients may go. Domains are read from the envelope. */
+void delivery_release(struct qmgr *q, struct mail *mail, struct text envelope);
+
+/* A recipient's final outcome, or its being held: state is ENDING or HELD, and goes to disk. */
+void recipient_finish(struct qmgr *q, struct recipient *r, enum queue_kind kind, uint8_t flags,
+		      uint16_t code, struct text dsn, struct text text);
+
+/* Deferred, held, ... : its disk record without a change of state. */
+void recipient_record(struct qmgr *q, struct recipient *r, enum queue_kind kind, uint16_t code,
+		      struct text dsn, struct text text, int64_t due_us);
+
+/* Monotonic time to wall time and back, clamped to what a retry may take. */
+struct walltime wall_of(const struct qmgr *q, int64_t mono_us);
+int64_t mono_of(const struct qmgr *q, struct walltime wall);
+
+/* A settled message leaves memory and disk. */
+void mail_remove(struct qmgr *q, struct mail *mail);
+
+/* -- report.c --------------------------------------------------------------------------- */
+
+void reports_init(struct qmgr *q);
+void report_owe(struct qmgr *q, struct mail *mail); /* a recipient of it is owed a report */
+void report_failed(struct channel *c, const struct message *m);
+/* A message with this report id was taken in: the recipients that it settles, for its commit record. */
+size_t report_settles(struct qmgr *q, uint64_t report, const struct queue_outcome **outcomes);
+bool report_known(const struct qmgr *q, uint64_t report);
+void report_committed(struct qmgr *q, uint64_t report, uint64_t id);
+void report_refused(struct qmgr *q, uint64_t report);
+void reports_tick(struct qmgr *q);
+void reports_bounce_gone(struct qmgr *q);
+
+/* -- ageing.c ---------------------------------------------------------------------------- */
+
+void ageing_init(struct qmgr *q);
+
+/* -- control.c ----------------------------------------------------------------------------- */
+
+void control_listen(struct qmgr *q, int fd);
+void control_gone(struct qmgr *q, struct channel *c);
+void control_act(struct channel *c, const struct message *m);
+void control_status(struct channel *c, const struct message *m);
+
+/* -- qmgr.c -- */
+
+/* After all handlers of a turn: new work goes out, then the batch. store_kick() makes sure of it. */
+void qmgr_turn(struct qmgr *q);
+
+static inline struct qmgr *qmgr_of(const struct channel *c)
+{
+	return daemon_of(c)->self;
+}
+
+static inline int64_t now_us(const struct qmgr *q)
+{
+	return loop_now(q->loop).us;
+}
+
+#endif

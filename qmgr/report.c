@@ -1,0 +1,499 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What is owed to senders: gathered for a message up to a minute, read from
+ * disk, written by bounce, and settled by the very commit that takes the
+ * report in (RFC 3461 section 5, RFC 5321 section 6.1).
+ */
+#include "qmgr.h"
+
+#include "mem.h"
+#include "must.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	GATHER_S = 60,	     /* how long a report waits for its message's other recipients */
+	AGAIN_S = 60,	     /* after a report was refused */
+	SENT_S = 300,	     /* the longest that bounce and the door may take */
+	SENT_MAX = 64,	     /* reports under way at once */
+	TICK_MAX = 1000,     /* looked at in one tick */
+	RECIPIENTS_PER = 1000, /* of one report */
+};
+
+struct report_item {
+	uint32_t number;
+	struct queue_where where;
+	struct queue_outcome_copy copy;
+	bool has_copy;
+};
+
+enum report_step { STEP_WAITING, STEP_READING, STEP_SENT };
+
+/* One message that owes its sender something. */
+struct report {
+	struct report *next, **prev; /* in the list of its step */
+	struct work work;
+	struct qmgr *q;
+	uint64_t id, mail;
+	int64_t due_us; /* waiting: when it is made; sent: when it is given up */
+	enum report_step step;
+	uint8_t owed; /* which flag this report settles */
+	struct queue_location location;
+	struct queue_content content;
+	struct report_item *items;
+	struct queue_outcome *settles;
+	uint32_t count;
+	enum queue_result result;
+};
+
+struct report_list {
+	struct report *first, **end;
+};
+
+struct reports {
+	struct report_list waiting, sent;
+	uint64_t next_id;
+	unsigned busy; /* reading or sent */
+};
+
+void reports_init(struct qmgr *q)
+{
+	q->reports = mem_new(1, sizeof *q->reports);
+	q->reports->waiting.end = &q->reports->waiting.first;
+	q->reports->sent.end = &q->reports->sent.first;
+	q->reports->next_id = (q->d->epoch << 32) & INT64_MAX;
+}
+
+static void list_add(struct report_list *list, struct report *r)
+{
+	r->next = NULL;
+	r->prev = list->end;
+	*list->end = r;
+	list->end = &r->next;
+}
+
+static void list_remove(struct report_list *list, struct report *r)
+{
+	*r->prev = r->next;
+	if (r->next)
+		r->next->prev = r->prev;
+	else
+		list->end = r->prev;
+	r->next = NULL;
+	r->prev = NULL;
+}
+
+/* Nothing but reports is left to do for it. */
+static bool all_owed(const struct mail *mail)
+{
+	for (uint32_t i = 0; i < mail->recipient_count; i++)
+		if (mail->recipients[i].state != RECIPIENT_OWED &&
+		    mail->recipients[i].state != RECIPIENT_GONE)
+			return false;
+	return true;
+}
+
+void report_owe(struct qmgr *q, struct mail *mail)
+{
+	if (mail->report_due)
+		return;
+	struct report *r = mem_new(1, sizeof *r);
+
+	mail->report_due = true;
+	r->q = q;
+	r->mail = mail->id;
+	r->due_us = now_us(q) + (int64_t)GATHER_S * 1000000;
+	list_add(&q->reports->waiting, r);
+}
+
+static void report_empty(struct report *r)
+{
+	queue_content_free(&r->content);
+	free(r->items);
+	free(r->settles);
+	r->items = NULL;
+	r->settles = NULL;
+	r->count = 0;
+}
+
+static void report_free(struct qmgr *q, struct report *r)
+{
+	struct mail *mail = mail_find(&q->mails, r->mail);
+
+	if (mail)
+		mail->report_due = false;
+	report_empty(r);
+	free(r);
+}
+
+static void report_later(struct qmgr *q, struct report *r, int64_t wait_us)
+{
+	report_empty(r);
+	r->step = STEP_WAITING;
+	r->id = 0;
+	r->due_us = now_us(q) + wait_us;
+	list_add(&q->reports->waiting, r);
+}
+
+/* -- reading -------------------------------------------------------------------------- */
+
+static void read_run(void *arg)
+{
+	struct report *r = arg;
+
+	r->result = queue_read_message(r->q->queue, &r->location, &r->content);
+	for (uint32_t i = 0; r->result == QUEUE_OK && i < r->count; i++)
+		r->items[i].has_copy =
+		    r->items[i].where.generation &&
+		    queue_read_outcome(r->q->queue, r->items[i].where, r->mail, r->items[i].number,
+				       &r->items[i].copy) == QUEUE_OK;
+}
+
+/* Which kind goes first, and its recipients. 0: nothing is owed, or not yet on disk. */
+static uint8_t report_choose(const struct mail *mail, struct report_item *items, uint32_t *count)
+{
+	static const uint8_t kinds[] = {QUEUE_OWED_FAILURE, QUEUE_OWED_SUCCESS, QUEUE_OWED_DELAY};
+
+	for (size_t k = 0; k < sizeof kinds; k++) {
+		*count = 0;
+		for (uint32_t i = 0; i < mail->recipient_count && *count < RECIPIENTS_PER; i++) {
+			const struct recipient *r = &mail->recipients[i];
+
+			if (r->state == RECIPIENT_GONE || !(r->flags & kinds[k]) ||
+			    (r->state == RECIPIENT_OWED && !r->where.generation))
+				continue;
+			items[*count].number = r->number;
+			items[(*count)++].where = r->where;
+		}
+		if (*count)
+			return kinds[k];
+	}
+	return 0;
+}
+
+static void read_done(void *arg);
+
+/* True when it is on its way, or over. */
+static bool report_begin(struct qmgr *q, struct report *r)
+{
+	struct mail *mail = mail_find(&q->mails, r->mail);
+
+	if (!mail) {
+		list_remove(&q->reports->waiting, r);
+		report_free(q, r);
+		return true;
+	}
+	uint32_t room = mail->recipient_count < RECIPIENTS_PER ? mail->recipient_count : RECIPIENTS_PER;
+
+	r->items = mem_new(room, sizeof *r->items);
+	r->owed = report_choose(mail, r->items, &r->count);
+	list_remove(&q->reports->waiting, r);
+	if (!r->owed) {
+		bool later = false;
+
+		for (uint32_t i = 0; i < mail->recipient_count; i++)
+			later |= mail->recipients[i].state == RECIPIENT_OWED;
+		if (later)
+			report_later(q, r, 100000);
+		else
+			report_free(q, r);
+		return true;
+	}
+	r->location = mail->location;
+	r->step = STEP_READING;
+	r->work = (struct work){.run = read_run, .done = read_done, .arg = r};
+	q->reports->busy++;
+	pool_add(q->readers, &r->work);
+	return true;
+}
+
+/* -- writing ------------------------------------------------------------------------------ */
+
+static bool address_is_postmaster(const struct qmgr *q, struct text address)
+{
+	struct text set = q->d->config->postmaster;
+
+	if (set.len)
+		return text_equal_case(address, set);
+	return text_starts_case(address, "postmaster@") &&
+	       text_equal_case(address_domain(address), q->d->config->hostname);
+}
+
+static bool notify_allows(uint8_t notify, uint8_t owed)
+{
+	if (notify == NOTIFY_UNSET)
+		return owed != QUEUE_OWED_SUCCESS;
+	return (notify & (owed == QUEUE_OWED_FAILURE   ? NOTIFY_FAILURE
+			  : owed == QUEUE_OWED_SUCCESS ? NOTIFY_SUCCESS
+						       : NOTIFY_DELAY)) != 0;
+}
+
+/* The recipient's state without what this report settles. */
+static struct queue_outcome settle_of(const struct report *r, const struct recipient *rcpt,
+				      const struct report_item *item)
+{
+	struct qmgr *q = r->q;
+	struct queue_outcome o = {.id = r->mail,
+				  .recipient = rcpt->number,
+				  .kind = (enum queue_kind)rcpt->kind,
+				  .attempts = rcpt->attempts,
+				  .code = rcpt->code,
+				  .at = loop_wall(q->loop)};
+
+	if (item->has_copy) {
+		o.dsn = (struct text){item->copy.dsn, item->copy.outcome.dsn.len};
+		o.text = (struct text){item->copy.text, item->copy.outcome.text.len};
+	}
+	o.flags = (uint8_t)(rcpt->flags & ~r->owed);
+	if (r->owed == QUEUE_OWED_DELAY) {
+		o.flags |= QUEUE_NOTICED;
+		if (o.kind == QUEUE_WAITING)
+			o.kind = QUEUE_DEFERRED;
+		o.next = rcpt->state == RECIPIENT_WAITING ? wall_of(q, rcpt->due_us) : o.at;
+	}
+	return o;
+}
+
+static enum report_action action_of(const struct report *r, const struct recipient *rcpt)
+{
+	if (r->owed == QUEUE_OWED_FAILURE)
+		return REPORT_FAILED;
+	if (r->owed == QUEUE_OWED_DELAY)
+		return REPORT_DELAYED;
+	return rcpt->kind == QUEUE_DELIVERED ? REPORT_DELIVERED : REPORT_RELAYED;
+}
+
+static void put_recipient(struct bytes *to, const struct report *r, const struct recipient *rcpt,
+			  const struct report_item *item, const struct envelope_recipient *er)
+{
+	struct rec_report_recipient rr = {.address = er->address,
+					  .orcpt = er->orcpt,
+					  .action = (uint8_t)action_of(r, rcpt),
+					  .code = rcpt->code,
+					  .attempt_wall = (uint64_t)loop_wall(r->q->loop).us};
+	struct text reason = scheduler_reason(rcpt);
+
+	if (item->has_copy) {
+		rr.dsn = (struct text){item->copy.dsn, item->copy.outcome.dsn.len};
+		rr.reply = (struct text){item->copy.text, item->copy.outcome.text.len};
+		rr.attempt_wall = (uint64_t)item->copy.outcome.at.us;
+	} else {
+		rr.reply = reason;
+	}
+	if (!rr.dsn.len)
+		rr.dsn = text_of(r->owed == QUEUE_OWED_FAILURE ? "5.0.0" : r->owed == QUEUE_OWED_DELAY ? "4.4.1" : "2.0.0");
+	/* delivery.c stored "RELAY said: REPLY" */
+	const char *said = rr.reply.len ? memmem(rr.reply.data, rr.reply.len, " said: ", 7) : NULL;
+
+	if (said && rr.code && !memchr(rr.reply.data, ' ', (size_t)(said - rr.reply.data))) {
+		rr.relay = (struct text){rr.reply.data, (size_t)(said - rr.reply.data)};
+		rr.reply = (struct text){said + 7, rr.reply.len - rr.relay.len - 7};
+	}
+	rec_report_recipient_encode(to, &rr);
+}
+
+/* Settles without a report: NOTIFY says so, or there is nobody to tell. */
+static void settle_silently(struct report *r, struct recipient *rcpt, const struct report_item *item,
+			    bool hold)
+{
+	struct queue_outcome o = settle_of(r, rcpt, item);
+
+	rcpt->flags = o.flags;
+	if (hold) {
+		rcpt->state = RECIPIENT_HELD;
+		rcpt->kind = QUEUE_HELD;
+		o.kind = QUEUE_HELD;
+	}
+	store_outcome(r->q, &o);
+}
+
+/* Who is told of what, once per recipient; fills the list for bounce and the settles. */
+static void report_sort(struct report *r, const struct mail *mail, const struct envelope *e,
+			struct bytes *list)
+{
+	struct envelope_iter it = envelope_recipients(r->content.envelope);
+	struct envelope_recipient er;
+	uint32_t at = 0, kept = 0, count = r->count;
+
+	r->settles = mem_new(count, sizeof *r->settles);
+	for (uint32_t number = 0; at < count && envelope_next(&it, &er); number++) {
+		struct report_item *item = &r->items[at];
+
+		if (item->number != number)
+			continue;
+		at++;
+		struct recipient *rcpt = mail_recipient((struct mail *)(uintptr_t)mail, number);
+
+		if (!rcpt || !(rcpt->flags & r->owed))
+			continue;
+		bool null_sender = e->sender.len == 0;
+		/* A double bounce that fails stays with us: it must not make a third one. */
+		bool hold = null_sender && r->owed == QUEUE_OWED_FAILURE &&
+			    address_is_postmaster(r->q, er.address);
+
+		if (!notify_allows(er.notify, r->owed) && !(null_sender && !hold && er.notify == NOTIFY_NEVER &&
+							    r->owed == QUEUE_OWED_FAILURE &&
+							    text_equals(e->submitter, "bounce"))) {
+			settle_silently(r, rcpt, item, false);
+		} else if (hold || (null_sender && r->owed != QUEUE_OWED_FAILURE)) {
+			settle_silently(r, rcpt, item, hold);
+		} else {
+			put_recipient(list, r, rcpt, item, &er);
+			r->settles[kept++] = settle_of(r, rcpt, item);
+		}
+	}
+	r->count = kept;
+}
+
+static void report_send(struct report *r, const struct mail *mail, const struct envelope *e,
+			const struct bytes *list)
+{
+	struct qmgr *q = r->q;
+	bool whole = r->owed == QUEUE_OWED_FAILURE && !r->content.body_in_file && e->sender.len &&
+		     r->content.prelude.len + r->content.body.len <= q->d->config->limit_return_body;
+	struct msg_report m = {
+	    .report = r->id,
+	    .id = r->mail,
+	    .double_bounce = e->sender.len == 0,
+	    .to = e->sender,
+	    .envid = e->envid,
+	    .ret = e->ret,
+	    .smtputf8 = e->smtputf8,
+	    .arrival_wall = e->arrival_wall,
+	    .expires_wall = (uint64_t)(mail->arrival_wall + q->d->config->retry_expire.us),
+	    .recipients = {r->count, {(const char *)list->data, list->end}},
+	    .prelude = r->content.prelude,
+	    .body_cut = !whole};
+
+	if (whole)
+		m.body = r->content.body;
+	channel_send_report(q->bounce, &m);
+}
+
+static void read_done(void *arg)
+{
+	struct report *r = arg;
+	struct qmgr *q = r->q;
+	struct mail *mail = mail_find(&q->mails, r->mail);
+	struct envelope e;
+	struct bytes list = {0};
+
+	q->reports->busy--;
+	if (!mail) {
+		report_free(q, r);
+		return;
+	}
+	if (r->result != QUEUE_OK || !q->bounce || !envelope_decode(r->content.envelope, &e)) {
+		report_later(q, r, r->result == QUEUE_GONE ? 0 : (int64_t)AGAIN_S * 1000000);
+		return;
+	}
+	report_sort(r, mail, &e, &list);
+	if (!r->count) {
+		report_later(q, r, 100000); /* is anything else owed? */
+		bytes_free(&list);
+		return;
+	}
+	r->id = ++q->reports->next_id;
+	r->step = STEP_SENT;
+	r->due_us = now_us(q) + (int64_t)SENT_S * 1000000;
+	q->reports->busy++;
+	list_add(&q->reports->sent, r);
+	report_send(r, mail, &e, &list);
+	bytes_free(&list);
+}
+
+/* -- what comes back ----------------------------------------------------------------------- */
+
+static struct report *report_find(const struct qmgr *q, uint64_t id)
+{
+	struct report *r = q->reports->sent.first;
+
+	while (r && r->id != id)
+		r = r->next;
+	return r;
+}
+
+bool report_known(const struct qmgr *q, uint64_t report)
+{
+	return report_find(q, report) != NULL;
+}
+
+size_t report_settles(struct qmgr *q, uint64_t report, const struct queue_outcome **outcomes)
+{
+	struct report *r = report_find(q, report);
+
+	*outcomes = r ? r->settles : NULL;
+	return r ? r->count : 0;
+}
+
+void report_committed(struct qmgr *q, uint64_t report, uint64_t id)
+{
+	struct report *r = report_find(q, report);
+	char text[QUEUE_ID_BYTES];
+
+	if (!r)
+		return;
+	struct mail *mail = mail_find(&q->mails, r->mail);
+
+	q->counters.reports++;
+	LOG(q->d->log, report_sent, r->mail,
+	    text_of(r->owed == QUEUE_OWED_FAILURE ? "non-delivery"
+		    : r->owed == QUEUE_OWED_DELAY ? "delay"
+						  : "delivery status"),
+	    text_of(queue_id_print(id, text)));
+	for (uint32_t i = 0; mail && i < r->count; i++) {
+		struct recipient *rcpt = mail_recipient(mail, r->settles[i].recipient);
+
+		if (rcpt)
+			rcpt->flags = (uint8_t)((rcpt->flags & ~r->owed) |
+						(r->settles[i].flags & QUEUE_NOTICED));
+	}
+	list_remove(&q->reports->sent, r);
+	q->reports->busy--;
+	if (mail)
+		report_later(q, r, 100000); /* is anything else owed? */
+	else
+		report_free(q, r);
+}
+
+void report_refused(struct qmgr *q, uint64_t report)
+{
+	struct report *r = report_find(q, report);
+
+	if (!r)
+		return;
+	list_remove(&q->reports->sent, r);
+	q->reports->busy--;
+	report_later(q, r, (int64_t)AGAIN_S * 1000000);
+}
+
+void report_failed(struct channel *c, const struct message *m)
+{
+	struct qmgr *q = qmgr_of(c);
+
+	log_warning(q->d->log, "a report could not be handed in: %.*s",
+		    (int)m->report_failed.reason.len, m->report_failed.reason.data);
+	report_refused(q, m->report_failed.report);
+}
+
+void reports_bounce_gone(struct qmgr *q)
+{
+	/* Some may be in the door's hands already: they count as sent until their time is over. */
+	(void)q;
+}
+
+void reports_tick(struct qmgr *q)
+{
+	struct report *r = q->reports->waiting.first, *next;
+
+	while (q->reports->sent.first && q->reports->sent.first->due_us <= now_us(q))
+		report_refused(q, q->reports->sent.first->id);
+	for (int i = 0; r && i < TICK_MAX && q->reports->busy < SENT_MAX && q->bounce; r = next, i++) {
+		struct mail *mail = mail_find(&q->mails, r->mail);
+
+		next = r->next;
+		if (r->due_us <= now_us(q) || !mail || all_owed(mail))
+			report_begin(q, r);
+	}
+}

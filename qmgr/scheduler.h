@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Decides what goes where and when. Does no I/O and reads no clock: what
+ * happened and what time it is go in, jobs and questions come out through
+ * struct scheduler_face. Times are monotonic microseconds.
+ *
+ * The rules: sites take turns, submitters take turns within a site, lanes
+ * within a submitter. A site is trusted with a window of connections that
+ * grows with success and shrinks with failure; one that fails is down and
+ * tried again with one connection after a back-off with jitter. A recipient
+ * that was deferred by itself waits in the wheel.
+ */
+#ifndef QMGR_SCHEDULER_H
+#define QMGR_SCHEDULER_H
+
+#include "mail.h"
+
+struct scheduler;
+
+struct scheduler_face {
+	void *owner;
+	/* Where does mail for this domain go? Answer with scheduler_site_is() or scheduler_no_site(). */
+	void (*ask)(void *owner, const struct domain *domain);
+	/* Send this job; a first job opens its slot. The job is the owner's from here on, until
+	 * scheduler_job_done(). */
+	void (*start)(void *owner, struct job *job);
+	/* No more work for this slot: scheduler_slot_done() follows. */
+	void (*close_slot)(void *owner, struct slot *slot);
+	/* This recipient ends without delivery (state is RECIPIENT_ENDING), or is held (RECIPIENT_HELD). */
+	void (*end)(void *owner, struct recipient *r, const struct domain_verdict *verdict);
+	/* For the log. */
+	void (*site_down)(void *owner, const struct site *site, int64_t wait_us);
+	void (*site_up)(void *owner, const struct site *site);
+};
+
+struct scheduler *scheduler_new(const struct scheduler_face *face, struct mails *mails, uint64_t seed);
+void scheduler_free(struct scheduler **s);
+
+/* Also at reload: every route is looked up anew. The configuration is kept. */
+void scheduler_configure(struct scheduler *s, const struct config *config);
+
+/* Deliverers, in the order of their instances; a worker without a channel gets nothing. */
+void scheduler_set_workers(struct scheduler *s, struct worker *workers, size_t count);
+
+/* Nothing is started before this (in-flight jobs of an earlier qmgr must be known), nor while stopped. */
+void scheduler_allow(struct scheduler *s, bool allow);
+
+/* A recipient to be delivered: into its domain's lane; ready now, or at DUE_US. */
+void scheduler_add(struct scheduler *s, struct recipient *r, struct text domain, int64_t due_us,
+		   int64_t now_us);
+
+/* Takes it out of lane or wheel (hold, delete, expiry); state becomes STATE. Not for flying ones. */
+void scheduler_remove(struct scheduler *s, struct recipient *r, enum recipient_state state);
+
+/* A waiting one becomes ready now. */
+void scheduler_hurry(struct scheduler *s, struct recipient *r, int64_t now_us);
+
+/* All sites and domains that are down are tried now, and all that wait. Returns how many waited. */
+uint32_t scheduler_flush(struct scheduler *s, int64_t now_us);
+/* The site or domain that this recipient's mail goes to is tried now. */
+void scheduler_flush_of(struct scheduler *s, struct recipient *r, int64_t now_us);
+
+void scheduler_site_is(struct scheduler *s, uint64_t query, struct text site, struct text hop,
+		       uint32_t lifetime_s, int64_t now_us);
+void scheduler_no_site(struct scheduler *s, uint64_t query, bool permanent, uint16_t code,
+		       struct text dsn, struct text reason, uint32_t lifetime_s, int64_t now_us);
+/* The resolver was restarted: questions in the air are asked again. */
+void scheduler_ask_again(struct scheduler *s);
+
+/* A slot can take one more job. */
+void scheduler_want(struct scheduler *s, struct slot *slot, int64_t now_us);
+/* A slot's connection is gone; frees it. Its jobs lose their slot but run on. */
+void scheduler_slot_done(struct scheduler *s, struct slot *slot);
+struct slot *scheduler_slot(const struct scheduler *s, uint32_t number);
+
+struct job *scheduler_job(const struct scheduler *s, uint64_t id);
+/* A job of an earlier life that a worker reported; its recipients become flying. NULL: none is open. */
+struct job *scheduler_adopt(struct scheduler *s, struct worker *worker, uint64_t id,
+			    struct mail *mail, const uint32_t *numbers, uint32_t count);
+
+/*
+ * What became of a recipient of a job. DEFERRED with scope site or domain:
+ * back into its lane, and scheduler_failed() follows once; else it waits by
+ * itself, *DUE_US tells until when. Final kinds: RECIPIENT_ENDING.
+ */
+void scheduler_outcome(struct scheduler *s, struct recipient *r, enum outcome_kind kind,
+		       enum failure_scope scope, int64_t now_us, int64_t *due_us);
+/* The job is over: frees it. Recipients that are still flying go back to their lanes. */
+void scheduler_job_done(struct scheduler *s, struct job *job, bool relayed, int64_t now_us);
+/* A failure of the job's site or domain. */
+void scheduler_failed(struct scheduler *s, struct job *job, enum failure_scope scope,
+		      struct text reason, int64_t now_us);
+/* The worker died: its slots are freed, its recipients go back; one that was
+ * in flight at three such deaths is held. */
+void scheduler_worker_died(struct scheduler *s, struct worker *worker, int64_t now_us);
+
+/* Serves all sites that have something to do; bounded by BUDGET jobs. Once a turn. */
+void scheduler_pump(struct scheduler *s, int64_t now_us, unsigned budget);
+
+/* Timers: down sites, the wheel, idle slots. Every 100 ms or so; a call late is no harm. */
+void scheduler_tick(struct scheduler *s, int64_t now_us);
+
+struct scheduler_figures {
+	uint64_t ready;	     /* all, also at sites that are down */
+	uint64_t ready_up;   /* at sites that take mail: what intake is paced by */
+	uint64_t waiting, flying, slots;
+};
+struct scheduler_figures scheduler_figures(const struct scheduler *s);
+
+/* The busiest sites by recipients, at most MAX; returns how many. */
+size_t scheduler_top(const struct scheduler *s, const struct site **to, size_t max);
+
+/* The site's or domain's last error that holds this recipient up; empty when none. */
+struct text scheduler_reason(const struct recipient *r);
+
+/* Back-off with jitter for the n-th failure in a row (from 1). */
+int64_t scheduler_backoff(struct scheduler *s, uint32_t n);
+
+#endif

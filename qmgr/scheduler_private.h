@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: ISC */
+/* Shared by the scheduler's files: lanes.c (the structure), scheduler.c (who goes next), wheel.c (time). */
+#ifndef QMGR_SCHEDULER_PRIVATE_H
+#define QMGR_SCHEDULER_PRIVATE_H
+
+#include "scheduler.h"
+
+enum {
+	WHEEL_SLOTS = 8192,	   /* of one second */
+	FIRST_WINDOW = 5,	   /* connections to a site that nothing is known of */
+	IDLE_US = 2 * 1000 * 1000, /* an idle connection is kept so long */
+	CRASHES_MAX = 3,
+	SLOT_INDEX = 0xfffff, /* of a slot's number; the rest differs from life to life */
+	SERVED_US = 60 * 1000 * 1000, /* a success so recent outweighs a failure */
+	DOMAINS_KEPT = 20000, /* known, without mail */
+	SPREAD_SLOTS = 100, /* a site stays on one worker up to so many slots */
+};
+
+struct scheduler {
+	struct scheduler_face face;
+	struct mails *mails;
+	struct config *config;
+	struct worker *workers;
+	size_t worker_count;
+	struct table domains, asked, sites, shares, jobs;
+	struct site *pump;    /* sites with something to do */
+	struct site *timed;   /* sites that are down or wait for their rate */
+	struct domain *timed_domains;
+	struct slot **slots; /* by number; NULL: free */
+	uint32_t slot_size, slot_count;
+	struct slot *oldest_idle, **newest_idle;
+	struct recipient *wheel[WHEEL_SLOTS];
+	size_t sweep_at; /* in the table of domains */
+	int64_t wheel_at; /* the second up to which the wheel has turned */
+	uint64_t next_job, next_query, random;
+	struct scheduler_figures figures;
+	uint32_t life;
+	bool allowed;
+};
+
+/* lanes.c */
+struct domain *domain_get(struct scheduler *s, struct text name);
+struct lane *lane_get(struct scheduler *s, struct domain *domain, struct submitter *submitter);
+void lane_push(struct scheduler *s, struct lane *lane, struct recipient *r, bool front);
+void lane_take(struct scheduler *s, struct recipient *r);
+void lane_drop(struct scheduler *s, struct lane *lane); /* a recipient leaves it for good */
+void domain_place(struct scheduler *s, struct domain *d, struct text site, struct text hop);
+void domain_unplace(struct scheduler *s, struct domain *d);
+void domain_ask(struct scheduler *s, struct domain *d);
+void domain_stop(struct scheduler *s, struct domain *d, enum domain_state state, int64_t until_us,
+		 const struct domain_verdict *verdict);
+void domain_end_some(struct scheduler *s, struct domain *d, unsigned *budget);
+void domain_collect(struct scheduler *s, struct domain *d); /* frees it when nothing names it */
+void domain_sweep(struct scheduler *s, struct domain *d, int64_t now_us);
+void site_pump_later(struct scheduler *s, struct site *site);
+void site_time(struct scheduler *s, struct site *site, bool timed);
+bool site_collect(struct scheduler *s, struct site *site);
+void sites_configure(struct scheduler *s);
+
+/* wheel.c */
+void wheel_add(struct scheduler *s, struct recipient *r, int64_t due_us);
+void wheel_take(struct scheduler *s, struct recipient *r);
+void wheel_turn(struct scheduler *s, int64_t now_us);
+
+/* scheduler.c */
+void recipient_ready(struct scheduler *s, struct recipient *r, bool front);
+uint64_t scheduler_random(struct scheduler *s);
+
+#endif
