@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: ISC */
+/* One client of smtpd: its stream, its session, its message, its one timer. */
+#include "smtpd.h"
+
+#include "mem.h"
+#include "must.h"
+#include "queue_id.h"
+#include "stream.h"
+
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* How long a last reply may take to leave. */
+enum { LAST_WORDS_SECONDS = 5 };
+
+struct client {
+	struct smtpd *self;
+	struct stream *stream;
+	struct session *session;
+	struct intake_message *message; /* from open() to its verdict */
+	struct timer timer;
+	struct monotime armed; /* when the timer fires */
+	uint64_t number;       /* slot and serial: its name towards limits */
+	uint64_t id;	       /* of the message, for the reply */
+	bool counted, paused, in_session, awaiting_limits;
+	uint8_t address[16];
+};
+
+static void client_after(struct client *c);
+
+static struct moment moment_of(const struct client *c)
+{
+	const struct loop *loop = c->self->d->loop;
+
+	return (struct moment){loop_now(loop), loop_wall(loop)};
+}
+
+static void client_free(struct client *c, bool at_once)
+{
+	struct smtpd *self = c->self;
+	uint32_t slot = (uint32_t)c->number;
+
+	LOG(self->d->log, disconnect, 0, session_client(c->session), text_of(""));
+	intake_drop(&c->message);
+	session_free(&c->session);
+	timer_clear(&c->timer);
+	if (at_once)
+		stream_free(&c->stream);
+	else
+		stream_finish(&c->stream, SECONDS(LAST_WORDS_SECONDS));
+	if (c->counted && self->limits)
+		channel_send_client_close(self->limits, &(struct msg_client_close){c->number});
+	self->clients[slot] = NULL;
+	if (slot < self->free_slot)
+		self->free_slot = slot;
+	self->count--;
+	free(c);
+	if (!self->count && self->draining)
+		smtpd_emptied(self);
+}
+
+/* -- the session's face ------------------------------------------------------------- */
+
+static void ask_data(struct client *c)
+{
+	struct session_message m = session_message(c->session);
+	struct intake_message *message = c->message;
+
+	/* settled() may come from within: it finds nothing left to free. */
+	intake_submit(message, 0, m.envelope, m.prelude);
+}
+
+static void client_ask(void *owner, enum session_point point)
+{
+	struct client *c = owner;
+
+	switch (point) {
+	case POINT_CLIENT:
+		if (!c->awaiting_limits)
+			session_answer(c->session, moment_of(c), NULL);
+		return;
+	case POINT_SENDER:
+		session_answer(c->session, moment_of(c), intake_refusal(c->self->intake));
+		return;
+	case POINT_DATA:
+		ask_data(c);
+		return;
+	case POINT_RECIPIENT:
+	case POINT_HEADER:
+	case POINT_NONE:
+		break;
+	}
+	session_answer(c->session, moment_of(c), NULL);
+}
+
+static void message_settled(void *owner, const struct reply *r)
+{
+	struct client *c = owner;
+	char text[64], id[QUEUE_ID_BYTES];
+	struct reply ok = {250, "2.0.0", {text, 0}};
+
+	c->message = NULL;
+	if (r->code < 300) {
+		int n = snprintf(text, sizeof text, "Ok: queued as %s", queue_id_print(c->id, id));
+
+		ok.text.len = n > 0 ? (size_t)n : 0;
+		r = &ok;
+	}
+	session_hold(c->session, false);
+	session_answer(c->session, moment_of(c), r);
+	if (!c->in_session)
+		client_after(c);
+}
+
+static void message_lost(void *owner)
+{
+	struct client *c = owner;
+
+	c->message = NULL;
+	/* Neither 250 nor 4xx is known to be true: the client will try again or not, as it would after a cut line. */
+	session_abort(c->session);
+	if (!c->in_session)
+		client_after(c);
+}
+
+static void message_went_on(void *owner)
+{
+	struct client *c = owner;
+
+	session_hold(c->session, false);
+	if (!c->in_session)
+		client_after(c);
+}
+
+static const struct intake_face intake_face = {
+    .settled = message_settled,
+    .lost = message_lost,
+    .went_on = message_went_on,
+};
+
+static uint64_t client_open(void *owner, const struct reply **refusal)
+{
+	static const struct reply later = REPLY(451, "4.3.2", "Error: not accepting mail now, try again later");
+	struct client *c = owner;
+
+	must(!c->message);
+	c->message = intake_begin(c->self->intake, &intake_face, c);
+	if (!c->message) {
+		*refusal = intake_refusal(c->self->intake);
+		if (!*refusal)
+			*refusal = &later;
+		return 0;
+	}
+	c->id = intake_id(c->message);
+	return c->id;
+}
+
+static void client_body(void *owner, const uint8_t *data, size_t len)
+{
+	struct client *c = owner;
+
+	intake_body(c->message, data, len);
+	if (intake_is_waiting(c->message))
+		session_hold(c->session, true);
+}
+
+static void client_drop(void *owner)
+{
+	struct client *c = owner;
+
+	intake_drop(&c->message);
+	if (c->session)
+		session_hold(c->session, false);
+}
+
+static void client_event(void *owner, enum event_kind what, uint64_t id, const struct text *values,
+			 size_t count)
+{
+	struct client *c = owner;
+
+	log_event(c->self->d->log, what, id, values, count);
+}
+
+static const struct session_face session_face = {
+    .ask = client_ask,
+    .open = client_open,
+    .body = client_body,
+    .drop = client_drop,
+    .event = client_event,
+};
+
+/* -- the stream's face --------------------------------------------------------------- */
+
+/* What may have become due after the session moved. The client may be gone when it returns. */
+static void client_after(struct client *c)
+{
+	if (stream_backlog(c->stream))
+		stream_wrote(c->stream);
+	if (session_is_over(c->session)) {
+		client_free(c, false);
+		return;
+	}
+	if (c->paused && !session_blocked(c->session)) {
+		c->paused = false;
+		stream_resume(c->stream);
+	}
+	struct monotime deadline = session_deadline(c->session);
+
+	/* The timer is set anew only when it would fire too late; too early costs one look. */
+	if (deadline.us < c->armed.us) {
+		c->armed = deadline;
+		timer_set(&c->timer, monotime_since(deadline, loop_now(c->self->d->loop)));
+	}
+}
+
+static size_t client_input(void *owner, const uint8_t *data, size_t len)
+{
+	struct client *c = owner;
+
+	c->in_session = true;
+	size_t used = session_input(c->session, moment_of(c), data, len);
+
+	c->in_session = false;
+	/* Only who sends more than we take is paused: a waiting client costs no system call. */
+	if (used < len && !c->paused && session_blocked(c->session)) {
+		c->paused = true;
+		stream_pause(c->stream);
+	}
+	client_after(c);
+	return used;
+}
+
+static void client_ended(void *owner, int error)
+{
+	struct client *c = owner;
+
+	(void)error;
+	session_lost(c->session);
+	client_free(c, true);
+}
+
+static void client_flushed(void *owner)
+{
+	struct client *c = owner;
+
+	if (c->paused)
+		client_after(c);
+}
+
+static const struct stream_face stream_face = {
+    .input = client_input,
+    .ended = client_ended,
+    .flushed = client_flushed,
+};
+
+static void client_fired(void *arg)
+{
+	struct client *c = arg;
+
+	c->armed = (struct monotime){INT64_MAX};
+	session_expire(c->session, moment_of(c));
+	client_after(c);
+}
+
+/* -- coming and going ------------------------------------------------------------------ */
+
+static uint32_t slot_take(struct smtpd *self)
+{
+	uint32_t i = self->free_slot;
+
+	while (i < self->slots && self->clients[i])
+		i++;
+	if (i == self->slots) {
+		uint32_t slots = self->slots ? self->slots * 2 : 64;
+
+		self->clients = mem_resize(self->clients, slots, sizeof(struct client *));
+		memset(self->clients + self->slots, 0, (slots - self->slots) * sizeof(struct client *));
+		self->slots = slots;
+	}
+	self->free_slot = i + 1;
+	self->count++;
+	return i;
+}
+
+/* qmgr is fair to submitters: a client's network stands for it. */
+static struct text submitter_of(const uint8_t *address, char *to, size_t size)
+{
+	uint8_t network[16];
+	char text[46];
+	bool ipv4 = host_address_is_ipv4(address);
+
+	memcpy(network, address, sizeof network);
+	if (!ipv4)
+		memset(network + 8, 0, 8);
+	int n = snprintf(to, size, "net:%s%s", host_address_print(network, text), ipv4 ? "" : "/64");
+
+	return (struct text){to, n > 0 ? (size_t)n : 0};
+}
+
+/* Before there is a session: one line and goodbye. */
+static void refuse_fd(struct smtpd *self, int fd, const uint8_t *address, const struct reply *r)
+{
+	struct bytes out = {0};
+	char text[46], client[64], line[REPLY_LINE_MAX];
+
+	reply_write(&out, r, false);
+	ssize_t ignored = write(fd, bytes_at(&out), bytes_len(&out));
+
+	(void)ignored;
+	bytes_free(&out);
+	close(fd);
+	snprintf(client, sizeof client, "unknown[%s]", host_address_print(address, text));
+	LOG(self->d->log, refused_connection, 0, text_of(client), reply_line(r, line));
+}
+
+static void ask_limits(struct client *c)
+{
+	struct smtpd *self = c->self;
+
+	c->counted = true;
+	channel_send_client_open(self->limits,
+				 &(struct msg_client_open){
+				     .session = c->number,
+				     .address = {(const char *)c->address, 16},
+				     .exempt = config_relays_from(session_config(c->session), c->address),
+				 });
+}
+
+void client_new(struct smtpd *self, int fd, const uint8_t *address)
+{
+	static const struct reply full = REPLY(421, "4.3.2", "Error: too many connections, try again later");
+	char submitter[64];
+
+	if (self->count >= self->d->config->limit_connections) {
+		refuse_fd(self, fd, address, &full);
+		return;
+	}
+	struct client *c = mem_new(1, sizeof *c);
+
+	c->self = self;
+	c->number = (uint64_t)++self->serial << 32 | slot_take(self);
+	self->clients[(uint32_t)c->number] = c;
+	memcpy(c->address, address, 16);
+	c->stream = stream_new(self->d->loop, fd, &stream_face, c);
+	c->armed = (struct monotime){INT64_MAX};
+	timer_init(&c->timer, self->d->loop, client_fired, c);
+	c->awaiting_limits = self->limits != NULL;
+	struct session_setup setup = {
+	    .face = &session_face,
+	    .owner = c,
+	    .config = self->d->config,
+	    .out = stream_out(c->stream),
+	    .submitter = submitter_of(address, submitter, sizeof submitter),
+	    .seed = self->seed,
+	};
+
+	memcpy(setup.address, address, sizeof setup.address);
+	c->session = session_new(&setup, moment_of(c));
+	LOG(self->d->log, connect, 0, session_client(c->session));
+	if (self->limits)
+		ask_limits(c);
+	session_begin(c->session);
+	client_after(c);
+}
+
+static void client_let_in(struct client *c, const struct reply *refusal)
+{
+	if (!c->awaiting_limits)
+		return;
+	c->awaiting_limits = false;
+	if (session_asks(c->session) != POINT_CLIENT)
+		return;
+	session_answer(c->session, moment_of(c), refusal);
+	client_after(c);
+}
+
+void client_verdict(struct smtpd *self, uint64_t session, bool allowed)
+{
+	static const struct reply refusal = REPLY(421, "4.7.0", "Error: too many connections from you");
+	uint32_t slot = (uint32_t)session;
+	struct client *c = slot < self->slots ? self->clients[slot] : NULL;
+	char line[REPLY_LINE_MAX];
+
+	if (!c || c->number != session || !c->awaiting_limits)
+		return;
+	if (!allowed) {
+		c->counted = false;
+		LOG(self->d->log, refused_connection, 0, session_client(c->session),
+		    reply_line(&refusal, line));
+	}
+	client_let_in(c, allowed ? NULL : &refusal);
+}
+
+static void clients_each(struct smtpd *self, void (*visit)(struct client *c))
+{
+	for (uint32_t i = 0; i < self->slots; i++)
+		if (self->clients[i])
+			visit(self->clients[i]);
+}
+
+static void limits_is_gone(struct client *c)
+{
+	c->counted = false;
+	client_let_in(c, NULL);
+}
+
+void client_limits_gone(struct smtpd *self)
+{
+	clients_each(self, limits_is_gone);
+}
+
+void client_limits_open(struct smtpd *self)
+{
+	clients_each(self, ask_limits);
+}
+
+static void drain_one(struct client *c)
+{
+	session_drain(c->session, moment_of(c));
+	client_after(c);
+}
+
+void client_drain_all(struct smtpd *self)
+{
+	clients_each(self, drain_one);
+}
+
+static void cut_one(struct client *c)
+{
+	client_free(c, true);
+}
+
+uint32_t client_cut_all(struct smtpd *self)
+{
+	uint32_t left = self->count;
+
+	clients_each(self, cut_one);
+	return left;
+}

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: ISC */
+/* One mail on its way through the door: fed to a session, submitted, answered with `handed`. */
+#include "submission.h"
+
+#include "mem.h"
+#include "must.h"
+#include "queue_id.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { LETTERS_MAX = 256, PIECE_BYTES = 65536 };
+
+struct letter {
+	struct submission *self;
+	struct letter *next, **prev;
+	struct channel *from; /* NULL: gone */
+	struct session *session;
+	struct intake_message *message;
+	struct bytes content; /* inline, or the piece read last */
+	uint64_t left;	      /* still to be read from fd */
+	uint64_t token, report, id;
+	int fd;
+	bool settled, taken, feeding;
+};
+
+static struct moment moment_of(const struct letter *l)
+{
+	const struct loop *loop = l->self->d->loop;
+
+	return (struct moment){loop_now(loop), loop_wall(loop)};
+}
+
+static void letter_free(struct letter *l)
+{
+	struct submission *self = l->self;
+
+	session_free(&l->session);
+	intake_drop(&l->message);
+	bytes_free(&l->content);
+	if (l->fd >= 0)
+		close(l->fd);
+	*l->prev = l->next;
+	if (l->next)
+		l->next->prev = l->prev;
+	free(l);
+	if (--self->count == 0 && self->draining)
+		submission_emptied(self);
+}
+
+static void say_handed(struct channel *to, uint64_t token, uint64_t id, uint16_t code, const char *dsn,
+		       const char *text)
+{
+	char reply[REPLY_TEXT_MAX + 16];
+	int n = snprintf(reply, sizeof reply, "%s %s", dsn, text);
+
+	channel_send_handed(to, &(struct msg_handed){
+				    .token = token,
+				    .taken = code < 300,
+				    .id = code < 300 ? id : 0,
+				    .code = code,
+				    .reply = {reply, n > 0 ? strlen(reply) : 0},
+				});
+}
+
+/* The session has its verdict, or will have none. */
+static void letter_finish(struct letter *l)
+{
+	const struct session_verdict *v = session_hand_verdict(l->session);
+
+	/* The engine says 250 at MAIL too: only qmgr's counts. */
+	if (l->from && v && (l->taken || v->code >= 400))
+		say_handed(l->from, l->token, l->id, v->code, v->dsn, v->text);
+	else if (l->from)
+		say_handed(l->from, l->token, 0, 451, "4.3.0", "Error: the queue went away");
+	letter_free(l);
+}
+
+/* -- feeding ---------------------------------------------------------------------------- */
+
+/* The next piece of a content that is a file. False when the file is not what was said. */
+static bool refill(struct letter *l)
+{
+	size_t want = l->left < PIECE_BYTES ? (size_t)l->left : PIECE_BYTES;
+	ssize_t n;
+
+	do {
+		n = read(l->fd, bytes_room(&l->content, want), want);
+	} while (n < 0 && errno == EINTR);
+	if (n <= 0)
+		return false;
+	l->content.end += (size_t)n;
+	l->left -= (uint64_t)n;
+	return true;
+}
+
+/* False: refused. */
+static bool feed(struct letter *l)
+{
+	while (bytes_len(&l->content) || l->left) {
+		if (!bytes_len(&l->content) && !refill(l))
+			return false;
+		size_t n = session_hand_content(l->session, moment_of(l), bytes_at(&l->content),
+						bytes_len(&l->content));
+
+		bytes_take(&l->content, n, PIECE_BYTES);
+		if (bytes_len(&l->content))
+			return session_blocked(l->session);
+	}
+	return session_hand_end(l->session, moment_of(l));
+}
+
+/* Goes on as far as it can; the letter may be gone when it returns. */
+static void letter_go_on(struct letter *l)
+{
+	l->feeding = true;
+	bool fine = feed(l);
+
+	l->feeding = false;
+	if (!fine || l->settled)
+		letter_finish(l);
+}
+
+/* -- faces -------------------------------------------------------------------------------- */
+
+static void message_settled(void *owner, const struct reply *r)
+{
+	struct letter *l = owner;
+
+	l->message = NULL;
+	l->settled = true;
+	l->taken = r->code < 300;
+	session_hold(l->session, false);
+	session_answer(l->session, moment_of(l), r);
+	if (!l->feeding)
+		letter_finish(l);
+}
+
+static void message_lost(void *owner)
+{
+	struct letter *l = owner;
+
+	l->message = NULL;
+	l->settled = true;
+	session_abort(l->session);
+	if (!l->feeding)
+		letter_finish(l);
+}
+
+static void message_went_on(void *owner)
+{
+	struct letter *l = owner;
+
+	session_hold(l->session, false);
+	if (!l->feeding)
+		letter_go_on(l);
+}
+
+static const struct intake_face intake_face = {
+    .settled = message_settled,
+    .lost = message_lost,
+    .went_on = message_went_on,
+};
+
+static void letter_ask(void *owner, enum session_point point)
+{
+	struct letter *l = owner;
+
+	if (point == POINT_DATA) {
+		struct session_message m = session_message(l->session);
+
+		intake_submit(l->message, l->report, m.envelope, m.prelude);
+	} else if (point == POINT_SENDER) {
+		session_answer(l->session, moment_of(l), intake_refusal(l->self->intake));
+	} else {
+		session_answer(l->session, moment_of(l), NULL);
+	}
+}
+
+static uint64_t letter_open(void *owner, const struct reply **refusal)
+{
+	static const struct reply later = REPLY(451, "4.3.2", "Error: not accepting mail now");
+	struct letter *l = owner;
+
+	l->message = intake_begin(l->self->intake, &intake_face, l);
+	if (l->message) {
+		l->id = intake_id(l->message);
+		return l->id;
+	}
+	*refusal = intake_refusal(l->self->intake);
+	if (!*refusal)
+		*refusal = &later;
+	return 0;
+}
+
+static void letter_body(void *owner, const uint8_t *data, size_t len)
+{
+	struct letter *l = owner;
+
+	intake_body(l->message, data, len);
+	if (intake_is_waiting(l->message))
+		session_hold(l->session, true);
+}
+
+static void letter_drop(void *owner)
+{
+	struct letter *l = owner;
+
+	intake_drop(&l->message);
+}
+
+static void letter_event(void *owner, enum event_kind what, uint64_t id, const struct text *values,
+			 size_t count)
+{
+	struct letter *l = owner;
+
+	log_event(l->self->d->log, what, id, values, count);
+}
+
+static const struct session_face session_face = {
+    .ask = letter_ask,
+    .open = letter_open,
+    .body = letter_body,
+    .drop = letter_drop,
+    .event = letter_event,
+};
+
+/* -- coming and going ----------------------------------------------------------------------- */
+
+static bool put_recipients(struct letter *l, struct wire_list list)
+{
+	struct rec_handin_recipient r;
+
+	while (list_next_handin_recipient(&list, &r))
+		if (!session_hand_recipient(l->session, r.address, r.notify))
+			return false;
+	return true;
+}
+
+static struct letter *letter_make(struct submission *self, struct channel *from,
+				  const struct msg_handin *m, int fd)
+{
+	struct letter *l = mem_new(1, sizeof *l);
+	struct text login = channel_peer(from) == PEER_BOUNCE ? text_of("bounce") : m->login;
+
+	*l = (struct letter){.self = self,
+			     .next = self->letters,
+			     .prev = &self->letters,
+			     .from = from,
+			     .token = m->token,
+			     .report = channel_peer(from) == PEER_BOUNCE ? m->report : 0,
+			     .left = fd >= 0 ? m->content_length : 0,
+			     .fd = fd};
+	if (l->next)
+		l->next->prev = &l->next;
+	self->letters = l;
+	self->count++;
+	bytes_add(&l->content, m->content.data, m->content.len);
+	l->session = session_new(
+	    &(struct session_setup){
+		.face = &session_face,
+		.owner = l,
+		.config = self->d->config,
+		.login = login,
+		.submitter = login,
+		.seed = self->seed,
+		.repairs = true,
+	    },
+	    moment_of(l));
+	session_begin(l->session);
+	return l;
+}
+
+void letter_new(struct submission *self, struct channel *from, const struct msg_handin *m, int fd)
+{
+	bool bounce = channel_peer(from) == PEER_BOUNCE;
+
+	/* A uid is what makes it one's own: without it, or with content twice, the bringer is broken. */
+	if ((!bounce && !text_starts_case(m->login, "uid:")) || (fd >= 0 && m->content.len)) {
+		channel_end(from, "handed in what is no mail of its own");
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	if (self->draining || self->count >= LETTERS_MAX) {
+		say_handed(from, m->token, 0, 451, "4.3.2", "Error: not accepting mail now");
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	struct letter *l = letter_make(self, from, m, fd);
+
+	if (!session_hand_sender(l->session, moment_of(l), m->sender, m->smtputf8 != 0,
+				 m->body_type) ||
+	    !put_recipients(l, m->recipients)) {
+		letter_finish(l);
+		return;
+	}
+	letter_go_on(l);
+}
+
+void letters_forget(struct submission *self, const struct channel *from)
+{
+	for (struct letter *l = self->letters; l; l = l->next)
+		if (l->from == from)
+			l->from = NULL;
+}
+
+uint32_t letters_cut(struct submission *self)
+{
+	uint32_t left = self->count;
+
+	while (self->letters)
+		letter_free(self->letters);
+	return left;
+}
