@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: ISC */
+/* Attempts over hosts. */
+#include "connect.h"
+
+#include "config.h"
+#include "mem.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { FAILURES = 1024, FRESH_S = 60 };
+
+struct failure {
+	uint8_t address[16];
+	uint16_t port;
+	bool set;
+	struct monotime failed, logged;
+};
+
+struct failures {
+	struct failure items[FAILURES];
+};
+
+struct failures *failures_new(void)
+{
+	return mem_new(1, sizeof(struct failures));
+}
+
+void failures_free(struct failures **f)
+{
+	free(*f);
+	*f = NULL;
+}
+
+static size_t failure_index(const struct host *host)
+{
+	uint64_t hash = 14695981039346656037u ^ host->port;
+
+	for (size_t i = 0; i < sizeof host->address; i++)
+		hash = (hash ^ host->address[i]) * 1099511628211u;
+	return (size_t)(hash >> 40) % FAILURES;
+}
+
+static bool failure_is_of(const struct failure *f, const struct host *host)
+{
+	return f->set && f->port == host->port &&
+	       memcmp(f->address, host->address, sizeof f->address) == 0;
+}
+
+bool failures_note(struct failures *f, const struct host *host, struct monotime now)
+{
+	struct failure *at = &f->items[failure_index(host)];
+
+	if (!failure_is_of(at, host)) {
+		*at = (struct failure){.port = host->port, .set = true};
+		memcpy(at->address, host->address, sizeof at->address);
+		at->logged.us = now.us - 2 * SECONDS(FRESH_S).us;
+	}
+	at->failed = now;
+	if (now.us - at->logged.us < SECONDS(FRESH_S).us)
+		return false;
+	at->logged = now;
+	return true;
+}
+
+void failures_forget(struct failures *f, const struct host *host)
+{
+	struct failure *at = &f->items[failure_index(host)];
+
+	if (failure_is_of(at, host))
+		at->failed.us -= SECONDS(FRESH_S).us;
+}
+
+static bool failed_of_late(const struct failures *f, const struct host *host, struct monotime now)
+{
+	const struct failure *at = &f->items[failure_index(host)];
+
+	return failure_is_of(at, host) && now.us - at->failed.us < SECONDS(FRESH_S).us;
+}
+
+void attempt_begin(struct attempt *a, struct host_list *list)
+{
+	attempt_end(a);
+	a->list = list;
+}
+
+void attempt_end(struct attempt *a)
+{
+	host_list_drop(&a->list);
+	*a = (struct attempt){0};
+}
+
+bool attempt_next(struct attempt *a, const struct failures *f, struct monotime now)
+{
+	uint32_t count = a->list->count < ATTEMPT_HOSTS_MAX ? a->list->count : ATTEMPT_HOSTS_MAX;
+
+	for (int last_resort = 0; last_resort < 2; last_resort++)
+		for (uint32_t i = 0; i < count; i++) {
+			const struct host *host = &a->list->items[i];
+
+			if (a->tried >> i & 1)
+				continue;
+			if (!last_resort && failed_of_late(f, host, now))
+				continue;
+			a->tried |= UINT64_C(1) << i;
+			a->host = host;
+			return true;
+		}
+	return false;
+}
+
+size_t host_relay(const struct host *host, char *to)
+{
+	char address[46];
+	int n = snprintf(to, RELAY_BYTES, "%.*s[%s]:%u", (int)host->name.len, host->name.data,
+			 host_address_print(host->address, address), host->port);
+
+	return n < RELAY_BYTES ? (size_t)n : RELAY_BYTES - 1;
+}
+
+static socklen_t sockaddr_make(struct sockaddr_storage *to, const uint8_t *address, uint16_t port)
+{
+	memset(to, 0, sizeof *to);
+	if (host_address_is_ipv4(address)) {
+		struct sockaddr_in *in = (struct sockaddr_in *)to;
+
+		in->sin_family = AF_INET;
+		in->sin_port = htons(port);
+		memcpy(&in->sin_addr, address + 12, 4);
+		return sizeof *in;
+	}
+	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)to;
+
+	in6->sin6_family = AF_INET6;
+	in6->sin6_port = htons(port);
+	memcpy(&in6->sin6_addr, address, 16);
+	return sizeof *in6;
+}
+
+static bool bind_source(int fd, int family, const char *source)
+{
+	struct sockaddr_storage from;
+	uint8_t address[16];
+
+	if (!source)
+		return true;
+	if (!host_address_parse(text_of(source), address)) {
+		errno = EADDRNOTAVAIL;
+		return false;
+	}
+	socklen_t len = sockaddr_make(&from, address, 0);
+
+	if (from.ss_family != family) {
+		errno = EAFNOSUPPORT;
+		return false;
+	}
+	return bind(fd, (struct sockaddr *)&from, len) == 0;
+}
+
+struct stream *connect_host(struct loop *loop, const struct host *host, const char *source,
+			    const struct stream_face *face, void *owner)
+{
+	struct sockaddr_storage to;
+	socklen_t len = sockaddr_make(&to, host->address, host->port);
+	int fd = socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return NULL;
+	if (!bind_source(fd, to.ss_family, source)) {
+		int error = errno;
+
+		close(fd);
+		errno = error;
+		return NULL;
+	}
+	return stream_connect(loop, fd, (struct sockaddr *)&to, len, face, owner);
+}

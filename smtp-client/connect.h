@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Attempts: from a list of hosts to a connection. Hosts are tried in the
+ * resolver's order; an address that has just failed waits behind the others
+ * for a minute, so that a dead first MX does not cost every delivery its
+ * time-out.
+ */
+#ifndef SMTP_CLIENT_CONNECT_H
+#define SMTP_CLIENT_CONNECT_H
+
+#include "hosts.h"
+#include "stream.h"
+
+enum { ATTEMPT_HOSTS_MAX = 64, RELAY_BYTES = 321 };
+
+/* Addresses that failed of late; direct-mapped, so bounded and forgetful. */
+struct failures;
+
+struct failures *failures_new(void);
+void failures_free(struct failures **f);
+
+/* Marks HOST as failed; true when that has not been logged for a minute. */
+bool failures_note(struct failures *f, const struct host *host, struct monotime now);
+void failures_forget(struct failures *f, const struct host *host);
+
+struct attempt {
+	struct host_list *list; /* held */
+	uint64_t tried;		/* a bit a host */
+	const struct host *host; /* the present one, in list; NULL: none yet */
+};
+
+/* Takes over LIST (already held for it). */
+void attempt_begin(struct attempt *a, struct host_list *list);
+void attempt_end(struct attempt *a);
+
+/* The next host, which becomes a->host; false when all have been tried. */
+bool attempt_next(struct attempt *a, const struct failures *f, struct monotime now);
+
+/* "name[192.0.2.1]:25" of a host, RELAY_BYTES at TO; returns its length. */
+size_t host_relay(const struct host *host, char *to);
+
+/*
+ * Starts to connect to HOST from the address SOURCE (text; NULL: the
+ * system's choice). NULL with errno set when that fails at once.
+ */
+struct stream *connect_host(struct loop *loop, const struct host *host, const char *source,
+			    const struct stream_face *face, void *owner);
+
+#endif

@@ -1,0 +1,824 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The engine: the ring of expected replies and a handler a verb. A
+ * transaction is sent by transaction_send(), which goes on as far as the
+ * receiver lets it: to the end with PIPELINING, a command at a time without.
+ */
+#include "dialog.h"
+
+#include "must.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { QUIT_PATIENCE_S = 2, IDLE_PATIENCE_S = 120, INLINE_CHUNK_MAX = 512 * 1024 };
+
+/* -- the ring ------------------------------------------------------------------ */
+
+static void ring_push(struct dialog *d, enum dialog_verb verb)
+{
+	if (d->ring_count) {
+		unsigned last = (d->ring_head + d->ring_count - 1u) % DIALOG_RING;
+
+		if (d->ring[last].verb == verb) {
+			d->ring[last].count++;
+			return;
+		}
+	}
+	must(d->ring_count < DIALOG_RING);
+	unsigned at = (d->ring_head + d->ring_count++) % DIALOG_RING;
+
+	d->ring[at].verb = (uint8_t)verb;
+	d->ring[at].count = 1;
+}
+
+static enum dialog_verb ring_head(const struct dialog *d)
+{
+	return d->ring_count ? (enum dialog_verb)d->ring[d->ring_head].verb : VERB_COUNT;
+}
+
+static void ring_pop(struct dialog *d)
+{
+	if (--d->ring[d->ring_head].count)
+		return;
+	d->ring_head = (uint8_t)((d->ring_head + 1u) % DIALOG_RING);
+	d->ring_count--;
+}
+
+static bool ring_has(const struct dialog *d, enum dialog_verb verb)
+{
+	for (unsigned i = 0; i < d->ring_count; i++)
+		if (d->ring[(d->ring_head + i) % DIALOG_RING].verb == verb)
+			return true;
+	return false;
+}
+
+/* -- verdicts ------------------------------------------------------------------ */
+
+/* RFC 5321 4.2.1: the first digit alone decides. */
+static struct verdict verdict_of(const struct reply *r)
+{
+	enum outcome_kind kind = OUTCOME_DEFERRED;
+
+	if (reply_class(r) == 2)
+		kind = OUTCOME_RELAYED;
+	else if (reply_class(r) == 5)
+		kind = OUTCOME_FAILED;
+	return (struct verdict){kind, r->code, r->dsn, {r->text, r->len}};
+}
+
+/* Ours, in place of words that the receiver never said. */
+static void say(struct reply *to, const char *dsn, const char *what)
+{
+	int n = snprintf(to->text, sizeof to->text, "%s", what);
+
+	to->code = 0;
+	to->enhanced = true;
+	to->len = (uint16_t)((size_t)n < sizeof to->text ? (size_t)n : sizeof to->text - 1);
+	text_copy(to->dsn, sizeof to->dsn, text_of(dsn));
+}
+
+/* The job leaves the engine; the connection stays, if it can. */
+static enum dialog_says settled(struct dialog *d)
+{
+	must(d->job->open == 0);
+	d->job = NULL;
+	return DIALOG_SETTLED;
+}
+
+/* What was not sent must never be: a content that counts as deferred would arrive. */
+static void unsent_drop(struct dialog *d)
+{
+	d->out->end = d->out->start;
+	d->unflushed = d->feeding = false;
+}
+
+/*
+ * The conversation is over before its end: what is open of the job gets the
+ * verdict of the reader's reply (a receiver's or ours).
+ */
+static enum dialog_says broken_off(struct dialog *d, enum failure_scope scope)
+{
+	struct verdict v = verdict_of(&d->reader.reply);
+
+	unsent_drop(d);
+	d->over = true;
+	d->ring_count = 0;
+	if (!d->up)
+		return DIALOG_REFUSED;
+	if (!d->job)
+		return DIALOG_OVER;
+	if (v.kind == OUTCOME_RELAYED)
+		v.kind = OUTCOME_DEFERRED;
+	job_widen(d->job, scope);
+	job_settle_open(d->job, &v);
+	return settled(d);
+}
+
+/* Before the content the host is to blame, afterwards it may be the message. */
+static enum failure_scope scope_now(const struct dialog *d)
+{
+	return d->next_verb == VERB_COUNT && (d->accepted || ring_has(d, VERB_BDAT)) &&
+		       !ring_has(d, VERB_DATA) ?
+		       SCOPE_MESSAGE :
+		       SCOPE_SITE;
+}
+
+static enum dialog_says fail(struct dialog *d, const char *dsn, const char *what)
+{
+	enum failure_scope scope = scope_now(d);
+
+	say(&d->reader.reply, dsn, what);
+	return broken_off(d, scope);
+}
+
+/* A job on a reused connection that got no answer to MAIL was never begun. */
+static bool job_is_stale(const struct dialog *d)
+{
+	return d->job && d->jobs > 1 && !d->mail_answered && !d->job->retried;
+}
+
+static enum dialog_says stale(struct dialog *d)
+{
+	unsent_drop(d);
+	d->over = true;
+	d->ring_count = 0;
+	for (uint32_t i = 0; i < d->job->recipient_count; i++)
+		if (d->job->recipients[i].stage != RECIPIENT_SETTLED)
+			d->job->recipients[i].stage = RECIPIENT_WAITING;
+	d->job->retried = true;
+	d->job = NULL;
+	return DIALOG_STALE;
+}
+
+/* -- a transaction: sending ------------------------------------------------------ */
+
+static bool chunks(const struct dialog *d)
+{
+	return (d->offers.set & OFFERS_CHUNKING) && (d->offers.set & OFFERS_PIPELINING) &&
+	       d->how != HOP_LMTP && d->job->fd < 0;
+}
+
+static struct text recipient_domain(const struct recipient *r)
+{
+	struct text a = r->address;
+	size_t at = a.len;
+
+	while (at && a.data[at - 1] != '@')
+		at--;
+	return (struct text){a.data + at, a.len - at};
+}
+
+/* Marks who is in this transaction, as many as the receiver takes (RFC 9422). */
+static void batch_choose(struct dialog *d)
+{
+	uint32_t domains = 0;
+	struct text domain = {0};
+
+	d->batch = d->batch_end = 0;
+	for (uint32_t i = 0; i < d->job->recipient_count; i++) {
+		struct recipient *r = &d->job->recipients[i];
+
+		if (r->stage != RECIPIENT_WAITING)
+			continue;
+		if (d->offers.rcpt_max && d->batch == d->offers.rcpt_max)
+			break;
+		if (!domains || !text_equal_case(domain, recipient_domain(r)))
+			domains++;
+		if (d->offers.rcpt_domain_max && domains > d->offers.rcpt_domain_max)
+			break;
+		domain = recipient_domain(r);
+		r->stage = RECIPIENT_SENT;
+		d->batch++;
+		d->batch_end = i + 1;
+	}
+}
+
+static struct recipient *recipient_next(const struct dialog *d, uint32_t *cursor,
+					enum recipient_stage stage)
+{
+	while (*cursor < d->batch_end) {
+		struct recipient *r = &d->job->recipients[(*cursor)++];
+
+		if (r->stage == stage)
+			return r;
+	}
+	return NULL;
+}
+
+/* RFC 3030 section 4.2: the content as it is, in one chunk, behind the commands. */
+static void content_as_chunk(struct dialog *d)
+{
+	PUT(d->out, "BDAT ");
+	put_number(d->out, d->job->content.len);
+	PUT(d->out, " LAST\r\n");
+	bytes_add(d->out, d->job->content.data, d->job->content.len);
+	d->unflushed = true;
+	ring_push(d, VERB_BDAT);
+}
+
+static void content_end(struct dialog *d)
+{
+	PUT(d->out, ".\r\n");
+	ring_push(d, VERB_DOT);
+}
+
+static enum dialog_says content_start(struct dialog *d)
+{
+	d->unflushed = true;
+	if (d->job->fd < 0) {
+		content_stuff_clean(d->out, d->job->content);
+		content_end(d);
+		return DIALOG_CONTENT;
+	}
+	d->place = CONTENT_LINE_START;
+	content_stuff_clean(d->out, d->job->content);
+	d->body_left = d->job->body_length;
+	d->feeding = d->body_left > 0;
+	if (!d->feeding)
+		content_end(d);
+	return DIALOG_CONTENT;
+}
+
+static void send_rcpt(struct dialog *d)
+{
+	struct recipient *r = recipient_next(d, &d->send_cursor, RECIPIENT_SENT);
+
+	must(r);
+	offers_put_rcpt(&d->offers, d->out, r);
+	ring_push(d, VERB_RCPT);
+	if (!--d->batch)
+		d->next_verb = VERB_DATA;
+}
+
+/* The next command; says whether the content went with it. */
+static enum dialog_says send_next(struct dialog *d)
+{
+	switch (d->next_verb) {
+	case VERB_RSET:
+		PUT(d->out, "RSET\r\n");
+		ring_push(d, VERB_RSET);
+		d->needs_rset = false;
+		d->next_verb = VERB_MAIL;
+		return DIALOG_WAIT;
+	case VERB_MAIL:
+		offers_put_mail(&d->offers, d->out, d->job);
+		ring_push(d, VERB_MAIL);
+		d->next_verb = VERB_RCPT;
+		return DIALOG_WAIT;
+	case VERB_RCPT:
+		send_rcpt(d);
+		return DIALOG_WAIT;
+	default:
+		d->next_verb = VERB_COUNT;
+		if (chunks(d)) {
+			content_as_chunk(d);
+			return DIALOG_CONTENT;
+		}
+		PUT(d->out, "DATA\r\n");
+		ring_push(d, VERB_DATA);
+		return DIALOG_WAIT;
+	}
+}
+
+static enum dialog_says transaction_send(struct dialog *d)
+{
+	enum dialog_says says = DIALOG_WAIT;
+
+	do
+		says = send_next(d);
+	while (d->next_verb != VERB_COUNT && (d->offers.set & OFFERS_PIPELINING));
+	return says;
+}
+
+/* Begins a transaction with the recipients that wait, if there are any. */
+static enum dialog_says transaction_begin(struct dialog *d)
+{
+	if (!d->job->open)
+		return settled(d);
+	if (d->over || (d->offers.mail_max && d->mails >= d->offers.mail_max)) {
+		d->over = true;
+		d->job = NULL;
+		return DIALOG_AGAIN;
+	}
+	d->mails++;
+	d->accepted = d->send_cursor = d->reply_cursor = 0;
+	d->mail_refused = false;
+	batch_choose(d);
+	must(d->batch);
+	d->next_verb = d->needs_rset ? VERB_RSET : VERB_MAIL;
+	return transaction_send(d);
+}
+
+/* A transaction is over; its failures have been settled. */
+static enum dialog_says transaction_end(struct dialog *d, bool fine)
+{
+	d->next_verb = VERB_COUNT;
+	if (!fine)
+		d->needs_rset = true;
+	return transaction_begin(d);
+}
+
+/* All in STAGE of this transaction get REPLY's verdict. */
+static void settle_stage(struct dialog *d, enum recipient_stage stage, const struct reply *reply)
+{
+	const struct verdict v = verdict_of(reply);
+	uint32_t cursor = 0;
+
+	for (struct recipient *r; (r = recipient_next(d, &cursor, stage));) {
+		r->receiver_dsn = v.kind == OUTCOME_RELAYED && (d->offers.set & OFFERS_DSN);
+		job_settle(d->job, r, &v);
+	}
+}
+
+/* -- replies, a handler a verb ---------------------------------------------------- */
+
+static enum dialog_says refused(struct dialog *d)
+{
+	d->over = true;
+	return DIALOG_REFUSED;
+}
+
+static void send_hello(struct dialog *d, const char *verb, enum dialog_verb expected)
+{
+	bytes_add(d->out, verb, strlen(verb));
+	bytes_add(d->out, d->config->hostname.data, d->config->hostname.len);
+	PUT(d->out, "\r\n");
+	ring_push(d, expected);
+}
+
+static enum dialog_says on_greeting(struct dialog *d, struct reply *r)
+{
+	if (reply_class(r) != 2)
+		return refused(d);
+	send_hello(d, d->how == HOP_LMTP ? "LHLO " : "EHLO ", VERB_EHLO);
+	return DIALOG_WAIT;
+}
+
+static enum dialog_says session_up(struct dialog *d)
+{
+	/* RFC 5321 5.1: mail that comes back to its own server loops. */
+	if (d->loops && d->how == HOP_MX) {
+		say(&d->reader.reply, "5.4.6", "mail loops back to myself");
+		return refused(d);
+	}
+	d->up = true;
+	return DIALOG_READY;
+}
+
+static enum dialog_says on_ehlo(struct dialog *d, struct reply *r)
+{
+	if (reply_class(r) == 2)
+		return session_up(d);
+	/* RFC 5321 3.2: a server without EHLO is greeted with HELO. */
+	if (reply_class(r) == 5 && d->how != HOP_LMTP) {
+		d->offers = (struct offers){0};
+		send_hello(d, "HELO ", VERB_HELO);
+		return DIALOG_WAIT;
+	}
+	return refused(d);
+}
+
+static enum dialog_says on_helo(struct dialog *d, struct reply *r)
+{
+	return reply_class(r) == 2 ? session_up(d) : refused(d);
+}
+
+static enum dialog_says on_rset(struct dialog *d, struct reply *r)
+{
+	if (reply_class(r) != 2)
+		return fail(d, "4.5.0", "protocol error: RSET was refused");
+	return d->next_verb == VERB_COUNT ? DIALOG_WAIT : transaction_send(d);
+}
+
+static enum dialog_says on_mail(struct dialog *d, struct reply *r)
+{
+	bool pipelined = (d->offers.set & OFFERS_PIPELINING) != 0;
+
+	if (reply_class(r) == 3)
+		return fail(d, "4.5.0", "protocol error: unexpected reply to MAIL");
+	d->mail_answered = true;
+	if (reply_class(r) == 2)
+		return pipelined ? DIALOG_WAIT : transaction_send(d);
+	const struct verdict v = verdict_of(r);
+
+	d->mail_refused = true;
+	job_widen(d->job, r->enhanced && strncmp(r->dsn, "4.7.", 4) == 0 ? SCOPE_SITE :
+									    SCOPE_MESSAGE);
+	job_settle_open(d->job, &v);
+	return pipelined ? DIALOG_WAIT : transaction_end(d, false);
+}
+
+/*
+ * "Too many recipients" (RFC 5321 4.5.3.1.10): those that were accepted go
+ * first, these in a transaction of their own.
+ */
+static bool is_too_many(const struct dialog *d, const struct reply *r)
+{
+	return r->code == 452 && d->accepted && (!r->enhanced || reply_status_is(r, ".5.3"));
+}
+
+static void rcpt_verdict(struct dialog *d, struct recipient *r, struct reply *reply)
+{
+	if (reply->code == 552) {
+		/* RFC 5321 4.5.3.1.10: treated as if it were 452. */
+		reply->code = 452;
+		reply->dsn[0] = '4';
+	}
+	if (reply_class(reply) == 2) {
+		r->stage = RECIPIENT_ACCEPTED;
+		d->accepted++;
+	} else if (is_too_many(d, reply)) {
+		r->stage = RECIPIENT_WAITING;
+	} else {
+		const struct verdict v = verdict_of(reply);
+
+		job_widen(d->job, SCOPE_RECIPIENT);
+		job_settle(d->job, r, &v);
+	}
+}
+
+static enum dialog_says on_rcpt(struct dialog *d, struct reply *reply)
+{
+	if (!d->mail_refused) {
+		struct recipient *r = recipient_next(d, &d->reply_cursor, RECIPIENT_SENT);
+
+		if (!r || reply_class(reply) == 3)
+			return fail(d, "4.5.0", "protocol error: unexpected reply to RCPT");
+		rcpt_verdict(d, r, reply);
+	}
+	if (d->next_verb == VERB_COUNT)
+		return DIALOG_WAIT;
+	/* Step by step: no DATA without anybody to send to. */
+	if (d->next_verb == VERB_DATA && !d->accepted)
+		return transaction_end(d, false);
+	return transaction_send(d);
+}
+
+static enum dialog_says on_data(struct dialog *d, struct reply *r)
+{
+	if (reply_class(r) == 3) {
+		if (d->accepted)
+			return content_start(d);
+		/* RFC 2920 section 3.1: an empty content, which delivers nothing. */
+		PUT(d->out, ".\r\n");
+		ring_push(d, VERB_LONE_DOT);
+		return DIALOG_WAIT;
+	}
+	if (reply_class(r) == 2)
+		return fail(d, "4.5.0", "protocol error: unexpected reply to DATA");
+	if (d->accepted) {
+		job_widen(d->job, SCOPE_MESSAGE);
+		settle_stage(d, RECIPIENT_ACCEPTED, r);
+	}
+	return transaction_end(d, false);
+}
+
+static enum dialog_says on_content(struct dialog *d, struct reply *r)
+{
+	bool fine = reply_class(r) == 2 && d->accepted;
+
+	if (reply_class(r) == 3)
+		return fail(d, "4.5.0", "protocol error: unexpected reply to the content");
+	if (d->accepted && !fine)
+		job_widen(d->job, SCOPE_MESSAGE);
+	settle_stage(d, RECIPIENT_ACCEPTED, r);
+	return transaction_end(d, fine);
+}
+
+/* RFC 2033 section 4.2: after the final dot a reply for each recipient that was accepted. */
+static enum dialog_says on_dot(struct dialog *d, struct reply *r)
+{
+	if (d->how != HOP_LMTP)
+		return on_content(d, r);
+	if (d->accepted && d->reply_cursor == d->batch_end)
+		d->reply_cursor = 0;
+	struct recipient *to = recipient_next(d, &d->reply_cursor, RECIPIENT_ACCEPTED);
+
+	if (!to || reply_class(r) == 3)
+		return fail(d, "4.5.0", "protocol error: unexpected reply to the content");
+	const struct verdict v = verdict_of(r);
+
+	if (v.kind != OUTCOME_RELAYED)
+		job_widen(d->job, SCOPE_RECIPIENT);
+	to->receiver_dsn = v.kind == OUTCOME_RELAYED && (d->offers.set & OFFERS_DSN);
+	job_settle(d->job, to, &v);
+	if (!--d->accepted)
+		return transaction_end(d, true);
+	ring_push(d, VERB_DOT);
+	return DIALOG_WAIT;
+}
+
+static enum dialog_says on_lone_dot(struct dialog *d, struct reply *r)
+{
+	(void)r;
+	return transaction_end(d, false);
+}
+
+static enum dialog_says on_quit(struct dialog *d, struct reply *r)
+{
+	(void)r;
+	d->over = true;
+	return DIALOG_OVER;
+}
+
+static const struct {
+	const char *name; /* for people */
+	enum dialog_says (*on_reply)(struct dialog *d, struct reply *r);
+} verbs[VERB_COUNT] = {
+    [VERB_GREETING] = {"the greeting", on_greeting},
+    [VERB_EHLO] = {"the reply to EHLO", on_ehlo},
+    [VERB_HELO] = {"the reply to HELO", on_helo},
+    [VERB_RSET] = {"the reply to RSET", on_rset},
+    [VERB_MAIL] = {"the reply to MAIL", on_mail},
+    [VERB_RCPT] = {"the reply to RCPT", on_rcpt},
+    [VERB_DATA] = {"the reply to DATA", on_data},
+    [VERB_DOT] = {"the reply to the final dot", on_dot},
+    [VERB_LONE_DOT] = {"the reply to the final dot", on_lone_dot},
+    [VERB_BDAT] = {"the reply to BDAT", on_content},
+    [VERB_QUIT] = {"the reply to QUIT", on_quit},
+};
+
+/* -- input -------------------------------------------------------------------------- */
+
+static void ehlo_line(struct dialog *d, struct text line)
+{
+	if (d->reader.lines > 1) {
+		offers_take(&d->offers, line);
+		return;
+	}
+	size_t n = 0;
+
+	while (n < line.len && line.data[n] != ' ')
+		n++;
+	d->loops = text_equal_case((struct text){line.data, n}, d->config->hostname);
+}
+
+/* A reply that nothing was sent for. */
+static enum dialog_says unasked(struct dialog *d)
+{
+	struct reply *r = &d->reader.reply;
+
+	/* A refusal while the content is still going out is its reply; going on would be pointless. */
+	if (d->job && d->feeding && reply_class(r) >= 4)
+		return broken_off(d, r->code == 421 ? SCOPE_SITE : SCOPE_MESSAGE);
+	return fail(d, "4.5.0", "protocol error: a reply that was not asked for");
+}
+
+static enum dialog_says take_reply(struct dialog *d, bool more_behind)
+{
+	enum dialog_verb verb = ring_head(d);
+	size_t appended = bytes_len(d->out);
+	bool last = d->ring_count == 1 && d->ring[d->ring_head].count == 1;
+
+	if (verb == VERB_COUNT)
+		return unasked(d);
+	/* RFC 5321 3.8: 421 may come at any time, and ends it. */
+	if (d->reader.reply.code == 421 && d->up && verb != VERB_QUIT)
+		return job_is_stale(d) ? stale(d) : broken_off(d, SCOPE_SITE);
+	ring_pop(d);
+	enum dialog_says says = verbs[verb].on_reply(d, &d->reader.reply);
+
+	/* LMTP's further replies to the dot are in the ring by now. */
+	if (!more_behind || !last || (verb == VERB_DOT && ring_head(d) == VERB_DOT))
+		return says;
+	/* Bytes that came before the question was asked answer nothing: what was just said is taken back. */
+	if (says == DIALOG_SETTLED || says == DIALOG_REFUSED || says == DIALOG_OVER) {
+		d->over = true;
+		return says;
+	}
+	if (says == DIALOG_READY)
+		d->up = false;
+	if (bytes_len(d->out) > appended)
+		d->out->end = d->out->start + appended;
+	return d->job || !d->up ? fail(d, "4.5.0", "protocol error: a reply that was not asked for") :
+				  says;
+}
+
+enum dialog_says dialog_input(struct dialog *d, const uint8_t *data, size_t len, size_t *used)
+{
+	for (*used = 0; *used < len;) {
+		enum reply_step step;
+		enum dialog_says says;
+
+		*used += reply_read(&d->reader, data + *used, len - *used, &step);
+		if (step == REPLY_MORE)
+			return DIALOG_WAIT;
+		if (step == REPLY_BROKEN)
+			return fail(d, "4.5.0", "protocol error: the receiver's reply is malformed");
+		if (ring_head(d) == VERB_EHLO && d->reader.reply.code / 100 == 2)
+			ehlo_line(d, d->reader.line);
+		if (step == REPLY_LINE)
+			continue;
+		says = take_reply(d, *used < len);
+		if (says != DIALOG_WAIT)
+			return says;
+	}
+	return DIALOG_WAIT;
+}
+
+/* -- the owner's other calls ----------------------------------------------------------- */
+
+void dialog_start(struct dialog *d, const struct config *config, enum hop_how how,
+		  struct bytes *out)
+{
+	memset(d, 0, sizeof *d);
+	d->config = config;
+	d->how = (uint8_t)how;
+	d->out = out;
+	d->next_verb = VERB_COUNT;
+	ring_push(d, VERB_GREETING);
+}
+
+/* What would fail here without asking; false: nothing. */
+static bool refuse_unasked(struct dialog *d, struct job *job)
+{
+	char text[96];
+
+	if (!content_is_clean(job->content)) {
+		/* Never sent: another server may take a bare CR or LF for an end of line. */
+		const struct verdict v = {OUTCOME_FAILED, 0, "5.6.0",
+					  TEXT("the message holds a bare CR or LF")};
+
+		job_widen(job, SCOPE_MESSAGE);
+		job_settle_open(job, &v);
+		return true;
+	}
+	if (d->offers.size_limit && job_size(job) > d->offers.size_limit) {
+		snprintf(text, sizeof text, "message size %llu exceeds the receiver's limit of %llu",
+			 (unsigned long long)job_size(job),
+			 (unsigned long long)d->offers.size_limit);
+		const struct verdict v = {OUTCOME_FAILED, 0, "5.3.4", text_of(text)};
+
+		job_widen(job, SCOPE_MESSAGE);
+		job_settle_open(job, &v);
+		return true;
+	}
+	return false;
+}
+
+/* RFC 6152 section 3 and RFC 6531 3.2: what the receiver does not take is never sent. */
+static bool host_is_unfit(const struct dialog *d, struct job *job)
+{
+	if (!(d->offers.set & OFFERS_SMTPUTF8) && job_needs_utf8(job)) {
+		job->unfit = UNFIT_UTF8;
+		return true;
+	}
+	if (job->body_type == BODY_8BITMIME && !(d->offers.set & OFFERS_8BITMIME) &&
+	    job_is_8bit(job)) {
+		job->unfit = UNFIT_8BIT;
+		return true;
+	}
+	return false;
+}
+
+enum dialog_says dialog_begin(struct dialog *d, struct job *job)
+{
+	must(dialog_is_free(d) && !d->ring_count);
+	if (!job->open || refuse_unasked(d, job))
+		return DIALOG_SETTLED;
+	if (host_is_unfit(d, job))
+		return DIALOG_UNFIT;
+	/* A transaction that a former connection did not finish begins anew. */
+	for (uint32_t i = 0; i < job->recipient_count; i++)
+		if (job->recipients[i].stage != RECIPIENT_SETTLED)
+			job->recipients[i].stage = RECIPIENT_WAITING;
+	d->jobs++;
+	d->mail_answered = false;
+	d->job = job;
+	return transaction_begin(d);
+}
+
+void dialog_flushed(struct dialog *d)
+{
+	d->unflushed = false;
+}
+
+uint64_t dialog_wants_body(const struct dialog *d, uint64_t *offset)
+{
+	if (!d->feeding)
+		return 0;
+	*offset = d->job->body_length - d->body_left;
+	return d->body_left;
+}
+
+static enum dialog_says content_is_bad(struct dialog *d)
+{
+	const struct verdict v = {OUTCOME_FAILED, 0, "5.6.0",
+				  TEXT("the message holds a bare CR or LF")};
+
+	/* No dot follows: the receiver throws away what it has. */
+	unsent_drop(d);
+	d->over = true;
+	d->ring_count = 0;
+	job_widen(d->job, SCOPE_MESSAGE);
+	job_settle_open(d->job, &v);
+	return settled(d);
+}
+
+enum dialog_says dialog_body(struct dialog *d, struct text block)
+{
+	enum content_place place = (enum content_place)d->place;
+
+	must(d->feeding && block.len <= d->body_left);
+	if (!block.len)
+		return fail(d, "4.3.0", "the message could not be read");
+	bool clean = content_stuff(&place, d->out, block);
+
+	d->place = (uint8_t)place;
+	d->body_left -= block.len;
+	d->unflushed = true;
+	if (!clean || (!d->body_left && place != CONTENT_LINE_START))
+		return content_is_bad(d);
+	if (!d->body_left) {
+		d->feeding = false;
+		content_end(d);
+	}
+	return DIALOG_WAIT;
+}
+
+struct duration dialog_patience(const struct dialog *d)
+{
+	const struct config *c = d->config;
+
+	if (d->unflushed || d->feeding)
+		return c->timeout_block;
+	switch (ring_head(d)) {
+	case VERB_GREETING:
+		return c->timeout_greeting;
+	case VERB_DATA:
+		return c->timeout_data;
+	case VERB_DOT:
+	case VERB_LONE_DOT:
+	case VERB_BDAT:
+		return c->timeout_dot;
+	case VERB_QUIT:
+		return SECONDS(QUIT_PATIENCE_S);
+	case VERB_COUNT:
+		return SECONDS(IDLE_PATIENCE_S);
+	case VERB_EHLO:
+	case VERB_HELO:
+	case VERB_RSET:
+	case VERB_MAIL:
+	case VERB_RCPT:
+	default:
+		return c->timeout_mail;
+	}
+}
+
+/* "WHAT while waiting for the reply to MAIL" */
+static enum dialog_says interrupted(struct dialog *d, const char *what)
+{
+	char text[REPLY_TEXT_MAX];
+	enum dialog_verb verb = ring_head(d);
+
+	if (verb == VERB_COUNT)
+		snprintf(text, sizeof text, "%s while sending the content", what);
+	else
+		snprintf(text, sizeof text, "%s while waiting for %s", what, verbs[verb].name);
+	return fail(d, "4.4.2", text);
+}
+
+enum dialog_says dialog_expired(struct dialog *d)
+{
+	if (d->up && !d->job && !d->over && !d->ring_count) {
+		/* Idle for long: a server would rather be told. */
+		dialog_quit(d);
+		return DIALOG_WAIT;
+	}
+	return interrupted(d, "timed out");
+}
+
+enum dialog_says dialog_ended(struct dialog *d, const char *why)
+{
+	char text[REPLY_TEXT_MAX / 2];
+
+	if (job_is_stale(d))
+		return stale(d);
+	snprintf(text, sizeof text, "lost the connection (%s)", why);
+	return interrupted(d, text);
+}
+
+enum dialog_says dialog_cut(struct dialog *d)
+{
+	say(&d->reader.reply, "4.3.2", "the delivery was interrupted: this server stops");
+	return broken_off(d, SCOPE_RECIPIENT);
+}
+
+void dialog_quit(struct dialog *d)
+{
+	must(!d->job);
+	d->over = true;
+	PUT(d->out, "QUIT\r\n");
+	ring_push(d, VERB_QUIT);
+}
+
+bool dialog_past_dot(const struct dialog *d)
+{
+	return ring_head(d) == VERB_DOT || ring_has(d, VERB_BDAT);
+}
+
+const struct reply *dialog_trouble(const struct dialog *d)
+{
+	return &d->reader.reply;
+}

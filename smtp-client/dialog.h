@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The outbound SMTP and LMTP engine (RFC 5321, RFC 2033): one connection's
+ * conversation, from the greeting to QUIT, with a job at a time. It does no
+ * I/O and reads no clock: replies, blocks of a body, an expiry or the end of
+ * the connection go in; commands and content are appended to a buffer; what
+ * is to be done next comes back as a word.
+ *
+ * Several commands may be under way (RFC 2920): what they will be answered
+ * with stands in a ring of expected replies, and each reply goes to the
+ * handler of the verb at its head.
+ */
+#ifndef SMTP_CLIENT_DIALOG_H
+#define SMTP_CLIENT_DIALOG_H
+
+#include "config.h"
+#include "content.h"
+#include "job.h"
+#include "offers.h"
+#include "reply.h"
+
+enum dialog_verb {
+	VERB_GREETING,
+	VERB_EHLO, /* LHLO too */
+	VERB_HELO,
+	VERB_RSET,
+	VERB_MAIL,
+	VERB_RCPT,
+	VERB_DATA,
+	VERB_DOT,
+	VERB_LONE_DOT, /* after a 354 with nobody to send to (RFC 2920 section 3.1) */
+	VERB_BDAT,
+	VERB_QUIT,
+	VERB_COUNT
+};
+
+/* What the owner does next. */
+enum dialog_says {
+	DIALOG_WAIT,	/* give it what comes next */
+	DIALOG_READY,	/* the session is up: dialog_begin() */
+	DIALOG_CONTENT, /* the content is on its way; dialog_wants_body() tells whether blocks are wanted */
+	DIALOG_SETTLED, /* each recipient of the job has its verdict; it is the owner's again */
+	DIALOG_UNFIT,	/* this host cannot take the job (job->unfit): leave, try another host */
+	DIALOG_AGAIN,	/* the rest of the job wants a fresh connection: leave, connect, begin it again */
+	DIALOG_STALE,	/* a reused connection was dead; nothing was done: the same, and close at once */
+	DIALOG_REFUSED, /* the host serves nobody now (dialog_trouble()): leave, try another host */
+	DIALOG_OVER,	/* nothing more to say: close */
+};
+
+enum { DIALOG_RING = 8 };
+
+struct dialog {
+	const struct config *config; /* outlives it */
+	struct bytes *out;	     /* commands go here; not owned */
+	struct job *job;	     /* under way; not owned; NULL between jobs */
+	struct reply_reader reader;
+	struct {
+		uint8_t verb;
+		uint16_t count; /* of replies */
+	} ring[DIALOG_RING];
+	uint8_t ring_head, ring_count;
+	uint8_t how;	   /* enum hop_how */
+	uint8_t next_verb; /* of the transaction; VERB_COUNT: all has been sent */
+	uint8_t place;	   /* enum content_place */
+	struct offers offers;
+	uint32_t mails;				/* transactions begun on this connection */
+	uint32_t jobs;				/* jobs begun on it */
+	uint32_t send_cursor, reply_cursor;	/* recipients of the transaction */
+	uint32_t batch, batch_end;		/* recipients in it; the first behind it */
+	uint32_t accepted;
+	uint64_t body_left; /* of a file, still to be sent */
+	bool up;	    /* greeting and EHLO are done */
+	bool over;	    /* nothing can be begun any more */
+	bool needs_rset;
+	bool mail_refused, mail_answered;
+	bool feeding;	    /* blocks of the body are wanted */
+	bool unflushed;	    /* content was appended and has not left */
+	bool loops;	    /* the receiver calls itself by our name */
+};
+
+/* Waits for the greeting. */
+void dialog_start(struct dialog *d, const struct config *config, enum hop_how how,
+		  struct bytes *out);
+
+/* May a job be begun? */
+static inline bool dialog_is_free(const struct dialog *d)
+{
+	return d->up && !d->over && !d->job;
+}
+
+/* Begins JOB, or goes on with the recipients of it that wait. Needs dialog_is_free(). */
+enum dialog_says dialog_begin(struct dialog *d, struct job *job);
+
+/* Reads replies until there is something to say; *USED tells how far. */
+enum dialog_says dialog_input(struct dialog *d, const uint8_t *data, size_t len, size_t *used);
+
+/* All that was appended has left. */
+void dialog_flushed(struct dialog *d);
+
+/* How many bytes of the body's file are wanted now, from where; 0: none. */
+uint64_t dialog_wants_body(const struct dialog *d, uint64_t *offset);
+/* A block of it; at most what is wanted. An empty one: the file is too short, or cannot be read. */
+enum dialog_says dialog_body(struct dialog *d, struct text block);
+
+/* How long the present step may take, and what happens then. */
+struct duration dialog_patience(const struct dialog *d);
+enum dialog_says dialog_expired(struct dialog *d);
+
+/* The connection is gone; WHY is for people. */
+enum dialog_says dialog_ended(struct dialog *d, const char *why);
+
+/* We stop: what is under way counts as deferred. */
+enum dialog_says dialog_cut(struct dialog *d);
+
+/* Sends QUIT; DIALOG_OVER follows. Only when no job is under way. */
+void dialog_quit(struct dialog *d);
+
+/* Has the end of the content been sent, or appended, so that only its reply is missing? */
+bool dialog_past_dot(const struct dialog *d);
+
+/* After DIALOG_REFUSED: the receiver's words or ours. */
+const struct reply *dialog_trouble(const struct dialog *d);
+
+#endif

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: ISC */
+/* The cache of resolver answers. */
+#include "hosts.h"
+
+#include "mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	BUCKETS = 1024,
+	ENTRIES_MAX = 8192,
+	LIFETIME_MAX_S = 3600,
+	FAILURE_LIFETIME_MAX_S = 60,
+	/* The resolver has a deadline of its own; this one is for a resolver that is lost. */
+	PATIENCE_S = 330,
+};
+
+struct entry {
+	struct entry *next;	       /* in its bucket */
+	struct entry *later, **earlier; /* all, the latest answer first */
+	struct hosts *hosts;
+	struct hosts_waiter *waiters;
+	struct host_list *list; /* NULL while the query is open */
+	struct monotime until;
+	struct timer patience;
+	uint64_t query;
+	uint32_t bucket;
+	uint16_t port;
+	uint8_t how;
+	size_t target_len;
+	char target[];
+};
+
+struct hosts {
+	struct loop *loop;
+	struct channel *resolver;
+	uint64_t last_query;
+	size_t count;
+	struct entry *all, **oldest;
+	struct entry *buckets[BUCKETS];
+};
+
+struct host_list *host_list_keep(struct host_list *list)
+{
+	list->holders++;
+	return list;
+}
+
+void host_list_drop(struct host_list **list)
+{
+	if (*list && --(*list)->holders == 0)
+		free(*list);
+	*list = NULL;
+}
+
+struct hosts *hosts_new(struct loop *loop)
+{
+	struct hosts *h = mem_new(1, sizeof *h);
+
+	h->loop = loop;
+	h->oldest = &h->all;
+	return h;
+}
+
+static uint32_t key_bucket(const struct hop_key *key)
+{
+	uint64_t hash = 14695981039346656037u ^ key->how ^ ((uint64_t)key->port << 8);
+
+	for (size_t i = 0; i < key->target.len; i++)
+		hash = (hash ^ (uint8_t)ascii_lower(key->target.data[i])) * 1099511628211u;
+	return (uint32_t)(hash >> 32) % BUCKETS;
+}
+
+static struct entry *entry_find(const struct hosts *h, const struct hop_key *key, uint32_t bucket)
+{
+	struct entry *e = h->buckets[bucket];
+
+	while (e && !(e->how == key->how && e->port == key->port &&
+		      text_equal_case((struct text){e->target, e->target_len}, key->target)))
+		e = e->next;
+	return e;
+}
+
+static void entry_unlink(struct entry *e)
+{
+	*e->earlier = e->later;
+	if (e->later)
+		e->later->earlier = e->earlier;
+	else
+		e->hosts->oldest = e->earlier;
+}
+
+static void entry_link_first(struct entry *e)
+{
+	struct hosts *h = e->hosts;
+
+	e->later = h->all;
+	e->earlier = &h->all;
+	if (h->all)
+		h->all->earlier = &e->later;
+	else
+		h->oldest = &e->later;
+	h->all = e;
+}
+
+static void entry_free(struct entry *e)
+{
+	struct hosts *h = e->hosts;
+	struct entry **at = &h->buckets[e->bucket];
+
+	while (*at != e)
+		at = &(*at)->next;
+	*at = e->next;
+	entry_unlink(e);
+	while (e->waiters)
+		hosts_cancel(e->waiters);
+	timer_clear(&e->patience);
+	host_list_drop(&e->list);
+	h->count--;
+	free(e);
+}
+
+void hosts_free(struct hosts **hosts)
+{
+	if (!*hosts)
+		return;
+	while ((*hosts)->all)
+		entry_free((*hosts)->all);
+	free(*hosts);
+	*hosts = NULL;
+}
+
+/* The last of the list that nobody waits for makes room. */
+static void hosts_make_room(struct hosts *h)
+{
+	struct entry *victim = NULL;
+
+	if (h->count < ENTRIES_MAX)
+		return;
+	for (struct entry *e = h->all; e; e = e->later)
+		if (!e->waiters)
+			victim = e;
+	if (victim)
+		entry_free(victim);
+}
+
+static void entry_ask(struct entry *e)
+{
+	if (!e->hosts->resolver)
+		return;
+	channel_send_hosts_ask(e->hosts->resolver,
+			       &(struct msg_hosts_ask){.query = e->query,
+						       .how = e->how,
+						       .target = {e->target, e->target_len},
+						       .port = e->port});
+}
+
+/* All who wait get LIST. They may ask anew meanwhile, so the waiters are taken off first. */
+static void entry_answer(struct entry *e, struct host_list *list)
+{
+	struct hosts_waiter *waiters = e->waiters;
+
+	timer_clear(&e->patience);
+	host_list_drop(&e->list);
+	e->list = host_list_keep(list);
+	e->waiters = NULL;
+	if (waiters)
+		waiters->prev = &waiters;
+	while (waiters) {
+		struct hosts_waiter *w = waiters;
+
+		hosts_cancel(w);
+		w->answered(w->arg, host_list_keep(list));
+	}
+}
+
+static void entry_lost_patience(void *arg)
+{
+	static const struct text reason = TEXT("the resolver does not answer");
+	struct entry *e = arg;
+	struct host_list *list = mem_new(1, sizeof *list);
+
+	list->holders = 1;
+	list->verdict = HOP_TEMPORARY;
+	list->code = 0;
+	memcpy(list->dsn, "4.4.3", 6);
+	list->reason = reason;
+	e->until = loop_now(e->hosts->loop);
+	entry_answer(e, list);
+	host_list_drop(&list);
+}
+
+static void entry_open(struct entry *e)
+{
+	host_list_drop(&e->list);
+	/* The number leads back to the bucket. */
+	e->query = ++e->hosts->last_query * BUCKETS + e->bucket;
+	timer_init(&e->patience, e->hosts->loop, entry_lost_patience, e);
+	timer_set(&e->patience, SECONDS(PATIENCE_S));
+	entry_ask(e);
+}
+
+static struct entry *entry_new(struct hosts *h, const struct hop_key *key, uint32_t bucket)
+{
+	hosts_make_room(h);
+	struct entry *e = mem_new(1, sizeof *e + key->target.len);
+
+	e->hosts = h;
+	e->bucket = bucket;
+	e->how = key->how;
+	e->port = key->port;
+	e->target_len = key->target.len;
+	if (key->target.len)
+		memcpy(e->target, key->target.data, key->target.len);
+	e->next = h->buckets[bucket];
+	h->buckets[bucket] = e;
+	h->count++;
+	entry_link_first(e);
+	return e;
+}
+
+struct host_list *hosts_ask(struct hosts *hosts, const struct hop_key *key,
+			    struct hosts_waiter *waiter)
+{
+	uint32_t bucket = key_bucket(key);
+	struct entry *e = entry_find(hosts, key, bucket);
+	bool fresh = !e;
+
+	if (e && e->list && loop_now(hosts->loop).us < e->until.us)
+		return host_list_keep(e->list);
+	if (!e)
+		e = entry_new(hosts, key, bucket);
+	if (fresh || e->list)
+		entry_open(e);
+	waiter->next = e->waiters;
+	waiter->prev = &e->waiters;
+	if (waiter->next)
+		waiter->next->prev = &waiter->next;
+	e->waiters = waiter;
+	return NULL;
+}
+
+void hosts_cancel(struct hosts_waiter *waiter)
+{
+	if (!waiter->prev)
+		return;
+	*waiter->prev = waiter->next;
+	if (waiter->next)
+		waiter->next->prev = waiter->prev;
+	waiter->next = NULL;
+	waiter->prev = NULL;
+}
+
+void hosts_set_resolver(struct hosts *hosts, struct channel *resolver)
+{
+	hosts->resolver = resolver;
+	for (struct entry *e = hosts->all; e && resolver; e = e->later)
+		if (!e->list)
+			entry_ask(e);
+}
+
+/* One allocation: the list, then its texts. Hosts without an address of ours are left out. */
+static struct host_list *list_new(const struct msg_hosts_are *m)
+{
+	size_t texts = m->reason.len;
+	struct wire_list in = m->hosts;
+	struct rec_host r;
+
+	while (list_next_host(&in, &r))
+		texts += r.name.len;
+	size_t fixed = sizeof(struct host_list) + m->hosts.count * sizeof(struct host);
+	struct host_list *list = mem_new(1, fixed + texts);
+	char *at = (char *)list + fixed;
+
+	list->holders = 1;
+	list->verdict = m->verdict <= HOP_PERMANENT ? m->verdict : HOP_TEMPORARY;
+	list->code = m->code;
+	text_copy(list->dsn, sizeof list->dsn, m->dsn);
+	list->reason = (struct text){at, m->reason.len};
+	if (m->reason.len)
+		memcpy(at, m->reason.data, m->reason.len);
+	at += m->reason.len;
+	for (in = m->hosts; list_next_host(&in, &r);) {
+		struct host *host = &list->items[list->count];
+
+		if (r.address.len != sizeof host->address)
+			continue;
+		memcpy(host->address, r.address.data, sizeof host->address);
+		host->port = r.port;
+		host->secure = r.secure != 0;
+		host->name = (struct text){at, r.name.len};
+		if (r.name.len)
+			memcpy(at, r.name.data, r.name.len);
+		at += r.name.len;
+		list->count++;
+	}
+	return list;
+}
+
+bool hosts_are(struct hosts *hosts, const struct msg_hosts_are *m)
+{
+	uint32_t most = m->verdict == HOP_FOUND ? LIFETIME_MAX_S : FAILURE_LIFETIME_MAX_S;
+	uint32_t lifetime = m->lifetime_s < most ? m->lifetime_s : most;
+	struct entry *e = hosts->buckets[m->query % BUCKETS];
+
+	while (e && e->query != m->query)
+		e = e->next;
+	if (!e)
+		return false;
+	/* Asked of two resolvers, since the first one was lost: the first answer counts. */
+	if (e->list)
+		return true;
+	struct host_list *list = list_new(m);
+
+	e->until = monotime_add(loop_now(hosts->loop), SECONDS(lifetime));
+	entry_answer(e, list);
+	host_list_drop(&list);
+	return true;
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A job: recipients of one message that go over one connection, its content,
+ * and what became of each. One allocation holds all that qmgr sent, since
+ * the frame it came in dies with its handler. A job lives until qmgr has
+ * recorded its outcome.
+ */
+#ifndef SMTP_CLIENT_JOB_H
+#define SMTP_CLIENT_JOB_H
+
+#include "bytes.h"
+#include "clock.h"
+#include "message.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum recipient_stage {
+	RECIPIENT_WAITING,  /* not offered yet, or to be offered again */
+	RECIPIENT_SENT,	    /* RCPT is on its way */
+	RECIPIENT_ACCEPTED, /* for this transaction */
+	RECIPIENT_SETTLED,  /* kind, code, dsn and reply stand */
+};
+
+struct recipient {
+	struct text address, orcpt;
+	uint32_t number;
+	uint8_t notify; /* enum dsn_notify */
+	uint8_t stage;	/* enum recipient_stage */
+	uint8_t kind;	/* enum outcome_kind, once settled */
+	uint8_t receiver_dsn;
+	uint16_t code;
+	uint16_t reply_len;
+	uint32_t reply_at; /* in job->words */
+	char dsn[12];
+};
+
+struct job {
+	struct job *hash_next;
+	uint64_t number, id;
+	uint32_t slot;
+	uint8_t how, ret, body_type, smtputf8;
+	uint16_t port;
+	struct text site, hop, target, domain, sender, envid;
+	struct text content;  /* prelude, and the body behind it unless a file holds that */
+	size_t prelude_bytes; /* of content */
+	uint64_t body_length; /* in the file, or within content */
+	int fd;		      /* of the body, owned; -1: inline */
+	uint32_t recipient_count;
+	uint32_t open; /* recipients that are not settled */
+	uint8_t scope; /* enum failure_scope: the widest so far */
+	uint8_t unfit; /* enum job_unfit: what some host could not take */
+	bool retried;  /* once more on a fresh connection: only once */
+	bool finished; /* the outcome stands, and waits for recorded */
+	struct walltime arrival, active, begun, sending, done; /* for delays= */
+	struct bytes words; /* replies of the receiver, and the relay */
+	struct text relay;  /* in words or static; of the outcome */
+	struct recipient recipients[];
+};
+
+/* What of a message not every receiver takes. */
+enum job_unfit { UNFIT_NONE, UNFIT_8BIT, UNFIT_UTF8 };
+
+/* Copies M; takes over FD (-1: none). NULL, and FD closed, when M makes no sense. */
+struct job *job_new(const struct msg_job *m, int fd);
+void job_free(struct job **job); /* takes NULL, leaves NULL */
+
+uint64_t job_size(const struct job *job);  /* octets of the content */
+bool job_is_8bit(const struct job *job);   /* reads a body in a file to its end */
+bool job_needs_utf8(const struct job *job); /* RFC 6531: an address or header field has non-ASCII */
+
+/* What became of one, or of all that are open. REPLY is cut to 512 bytes. */
+struct verdict {
+	enum outcome_kind kind;
+	uint16_t code;
+	const char *dsn;
+	struct text reply;
+};
+void job_settle(struct job *job, struct recipient *r, const struct verdict *v);
+void job_settle_open(struct job *job, const struct verdict *v);
+void job_widen(struct job *job, enum failure_scope scope);
+
+/* Copies RELAY into the outcome. */
+void job_set_relay(struct job *job, struct text relay);
+
+/* The messages about it. Lists are encoded into ITEMS, which is emptied first. */
+struct msg_outcome job_outcome(const struct job *job, struct bytes *items);
+struct msg_in_flight job_in_flight(const struct job *job, struct bytes *items);
+
+/* A recipient's reply; valid until the next job_settle(). */
+struct text job_reply(const struct job *job, const struct recipient *r);
+
+#endif

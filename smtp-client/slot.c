@@ -1,0 +1,554 @@
+/* SPDX-License-Identifier: ISC */
+/* Slots. */
+#include "slot.h"
+
+#include "mem.h"
+#include "must.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void slot_begin(struct slot *s);
+static void slot_advance(struct slot *s);
+static void slot_try_next(struct slot *s);
+static void slot_follow(struct slot *s, enum dialog_says says);
+
+static struct loop *slot_loop(const struct slot *s)
+{
+	return s->worker->daemon->loop;
+}
+
+/* -- deadlines -------------------------------------------------------------------- */
+
+static void slot_set_deadline(struct slot *s, struct duration after)
+{
+	s->deadline = monotime_add(loop_now(slot_loop(s)), after);
+	if (s->job && s->job_deadline.us && s->deadline.us > s->job_deadline.us &&
+	    !(s->state == SLOT_OPEN && dialog_past_dot(&s->dialog)))
+		s->deadline = s->job_deadline;
+	s->backlog = s->stream ? stream_backlog(s->stream) : 0;
+	if (timer_is_set(&s->timer) && s->armed.us <= s->deadline.us)
+		return;
+	s->armed = s->deadline;
+	timer_set(&s->timer, monotime_since(s->deadline, loop_now(slot_loop(s))));
+}
+
+/* After a step of the dialog: what was appended leaves, and the next step has its time. */
+static void slot_step_done(struct slot *s)
+{
+	if (!s->stream || s->state == SLOT_CONNECTING)
+		return;
+	if (stream_backlog(s->stream))
+		stream_wrote(s->stream);
+	slot_set_deadline(s, dialog_patience(&s->dialog));
+}
+
+/* -- ends -------------------------------------------------------------------------- */
+
+static void slot_drop_connection(struct slot *s)
+{
+	stream_free(&s->stream);
+	config_drop(&s->config);
+	free(s->hop);
+	s->hop = NULL;
+	s->state = SLOT_EMPTY;
+	timer_clear(&s->timer);
+}
+
+/* Leaves a host that is not wanted, without waiting for its goodbye. */
+static void slot_leave_host(struct slot *s)
+{
+	if (s->stream && s->state == SLOT_OPEN) {
+		PUT(stream_out(s->stream), "QUIT\r\n");
+		stream_wrote(s->stream);
+		stream_finish(&s->stream, SECONDS(1));
+	}
+	slot_drop_connection(s);
+}
+
+static void slot_trouble(struct slot *s, const struct reply *why)
+{
+	if (!s->trouble)
+		s->trouble = mem_new(1, sizeof *s->trouble);
+	*s->trouble = *why;
+}
+
+static void slot_trouble_is(struct slot *s, const char *dsn, const char *what)
+{
+	struct reply r = {.enhanced = true};
+
+	text_copy(r.dsn, sizeof r.dsn, text_of(dsn));
+	r.len = (uint16_t)text_copy(r.text, sizeof r.text, text_of(what));
+	slot_trouble(s, &r);
+}
+
+/* The present host failed: said once a minute, and tried after the others for as long. */
+static void slot_note_failure(struct slot *s)
+{
+	char relay[RELAY_BYTES];
+	const struct host *host = s->attempt.host;
+
+	if (!failures_note(s->worker->failures, host, loop_now(slot_loop(s))))
+		return;
+	size_t len = host_relay(host, relay);
+
+	LOG(s->worker->daemon->log, connect_failed, 0, {relay, len},
+	    {s->trouble->text, s->trouble->len});
+}
+
+static void slot_want(struct slot *s)
+{
+	if (s->wanted || s->ahead || s->closing || !s->known || !s->worker->qmgr)
+		return;
+	s->wanted = true;
+	channel_send_want(s->worker->qmgr, &(struct msg_want){s->number});
+}
+
+/* The running job has its verdicts. */
+static void slot_job_done(struct slot *s)
+{
+	struct job *job = s->job;
+	char relay[RELAY_BYTES];
+
+	must(!job->open);
+	if (s->attempt.host)
+		job_set_relay(job, (struct text){relay, host_relay(s->attempt.host, relay)});
+	s->job = NULL;
+	s->job_deadline.us = 0;
+	free(s->trouble);
+	s->trouble = NULL;
+	worker_finish_job(s->worker, job);
+	slot_want(s);
+}
+
+static void slot_settle(struct slot *s, const struct verdict *v, enum failure_scope scope)
+{
+	job_widen(s->job, scope);
+	job_settle_open(s->job, v);
+	slot_job_done(s);
+}
+
+/* -- connecting ---------------------------------------------------------------------- */
+
+/* No host is left to try. */
+static void slot_exhausted(struct slot *s)
+{
+	static const struct verdict unfit[] = {
+	    [UNFIT_8BIT] = {OUTCOME_FAILED, 0, "5.6.3",
+			    TEXT("the message has 8-bit content, which the receiver does not take")},
+	    [UNFIT_UTF8] = {OUTCOME_FAILED, 0, "5.6.7",
+			    TEXT("the message needs SMTPUTF8, which the receiver does not offer")},
+	};
+	struct verdict v = {OUTCOME_DEFERRED, 0, "4.4.1", TEXT("no host could be reached")};
+
+	if (s->job->unfit && !s->trouble) {
+		slot_settle(s, &unfit[s->job->unfit], SCOPE_MESSAGE);
+		slot_advance(s);
+		return;
+	}
+	if (s->trouble) {
+		v.code = s->trouble->code;
+		v.dsn = s->trouble->dsn;
+		v.reply = (struct text){s->trouble->text, s->trouble->len};
+	}
+	/* A host that is ourselves will be that tomorrow, too. */
+	if (s->trouble && strcmp(v.dsn, "5.4.6") == 0 && !v.code) {
+		v.kind = OUTCOME_FAILED;
+		slot_settle(s, &v, SCOPE_DOMAIN);
+		slot_advance(s);
+		return;
+	}
+	/* A 5xx greeting refuses the connection, not the mail: it is tried again, with a status that says so. */
+	char dsn[REPLY_DSN_BYTES];
+
+	text_copy(dsn, sizeof dsn, text_of(v.dsn));
+	dsn[0] = '4';
+	v.dsn = dsn;
+	slot_settle(s, &v, SCOPE_SITE);
+	slot_advance(s);
+}
+
+static void slot_connected(void *owner)
+{
+	struct slot *s = owner;
+
+	failures_forget(s->worker->failures, s->attempt.host);
+	s->state = SLOT_OPEN;
+	dialog_start(&s->dialog, s->config, s->job->how, stream_out(s->stream));
+	slot_set_deadline(s, dialog_patience(&s->dialog));
+}
+
+static void slot_ended(void *owner, int error)
+{
+	struct slot *s = owner;
+	const char *why = error ? strerror(error) : "closed by the receiver";
+
+	if (s->state == SLOT_CONNECTING) {
+		slot_trouble_is(s, "4.4.1", why);
+		slot_note_failure(s);
+		slot_drop_connection(s);
+		slot_try_next(s);
+		return;
+	}
+	slot_follow(s, dialog_ended(&s->dialog, why));
+}
+
+static size_t slot_input(void *owner, const uint8_t *data, size_t len)
+{
+	struct slot *s = owner;
+	struct stream *stream = s->stream;
+	size_t used = 0;
+
+	while (used < len) {
+		size_t n = 0;
+		enum dialog_says says = dialog_input(&s->dialog, data + used, len - used, &n);
+
+		used += n;
+		slot_follow(s, says);
+		if (s->stream != stream)
+			return len;
+		if (says == DIALOG_WAIT)
+			break;
+	}
+	return used;
+}
+
+/* The next block of a body in a file goes into the emptied buffer. */
+static void slot_feed(struct slot *s)
+{
+	uint64_t at, wanted = dialog_wants_body(&s->dialog, &at);
+	char *block = s->worker->block;
+
+	if (!wanted)
+		return;
+	ssize_t n = pread(s->job->fd, block, wanted < BODY_BLOCK_BYTES ? wanted : BODY_BLOCK_BYTES,
+			  (off_t)at);
+
+	slot_follow(s, dialog_body(&s->dialog, (struct text){block, n > 0 ? (size_t)n : 0}));
+}
+
+static void slot_flushed(void *owner)
+{
+	struct slot *s = owner;
+
+	if (s->state != SLOT_OPEN || !s->dialog.unflushed)
+		return;
+	dialog_flushed(&s->dialog);
+	if (s->dialog.feeding)
+		slot_feed(s);
+	else
+		slot_set_deadline(s, dialog_patience(&s->dialog));
+}
+
+static const struct stream_face face = {slot_input, slot_ended, slot_connected, slot_flushed};
+
+static void slot_try_next(struct slot *s)
+{
+	struct worker *w = s->worker;
+
+	must(!s->stream && s->job);
+	while (attempt_next(&s->attempt, w->failures, loop_now(slot_loop(s)))) {
+		s->stream = connect_host(slot_loop(s), s->attempt.host, NULL, &face, s);
+		if (!s->stream) {
+			slot_trouble_is(s, "4.4.1", strerror(errno));
+			slot_note_failure(s);
+			continue;
+		}
+		s->state = SLOT_CONNECTING;
+		s->config = config_keep(w->daemon->config);
+		s->hop = mem_copy(s->job->hop.data, s->job->hop.len);
+		s->hop_len = s->job->hop.len;
+		slot_set_deadline(s, s->config->timeout_connect);
+		return;
+	}
+	slot_exhausted(s);
+}
+
+/* LIST is ours. */
+static void slot_hosts(void *arg, struct host_list *list)
+{
+	struct slot *s = arg;
+
+	s->state = SLOT_EMPTY;
+	if (list->verdict == HOP_FOUND && list->count) {
+		attempt_begin(&s->attempt, list);
+		slot_try_next(s);
+		return;
+	}
+	struct verdict v = {list->verdict == HOP_PERMANENT ? OUTCOME_FAILED : OUTCOME_DEFERRED,
+			    list->code, list->dsn, list->reason};
+
+	if (!list->dsn[0])
+		v.dsn = v.kind == OUTCOME_FAILED ? "5.4.4" : "4.4.3";
+	if (!list->reason.len)
+		v.reply = (struct text)TEXT("no host was found");
+	attempt_end(&s->attempt);
+	slot_settle(s, &v, SCOPE_DOMAIN);
+	host_list_drop(&list);
+	slot_advance(s);
+}
+
+static void slot_connect(struct slot *s)
+{
+	const struct job *job = s->job;
+
+	if (job->how == HOP_LMTP_UNIX || job->how == HOP_LOCAL) {
+		const struct verdict v = {OUTCOME_DEFERRED, 0, "4.3.5",
+					  TEXT("smtp-client reaches no UNIX sockets or mailboxes")};
+
+		attempt_end(&s->attempt);
+		slot_settle(s, &v, SCOPE_SITE);
+		slot_advance(s);
+		return;
+	}
+	s->state = SLOT_ASKING;
+	struct host_list *list = hosts_ask(
+	    s->worker->hosts, &(struct hop_key){job->how, job->target, job->port}, &s->waiter);
+
+	if (list)
+		slot_hosts(s, list);
+}
+
+/* -- jobs ------------------------------------------------------------------------------- */
+
+static void slot_quit(struct slot *s)
+{
+	s->state = SLOT_QUITTING;
+	dialog_quit(&s->dialog);
+	slot_step_done(s);
+}
+
+static bool slot_fits(const struct slot *s)
+{
+	return s->state == SLOT_OPEN && dialog_is_free(&s->dialog) &&
+	       text_equal((struct text){s->hop, s->hop_len}, s->job->hop) &&
+	       s->dialog.how == s->job->how && s->dialog.jobs < s->config->limit_site_messages;
+}
+
+static void slot_give(struct slot *s)
+{
+	s->job->sending = loop_wall(slot_loop(s));
+	slot_follow(s, dialog_begin(&s->dialog, s->job));
+}
+
+static void slot_begin(struct slot *s)
+{
+	const struct config *config = s->worker->daemon->config;
+	struct job *job = s->job;
+	/* A receiver may be slow, but not for ever: 1 KB/s and a reply every two seconds at the least. */
+	int64_t slow_s = (int64_t)(job_size(job) / 1024 + job->recipient_count * UINT64_C(2));
+
+	job->begun = loop_wall(slot_loop(s));
+	s->job_deadline = monotime_add(monotime_add(loop_now(slot_loop(s)), SECONDS(slow_s)),
+				       config->timeout_transaction);
+	if (!job->open) {
+		slot_job_done(s);
+		slot_advance(s);
+	} else if (slot_fits(s)) {
+		slot_give(s);
+	} else if (s->state == SLOT_OPEN && dialog_is_free(&s->dialog)) {
+		slot_quit(s);
+	} else if (s->state != SLOT_QUITTING) {
+		slot_drop_connection(s);
+		slot_connect(s);
+	}
+}
+
+/* No job runs: the next one, or the end, or waiting. */
+static void slot_advance(struct slot *s)
+{
+	uint64_t unused = 0;
+
+	must(!s->job);
+	if (!s->closing) {
+		s->job = s->ahead;
+		s->ahead = NULL;
+		if (s->job)
+			slot_begin(s);
+		else if (s->state == SLOT_OPEN && s->dialog.over)
+			slot_drop_connection(s);
+		return;
+	}
+	if (s->state == SLOT_OPEN && dialog_is_free(&s->dialog)) {
+		slot_quit(s);
+		return;
+	}
+	if (s->state == SLOT_QUITTING)
+		return;
+	if (s->ahead) {
+		unused = s->ahead->number;
+		worker_forget_job(s->worker, s->ahead);
+		s->ahead = NULL;
+	}
+	slot_drop_connection(s);
+	s->state = SLOT_DEAD;
+	worker_slot_ended(s->worker, s, unused);
+}
+
+/* The connection is over and closed. */
+static void slot_over(struct slot *s)
+{
+	slot_drop_connection(s);
+	if (s->job)
+		slot_connect(s);
+	else
+		slot_advance(s);
+}
+
+static void slot_refused(struct slot *s)
+{
+	slot_trouble(s, dialog_trouble(&s->dialog));
+	slot_note_failure(s);
+	slot_leave_host(s);
+	slot_try_next(s);
+}
+
+static void slot_unfit(struct slot *s)
+{
+	bool reused = s->dialog.jobs > 0;
+
+	slot_leave_host(s);
+	/* Hosts that an earlier job could not reach count for this one. */
+	if (reused)
+		slot_connect(s);
+	else
+		slot_try_next(s);
+}
+
+/* Does what the dialog says, until it waits. */
+static void slot_follow(struct slot *s, enum dialog_says says)
+{
+	switch (says) {
+	case DIALOG_WAIT:
+		break;
+	case DIALOG_READY:
+		slot_give(s);
+		return;
+	case DIALOG_CONTENT:
+		slot_want(s);
+		break;
+	case DIALOG_SETTLED:
+		slot_job_done(s);
+		slot_advance(s);
+		break;
+	case DIALOG_UNFIT:
+		slot_unfit(s);
+		return;
+	case DIALOG_AGAIN:
+		slot_leave_host(s);
+		slot_connect(s);
+		return;
+	case DIALOG_STALE:
+		slot_drop_connection(s);
+		slot_connect(s);
+		return;
+	case DIALOG_REFUSED:
+		slot_refused(s);
+		return;
+	case DIALOG_OVER:
+		slot_over(s);
+		return;
+	}
+	slot_step_done(s);
+}
+
+/* -- entry points ------------------------------------------------------------------------ */
+
+static void slot_expired(void *arg)
+{
+	struct slot *s = arg;
+	struct duration left = monotime_since(s->deadline, loop_now(slot_loop(s)));
+
+	if (left.us > 0) {
+		s->armed = s->deadline;
+		timer_set(&s->timer, left);
+		return;
+	}
+	if (s->state == SLOT_CONNECTING) {
+		slot_trouble_is(s, "4.4.1", "connection timed out");
+		slot_note_failure(s);
+		slot_drop_connection(s);
+		slot_try_next(s);
+	} else if (s->state == SLOT_QUITTING) {
+		slot_over(s);
+	} else if (s->state == SLOT_OPEN && s->dialog.unflushed &&
+		   stream_backlog(s->stream) < s->backlog &&
+		   (!s->job || loop_now(slot_loop(s)).us < s->job_deadline.us)) {
+		/* A part of the block was taken: it moves. */
+		slot_set_deadline(s, dialog_patience(&s->dialog));
+	} else if (s->state == SLOT_OPEN) {
+		enum dialog_says says = dialog_expired(&s->dialog);
+
+		if (says == DIALOG_WAIT)
+			s->state = SLOT_QUITTING;
+		slot_follow(s, says);
+	}
+}
+
+struct slot *slot_new(struct worker *w, uint32_t number)
+{
+	struct slot *s = mem_new(1, sizeof *s);
+
+	s->worker = w;
+	s->number = number;
+	s->known = true;
+	s->wanted = true;
+	s->waiter.answered = slot_hosts;
+	s->waiter.arg = s;
+	timer_init(&s->timer, slot_loop(s), slot_expired, s);
+	return s;
+}
+
+void slot_free(struct slot *s)
+{
+	must(!s->job && !s->ahead);
+	hosts_cancel(&s->waiter);
+	slot_drop_connection(s);
+	attempt_end(&s->attempt);
+	free(s->trouble);
+	free(s);
+}
+
+bool slot_take_job(struct slot *s, struct job *job)
+{
+	/* While we stop, a job that was on its way goes back unharmed with slot_done. */
+	if (!s->wanted || s->ahead || (s->closing && !s->worker->draining))
+		return false;
+	s->wanted = false;
+	if (s->job || s->closing) {
+		s->ahead = job;
+		return true;
+	}
+	s->job = job;
+	slot_begin(s);
+	return true;
+}
+
+void slot_close(struct slot *s)
+{
+	s->closing = true;
+	if (!s->job)
+		slot_advance(s);
+}
+
+bool slot_cut(struct slot *s, bool past_dot)
+{
+	const struct verdict v = {OUTCOME_DEFERRED, 0, "4.3.2",
+				  TEXT("the delivery was interrupted: this server stops")};
+
+	if (!s->job)
+		return false;
+	if (s->state == SLOT_OPEN && s->dialog.job) {
+		if (dialog_past_dot(&s->dialog) && !past_dot)
+			return false;
+		slot_follow(s, dialog_cut(&s->dialog));
+		return true;
+	}
+	hosts_cancel(&s->waiter);
+	slot_drop_connection(s);
+	slot_settle(s, &v, SCOPE_RECIPIENT);
+	slot_advance(s);
+	return true;
+}

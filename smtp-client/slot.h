@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A slot: the right that qmgr gave for one connection to a site, and the
+ * jobs that go over it, one running and one ahead. It finds the hosts,
+ * connects, runs the dialog, keeps the connection for the next job with the
+ * same hop, and connects anew for another.
+ */
+#ifndef SMTP_CLIENT_SLOT_H
+#define SMTP_CLIENT_SLOT_H
+
+#include "dialog.h"
+#include "worker.h"
+
+enum slot_state {
+	SLOT_EMPTY,	 /* no connection */
+	SLOT_ASKING,	 /* for hosts */
+	SLOT_CONNECTING, /* to one of them */
+	SLOT_OPEN,	 /* the dialog runs or is idle */
+	SLOT_QUITTING,	 /* QUIT was sent */
+	SLOT_DEAD,	 /* freed at the end of the turn */
+};
+
+struct slot {
+	struct worker *worker;
+	struct slot *next, **prev; /* all of the worker, or its dead ones */
+	struct slot *hash_next;
+	uint32_t number;
+	uint8_t state; /* enum slot_state */
+	bool known;    /* to the present qmgr, under its number */
+	bool closing;  /* no more work: end when the running job is done */
+	bool wanted;   /* a job was asked for and has not come */
+	struct job *job, *ahead;
+	struct hosts_waiter waiter;
+	struct attempt attempt;
+	char *hop; /* of the connection */
+	size_t hop_len;
+	struct config *config; /* of the connection, held */
+	struct stream *stream;
+	struct dialog dialog; /* valid in SLOT_OPEN and SLOT_QUITTING */
+	struct reply *trouble; /* why the last host was of no use; NULL: none so far */
+	struct timer timer;
+	struct monotime deadline, armed; /* the timer is moved only when it would be late */
+	struct monotime job_deadline;	 /* up to the final dot */
+	size_t backlog;			 /* when the deadline was set */
+};
+
+struct slot *slot_new(struct worker *w, uint32_t number);
+void slot_free(struct slot *s);
+
+/* Runs JOB, or keeps it ahead; false when none was asked for. JOB stays the worker's then. */
+bool slot_take_job(struct slot *s, struct job *job);
+
+/* No more work: ends when the running job is done; worker_slot_ended() is called. */
+void slot_close(struct slot *s);
+
+/* Cuts the running job off; with PAST_DOT also when only the last reply is missing. True when it did. */
+bool slot_cut(struct slot *s, bool past_dot);
+
+#endif

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * smtp-client: delivers over SMTP and LMTP what qmgr gives it. Touches only
+ * outgoing sockets; reads only messages handed to it, settles only
+ * recipients handed to it.
+ */
+#include "worker.h"
+
+#include <unistd.h>
+
+static const struct daemon_row row = {
+	.name = "smtp-client",
+	.kind = PEER_SMTP_CLIENT,
+	.user = "veredus-smtp-client",
+	.root = JAIL_EMPTY,
+	.capabilities = "",
+	.system_calls = "socket connect bind getsockopt setsockopt pread64",
+	.peers = PEER_QMGR | PEER_RESOLVER,
+};
+
+static struct worker *worker_of(const struct channel *c)
+{
+	return daemon_of(c)->self;
+}
+
+static void need(struct channel *c, bool fine, const char *why)
+{
+	if (!fine)
+		channel_end(c, why);
+}
+
+static void on_job(struct channel *c, const struct message *m)
+{
+	/* An older channel of a qmgr that was replaced may still hold frames. */
+	if (c != worker_of(c)->qmgr) {
+		if (m->fd >= 0)
+			close(m->fd);
+		return;
+	}
+	need(c, worker_job(worker_of(c), &m->job, m->fd), "sent a job that was not asked for");
+}
+
+static void on_recorded(struct channel *c, const struct message *m)
+{
+	if (c == worker_of(c)->qmgr)
+		need(c, worker_recorded(worker_of(c), m->recorded.job),
+		     "recorded a job that has no outcome");
+}
+
+static void on_slot_close(struct channel *c, const struct message *m)
+{
+	if (c == worker_of(c)->qmgr)
+		need(c, worker_slot_close(worker_of(c), m->slot_close.slot),
+		     "closed a slot that is not open");
+}
+
+static void on_hosts_are(struct channel *c, const struct message *m)
+{
+	if (c == worker_of(c)->resolver)
+		need(c, hosts_are(worker_of(c)->hosts, &m->hosts_are),
+		     "answered what was not asked");
+}
+
+static void on_peer(struct daemon *d, struct channel *c)
+{
+	struct worker *w = d->self;
+
+	if (channel_peer(c) == PEER_QMGR) {
+		worker_set_qmgr(w, c);
+	} else {
+		w->resolver = c;
+		hosts_set_resolver(w->hosts, c);
+	}
+}
+
+static void on_gone(struct daemon *d, struct channel *c)
+{
+	struct worker *w = d->self;
+
+	if (c == w->qmgr)
+		worker_set_qmgr(w, NULL);
+	if (c == w->resolver) {
+		w->resolver = NULL;
+		hosts_set_resolver(w->hosts, NULL);
+	}
+}
+
+static void start(struct daemon *d)
+{
+	(void)d;
+}
+
+static void warm_up(struct daemon *d)
+{
+	d->self = worker_new(d);
+}
+
+static void drain(struct daemon *d, struct duration limit)
+{
+	worker_drain(d->self, limit);
+}
+
+static const struct serve serves[] = {
+	{MSG_job, PEER_QMGR, on_job},
+	{MSG_recorded, PEER_QMGR, on_recorded},
+	{MSG_slot_close, PEER_QMGR, on_slot_close},
+	{MSG_hosts_are, PEER_RESOLVER, on_hosts_are},
+	{MSG_NONE, 0, NULL},
+};
+
+static const struct daemon_face face = {
+	.warm_up = warm_up,
+	.start = start,
+	.peer = on_peer,
+	.gone = on_gone,
+	.drain = drain,
+	.serves = serves,
+};
+
+int main(int argc, char **argv)
+{
+	return daemon_main(argc, argv, &row, &face);
+}

@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: ISC */
+/* The worker: tables of slots and jobs, outcomes, the log, draining. */
+#include "worker.h"
+
+#include "mem.h"
+#include "must.h"
+#include "slot.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct worker *worker_new(struct daemon *d)
+{
+	struct worker *w = mem_new(1, sizeof *w);
+
+	w->daemon = d;
+	w->hosts = hosts_new(d->loop);
+	w->failures = failures_new();
+	return w;
+}
+
+/* -- tables ------------------------------------------------------------------------ */
+
+static struct slot **slot_bucket(struct worker *w, uint32_t number)
+{
+	return &w->slot_buckets[number % TABLE_BUCKETS];
+}
+
+static struct slot *slot_find(struct worker *w, uint32_t number)
+{
+	struct slot *s = *slot_bucket(w, number);
+
+	while (s && s->number != number)
+		s = s->hash_next;
+	return s;
+}
+
+static void slot_hide(struct worker *w, struct slot *s)
+{
+	struct slot **at = slot_bucket(w, s->number);
+
+	if (!s->known)
+		return;
+	while (*at != s)
+		at = &(*at)->hash_next;
+	*at = s->hash_next;
+	s->known = false;
+}
+
+static struct slot *slot_open(struct worker *w, uint32_t number)
+{
+	struct slot *s = slot_new(w, number);
+	struct slot **bucket = slot_bucket(w, number);
+
+	s->hash_next = *bucket;
+	*bucket = s;
+	s->next = w->slots;
+	s->prev = &w->slots;
+	if (s->next)
+		s->next->prev = &s->next;
+	w->slots = s;
+	w->slot_count++;
+	return s;
+}
+
+static struct job **job_bucket(struct worker *w, uint64_t number)
+{
+	return &w->job_buckets[number % TABLE_BUCKETS];
+}
+
+static struct job *job_find(struct worker *w, uint64_t number)
+{
+	struct job *job = *job_bucket(w, number);
+
+	while (job && job->number != number)
+		job = job->hash_next;
+	return job;
+}
+
+static void job_add(struct worker *w, struct job *job)
+{
+	struct job **bucket = job_bucket(w, job->number);
+
+	job->hash_next = *bucket;
+	*bucket = job;
+	w->job_count++;
+}
+
+void worker_forget_job(struct worker *w, struct job *job)
+{
+	struct job **at = job_bucket(w, job->number);
+
+	while (*at != job)
+		at = &(*at)->hash_next;
+	*at = job->hash_next;
+	w->job_count--;
+	job_free(&job);
+}
+
+/* -- the log -------------------------------------------------------------------------- */
+
+/* Seconds with two digits below ten, one below a hundred: "0.05", "2.1", "330". */
+static void put_seconds(struct bytes *to, int64_t us)
+{
+	uint64_t hundredths = us > 0 ? (uint64_t)us / 10000 : 0;
+
+	put_number(to, hundredths / 100);
+	hundredths %= 100;
+	if (us >= 100000000 || !hundredths)
+		return;
+	PUT(to, ".");
+	put_number(to, hundredths / 10);
+	if (us < 10000000 && hundredths % 10)
+		put_number(to, hundredths % 10);
+}
+
+static int64_t between(struct walltime from, struct walltime to)
+{
+	return from.us && to.us > from.us ? to.us - from.us : 0;
+}
+
+/* Before the queue's turn, waiting in it, connecting, sending. */
+static void put_delays(struct bytes *to, const struct job *job)
+{
+	struct walltime sending = job->sending.us ? job->sending : job->done;
+
+	put_seconds(to, between(job->arrival, job->active));
+	PUT(to, "/");
+	put_seconds(to, between(job->active, job->begun));
+	PUT(to, "/");
+	put_seconds(to, between(job->begun, sending));
+	PUT(to, "/");
+	put_seconds(to, between(sending, job->done));
+}
+
+static struct text status_word(unsigned kind)
+{
+	static const struct text sent = TEXT("sent"), deferred = TEXT("deferred"),
+				 bounced = TEXT("bounced");
+
+	if (kind == OUTCOME_RELAYED || kind == OUTCOME_DELIVERED)
+		return sent;
+	return kind == OUTCOME_FAILED ? bounced : deferred;
+}
+
+static void job_log(struct worker *w, const struct job *job)
+{
+	struct bytes *b = &w->items;
+
+	b->start = b->end = 0;
+	put_seconds(b, between(job->arrival, job->done));
+	size_t delay_len = b->end;
+
+	put_delays(b, job);
+	const char *text = (const char *)b->data;
+
+	for (uint32_t i = 0; i < job->recipient_count; i++) {
+		const struct recipient *r = &job->recipients[i];
+
+		LOG(w->daemon->log, delivery, job->id, r->address, job->relay, {text, delay_len},
+		    {text + delay_len, b->end - delay_len}, text_of(r->dsn), status_word(r->kind),
+		    job_reply(job, r));
+	}
+}
+
+/* -- outcomes ---------------------------------------------------------------------------- */
+
+static void outcome_send(struct worker *w, const struct job *job)
+{
+	if (!w->qmgr)
+		return;
+	struct msg_outcome m = job_outcome(job, &w->items);
+
+	channel_send_outcome(w->qmgr, &m);
+}
+
+void worker_finish_job(struct worker *w, struct job *job)
+{
+	job->done = loop_wall(w->daemon->loop);
+	job->finished = true;
+	job->content.len = 0;
+	if (job->fd >= 0)
+		close(job->fd);
+	job->fd = -1;
+	outcome_send(w, job);
+	job_log(w, job);
+}
+
+static void drain_check(struct worker *w)
+{
+	if (!w->draining || w->drained || w->slot_count || (w->job_count && w->qmgr))
+		return;
+	w->drained = true;
+	timer_clear(&w->drain_limit);
+	timer_clear(&w->dot_limit);
+	daemon_drained(w->daemon, w->cut);
+}
+
+bool worker_recorded(struct worker *w, uint64_t number)
+{
+	struct job *job = job_find(w, number);
+
+	if (!job || !job->finished)
+		return false;
+	worker_forget_job(w, job);
+	drain_check(w);
+	return true;
+}
+
+/* -- slots and jobs ------------------------------------------------------------------------ */
+
+static void bury_slots(void *arg)
+{
+	struct worker *w = arg;
+
+	while (w->dead) {
+		struct slot *s = w->dead;
+
+		w->dead = s->next;
+		slot_free(s);
+	}
+	drain_check(w);
+}
+
+void worker_slot_ended(struct worker *w, struct slot *s, uint64_t unused_job)
+{
+	if (s->known && w->qmgr)
+		channel_send_slot_done(w->qmgr, &(struct msg_slot_done){s->number, unused_job});
+	slot_hide(w, s);
+	*s->prev = s->next;
+	if (s->next)
+		s->next->prev = s->prev;
+	s->prev = NULL;
+	s->next = w->dead;
+	w->dead = s;
+	w->slot_count--;
+	turn_end_schedule(&w->bury, w->daemon->loop, bury_slots, w);
+}
+
+/* While draining nothing new is begun: the slot goes back with its job. */
+static void hand_back(struct worker *w, const struct msg_job *m, int fd)
+{
+	if (fd >= 0)
+		close(fd);
+	if (!slot_find(w, m->slot))
+		channel_send_slot_done(w->qmgr, &(struct msg_slot_done){m->slot, m->job});
+}
+
+bool worker_job(struct worker *w, const struct msg_job *m, int fd)
+{
+	struct slot *s = slot_find(w, m->slot);
+
+	/* One ahead of a slot that drains goes back with slot_done. */
+	if (w->draining && !s) {
+		hand_back(w, m, fd);
+		return true;
+	}
+	if (job_find(w, m->job) || w->job_count >= JOBS_MAX || (!s && w->slot_count >= SLOTS_MAX)) {
+		if (fd >= 0)
+			close(fd);
+		return false;
+	}
+	struct job *job = job_new(m, fd);
+
+	if (!job)
+		return false;
+	job_add(w, job);
+	if (!s)
+		s = slot_open(w, m->slot);
+	if (slot_take_job(s, job))
+		return true;
+	worker_forget_job(w, job);
+	return false;
+}
+
+bool worker_slot_close(struct worker *w, uint32_t number)
+{
+	struct slot *s = slot_find(w, number);
+
+	/* A slot that ended because we stop may cross its slot_close. */
+	if (!s)
+		return w->draining;
+	if (!s->closing)
+		slot_close(s);
+	return true;
+}
+
+/* -- qmgr comes and goes --------------------------------------------------------------------- */
+
+/*
+ * Slots were the old qmgr's. What runs goes on to its outcome and ends
+ * there; what waits was never begun, and a new qmgr will schedule it.
+ */
+static void orphan_slots(struct worker *w)
+{
+	struct slot *next;
+
+	for (struct slot *s = w->slots; s; s = next) {
+		next = s->next;
+		slot_hide(w, s);
+		if (s->ahead) {
+			worker_forget_job(w, s->ahead);
+			s->ahead = NULL;
+		}
+		if (!s->closing)
+			slot_close(s);
+	}
+}
+
+static void tell_new_qmgr(struct worker *w)
+{
+	uint32_t count = 0;
+
+	for (const struct slot *s = w->slots; s; s = s->next) {
+		if (!s->job)
+			continue;
+		struct msg_in_flight m = job_in_flight(s->job, &w->items);
+
+		channel_send_in_flight(w->qmgr, &m);
+		count++;
+	}
+	channel_send_in_flight_end(w->qmgr, &(struct msg_in_flight_end){count});
+	for (size_t i = 0; i < TABLE_BUCKETS; i++)
+		for (const struct job *job = w->job_buckets[i]; job; job = job->hash_next)
+			if (job->finished)
+				outcome_send(w, job);
+}
+
+void worker_set_qmgr(struct worker *w, struct channel *qmgr)
+{
+	w->qmgr = NULL;
+	orphan_slots(w);
+	w->qmgr = qmgr;
+	if (qmgr)
+		tell_new_qmgr(w);
+	drain_check(w);
+}
+
+/* -- draining -------------------------------------------------------------------------------- */
+
+static void cut_slots(struct worker *w, bool past_dot)
+{
+	struct slot *next;
+
+	for (struct slot *s = w->slots; s; s = next) {
+		next = s->next;
+		if (slot_cut(s, past_dot))
+			w->cut++;
+	}
+}
+
+static void drain_limit(void *arg)
+{
+	cut_slots(arg, false);
+}
+
+static void dot_limit(void *arg)
+{
+	struct worker *w = arg;
+
+	cut_slots(w, true);
+	if (w->drained)
+		return;
+	/* What qmgr has not recorded by now it will hear of as in flight at a crash. */
+	w->drained = true;
+	daemon_drained(w->daemon, w->cut);
+}
+
+void worker_drain(struct worker *w, struct duration limit)
+{
+	struct duration first = w->daemon->config->timeout_drain;
+	struct slot *next;
+
+	w->draining = true;
+	timer_init(&w->drain_limit, w->daemon->loop, drain_limit, w);
+	timer_init(&w->dot_limit, w->daemon->loop, dot_limit, w);
+	timer_set(&w->drain_limit, first.us < limit.us ? first : limit);
+	timer_set(&w->dot_limit, limit);
+	for (struct slot *s = w->slots; s; s = next) {
+		next = s->next;
+		if (!s->closing)
+			slot_close(s);
+	}
+	drain_check(w);
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A worker: one process, its slots and jobs, its channels, and the promise
+ * that no outcome is lost or doubled. Outcomes are kept until qmgr has
+ * recorded them and are sent again to a qmgr that is new.
+ */
+#ifndef SMTP_CLIENT_WORKER_H
+#define SMTP_CLIENT_WORKER_H
+
+#include "connect.h"
+#include "daemon.h"
+#include "job.h"
+
+enum {
+	SLOTS_MAX = 100000, /* of a qmgr that is sane: the most that limits.deliveries can be */
+	JOBS_MAX = 400000,
+	TABLE_BUCKETS = 8192,
+	BODY_BLOCK_BYTES = 65536,
+};
+
+struct slot;
+
+struct worker {
+	struct daemon *daemon;
+	struct channel *qmgr;	  /* NULL while there is none */
+	struct channel *resolver; /* the same */
+	struct hosts *hosts;
+	struct failures *failures;
+	struct slot *slots; /* all */
+	struct slot *dead;  /* freed at the end of the turn */
+	uint32_t slot_count, job_count;
+	struct slot *slot_buckets[TABLE_BUCKETS]; /* those that qmgr knows */
+	struct job *job_buckets[TABLE_BUCKETS];	  /* running, waiting and unconfirmed */
+	struct bytes items;			  /* lists of messages are encoded here */
+	struct turn_end bury;
+	struct timer drain_limit, dot_limit;
+	uint32_t cut; /* deliveries cut off while draining */
+	bool draining, drained;
+	char block[BODY_BLOCK_BYTES]; /* of bodies in files */
+};
+
+struct worker *worker_new(struct daemon *d);
+
+/* What qmgr sends; false: it broke the rules, and its channel must end. */
+bool worker_job(struct worker *w, const struct msg_job *m, int fd);
+bool worker_recorded(struct worker *w, uint64_t job);
+bool worker_slot_close(struct worker *w, uint32_t slot);
+
+/* A fresh channel to qmgr is told what runs and what is unconfirmed; NULL: it is gone. */
+void worker_set_qmgr(struct worker *w, struct channel *qmgr);
+
+void worker_drain(struct worker *w, struct duration limit);
+
+/* For slots: a job whose recipients are all settled. It is the worker's from here on. */
+void worker_finish_job(struct worker *w, struct job *job);
+/* A job that was never begun is forgotten. */
+void worker_forget_job(struct worker *w, struct job *job);
+/* A slot came to its end. */
+void worker_slot_ended(struct worker *w, struct slot *slot, uint64_t unused_job);
+
+#endif
