@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: ISC */
+/* Frames over the control socket, without a loop: this program has nothing else to do meanwhile. */
+#include "control.h"
+
+#include "bytes.h"
+#include "clock.h"
+#include "mem.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+enum { ANSWER_SECONDS = 60 };
+
+struct control {
+	int fd;
+	struct bytes in;
+	size_t last; /* bytes of the frame that the last reply points into */
+};
+
+static bool wait_for(const struct control *c, short what, struct monotime until)
+{
+	for (;;) {
+		int64_t left = monotime_since(until, monotime_read()).us / 1000;
+		struct pollfd p = {.fd = c->fd, .events = what};
+
+		if (left <= 0)
+			return false;
+		int n = poll(&p, 1, (int)left);
+
+		if (n > 0)
+			return true;
+		if (n < 0 && errno != EINTR)
+			return false;
+	}
+}
+
+static bool send_all(struct control *c, const uint8_t *data, size_t len, struct monotime until)
+{
+	while (len) {
+		ssize_t n = send(c->fd, data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
+			return false;
+		if (n < 0 && !wait_for(c, POLLOUT, until)) {
+			errno = ETIMEDOUT;
+			return false;
+		}
+		if (n > 0) {
+			data += n;
+			len -= (size_t)n;
+		}
+	}
+	return true;
+}
+
+static bool send_message(struct control *c, enum message_type type, const void *m)
+{
+	struct bytes out = {0};
+	uint16_t head[2] = {(uint16_t)type, 0};
+
+	bytes_room(&out, FRAME_HEADER_BYTES);
+	out.end += FRAME_HEADER_BYTES;
+	message_encode(&out, type, m);
+	uint32_t len = (uint32_t)(bytes_len(&out) - FRAME_HEADER_BYTES);
+
+	memcpy(out.data, &len, sizeof len);
+	memcpy(out.data + sizeof len, head, sizeof head);
+	bool sent =
+	    send_all(c, out.data, out.end, monotime_add(monotime_read(), SECONDS(ANSWER_SECONDS)));
+	int error = errno;
+
+	bytes_free(&out);
+	errno = error;
+	return sent;
+}
+
+/* More bytes into the buffer; false with errno (0: the end). */
+static bool receive_some(struct control *c, struct monotime until)
+{
+	for (;;) {
+		if (!wait_for(c, POLLIN, until)) {
+			errno = ETIMEDOUT;
+			return false;
+		}
+		ssize_t n = recv(c->fd, bytes_room(&c->in, 65536), 65536, MSG_DONTWAIT);
+
+		if (n > 0) {
+			c->in.end += (size_t)n;
+			return true;
+		}
+		if (n == 0)
+			errno = 0;
+		if (n == 0 || (errno != EINTR && errno != EAGAIN && errno != EWOULDBLOCK))
+			return false;
+	}
+}
+
+/* The next message, whatever it is. */
+static bool receive_message(struct control *c, struct message *m)
+{
+	struct monotime until = monotime_add(monotime_read(), SECONDS(ANSWER_SECONDS));
+	uint32_t len = 0;
+	uint16_t head[2];
+
+	bytes_take(&c->in, c->last, 1 << 20);
+	c->last = 0;
+	while (bytes_len(&c->in) < FRAME_HEADER_BYTES)
+		if (!receive_some(c, until))
+			return false;
+	memcpy(&len, bytes_at(&c->in), sizeof len);
+	memcpy(head, bytes_at(&c->in) + sizeof len, sizeof head);
+	errno = EPROTO;
+	if (len > FRAME_MAX_BYTES || head[1] || !message_rule(head[0]))
+		return false;
+	while (bytes_len(&c->in) - FRAME_HEADER_BYTES < len)
+		if (!receive_some(c, until))
+			return false;
+	errno = EPROTO;
+	c->last = len + FRAME_HEADER_BYTES;
+	return message_decode(bytes_at(&c->in) + FRAME_HEADER_BYTES, len, head[0], m);
+}
+
+static const char *failure(int error)
+{
+	return error == 0	    ? "qmgr closed the connection: not permitted, or it is stopping"
+	       : error == ETIMEDOUT ? "no answer within a minute"
+	       : error == EPROTO    ? "the other side speaks another version"
+				    : strerror(error);
+}
+
+static bool say_hello(struct control *c)
+{
+	struct msg_hello hello = {.schema = MESSAGE_SCHEMA,
+				  .epoch = (uint64_t)walltime_read().us,
+				  .pid = (uint32_t)getpid()};
+	struct message m;
+
+	if (!send_message(c, MSG_hello, &hello) || !receive_message(c, &m)) {
+		ctl_say("control socket: %s", failure(errno));
+		return false;
+	}
+	if (m.type != MSG_hello || m.hello.schema != MESSAGE_SCHEMA) {
+		ctl_say("control socket: %s", failure(EPROTO));
+		return false;
+	}
+	return true;
+}
+
+struct control *control_open(const struct ctl *ctl, int *status)
+{
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	struct control *c = mem_new(1, sizeof *c);
+
+	ctl_path(ctl, "control", to.sun_path, sizeof to.sun_path);
+	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	*status = EX_UNAVAILABLE;
+	if (c->fd < 0 || connect(c->fd, (const struct sockaddr *)&to, sizeof to) != 0) {
+		bool down = errno == ENOENT || errno == ECONNREFUSED;
+
+		if (errno == EACCES || errno == EPERM)
+			*status = EX_NOPERM;
+		ctl_say("%s: %s%s", to.sun_path, strerror(errno),
+			down ? ": is veredus running?" : "");
+		control_close(&c);
+		return NULL;
+	}
+	if (!say_hello(c))
+		control_close(&c);
+	return c;
+}
+
+bool control_ask(struct control *c, enum message_type type, const void *m, enum message_type answer,
+		 struct message *reply)
+{
+	if (!send_message(c, type, m) || !receive_message(c, reply)) {
+		ctl_say("control socket: %s", failure(errno));
+		return false;
+	}
+	if (reply->type != answer) {
+		ctl_say("control socket: an answer to another question");
+		return false;
+	}
+	return true;
+}
+
+void control_close(struct control **control)
+{
+	struct control *c = *control;
+
+	*control = NULL;
+	if (!c)
+		return;
+	if (c->fd >= 0)
+		close(c->fd);
+	bytes_free(&c->in);
+	free(c);
+}

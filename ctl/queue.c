@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: ISC */
+/* veredus queue: the table of its verbs. */
+#include "queue_verbs.h"
+
+#include "queue_id.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+
+static const struct verb verbs[] = {
+    {"list", queue_list_verb, "[FILTER] [--json]", "what is queued, oldest first"},
+    {"shape", queue_shape_verb, "[FILTER] [--sender] [--json]", "domains by age"},
+    {"show", queue_show_verb, "ID... [--json]", "the whole state of a message"},
+    {"cat", queue_cat_verb, "ID", "the content of a message, as it will be sent"},
+    {"hold", queue_hold_verb, "FILTER | ID... | -", "keep from being delivered"},
+    {"release", queue_release_verb, "FILTER | ID... | -", "let held mail go on"},
+    {"requeue", queue_requeue_verb, "FILTER | ID... | -",
+     "start anew: ready now, attempts forgotten"},
+    {"flush", queue_flush_verb, "[FILTER | ID... | -]", "try again now"},
+    {"delete", queue_delete_verb, "FILTER | ID... | - [--yes]", "remove without a report"},
+    {"bounce", queue_bounce_verb, "FILTER | ID... | - [--yes]",
+     "give up now: report to the sender"},
+    {"export", queue_export_verb, "DIR [FILTER]", "write ID.eml and ID.json files"},
+    {"import", queue_import_verb, "DIR", "queue what export wrote"},
+    {"check", queue_check_verb, "[--json]", "verify every checksum"},
+    {0},
+};
+
+static void help(FILE *to)
+{
+	verbs_help(verbs, "veredus queue", to);
+	fputs("\n"
+	      "FILTER is KEY=VALUE words, of which all must hold:\n"
+	      "  sender=ADDRESS (<> for none)  recipient=ADDRESS  login=NAME  domain=DOMAIN\n"
+	      "  site=NAME (a site block, an MX host, a fixed next hop)  source=CLIENT\n"
+	      "  age=2h+ (older) age=2h- (younger)  state=ready|deferred|held|report\n"
+	      "  reply=TEXT (contained in the last reply)  id=ID\n"
+	      "* stands for any run of characters; .example.net for every name below it.\n"
+	      "- reads IDs from standard input. delete and bounce of more than one message\n"
+	      "say what they would do, and do it with --yes.\n",
+	      to);
+}
+
+bool queue_filter(const struct ctl *ctl, int from, struct filter *filter)
+{
+	char error[256];
+
+	*filter = (struct filter){.count = 0};
+	for (int i = from; i < ctl->count; i++)
+		if (!filter_add(filter, ctl->words[i], error, sizeof error)) {
+			ctl_say("%s", error);
+			return false;
+		}
+	return true;
+}
+
+bool queue_filter_id(const char *word, struct filter *filter)
+{
+	char shown[64];
+	uint64_t id;
+
+	if (!queue_id_parse(text_of(word), &id)) {
+		text_printable(shown, sizeof shown, text_of(word));
+		ctl_say("\"%s\" is no queue ID", shown);
+		return false;
+	}
+	filter->items[0] = (struct condition){.key = FILTER_ID, .id = id};
+	filter->count = 1;
+	return true;
+}
+
+int queue_verb(struct ctl *ctl)
+{
+	if (ctl->help || !ctl->count) {
+		help(ctl->help ? stdout : stderr);
+		return ctl->help ? 0 : EX_USAGE;
+	}
+	const struct verb *verb = verb_find(verbs, "veredus queue", ctl->words[0]);
+
+	if (!verb)
+		return EX_USAGE;
+	/* The verb is no word of its own arguments. */
+	ctl->count--;
+	memmove(ctl->words, ctl->words + 1, (size_t)ctl->count * sizeof *ctl->words);
+	return ctl_config_load(ctl) ? verb->run(ctl) : 1;
+}
+
+int mailq_verb(struct ctl *ctl)
+{
+	return ctl_config_load(ctl) ? queue_list_verb(ctl) : 1;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: ISC */
+/* veredus run: becomes master, which lies beside this program or in ../libexec/veredus. */
+#include "ctl.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+/* The folder of this very program, without trusting PATH or argv[0]. */
+static bool own_folder(char *to, size_t size)
+{
+	ssize_t n = readlink("/proc/self/exe", to, size - 1);
+
+	if (n <= 0)
+		return false;
+	to[n] = '\0';
+	char *slash = strrchr(to, '/');
+
+	if (!slash)
+		return false;
+	*slash = '\0';
+	return true;
+}
+
+int run_verb(struct ctl *ctl)
+{
+	static const char *const places[] = {"master", "../libexec/veredus/master"};
+	char folder[PATH_MAX], path[PATH_MAX + 64], word[] = "master", option[] = "-c";
+	char config[PATH_MAX];
+
+	if (ctl->count) {
+		ctl_say("run takes no argument \"%s\"", ctl->words[0]);
+		return EX_USAGE;
+	}
+	if (!own_folder(folder, sizeof folder)) {
+		ctl_say("/proc/self/exe: %s", strerror(errno));
+		return EX_OSERR;
+	}
+	if (strlen(ctl->config_path) >= sizeof config) {
+		ctl_say("the name of the configuration is too long");
+		return EX_USAGE;
+	}
+	strcpy(config, ctl->config_path);
+	for (size_t i = 0; i < 2; i++) {
+		char *const argv[] = {word, option, config, NULL};
+
+		snprintf(path, sizeof path, "%s/%s", folder, places[i]);
+		execv(path, argv);
+		if (errno != ENOENT) {
+			ctl_say("%s: %s", path, strerror(errno));
+			return EX_OSERR;
+		}
+	}
+	ctl_say("master is neither in %s nor in %s/../libexec/veredus", folder, folder);
+	return EX_UNAVAILABLE;
+}

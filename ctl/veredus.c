@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: ISC */
+/* The veredus command: one verb a file, found in the table below. Called as mailq it lists the
+ * queue. */
+#include "ctl.h"
+
+#include "mem.h"
+#include "nearest.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+static const struct verb verbs[] = {
+    {"run", run_verb, "[-c FILE]", "serve in the foreground; SIGTERM ends it, SIGHUP reloads"},
+    {"check", check_verb, "[-c FILE]", "say everything that is wrong with the configuration"},
+    {"config", config_verb, "show [--all]", "the effective values and where each came from"},
+    {"status", status_verb, "[--json]", "rates, depth, oldest mail, the busiest sites"},
+    {"queue", queue_verb, "VERB ...", "look at queued mail and act on it; veredus queue --help"},
+    {"trace", trace_verb, "ID|MESSAGE-ID|ADDRESS [--json]", "a message's whole story"},
+    {0},
+};
+
+void ctl_say(const char *format, ...)
+{
+	va_list args;
+
+	fflush(stdout);
+	fputs("veredus: ", stderr);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputc('\n', stderr);
+}
+
+const struct verb *verb_find(const struct verb *table, const char *of, const char *word)
+{
+	const char *names[64];
+	size_t count = 0;
+
+	for (const struct verb *v = table; v->name; v++) {
+		if (strcmp(v->name, word) == 0)
+			return v;
+		if (v->arguments && count < 64)
+			names[count++] = v->name;
+	}
+	const char *near = nearest_name(text_of(word), names, count);
+	char shown[64];
+
+	text_printable(shown, sizeof shown, text_of(word));
+	if (near)
+		ctl_say("unknown verb \"%s\"; did you mean %s %s?", shown, of, near);
+	else
+		ctl_say("unknown verb \"%s\"; %s --help names them", shown, of);
+	return NULL;
+}
+
+void verbs_help(const struct verb *table, const char *of, FILE *to)
+{
+	fprintf(to, "usage: %s VERB [-c FILE] ...\n\n", of);
+	for (const struct verb *v = table; v->name; v++)
+		if (v->arguments)
+			fprintf(to, "  %-8s %-32s %s\n", v->name, v->arguments, v->text);
+}
+
+void ctl_path(const struct ctl *ctl, const char *name, char *to, size_t size)
+{
+	snprintf(to, size, "%.*s/%s", (int)ctl->config->queue.len, ctl->config->queue.data, name);
+}
+
+static bool take_flag(struct ctl *ctl, const char *word)
+{
+	const struct {
+		const char *name;
+		bool *flag;
+	} flags[] = {
+	    {"--json", &ctl->json},	   {"--yes", &ctl->yes},   {"--all", &ctl->all},
+	    {"--sender", &ctl->by_sender}, {"--help", &ctl->help}, {"-h", &ctl->help},
+	};
+	const char *names[sizeof flags / sizeof *flags];
+	char shown[64];
+
+	for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
+		names[i] = flags[i].name;
+		if (strcmp(word, flags[i].name) == 0) {
+			*flags[i].flag = true;
+			return true;
+		}
+	}
+	const char *near = nearest_name(text_of(word), names, sizeof names / sizeof *names);
+
+	text_printable(shown, sizeof shown, text_of(word));
+	ctl_say("unknown option %s%s%s%s", shown, near ? "; did you mean " : "", near ? near : "",
+		near ? "?" : "");
+	return false;
+}
+
+/* Sorts the words behind the verb into options and the rest; false: usage. */
+static bool take_words(struct ctl *ctl, int argc, char **argv)
+{
+	bool plain = false;
+
+	ctl->words = mem_new((size_t)argc + 1, sizeof *ctl->words);
+	for (int i = 0; i < argc; i++) {
+		if (!plain && strcmp(argv[i], "--") == 0) {
+			plain = true;
+		} else if (plain || argv[i][0] != '-' || !argv[i][1]) {
+			ctl->words[ctl->count++] = argv[i];
+		} else if (strcmp(argv[i], "-c") == 0) {
+			if (i + 1 == argc) {
+				ctl_say("-c lacks the file's name");
+				return false;
+			}
+			ctl->config_path = argv[++i];
+			ctl->config_given = true;
+		} else if (!take_flag(ctl, argv[i])) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static int run_found(const struct verb *verb, int argc, char **argv)
+{
+	struct ctl ctl = {.config_path = CTL_CONFIG};
+	int status = EX_USAGE;
+
+	if (!take_words(&ctl, argc, argv))
+		goto out;
+	if (ctl.help && verb->run != queue_verb) {
+		printf("usage: veredus %s %s\n%s\n", verb->name, verb->arguments, verb->text);
+		status = 0;
+		goto out;
+	}
+	status = verb->run(&ctl);
+out:
+	free(ctl.words);
+	config_drop(&ctl.config);
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		ctl_say("writing: %s", strerror(errno));
+		return EX_IOERR;
+	}
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct verb mailq = {"mailq", mailq_verb, "[-c FILE] [--json]",
+					  "list the queue"};
+	const char *name = argc ? strrchr(argv[0], '/') : NULL;
+
+	if (argc && strcmp(name ? name + 1 : argv[0], "mailq") == 0)
+		return run_found(&mailq, argc - 1, argv + 1);
+	if (argc < 2) {
+		verbs_help(verbs, "veredus", stderr);
+		return EX_USAGE;
+	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+	    strcmp(argv[1], "help") == 0) {
+		verbs_help(verbs, "veredus", stdout);
+		return 0;
+	}
+	if (strcmp(argv[1], "--version") == 0) {
+		printf("veredus %s\n", VEREDUS_VERSION);
+		return 0;
+	}
+	const struct verb *verb = verb_find(verbs, "veredus", argv[1]);
+
+	return verb ? run_found(verb, argc - 2, argv + 2) : EX_USAGE;
+}

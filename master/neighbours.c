@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: ISC */
+/* The daemons, and who talks to whom. */
+#include "neighbours.h"
+
+#include "peer.h"
+
+#define GETS(role) (1u << (role))
+
+/* The logger first, so that the others' first words are kept. */
+const struct kind_row kind_rows[] = {
+    {PEER_LOGGER, "veredus-logger", 1, GETS(HANDLE_LOG) | GETS(HANDLE_HISTORY)},
+    {PEER_RESOLVER, "veredus-resolver", 1, 0},
+    {PEER_LIMITS, "veredus-limits", 1, 0},
+    {PEER_QMGR, "veredus-qmgr", 1, GETS(HANDLE_LISTEN_CONTROL)},
+    {PEER_BOUNCE, "veredus-bounce", 1, 0},
+    {PEER_SUBMISSION, "veredus-submission", 1,
+     GETS(HANDLE_LISTEN_SUBMISSION) | GETS(HANDLE_LISTEN_SUBMISSIONS)},
+    {PEER_SMTP_CLIENT, "veredus-smtp-client", 0, 0},
+    {PEER_SMTPD, "veredus-smtpd", 0, GETS(HANDLE_LISTEN_SMTP)},
+    {0, NULL, 0, 0},
+};
+
+static const struct {
+	unsigned a, b;
+} talks[] = {
+    {PEER_SMTPD, PEER_QMGR},				     /* intake */
+    {PEER_SMTPD, PEER_LIMITS},				     /* connections per client */
+    {PEER_SMTPD, PEER_RESOLVER},			     /* names of clients */
+    {PEER_SUBMISSION, PEER_QMGR},			     /* intake */
+    {PEER_SUBMISSION, PEER_LIMITS},			     /* connections per client */
+    {PEER_SUBMISSION, PEER_RESOLVER},			     /* names of clients */
+    {PEER_BOUNCE, PEER_QMGR},				     /* reports that are owed */
+    {PEER_BOUNCE, PEER_SUBMISSION},			     /* the door for them */
+    {PEER_QMGR, PEER_RESOLVER},				     /* sites */
+    {PEER_QMGR, PEER_SMTP_CLIENT},			     /* jobs and outcomes */
+    {PEER_SMTP_CLIENT, PEER_RESOLVER},			     /* hosts */
+    {PEER_LOGGER, PEER_ALL & ~(PEER_LOGGER | PEER_CONTROL)}, /* events of all, master's as well */
+};
+
+const struct kind_row *kind_row(unsigned kind)
+{
+	for (const struct kind_row *row = kind_rows; row->kind; row++)
+		if (row->kind == kind)
+			return row;
+	return NULL;
+}
+
+unsigned kind_workers(const struct kind_row *row, const struct config *config)
+{
+	if (row->workers)
+		return row->workers;
+	return (unsigned)(row->kind == PEER_SMTPD ? config->workers_smtpd
+						  : config->workers_smtp_client);
+}
+
+bool kinds_talk(unsigned a, unsigned b)
+{
+	for (size_t i = 0; i < sizeof talks / sizeof *talks; i++)
+		if (((talks[i].a & a) && (talks[i].b & b)) ||
+		    ((talks[i].a & b) && (talks[i].b & a)))
+			return true;
+	return false;
+}
