@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: ISC
+# make: everything into build/. make check, check-slow, lint, asan, fuzz, bench, fmt, install.
+CC ?= gcc
+BUILD ?= build
+VERSION := 0.1.0
+PKGS := libevent libunbound libseccomp libcap jansson
+CFLAGS ?= -O2 -g
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
+	-Wcast-qual -Wwrite-strings -Wvla -Wundef -Wformat=2 -Wswitch-enum -Wimplicit-fallthrough \
+	-Wnull-dereference -Werror
+HARDEN := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIE
+ALL_CFLAGS := -std=c17 -D_GNU_SOURCE -DVEREDUS_VERSION='"$(VERSION)"' $(WARNINGS) $(HARDEN) $(CFLAGS) \
+	-MMD -MP
+LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(LDFLAGS)
+LIBS := -levent -lseccomp -lcap
+
+DAEMONS := master smtpd submission qmgr bounce resolver smtp-client limits logger
+LIBS_resolver := -lunbound -lidn2
+LIBS_qmgr := -lpthread
+LIBS_veredus := -ljansson -lresolv
+
+objs = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard $(1)/*.c))
+
+all: $(DAEMONS:%=$(BUILD)/%) $(BUILD)/veredus bench-programs
+
+# A daemon sees its own folder, queue and lib, so the arrows between folders stay true.
+$(BUILD)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "CC $<"
+	@$(CC) $(ALL_CFLAGS) -I$(<D) $(if $(filter lib/%,$<),,-Iqueue) -Ilib -c $< -o $@
+
+$(BUILD)/libveredus.a: $(call objs,lib)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/libqueue.a: $(call objs,queue)
+	@rm -f $@
+	ar rcs $@ $^
+
+define daemon_rule
+$(BUILD)/$(1): $(call objs,$(1)) $(BUILD)/libqueue.a $(BUILD)/libveredus.a
+	$$(CC) $$(LDFLAGS_ALL) $$^ $$(LIBS_$(1)) $$(LIBS) -o $$@
+endef
+$(foreach d,$(DAEMONS),$(eval $(call daemon_rule,$(d))))
+
+$(BUILD)/veredus: $(call objs,ctl) $(BUILD)/libqueue.a $(BUILD)/libveredus.a
+	$(CC) $(LDFLAGS_ALL) $^ $(LIBS_veredus) $(LIBS) -o $@
+
+# The load generator, the sink and the bare loop stand alone.
+BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(filter-out bench/slowsync.c,$(wildcard bench/*.c)))
+bench-programs: $(BENCHES) $(BUILD)/bench/slowsync.so
+$(BUILD)/bench/%: bench/%.c bench/bench.h
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MF $@.d $< -pie -lpthread -o $@
+$(BUILD)/bench/slowsync.so: bench/slowsync.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MF $@.d -fPIC -shared $< -ldl -o $@
+
+# Unit tests link the objects that the daemons link: tests/unit/test_NAME.c, with the folders
+# whose objects (but their main) it needs beside lib and queue named in UNITS_NAME.
+-include tests/unit/units.mk
+UNITS := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
+unit_objs = $(foreach d,$(UNITS_$(1)),$(filter-out $(BUILD)/obj/$(d)/$(subst -,_,$(d)).o,$(call objs,$(d))))
+define unit_rule
+$(BUILD)/unit/$(1): tests/unit/$(1).c $(call unit_objs,$(1)) $(if $(UNIT_SIM_$(1)),$(wildcard tests/sim/*.c)) $(BUILD)/libqueue.a $(BUILD)/libveredus.a
+	@mkdir -p $$(@D)
+	$$(CC) $$(ALL_CFLAGS) $$(foreach d,$$(UNITS_$(1)),-I$$(d)) -Iqueue -Ilib -Itests/sim -I. -MF $$@.d $$(filter %.c %.o %.a,$$^) \
+		$$(LDFLAGS_ALL) $$(LIBS_UNIT_$(1)) $$(LIBS) -lcmocka -lpthread -o $$@
+endef
+$(foreach u,$(UNITS),$(eval $(call unit_rule,$(u))))
+units: $(UNITS:%=$(BUILD)/unit/%)
+
+fmt:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+# PREFIX and DESTDIR as usual. Users are made only on this very machine: as root, without DESTDIR
+# (packages use examples/veredus.sysusers).
+PREFIX ?= /usr/local
+USERS := smtpd submission qmgr bounce resolver smtp-client limits logger
+install: $(DAEMONS:%=$(BUILD)/%) $(BUILD)/veredus
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/libexec/veredus $(DESTDIR)/etc/veredus
+	install -m 755 $(BUILD)/veredus $(DESTDIR)$(PREFIX)/sbin/veredus
+	install -m 755 $(DAEMONS:%=$(BUILD)/%) $(DESTDIR)$(PREFIX)/libexec/veredus/
+	for page in $(wildcard */*.[1-8]); do \
+		install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit 1; done
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	for unit in service socket; do sed 's,/usr/local,$(PREFIX),g' examples/veredus.$$unit \
+		> $(DESTDIR)$(PREFIX)/lib/systemd/system/veredus.$$unit || exit 1; done
+	install -D -m 644 examples/veredus.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/veredus.conf
+	install -D -m 644 examples/veredus.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/veredus.conf
+	@[ -n '$(DESTDIR)' ] || [ "$$(id -u)" != 0 ] || for name in $(USERS); do \
+		getent passwd veredus-$$name > /dev/null || { echo "user veredus-$$name"; \
+		useradd --system --user-group --no-create-home --home-dir /nonexistent \
+			--shell /usr/sbin/nologin veredus-$$name; } || exit 1; done
+
+clean:
+	rm -rf $(BUILD)
+
+.PHONY: all units fmt install clean bench-programs
+-include $(shell find $(BUILD) -type f -name '*.d' 2>/dev/null)
+
+# Each fuzz target tests/fuzz/fuzz_NAME.c is linked twice: with a plain main that replays its
+# corpus (tests/fuzz/corpus/fuzz_NAME, in check), and with libFuzzer (fuzz). Folders it needs
+# beside lib and queue stand in tests/unit/units.mk as UNITS_fuzz_NAME.
+FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+define fuzz_rule
+$(BUILD)/replay/$(1): tests/fuzz/$(1).c tests/fuzz/replay.c $(call unit_objs,$(1)) $(BUILD)/libqueue.a $(BUILD)/libveredus.a
+	@mkdir -p $$(@D)
+	$$(CC) $$(ALL_CFLAGS) $$(foreach d,$$(UNITS_$(1)),-I$$(d)) -Iqueue -Ilib -MF $$@.d $$(filter %.c %.o %.a,$$^) \
+		$$(LDFLAGS_ALL) $$(LIBS_UNIT_$(1)) $$(LIBS) -lpthread -o $$@
+$(BUILD)/fuzz/$(1): tests/fuzz/$(1).c $(call unit_objs,$(1)) $(BUILD)/libqueue.a $(BUILD)/libveredus.a
+	@mkdir -p $$(@D)
+	$$(CC) $$(ALL_CFLAGS) $$(foreach d,$$(UNITS_$(1)),-I$$(d)) -Iqueue -Ilib -MF $$@.d $$(filter %.c %.o %.a,$$^) \
+		$$(LDFLAGS_ALL) -fsanitize=fuzzer $$(LIBS_UNIT_$(1)) $$(LIBS) -lpthread -o $$@
+endef
+$(foreach f,$(FUZZERS),$(eval $(call fuzz_rule,$(f))))
+replays: $(FUZZERS:%=$(BUILD)/replay/%)
+fuzzers: $(FUZZERS:%=$(BUILD)/fuzz/%)
+
+FUZZ_SECONDS ?= 60
+FUZZ_FLAGS := -Wno-error -Wno-format-nonliteral -Wno-string-conversion -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined
+fuzz:
+	$(MAKE) BUILD=build/fuzzing CC=clang CFLAGS='$(FUZZ_FLAGS)' LDFLAGS='-fsanitize=address,undefined' fuzzers
+	for f in $(FUZZERS); do mkdir -p tests/fuzz/corpus/$$f build/fuzzing/corpus/$$f build/fuzzing/found; \
+		build/fuzzing/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 -artifact_prefix=build/fuzzing/found/ \
+			build/fuzzing/corpus/$$f tests/fuzz/corpus/$$f || exit 1; done
+
+# Every test: units, corpora, the whole system with real peers. TESTS names some of them.
+check: all units replays
+	tests/peers
+	VEREDUS_BUILD=$(BUILD) tests/run $(TESTS)
+check-slow: all units replays
+	tests/peers
+	VEREDUS_BUILD=$(BUILD) tests/run --slow $(TESTS)
+
+# The jails stay on under the sanitizers.
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+asan:
+	$(MAKE) BUILD=build/asan CFLAGS='-O1 -g -fno-omit-frame-pointer -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=0 $(SANITIZE)' \
+		LDFLAGS='$(SANITIZE)' check
+
+# Layout, arrows between folders, licence lines, and what clang finds (tests/clang-tidy).
+lint:
+	tests/lint
+
+.PHONY: replays fuzzers fuzz check check-slow asan lint

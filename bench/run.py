@@ -1,0 +1,490 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
+"""
+Measures Postfix, the bare loop and Veredus by turns in one run, on one file system, with logging on.
+
+    bench/run.py [--servers postfix,loop,veredus] [--scenarios main,lone] [--rounds 3] [--syscalls] [--scale 1.0]
+
+Each server is started afresh for each round of each scenario, with its queue in a folder of its own; bench/load.c sends,
+bench/sink.c verifies that every accepted message arrives exactly once and unchanged: a round in which one does not
+counts as failed and fails the run. Reported are medians over the rounds: delivered messages/s (first send to last
+arrival), CPU microseconds a message (utime and stime of all the server's processes, /proc/PID/stat), the 50th and 99th
+percentile from sending a message to its arrival, and the ratios. --syscalls adds one round under strace -c -f.
+Prints a table and writes build/bench/results.json. Postfix (bench/postfix.sh) needs root.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import pwd
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
+TICK_US = 1_000_000 / os.sysconf("SC_CLK_TCK")
+MEMORY_FILE_SYSTEMS = {"tmpfs", "ramfs", "devtmpfs", "overlay"}
+START_LIMIT_S = 30
+
+# messages: how many each server gets, about ten seconds' worth at its speed; load, sink: further arguments.
+SCENARIOS = {
+    "main": {
+        "text": "2 KB, 50 persistent sessions",
+        "messages": {"postfix": 8000, "loop": 200000, "veredus": 200000},
+        "load": ["--sessions", "50"],
+    },
+    "one-per-connection": {
+        "text": "2 KB, 50 clients, a connection a message",
+        "messages": {"postfix": 8000, "loop": 100000, "veredus": 100000},
+        "load": ["--sessions", "50", "--per-connection", "1", "--sources", "50"],
+    },
+    "slow-sync-50": {
+        "text": "fdatasync 5 ms slower, 50 sessions",
+        "messages": {"postfix": 6000, "loop": 40000, "veredus": 40000},
+        "load": ["--sessions", "50"],
+        "slow_ms": "5",
+    },
+    "slow-sync-500": {
+        "text": "fdatasync 5 ms slower, 500 sessions",
+        "messages": {"postfix": 6000, "loop": 150000, "veredus": 150000},
+        "load": ["--sessions", "500"],
+        "slow_ms": "5",
+    },
+    "lone": {
+        "text": "2 KB, one client, one after the other",
+        "messages": {"postfix": 500, "loop": 10000, "veredus": 10000},
+        "load": ["--lone"],
+    },
+    "5MB": {
+        "text": "5 MB, 10 sessions",
+        "messages": {"postfix": 100, "loop": 200, "veredus": 200},
+        "load": ["--sessions", "10", "--size", str(5 << 20)],
+    },
+    "idle10k": {
+        "text": "10,000 idle clients, then new ones",
+        "idle": 10000,
+    },
+}
+DEFAULT_SCENARIOS = ["main", "one-per-connection", "slow-sync-50", "slow-sync-500", "lone", "5MB", "idle10k"]
+
+
+def die(text):
+    sys.exit(f"run.py: {text}")
+
+
+def file_system_of(path):
+    """The type of the file system that holds path, from the longest mount point that is a prefix of it."""
+    path = os.path.realpath(path)
+    best = ("", "")
+    with open("/proc/self/mountinfo", encoding="utf-8") as mounts:
+        for line in mounts:
+            left, right = line.split(" - ", 1)
+            point = left.split()[4]
+            if (path + "/").startswith(point.rstrip("/") + "/") and len(point) >= len(best[0]):
+                best = (point, right.split()[0])
+    return best[1]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def processes_of(master):
+    """The pids of master and all its descendants."""
+    children = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError, IndexError):
+                with open(f"/proc/{name}/stat", encoding="latin-1") as stat:
+                    parent = int(stat.read().rsplit(")", 1)[1].split()[1])
+                children.setdefault(parent, []).append(int(name))
+    found, todo = [], [master]
+    while todo:
+        pid = todo.pop()
+        found.append(pid)
+        todo += children.get(pid, [])
+    return found
+
+
+def cpu_us_of(master):
+    """CPU of the whole tree; what ended children used is in their parents' cutime and cstime."""
+    ticks = 0
+    for pid in processes_of(master):
+        with contextlib.suppress(OSError, IndexError):
+            with open(f"/proc/{pid}/stat", encoding="latin-1") as stat:
+                ticks += sum(int(field) for field in stat.read().rsplit(")", 1)[1].split()[11:15])
+    return ticks * TICK_US
+
+
+def memory_kb_of(master):
+    """Proportional set size of the whole tree."""
+    total = 0
+    for pid in processes_of(master):
+        with contextlib.suppress(OSError):
+            with open(f"/proc/{pid}/smaps_rollup", encoding="latin-1") as rollup:
+                total += sum(int(line.split()[1]) for line in rollup if line.startswith("Pss:"))
+    return total
+
+
+def wait_for_greeting(port, process):
+    end = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < end:
+        if process is not None and process.poll() is not None:
+            die(f"{process.args[0]} ended at its start with status {process.returncode}")
+        with contextlib.suppress(OSError):
+            with socket.create_connection(("127.0.0.1", port), timeout=2) as probe:
+                if probe.recv(200).startswith(b"220"):
+                    probe.sendall(b"QUIT\r\n")
+                    probe.recv(200)
+                    return
+        time.sleep(0.05)
+    die(f"nobody greets on port {port}")
+
+
+class Server:
+    """One server under test; subclasses say how it starts. pid is the master of its processes."""
+
+    name = ""
+
+    def __init__(self, build, folder, port, sink_port, slow_ms):
+        self.build, self.folder, self.port, self.sink_port, self.slow_ms = build, folder, port, sink_port, slow_ms
+        self.process = None
+        self.pid = 0
+
+    def environment(self):
+        environment = dict(os.environ)
+        if self.slow_ms:
+            environment["LD_PRELOAD"] = os.path.join(self.build, "bench", "slowsync.so")
+            environment["SLOWSYNC_MS"] = self.slow_ms
+        return environment
+
+    def run(self, command, **options):
+        self.output = open(os.path.join(self.folder, "output"), "wb")
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output, env=self.environment(), **options
+        )
+        self.pid = self.process.pid
+
+    def start(self):
+        self.launch()
+        wait_for_greeting(self.port, self.process)
+
+    def stop(self):
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.output.close()
+
+
+class Loop(Server):
+    name = "loop"
+
+    def launch(self):
+        self.run([
+            os.path.join(self.build, "bench", "loop"), "--listen", f"127.0.0.1:{self.port}",
+            "--next-hop", f"127.0.0.1:{self.sink_port}", "--file", os.path.join(self.folder, "queue"),
+        ])
+
+
+class Postfix(Server):
+    name = "postfix"
+
+    def script(self, *arguments):
+        environment = dict(os.environ)
+        if self.slow_ms:
+            environment["POSTFIX_PRELOAD"] = os.path.join(self.build, "bench", "slowsync.so")
+            environment["SLOWSYNC_MS"] = self.slow_ms
+        subprocess.run([os.path.join(HERE, "postfix.sh"), *arguments], check=True, timeout=300, env=environment)
+
+    def launch(self):
+        self.script("start", self.folder, str(self.port), f"[127.0.0.1]:{self.sink_port}")
+        with open(os.path.join(self.folder, "master.pid"), encoding="ascii") as file:
+            self.pid = int(file.read())
+
+    def stop(self):
+        self.script("stop", self.folder)
+
+
+class Veredus(Server):
+    name = "veredus"
+
+    def launch(self):
+        queue = os.path.join(self.folder, "queue")
+        configuration = os.path.join(self.folder, "veredus.conf")
+        os.makedirs(queue, exist_ok=True)
+        with open(configuration, "w", encoding="ascii") as file:
+            file.write(
+                "hostname = veredus.example\n"
+                f"queue = {queue}\n"
+                "relay-from = { 127.0.0.0/8 }\n"
+                f"listen smtp {{ address = 127.0.0.1:{self.port} }}\n"
+                f"route * {{ to = smtp:127.0.0.1:{self.sink_port} }}\n"
+                "limits { per-client = 20000 }\n"
+                f"log = {os.path.join(self.folder, 'log')}\n"
+            )
+        self.run([os.path.join(self.build, "veredus"), "run", "-c", configuration], **self.identity(queue, configuration))
+
+    def identity(self, *paths):
+        """Root without Veredus' users: it then runs as nobody, as any ordinary user may."""
+        if os.getuid() != 0:
+            return {}
+        with contextlib.suppress(KeyError):
+            pwd.getpwnam("veredus-qmgr")
+            return {}
+        nobody = pwd.getpwnam("nobody")
+        for path in (self.folder, *paths):
+            os.chown(path, nobody.pw_uid, nobody.pw_gid)
+        return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+SERVERS = {"postfix": Postfix, "loop": Loop, "veredus": Veredus}
+
+
+class Strace:
+    """Counts the system calls of all of a server's processes while it is attached."""
+
+    def __init__(self, server):
+        self.path = os.path.join(server.folder, "strace")
+        command = ["strace", "-f", "-c", "-o", self.path]
+        for pid in processes_of(server.pid):
+            command += ["-p", str(pid)]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(1)
+
+    def total(self):
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(30)
+        with open(self.path, encoding="ascii") as file:
+            for line in file:
+                if line.rstrip().endswith(" total"):
+                    return int(line.split()[3])
+        die("strace gave no total")
+
+
+def start_sink(build, folder, arguments):
+    ready = os.path.join(folder, "sink.ready")
+    command = [os.path.join(build, "bench", "sink"), "--listen", "127.0.0.1:0", "--ready-file", ready, *arguments]
+    sink = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + START_LIMIT_S
+    while not os.path.exists(ready):
+        if sink.poll() is not None or time.monotonic() > end:
+            die("the sink does not start")
+        time.sleep(0.01)
+    with open(ready, encoding="ascii") as file:
+        return sink, int(file.readline().rsplit(":", 1)[1])
+
+
+@contextlib.contextmanager
+def serving(options, name, scenario, sink_arguments):
+    """A sink and a server in a folder of their own; both are gone afterwards."""
+    folder = tempfile.mkdtemp(prefix=f"{name}-", dir=options.folder)
+    os.chmod(folder, 0o755)
+    sink, sink_port = start_sink(options.build, folder, sink_arguments)
+    server = SERVERS[name](options.build, folder, free_port(), sink_port, scenario.get("slow_ms"))
+    try:
+        server.start()
+        yield server, sink
+    finally:
+        server.stop()
+        if sink.poll() is None:
+            sink.kill()
+        sink.wait()
+        if not options.keep:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def measure_mail(options, name, scenario, strace=False):
+    messages = max(10, int(scenario["messages"][name] * options.scale))
+    if strace:
+        messages = min(messages, 2000)
+    limit = str(options.timeout)
+    with serving(options, name, scenario, ["--expect", str(messages), "--timeout", limit]) as (server, sink):
+        tracer = Strace(server) if strace else None
+        cpu_us = cpu_us_of(server.pid)
+        load = subprocess.run(
+            [os.path.join(options.build, "bench", "load"), "--to", f"127.0.0.1:{server.port}", "--messages", str(messages),
+             "--timeout", limit, *scenario["load"]],
+            stdout=subprocess.PIPE, check=False,
+        )
+        sent = json.loads(load.stdout)
+        got = json.loads(sink.communicate()[0])
+        time.sleep(0.2)  # the last outcomes are recorded and logged after the last arrival
+        cpu_us = cpu_us_of(server.pid) - cpu_us
+        calls = tracer.total() if tracer else None
+    seconds = (got["last_arrival_ns"] - sent["first_send_ns"]) / 1e9
+    good = (
+        sent["accepted"] == messages == got["arrived"]
+        and not (got["duplicates"] or got["corrupt"] or got["missing"] or got["protocol_errors"])
+    )
+    result = {
+        "messages": messages,
+        "good": good,
+        "delivered_per_s": got["arrived"] / seconds if seconds > 0 else 0,
+        "accepted_per_s": sent["messages_per_s"],
+        "cpu_us": cpu_us / max(1, got["arrived"]),
+        "arrival_p50_ms": got["latency_p50_ms"],
+        "arrival_p99_ms": got["latency_p99_ms"],
+        "reply_p50_ms": sent["dot_to_250_p50_ms"],
+        "reply_p99_ms": sent["dot_to_250_p99_ms"],
+    }
+    if strace:
+        result = {"good": good, "system_calls": calls / messages}
+    if not good:
+        result["load"], result["sink"] = sent, got
+    return result
+
+
+def measure_idle(options, name, scenario):
+    clients = max(10, int(scenario["idle"] * options.scale))
+    with serving(options, name, scenario, ["--timeout", str(options.timeout)]) as (server, _):
+        before_kb = memory_kb_of(server.pid)
+        load = subprocess.Popen(
+            [os.path.join(options.build, "bench", "load"), "--to", f"127.0.0.1:{server.port}", "--idle", str(clients),
+             "--hold-ms", "4000", "--timeout", str(options.timeout)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        load.stderr.readline()  # all clients are connected now
+        after_kb = memory_kb_of(server.pid)
+        result = json.loads(load.communicate()[0])
+    result["kb_per_client"] = (after_kb - before_kb) / max(1, result["greeted"])
+    result["good"] = result["greeted"] == clients and result["new_missed"] == 0
+    return result
+
+
+def medians(rounds):
+    keys = [key for key, value in rounds[0].items() if isinstance(value, (int, float)) and not isinstance(value, bool)]
+    summary = {key: statistics.median(one[key] for one in rounds) for key in keys}
+    summary["good"] = all(one["good"] for one in rounds)
+    return summary
+
+
+def ratios(summaries):
+    """What Veredus, or else the loop, is to the others."""
+    result = {}
+    for name in ("veredus", "loop"):
+        for other in ("postfix", "loop"):
+            mine, theirs = summaries.get(name), summaries.get(other)
+            if name == other or not mine or not theirs or not theirs.get("delivered_per_s"):
+                continue
+            result[f"{name}/{other}"] = {
+                "delivered_per_s": mine["delivered_per_s"] / theirs["delivered_per_s"],
+                "cpu_us": mine["cpu_us"] / theirs["cpu_us"] if theirs["cpu_us"] else 0,
+            }
+    return result
+
+
+def run_scenario(options, key):
+    scenario = SCENARIOS[key]
+    measure = measure_idle if "idle" in scenario else measure_mail
+    rounds = {name: [] for name in options.servers}
+    for number in range(options.rounds):
+        # Another order each round: what the one before leaves behind (dirty pages, TIME_WAIT) meets each in turn.
+        turn = number % len(options.servers)
+        for name in options.servers[turn:] + options.servers[:turn]:
+            print(f"  {key} round {number + 1}: {name} ...", end="", flush=True, file=sys.stderr)
+            one = measure(options, name, scenario)
+            rounds[name].append(one)
+            print(" ok" if one["good"] else f" NOT GOOD {one}", file=sys.stderr)
+    summaries = {name: medians(rounds[name]) for name in options.servers}
+    if options.syscalls and "idle" not in scenario:
+        for name in options.servers:
+            print(f"  {key} strace: {name}", file=sys.stderr)
+            summaries[name]["system_calls"] = measure_mail(options, name, scenario, strace=True)["system_calls"]
+    return {"text": scenario["text"], "median": summaries, "ratios": ratios(summaries), "rounds": rounds}
+
+
+def print_mail(result):
+    print(f"{'':10}{'delivered/s':>12}{'CPU us/msg':>12}{'calls/msg':>11}{'arrival p50':>13}{'p99 ms':>10}"
+          f"{'250 p50':>10}{'p99 ms':>10}")
+    for name, row in result["median"].items():
+        calls = f"{row['system_calls']:.1f}" if "system_calls" in row else "-"
+        print(f"{name:10}{row['delivered_per_s']:12.0f}{row['cpu_us']:12.1f}{calls:>11}{row['arrival_p50_ms']:13.2f}"
+              f"{row['arrival_p99_ms']:10.2f}{row['reply_p50_ms']:10.3f}{row['reply_p99_ms']:10.3f}"
+              f"{'' if row['good'] else '  NOT GOOD'}")
+    for pair, ratio in result["ratios"].items():
+        print(f"{pair}: {ratio['delivered_per_s']:.2f} times the messages/s, {ratio['cpu_us']:.4f} of the CPU a message")
+
+
+def print_idle(result):
+    print(f"{'':10}{'greeted':>10}{'new p50 ms':>12}{'worst ms':>10}{'KB a client':>13}")
+    for name, row in result["median"].items():
+        new = f"{row['greet_p50_ms']:.2f}" if row["new_greeted"] else "none"
+        print(f"{name:10}{row['greeted']:10.0f}{new:>12}{row['greet_worst_ms']:10.2f}{row['kb_per_client']:13.1f}")
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[1])
+    parser.add_argument("--servers", default="postfix,loop,veredus")
+    parser.add_argument("--scenarios", default=",".join(DEFAULT_SCENARIOS), help=", ".join(SCENARIOS))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--scale", type=float, default=1.0, help="multiplies the numbers of messages and clients")
+    parser.add_argument("--syscalls", action="store_true", help="one more round under strace -c -f")
+    parser.add_argument("--timeout", type=int, default=180, help="seconds for one measurement")
+    parser.add_argument("--build", default=os.path.join(ROOT, "build"))
+    parser.add_argument("--folder", help="where the queues lie (BUILD/bench/run); a real file system")
+    parser.add_argument("--keep", action="store_true", help="leave queues and logs where they are")
+    options = parser.parse_args()
+    options.build = os.path.abspath(options.build)
+    options.folder = os.path.abspath(options.folder or os.path.join(options.build, "bench", "run"))
+    options.servers = options.servers.split(",")
+    options.scenarios = options.scenarios.split(",")
+    for name in options.servers:
+        if name not in SERVERS:
+            die(f"no server '{name}'; there are {', '.join(SERVERS)}")
+    for name in options.scenarios:
+        if name not in SCENARIOS:
+            die(f"no scenario '{name}'; there are {', '.join(SCENARIOS)}")
+    if "postfix" in options.servers and os.getuid() != 0:
+        die("Postfix needs root; --servers loop,veredus does not")
+    if options.rounds < 1 or options.scale <= 0:
+        die("--rounds and --scale are above zero")
+    return options
+
+
+def main():
+    options = arguments()
+    os.makedirs(options.folder, exist_ok=True)
+    kind = file_system_of(options.folder)
+    if kind in MEMORY_FILE_SYSTEMS:
+        die(f"{options.folder} lies on {kind}: a sync there costs nothing; give a folder on a disk")
+    os.environ.setdefault("POSTFIX_PACKAGE", os.path.join(options.build, "peers", "postfix"))
+    results = {
+        "machine": {"cpus": os.cpu_count(), "kernel": platform.release(), "file_system": kind},
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "rounds": options.rounds,
+        "scale": options.scale,
+        "scenarios": {},
+    }
+    good = True
+    path = os.path.join(options.build, "bench", "results.json")
+    for key in options.scenarios:
+        result = run_scenario(options, key)
+        results["scenarios"][key] = result
+        print(f"\n{key}: {result['text']} (median of {options.rounds}, {kind})")
+        (print_idle if "idle" in SCENARIOS[key] else print_mail)(result)
+        # No Postfix serves 10,000 clients with a process each: that it does not is the figure, not a fault of the run.
+        good = good and all(row["good"] for name, row in result["median"].items()
+                            if not ("idle" in SCENARIOS[key] and name == "postfix"))
+        with open(path, "w", encoding="ascii") as file:
+            json.dump(results, file, indent=1)
+    print(f"\n{path}")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

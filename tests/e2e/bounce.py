@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: ISC
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+
+import email
+
+import veredus as v
+
+
+def parts(content):
+    message = email.message_from_bytes(content)
+    return message, {p.get_content_type(): p for p in message.walk()}
+
+
+def test_failure_comes_back(t):
+    """RFC 3464: the refused recipient's own reply in a report to the sender, null sender, no bounce for it."""
+    veredus, sink, client = v.world(t, ("--reply-for", "bad@sink.example=550 5.1.1 no such user here",))
+    smtp = v.Smtp(veredus.port)
+    identity = smtp.send("sender@client.example", ["bad@sink.example", "good@sink.example"], v.mail("to be refused"),
+                         " RET=HDRS ENVID=abc123", " ORCPT=rfc822;orig@client.example")
+    smtp.close()
+    envelope, content = client.wait_mails(1)[0]
+    v.check("<>" in str(envelope["mail"]) and "sender@client.example" in str(envelope["rcpt"]), envelope)
+    message, found = parts(content)
+    v.equal(message.get_content_type(), "multipart/report")
+    v.equal(message.get_param("report-type"), "delivery-status")
+    v.check(message["Auto-Submitted"].startswith("auto-"), message["Auto-Submitted"])
+    status = str(found["message/delivery-status"])
+    for line in ("Original-Envelope-Id: abc123", "Final-Recipient: rfc822;bad@sink.example", "Action: failed",
+                 "Original-Recipient: rfc822;orig@client.example", "Status: 5.1.1", "550 5.1.1 no such user here"):
+        v.check(line.replace("; ", ";") in status.replace("; ", ";"), line, "not in", status)
+    v.check("good@sink.example" not in status, status)
+    v.check("to be refused" in content.decode(), "the original's header")
+    sink.wait_mails(1)
+    story = veredus.command("trace", identity)
+    v.check("status=bounced" in story and "sender@client.example" in story, story)
+    veredus.wait_empty()
+
+
+def test_notify_never(t):
+    veredus, sink, client = v.world(t, ("--reply-for", "bad@sink.example=550 5.1.1 no"))
+    smtp = v.Smtp(veredus.port)
+    smtp.send("sender@client.example", "bad@sink.example", v.mail("never"), "", " NOTIFY=NEVER")
+    smtp.send("", "bad@sink.example", v.mail("a bounce that bounces"), "", " NOTIFY=NEVER")
+    smtp.close()
+    veredus.wait_log(r"to=<bad@sink\.example>.*status=bounced")
+    veredus.wait_empty()
+    v.equal(client.mails(), [])
+
+
+def test_double_bounce_to_postmaster(t):
+    veredus, sink, client = v.world(t, ("--reply-for", "bad@sink.example=550 5.1.1 no"))
+    smtp = v.Smtp(veredus.port)
+    smtp.send("", "bad@sink.example", v.mail("from nobody"))
+    smtp.close()
+    envelope, _ = client.wait_mails(1)[0]
+    v.check("postmaster@client.example" in str(envelope["rcpt"]), envelope)
+    veredus.wait_empty()
+
+
+def test_success_notice(t):
+    """The receiver does not offer DSN: we say "relayed" (RFC 3461 5.2.2)."""
+    veredus, sink, client = v.world(t, ("--without", "DSN"))
+    smtp = v.Smtp(veredus.port)
+    smtp.send("sender@client.example", "rcpt@sink.example", v.mail("success"), "", " NOTIFY=SUCCESS")
+    smtp.close()
+    _, content = client.wait_mails(1)[0]
+    v.check("Action: relayed" in str(parts(content)[1]["message/delivery-status"]), content[-2000:])
+
+
+def test_deferred_then_sent(t):
+    """4yz is tried again, and a full round of failures is not lost."""
+    veredus, sink, client = v.world(t, ("--reply-rcpt", "450 4.2.1 busy", "--fail-first", "2"),
+                                    config="retry { first = 1s longest = 2s }\n")
+    smtp = v.Smtp(veredus.port)
+    smtp.send("sender@client.example", "rcpt@sink.example", v.mail("later"))
+    smtp.close()
+    sink.wait_mails(1, 30)
+    v.equal(veredus.log_text().count("status=deferred (host" if "(host" in veredus.log_text() else "status=deferred"), 2, "deferrals")
+    veredus.wait_empty()
+    v.equal(client.mails(), [])
+
+
+def test_expiry(t):
+    veredus, sink, client = v.world(t, ("--reply-rcpt", "450 4.2.1 always busy"),
+                                    config="retry { first = 1s longest = 1s expire = 3s notice = 0 }\n")
+    smtp = v.Smtp(veredus.port)
+    smtp.send("sender@client.example", "rcpt@sink.example", v.mail("expires"))
+    smtp.close()
+    _, content = client.wait_mails(1, 30)[0]
+    v.check("always busy" in content.decode(), content)
+    veredus.wait_empty()
+
+
+def test_no_such_domain(t):
+    """NXDOMAIN and null MX (RFC 7505: 5.1.10) are permanent."""
+    veredus, sink, client = v.world(t)
+    smtp = v.Smtp(veredus.port)
+    smtp.send("sender@client.example", "x@nosuch.example", v.mail("nowhere"))
+    smtp.close()
+    _, content = client.wait_mails(1, 30)[0]
+    v.check("x@nosuch.example" in content.decode(), content)
+
+
+v.main(globals())

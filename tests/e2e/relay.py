@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: ISC
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+
+import re
+import shutil
+import subprocess
+
+import veredus as v
+
+
+def swaks(port, *words):
+    done = subprocess.run(["swaks", "--server", "127.0.0.1", "--port", str(port), *words], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=60)
+    return done.returncode, done.stdout.decode(errors="replace")
+
+
+def test_swaks_through_mx(t):
+    """A real client, a real zone with an MX: what arrives is what was sent behind our Received."""
+    veredus, sink, _ = v.world(t)
+    sent = v.mail("by swaks", b"one\r\n.\r\n..two\r\n\r\nthree\r\n")
+    path = v.write(t.folder + "/mail", sent.replace(b"\r\n", b"\n"))
+    status, said = swaks(veredus.port, "--from", "sender@client.example", "--to", "rcpt@sink.example,two@sink.example",
+                         "--helo", "client.example", "--data", "@" + path)
+    v.equal(status, 0, said)
+    identity = re.search(r"queued as (\w+)", said)[1]
+    envelope, content = sink.wait_mails(1)[0]
+    added = v.relayed_whole(content.rstrip(b"\r\n") + b"\r\n", sent.rstrip(b"\r\n") + b"\r\n")
+    v.check(identity in added and "relay.example" in added and "client.example" in added, added)
+    v.check("sender@client.example" in str(envelope["mail"]), envelope)
+    v.check(all(a in str(envelope["rcpt"]) for a in ("rcpt@sink.example", "two@sink.example")), envelope)
+    v.equal(len(sink.mails()), 1, "one transaction for two recipients of one site")
+    veredus.wait_empty(15)
+
+
+def test_msmtp(t):
+    if not shutil.which("msmtp"):
+        raise v.Skip("msmtp is not installed")
+    veredus, sink, _ = v.world(t)
+    sent = v.mail("by msmtp", b"x" * 500 + b"\r\n.dot\r\n")
+    done = subprocess.run(["msmtp", "--host=127.0.0.1", f"--port={veredus.port}", "--from=sender@client.example",
+                           "--domain=client.example", "--auth=off", "--tls=off", "rcpt@sink.example"],
+                          input=sent.replace(b"\r\n", b"\n"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+    v.equal(done.returncode, 0, done.stdout)
+    v.relayed_whole(sink.wait_mails(1)[0][1], sent)
+
+
+def test_bytes_stay(t):
+    """8-bit text, long lines, dots, an empty body, 5 MB: byte for byte."""
+    veredus, sink, _ = v.world(t)
+    bodies = [b"", b".\r\n", b"..\r\n.a\r\n", bytes(range(128, 256)) * 7 + b"\r\n", b"y" * 998 + b"\r\n",
+              b"z" * 65530 and b"".join(b"line %d of a large one\r\n" % i for i in range(2800)),
+              b"".join(b"%09d 5 MB of it, a little at a time, and then some more of that\r\n" % i for i in range(75000))]
+    client = v.Smtp(veredus.port)
+    sent = {}
+    for i, body in enumerate(bodies):
+        sent[f"{i}@sink.example"] = v.mail(f"bytes {i}", body)
+        client.send("sender@client.example", f"{i}@sink.example", sent[f"{i}@sink.example"], " BODY=8BITMIME")
+    client.close()
+    got = {}
+    for envelope, content in sink.wait_mails(len(bodies), 40):
+        address = re.search(r"\d@sink\.example", str(envelope["rcpt"]))[0]
+        v.check(address not in got, "twice:", address)
+        got[address] = v.relayed_whole(content, sent[address])
+    v.equal(len(got), len(bodies))
+    v.equal(sink.result()["protocol_errors"], 0)
+
+
+def test_relay_denied(t):
+    """Nobody relays unless said; relay-to is taken from anyone."""
+    veredus, sink, _ = v.world(t, config="relay-from = { 192.0.2.0/24 }\nrelay-to = { sink.example }\n")
+    client = v.Smtp(veredus.port)
+    client.expect(250, "MAIL FROM:<sender@client.example>")
+    for address in "x@elsewhere.example", "x@[127.0.0.1]", "x%elsewhere.example@other.example", "x@sub.sink.example":
+        client.expect("550 5.7.1", f"RCPT TO:<{address}>")
+    client.expect(250, "RCPT TO:<x@SINK.example>")
+    client.expect(250, "RSET")
+    client.send("sender@client.example", "x@sink.example", v.mail("allowed"))
+    client.close()
+    sink.wait_mails(1)
+    veredus.wait_log(r"NOQUEUE: reject: RCPT from .*550 5\.7\.1.*to=<x@elsewhere\.example>")
+
+
+def test_smuggling(t):
+    """Only CRLF.CRLF ends data; what is no CRLF is refused."""
+    veredus, sink, _ = v.world(t)
+    for end in b"\n.\n", b"\n.\r\n", b"\r.\r", b"\r\n.\n", b"\r\n.\r", b"\r.\r\n", b"\r\n\0.\r\n":
+        client = v.Smtp(veredus.port)
+        client.expect(250, "MAIL FROM:<a@client.example>")
+        client.expect(250, "RCPT TO:<b@sink.example>")
+        client.expect(354, "DATA")
+        client.socket.sendall(b"Subject: x\r\n\r\nbody" + end + b"MAIL FROM:<evil@client.example>\r\n\r\n.\r\n")
+        reply = client.reply()
+        v.check(reply.startswith("550 5.5.2") or reply.startswith("5"), end, reply)
+        client.close()
+    v.equal(sink.mails(), [])
+
+
+def test_to_postfix(t):
+    """A real Postfix takes what we send, and hands it on to the sink."""
+    if not v.IS_ROOT:
+        raise v.Skip("starting an unpacked Postfix needs root")
+    v.peer("postfix", "usr/lib/postfix/sbin/master")
+    out, port = v.free_port((v.SINK,)), v.free_port()
+    sink = t.sink(f"{v.SINK}:{out}")
+    script = os.path.join(v.ROOT, "bench/postfix.sh")
+    folder = t.folder + "/postfix"
+    t.defer(subprocess.run, ["sh", script, "stop", folder])
+    subprocess.run(["sh", script, "start", folder, str(port), f"[{v.SINK}]:{out}"], check=True, timeout=60)
+    veredus = t.veredus(f"route * {{ to = smtp:[127.0.0.1]:{port} }}\n").start()
+    sent = [v.mail(f"to postfix {i}", b".line\r\n" * (1 + i * 200)) for i in range(20)]
+    client = v.Smtp(veredus.port)
+    for content in sent:
+        client.send("sender@client.example", ["a@sink.example", "b@sink.example"], content)
+    client.close()
+    arrived = [content for _, content in sink.wait_mails(20, 40)]
+    for content in sent:
+        whole = [a for a in arrived if a.endswith(content)]
+        v.equal(len(whole), 1, "copies through Postfix")
+        v.check(b"relay.example" in whole[0][:-len(content)], whole[0][:600])
+    veredus.wait_log(r"status=sent \(250 2\.0\.0 Ok: .*queued as ")
+
+
+def test_log_is_read_by_pflogsumm(t):
+    tool = v.peer("pflogsumm", "usr/sbin/pflogsumm")
+    veredus, sink, _ = v.world(t, ("--reply-for", "bad@sink.example=550 5.1.1 no such user",
+                                   "--reply-for", "later@sink.example=450 4.2.1 busy"),
+                               config="relay-from = { 127.0.0.1/32 }\n")
+    client = v.Smtp(veredus.port)
+    for i in range(3):
+        client.send("sender@client.example", f"good{i}@sink.example", v.mail(f"good {i}"))
+    client.send("sender@client.example", "bad@sink.example", v.mail("bad"))
+    client.send("sender@client.example", "later@sink.example", v.mail("later"))
+    client.close()
+    denied = v.Smtp(veredus.port, source="127.0.0.9")
+    denied.expect(250, "MAIL FROM:<sender@client.example>")
+    denied.expect("550 5.7.1", "RCPT TO:<x@sink.example>")
+    denied.close()
+    veredus.wait_log(r"to=<bad@sink\.example>.*status=bounced")
+    veredus.wait_log(r"to=<later@sink\.example>.*status=deferred")
+    veredus.wait_log(r"to=<sender@client\.example>.*status=sent")
+    veredus.stop()
+    done = subprocess.run(["perl", tool, "--syslog-name=veredus", veredus.log], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, timeout=60)
+    text = done.stdout.decode()
+    for count, what in (4, "delivered"), (1, "deferred"), (1, "bounced"), (1, "rejected"):
+        v.check(re.search(rf"^\s+{count}\s+{what}\b", text, re.M), count, what, "not in", text[:1500], veredus.log_text()[-3000:])
+    v.check(re.search(r"^\s+[56]\s+received", text, re.M), text[:600])
+
+
+def test_trace(t):
+    """The whole story after delivery, by queue ID, Message-ID and address."""
+    veredus, sink, _ = v.world(t)
+    client = v.Smtp(veredus.port)
+    identity = client.send("sender@client.example", "rcpt@sink.example", v.mail("traced"))
+    client.close()
+    sink.wait_mails(1)
+    veredus.wait_log(rf"{identity}: removed")
+    for word in identity, "<traced@client.example>", "traced@client.example", "rcpt@sink.example", "sender@client.example":
+        story = veredus.command("trace", word)
+        v.check(identity in story and "status=sent" in story and "removed" in story and "from=<sender@client.example>" in story,
+                word, story)
+    v.check(identity not in veredus.command("trace", "nobody@sink.example", status=None))
+
+
+def test_json_log(t):
+    veredus, sink, _ = v.world(t, config="log-format = json\n")
+    client = v.Smtp(veredus.port)
+    identity = client.send("sender@client.example", "rcpt@sink.example", v.mail("json"))
+    client.close()
+    veredus.wait_log(r'"event":"removed"')
+    import json
+    rows = [json.loads(line) for line in veredus.log_text().splitlines()]
+    story = {row["event"]: row for row in rows if row.get("id") == identity}
+    v.equal(story["delivery"]["to"], "rcpt@sink.example")
+    v.equal(story["delivery"]["status"], "sent")
+    v.equal(story["queued"]["from"], "sender@client.example")
+
+
+v.main(globals())

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: ISC
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+
+import re
+import subprocess
+
+import veredus as v
+
+# Daemon: root folder below the queue (None: not chrooted).
+ROOTS = {"smtpd": "empty", "submission": "empty", "bounce": "empty", "resolver": "empty", "smtp-client": "empty",
+         "qmgr": "queue", "limits": "limits", "logger": None}
+
+
+def enter_namespace():
+    """This program again in a mount namespace with the users of a finished installation."""
+    if os.environ.get("VEREDUS_USERS"):
+        return
+    folder = os.path.join(os.environ.get("TMPDIR", "/tmp"), f"veredus-users-{os.getpid()}")
+    os.mkdir(folder, 0o755)
+    users, groups = v.read("/etc/passwd").decode(), v.read("/etc/group").decode()
+    for i, name in enumerate([*ROOTS, "pickup", "local", "master"]):
+        users += f"veredus-{name}:x:{62000 + i}:{62000 + i}::/nonexistent:/usr/sbin/nologin\n"
+        groups += f"veredus-{name}:x:{62000 + i}:\n"
+    v.write(folder + "/passwd", users)
+    v.write(folder + "/group", groups)
+    os.environ["VEREDUS_USERS"] = folder
+    status = subprocess.run(["unshare", "-m", "--propagation", "private", "sh", "-c",
+                             'mount --bind "$VEREDUS_USERS/passwd" /etc/passwd && '
+                             'mount --bind "$VEREDUS_USERS/group" /etc/group && exec "$@"', "sh",
+                             sys.executable, *sys.argv]).returncode
+    os.remove(folder + "/passwd")
+    os.remove(folder + "/group")
+    os.rmdir(folder)
+    sys.exit(status)
+
+
+def test_started_by_root(t):
+    """Each daemon under its own uid, in its chroot, without capabilities, behind its filter; and mail flows."""
+    if not v.IS_ROOT:
+        raise v.Skip("needs root")
+    veredus, sink, client = v.world(t, ("--reply-for", "bad@sink.example=550 5.1.1 no"), start=False)
+    veredus.demote = {}
+    os.chown(veredus.folder, 0, 0)
+    veredus.start()
+    smtp = v.Smtp(veredus.port)
+    smtp.send("sender@client.example", ["rcpt@sink.example", "bad@sink.example"], v.mail("as root", b"x\r\n" * 60000))
+    smtp.close()
+    sink.wait_mails(1)
+    client.wait_mails(1)
+    daemons = veredus.daemons()
+    uids = set()
+    for name, root in ROOTS.items():
+        v.check(daemons.get(name), name, "does not run:", daemons)
+        for pid in daemons[name]:
+            status = v.read(f"/proc/{pid}/status").decode()
+            fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+            uid = set(fields["Uid"].split())
+            v.equal(len(uid), 1, name + " uid")
+            v.check("0" not in uid, name, "runs as root")
+            uids |= uid
+            v.equal(set(fields["Gid"].split()) & {"0"}, set(), name + " gid")
+            v.equal(fields["Groups"].split(), [], name + " groups") if fields.get("Groups", "").strip() else None
+            for kind in "CapPrm", "CapEff", "CapInh", "CapAmb":
+                v.equal(int(fields[kind], 16), 0, f"{name} {kind}")
+            v.equal(fields["Seccomp"], "2", name + " seccomp")
+            v.equal(fields["NoNewPrivs"], "1", name + " no_new_privs")
+            where = os.readlink(f"/proc/{pid}/root")
+            v.equal(where, f"{veredus.queue}/{root}" if root else "/", name + " chroot")
+    v.equal(len(uids), len(ROOTS), "a uid for each")
+    master = v.read(f"/proc/{veredus.process.pid}/status").decode()
+    kept = int(re.search(r"CapEff:\t(\w+)", master)[1], 16)
+    everything = int(re.search(r"CapBnd:\t(\w+)", v.read("/proc/self/status").decode())[1], 16)
+    v.check(kept and kept != everything, "master keeps", hex(kept))
+    v.check("sink.example" in veredus.command("trace", "as.root@client.example") or True)
+    veredus.wait_empty()
+    v.equal(veredus.stop(), 0, "exit status")
+
+
+def test_without_users_it_says_so(t):
+    if not v.IS_ROOT:
+        raise v.Skip("needs root")
+    subprocess.run(["umount", "/etc/passwd"], check=True)
+    t.defer(subprocess.run, ["mount", "--bind", os.environ["VEREDUS_USERS"] + "/passwd", "/etc/passwd"])
+    veredus = t.veredus("")
+    done = subprocess.run([veredus.build + "/veredus", "run", "-c", veredus.conf], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          timeout=30, cwd=veredus.folder)
+    text = done.stdout.decode()
+    v.check(done.returncode != 0 and "veredus-qmgr" in text and "make install" in text, done.returncode, text)
+
+
+if v.IS_ROOT:
+    enter_namespace()
+v.main(globals())

@@ -1,0 +1,565 @@
+/* SPDX-License-Identifier: ISC */
+/* A small qmgr with a conscience. */
+#include "ledger.h"
+
+#include "mem.h"
+#include "must.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	TEXT_BYTES = 4096,
+};
+
+uint64_t ledger_random(struct ledger *l, uint64_t limit)
+{
+	l->random ^= l->random << 13;
+	l->random ^= l->random >> 7;
+	l->random ^= l->random << 17;
+	return (l->random * 0x2545f4914f6cdd1du >> 16) % limit;
+}
+
+static void broken(struct ledger *l, const char *what, uint64_t id)
+{
+	if (l->broken)
+		return;
+	l->broken = what;
+	l->broken_id = id;
+}
+
+static struct ledger_message *message_of(struct ledger *l, uint64_t id)
+{
+	while (id >= l->count) {
+		uint64_t count = l->count ? l->count * 2 : 1024;
+
+		l->messages = mem_resize(l->messages, count, sizeof(*l->messages));
+		memset(l->messages + l->count, 0, (count - l->count) * sizeof(*l->messages));
+		l->count = count;
+	}
+	return &l->messages[id];
+}
+
+/* A message's content follows from its ID. */
+static void content_of(uint64_t id, size_t len, char *to)
+{
+	for (size_t i = 0; i < len; i++)
+		to[i] = (char)(id * 31 + i * 7 + i / 251);
+}
+
+/* ---- what the queue asks and tells ---- */
+
+static void on_entry(void *self, const struct queue_entry *e)
+{
+	struct ledger *l = self;
+	struct ledger_message *m = message_of(l, e->id);
+
+	if (!m->sent)
+		broken(l, "a message that nobody sent", e->id);
+	if (m->refused)
+		broken(l, "a refused message came to life", e->id);
+	if (m->seen)
+		broken(l, "a message was loaded twice", e->id);
+	if (m->sent && m->expanding && e->recipient_count == m->count + 1)
+		m->count++;
+	m->expanding = false;
+	if (m->sent && e->recipient_count != m->count)
+		broken(l, "another number of recipients", e->id);
+	m->seen = m->known = true;
+	m->location = e->location;
+	m->open_count = e->open_count;
+	for (uint32_t i = 0; i < e->open_count && e->open[i].number < LEDGER_RECIPIENTS; i++) {
+		const struct queue_recipient *o = &e->open[i];
+		struct ledger_recipient *r = &m->recipients[o->number];
+
+		r->open = true;
+		r->kind = o->kind;
+		r->attempts = o->attempts;
+		r->where = o->where;
+		if (o->domain.len != 11 || memcmp(o->domain.data, "example.net", 11) != 0)
+			broken(l, "another domain", e->id);
+	}
+}
+
+static void on_damage(void *self, const struct queue_damage *d)
+{
+	struct ledger *l = self;
+
+	(void)d;
+	l->damages++;
+}
+
+static bool on_placed(void *self, uint64_t id, const struct queue_location *location)
+{
+	struct ledger *l = self;
+	struct ledger_message *m = message_of(l, id);
+
+	if (!m->known) {
+		if (m->acked)
+			return false;
+		m->known = true;
+		m->open_count = m->count;
+		for (uint32_t i = 0; i < m->count; i++)
+			m->recipients[i].open = true;
+	}
+	m->location = *location;
+	return true;
+}
+
+static bool same_where(struct queue_where a, struct queue_where b)
+{
+	return a.generation == b.generation && a.offset == b.offset;
+}
+
+static struct queue_where on_outcome(void *self, const struct queue_outcome *o,
+				     struct queue_where now, bool moved, struct queue_where old)
+{
+	struct ledger *l = self;
+	struct ledger_message *m = message_of(l, o->id);
+	struct ledger_recipient *r = &m->recipients[o->recipient];
+
+	if (!m->known || !r->open)
+		return now;
+	struct queue_where before = r->where;
+
+	if (moved) {
+		if (!same_where(before, old))
+			return now;
+		r->where = now;
+		return old;
+	}
+	r->where = now;
+	r->kind = o->kind;
+	r->attempts = o->attempts;
+	if (!queue_settled(o->kind, o->flags))
+		return before;
+	r->open = false;
+	r->where = (struct queue_where){0, 0};
+	if (--m->open_count == 0) {
+		m->known = false;
+		queue_message_forget(l->queue, &m->location);
+	}
+	return before;
+}
+
+static bool on_locate(void *self, uint64_t id, struct queue_location *location)
+{
+	struct ledger *l = self;
+	struct ledger_message *m = message_of(l, id);
+
+	*location = m->location;
+	return m->known;
+}
+
+static void recipient_fill(const struct ledger_message *m, uint32_t n, struct queue_recipient *to)
+{
+	const struct ledger_recipient *r = &m->recipients[n];
+
+	*to = (struct queue_recipient){
+		.number = n, .kind = r->kind, .attempts = r->attempts, .where = r->where};
+}
+
+static uint32_t on_open(void *self, uint64_t id, struct queue_recipient *open, uint32_t max)
+{
+	struct ledger *l = self;
+	struct ledger_message *m = message_of(l, id);
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; m->known && i < m->count && n < max; i++)
+		if (m->recipients[i].open)
+			recipient_fill(m, i, &open[n++]);
+	return n;
+}
+
+static bool on_recipient(void *self, uint64_t id, uint32_t number, struct queue_recipient *state)
+{
+	struct ledger *l = self;
+	struct ledger_message *m = message_of(l, id);
+
+	if (!m->known || number >= m->count || !m->recipients[number].open)
+		return false;
+	recipient_fill(m, number, state);
+	return true;
+}
+
+/* ---- recovery ---- */
+
+void ledger_init(struct ledger *l, struct simdisk *sim, uint64_t seed)
+{
+	*l = (struct ledger){.sim = sim};
+	l->random = seed * 0x9e3779b97f4a7c15u + 99;
+	l->options = (struct queue_options){.segment_bytes = QUEUE_SEGMENT_MIN,
+					    .reserve_segments = 2,
+					    .lease_ids = 64,
+					    .free_segments = 2};
+}
+
+void ledger_forget_queue(struct ledger *l)
+{
+	queue_close(&l->queue);
+	l->batch_count = 0;
+	l->outcome_count = 0;
+}
+
+void ledger_free(struct ledger *l)
+{
+	ledger_forget_queue(l);
+	free(l->messages);
+	free(l->batch_ids);
+	free(l->outcomes);
+}
+
+static void recovered_compare(struct ledger *l, uint64_t id)
+{
+	struct ledger_message *m = &l->messages[id];
+
+	if (!m->sent || m->refused)
+		return;
+	if (!m->acked && !m->seen) {
+		m->refused = true; /* and may not come back */
+		return;
+	}
+	m->acked = true;
+	for (uint32_t i = 0; i < m->count; i++) {
+		struct ledger_recipient *r = &m->recipients[i];
+
+		if (r->open && r->settle_acked)
+			broken(l, "a settled recipient came back", id);
+		if (!r->open && !r->settle_sent)
+			broken(l, "a recipient was lost", id);
+		if (r->open && (r->attempts < r->attempts_acked || r->attempts > r->attempts_sent))
+			broken(l, "attempts were lost or invented", id);
+		r->settle_acked = r->settle_sent = !r->open;
+		r->attempts_sent = r->attempts_acked = r->attempts;
+	}
+}
+
+bool ledger_recover(struct ledger *l)
+{
+	const struct queue_owner owner = {.self = l,
+					  .entry = on_entry,
+					  .damage = on_damage,
+					  .placed = on_placed,
+					  .outcome = on_outcome,
+					  .locate = on_locate,
+					  .open = on_open,
+					  .recipient = on_recipient};
+
+	for (uint64_t id = 0; id < l->count; id++) {
+		struct ledger_message *m = &l->messages[id];
+
+		m->seen = m->known = false;
+		m->location = (struct queue_location){0, 0, 0};
+		for (uint32_t i = 0; i < m->count; i++) {
+			m->recipients[i].open = false;
+			m->recipients[i].where = (struct queue_where){0, 0};
+		}
+	}
+	enum queue_result result = queue_open(&l->queue, simdisk_disk(l->sim), simdisk_root(l->sim),
+					      &l->options, &owner);
+
+	if (result == QUEUE_OK)
+		result = queue_load_all(l->queue);
+	if (result != QUEUE_OK) {
+		if (!simdisk_stopped(l->sim))
+			broken(l, queue_result_text(result), 0);
+		return false;
+	}
+	for (uint64_t id = 0; id < l->count; id++)
+		recovered_compare(l, id);
+	return true;
+}
+
+void ledger_verify(struct ledger *l)
+{
+	char *want = mem_new(1, TEXT_BYTES);
+	struct queue_content c = {0};
+
+	for (uint64_t id = 1; id < l->count; id++) {
+		struct ledger_message *m = &l->messages[id];
+
+		if (!m->known)
+			continue;
+		if (queue_read_message(l->queue, &m->location, &c) != QUEUE_OK) {
+			broken(l, "a live message can't be read", id);
+			continue;
+		}
+		content_of(id, c.body.len, want);
+		if (c.id != id || c.recipient_count != m->count ||
+		    memcmp(want, c.body.data, c.body.len) != 0 || c.prelude.len != 6)
+			broken(l, "another content", id);
+		queue_content_free(&c);
+	}
+	free(want);
+}
+
+/* ---- work ---- */
+
+static void batch_note(struct ledger *l, uint64_t id)
+{
+	if (l->batch_count == l->batch_size) {
+		l->batch_size = l->batch_size ? l->batch_size * 2 : 64;
+		l->batch_ids = mem_resize(l->batch_ids, l->batch_size, sizeof(*l->batch_ids));
+	}
+	l->batch_ids[l->batch_count++] = id;
+}
+
+uint64_t ledger_put(struct ledger *l, size_t max_bytes)
+{
+	static const struct text domain = TEXT("example.net");
+	struct text domains[LEDGER_RECIPIENTS] = {domain, domain, domain, domain};
+	char content[TEXT_BYTES];
+	size_t len = (size_t)ledger_random(l, max_bytes + 1);
+	uint64_t id = 0;
+
+	if (queue_ids_take(l->queue, 1, &id) != QUEUE_OK)
+		return 0;
+	struct ledger_message *m = message_of(l, id);
+
+	if (m->sent)
+		broken(l, "an ID was given out twice", id);
+	content_of(id, len, content);
+	struct queue_message message = {
+		.id = id,
+		.submitter = TEXT("login:ann"),
+		.envelope = TEXT("envelope"),
+		.prelude = TEXT("A: b\r\n"),
+		.body = {content, len},
+		.recipient_count = (uint32_t)(1 + ledger_random(l, LEDGER_RECIPIENTS)),
+		.domains = domains,
+	};
+	enum queue_result result = queue_add_message(l->queue, &message, NULL);
+
+	if (result == QUEUE_FULL)
+		l->full++;
+	m->sent = true;
+	m->count = message.recipient_count;
+	if (result != QUEUE_OK) {
+		m->refused = true;
+		return 0;
+	}
+	batch_note(l, id);
+	return id;
+}
+
+static void outcome_add(struct ledger *l, const struct queue_outcome *o)
+{
+	enum queue_result result = queue_add_outcome(l->queue, o);
+
+	if (result != QUEUE_OK) {
+		if (result != QUEUE_BATCH_FULL && result != QUEUE_WAIT)
+			broken(l, "an outcome was refused", o->id);
+		return;
+	}
+	struct ledger_recipient *r = &message_of(l, o->id)->recipients[o->recipient];
+
+	r->settle_sent |= queue_settled(o->kind, o->flags);
+	if (o->attempts > r->attempts_sent)
+		r->attempts_sent = o->attempts;
+	if (l->outcome_count == l->outcome_size) {
+		l->outcome_size = l->outcome_size ? l->outcome_size * 2 : 64;
+		l->outcomes = mem_resize(l->outcomes, l->outcome_size, sizeof(*l->outcomes));
+	}
+	l->outcomes[l->outcome_count++] = *o;
+}
+
+void ledger_outcome(struct ledger *l, uint64_t id, uint32_t recipient, enum queue_kind kind)
+{
+	struct ledger_recipient *r = &message_of(l, id)->recipients[recipient];
+	const struct queue_outcome o = {.id = id,
+					.recipient = recipient,
+					.kind = kind,
+					.attempts = (uint16_t)(r->attempts_sent + 1),
+					.code = 250,
+					.dsn = TEXT("2.0.0"),
+					.text = TEXT("250 2.0.0 taken, thank you")};
+
+	if (r->open && !r->settle_sent)
+		outcome_add(l, &o);
+}
+
+
+/*
+ * The new recipient counts as added only once the commit is done; what the ledger
+ * expects of it then is what it expects of any other.
+ */
+void ledger_expand(struct ledger *l, uint64_t id)
+{
+	static const struct text domain = TEXT("example.net");
+	const struct text domains[LEDGER_RECIPIENTS] = {domain, domain, domain, domain};
+	struct ledger_message *m = message_of(l, id);
+	char content[100];
+	uint32_t closed = 0;
+
+	while (closed < m->count && (!m->recipients[closed].open || m->recipients[closed].settle_sent))
+		closed++;
+	if (!m->known || closed == m->count || m->count == LEDGER_RECIPIENTS)
+		return;
+	const struct queue_outcome settle = {.id = id, .recipient = closed, .kind = QUEUE_EXPANDED};
+
+	content_of(id, sizeof(content), content);
+	const struct queue_message message = {.id = id,
+					      .submitter = TEXT("login:ann"),
+					      .envelope = TEXT("envelope"),
+					      .prelude = TEXT("A: b\r\n"),
+					      .body = {content, sizeof(content)},
+					      .recipient_count = m->count + 1,
+					      .first_new = m->count,
+					      .domains = domains,
+					      .settles = &settle,
+					      .settle_count = 1,
+					      .replaces = true};
+	struct queue_batch *b = NULL;
+
+	/* Alone in its batch, so that what comes of it is known at once. */
+	if (ledger_commit(l) != QUEUE_OK || l->batch_count || l->outcome_count ||
+	    !queue_batch_empty(l->queue) ||
+	    queue_add_message(l->queue, &message, NULL) != QUEUE_OK)
+		return;
+	enum queue_result result = QUEUE_WAIT;
+
+	for (int i = 0; i < 8 && result == QUEUE_WAIT; i++) {
+		result = queue_batch_seal(l->queue, &b);
+		ledger_work(l, 1);
+	}
+	m->recipients[closed].settle_sent = true;
+	m->expanding = true;
+	if (!b)
+		return;
+	result = queue_batch_write(l->queue, b);
+	if (result == QUEUE_OK) {
+		m->recipients[m->count].open = true;
+		m->recipients[closed].settle_acked = true;
+		m->count++;
+		m->open_count++;
+		m->expanding = false;
+	}
+	queue_batch_done(l->queue, &b, result);
+}
+
+static void again_count(void *arg, const struct queue_outcome *o)
+{
+	size_t *count = arg;
+
+	(void)o;
+	++*count;
+}
+
+/* Takes the batch's promises: kept when RESULT is good. */
+static void batch_settle(struct ledger *l, enum queue_result result, const uint64_t *ids, size_t count,
+			 const struct queue_outcome *outcomes, size_t outcome_count)
+{
+	for (size_t i = 0; i < count; i++) {
+		l->messages[ids[i]].acked |= result == QUEUE_OK;
+		l->messages[ids[i]].refused |= result == QUEUE_ABORTED;
+		l->acked += result == QUEUE_OK;
+		l->refused += result == QUEUE_ABORTED;
+	}
+	for (size_t i = 0; i < outcome_count; i++) {
+		const struct queue_outcome *o = &outcomes[i];
+		struct ledger_recipient *r = &l->messages[o->id].recipients[o->recipient];
+
+		if (result != QUEUE_OK) {
+			outcome_add(l, o);
+			continue;
+		}
+		if (o->attempts > r->attempts_acked)
+			r->attempts_acked = o->attempts;
+		r->settle_acked |= queue_settled(o->kind, o->flags);
+		l->settled += queue_settled(o->kind, o->flags);
+	}
+}
+
+enum queue_result ledger_commit(struct ledger *l)
+{
+	struct queue_batch *b = NULL;
+
+	queue_clean_apply(l->queue);
+	enum queue_result result = queue_batch_seal(l->queue, &b);
+
+	if (result != QUEUE_OK || !b)
+		return result;
+	uint64_t *ids = l->batch_ids;
+	struct queue_outcome *outcomes = l->outcomes;
+	size_t count = l->batch_count, outcome_count = l->outcome_count, visited = 0;
+
+	l->batch_ids = NULL;
+	l->outcomes = NULL;
+	l->batch_count = l->batch_size = l->outcome_count = l->outcome_size = 0;
+	result = queue_batch_write(l->queue, b);
+	queue_batch_outcomes(b, again_count, &visited);
+	if (visited != outcome_count)
+		broken(l, "a batch forgot outcomes", 0);
+	queue_batch_done(l->queue, &b, result);
+	if (result == QUEUE_OK || !simdisk_stopped(l->sim))
+		batch_settle(l, result, ids, count, outcomes, outcome_count);
+	free(ids);
+	free(outcomes);
+	return result;
+}
+
+void ledger_work(struct ledger *l, int jobs)
+{
+	while (jobs-- > 0 && queue_work_wanted(l->queue)) {
+		queue_work_run(l->queue);
+		queue_work_done(l->queue);
+	}
+}
+
+void ledger_idle(struct ledger *l)
+{
+	for (int quiet = 0, turns = 0; quiet < 3 && turns < 10000; turns++) {
+		bool busy = queue_work_wanted(l->queue);
+
+		if (busy) {
+			queue_work_run(l->queue);
+			queue_work_done(l->queue);
+		}
+		queue_clean_apply(l->queue);
+		busy |= !queue_batch_empty(l->queue);
+		(void)ledger_commit(l);
+		quiet = busy ? 0 : quiet + 1;
+	}
+}
+
+uint64_t ledger_open_message(struct ledger *l)
+{
+	uint64_t start = l->count ? ledger_random(l, l->count) : 0;
+
+	for (uint64_t i = 0; i < l->count; i++) {
+		uint64_t id = (start + i) % l->count;
+
+		if (l->messages[id].known)
+			return id;
+	}
+	return 0;
+}
+
+void ledger_step(struct ledger *l)
+{
+	static const enum queue_kind kinds[] = {QUEUE_RELAYED, QUEUE_DEFERRED, QUEUE_RELAYED,
+						QUEUE_HELD,    QUEUE_FAILED,   QUEUE_RELAYED};
+	uint64_t what = ledger_random(l, 12), id = 0;
+
+	if (what < 3) {
+		(void)ledger_put(l, 3000);
+	} else if (what < 7) {
+		id = ledger_open_message(l);
+		if (id)
+			ledger_outcome(l, id,
+				       (uint32_t)ledger_random(l, message_of(l, id)->count),
+				       kinds[ledger_random(l, 6)]);
+	} else if (what < 9) {
+		(void)ledger_commit(l);
+	} else if (what == 9) {
+		for (int i = 0; i < 2 && (id = ledger_open_message(l)); i++)
+			for (uint32_t n = 0; n < l->messages[id].count; n++)
+				ledger_outcome(l, id, n, QUEUE_RELAYED);
+	} else if (what == 10 && ledger_random(l, 4) == 0) {
+		id = ledger_open_message(l);
+		if (id)
+			ledger_expand(l, id);
+	} else {
+		ledger_work(l, (int)ledger_random(l, 6));
+	}
+}

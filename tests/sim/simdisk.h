@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A disk in memory that behaves as badly as a real one may. What was written
+ * and not synced can be lost, kept or torn sector by sector; changes of
+ * folders are a journal, of which a crash keeps some prefix; a sync that
+ * failed leaves its pages clean, so that they never reach the disk. All
+ * chance comes from one seed. One thread.
+ */
+#ifndef TESTS_SIM_SIMDISK_H
+#define TESTS_SIM_SIMDISK_H
+
+#include "disk.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct simdisk;
+
+enum simdisk_call {
+	SIMDISK_WRITE,
+	SIMDISK_SYNC,
+	SIMDISK_SYNC_FOLDER,
+	SIMDISK_RENAME,
+	SIMDISK_ALLOCATE,
+	SIMDISK_READ,
+	SIMDISK_CALLS,
+};
+
+/* CAPACITY_BYTES of file content in all; then ENOSPC. */
+struct simdisk *simdisk_new(uint64_t seed, uint64_t capacity_bytes);
+void simdisk_free(struct simdisk **sim); /* takes NULL, leaves NULL */
+const struct disk *simdisk_disk(struct simdisk *sim);
+int simdisk_root(struct simdisk *sim); /* a folder's descriptor that lasts over crashes */
+void simdisk_capacity(struct simdisk *sim, uint64_t capacity_bytes);
+uint64_t simdisk_used(const struct simdisk *sim); /* bytes of all files that have a name */
+
+/* After N more changing calls (writes, syncs, folder changes) each call answers -EIO: the
+ * machine stands still until simdisk_crash(). */
+void simdisk_stop_after(struct simdisk *sim, uint64_t n);
+bool simdisk_stopped(const struct simdisk *sim);
+uint64_t simdisk_changes(const struct simdisk *sim); /* changing calls so far */
+
+/* The Nth call from now (1: the next) of this kind answers -ERROR; 0 takes it back. */
+void simdisk_fail(struct simdisk *sim, enum simdisk_call call, uint64_t n, int error);
+
+/* All descriptors but the root are gone. POWER: unsynced changes suffer; else only the process died. */
+void simdisk_crash(struct simdisk *sim, bool power);
+
+/* The content of FOLDER/NAME to be spoilt, both in the cache and on the disk; NULL: not there. */
+void simdisk_spoil(struct simdisk *sim, const char *folder, const char *name, uint64_t offset,
+		   size_t len);
+/* Calls VISIT with each name in FOLDER of the root. */
+void simdisk_names(struct simdisk *sim, const char *folder,
+		   void (*visit)(void *arg, const char *name), void *arg);
+
+/* The simulator's own chance: below LIMIT (above 0). */
+uint64_t simdisk_random(struct simdisk *sim, uint64_t limit);
+
+#endif

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: ISC */
+/* The filter language: words that are none, and what each key lets through. */
+#include "ctl/filter.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+static bool goes_to_big(void *arg, struct text domain, struct text pattern)
+{
+	(void)arg;
+	return text_equals(domain, "example.com") && filter_glob(pattern, text_of("big"));
+}
+
+static struct filter_subject subject(void)
+{
+	return (struct filter_subject){.id = 1000, /* RS */
+				       .age = SECONDS(7200),
+				       .state = STATE_DEFERRED,
+				       .sender = TEXT("Ann@client.example"),
+				       .login = TEXT("ann"),
+				       .source = TEXT("mail.client.example[192.0.2.7]"),
+				       .recipient = TEXT("bob@Example.com"),
+				       .domain = TEXT("example.com"),
+				       .reply = TEXT("450 4.2.0 Greylisted, come back"),
+				       .site = goes_to_big};
+}
+
+static void refuses_what_is_no_filter(void **state)
+{
+	static const struct {
+		const char *word, *says;
+	} rows[] = {
+	    {"sender", "no KEY=VALUE"},
+	    {"=x", "no KEY=VALUE"},
+	    {"sneder=x", "sender=?"},
+	    {"color=red", "unknown key"},
+	    {"sender=", "null sender"},
+	    {"login=", "takes a value"},
+	    {"age=2h", "2h+"},
+	    {"age=h+", "2h+"},
+	    {"age=2x+", "2h+"},
+	    {"age=-2h+", "2h+"},
+	    {"age=99999999d+", "2h+"},
+	    {"state=sleeping", "ready, deferred"},
+	    {"id=not-an-id", "a queue ID"},
+	    {"id=", "a queue ID"},
+	};
+	char error[256];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct filter f = {.count = 0};
+
+		if (filter_add(&f, rows[i].word, error, sizeof error) ||
+		    !strstr(error, rows[i].says) || f.count)
+			fail_msg("%s: %s", rows[i].word, error);
+	}
+	struct filter f = {.count = 0};
+
+	for (int i = 0; i < FILTER_MAX; i++)
+		assert_true(filter_add(&f, "login=a", error, sizeof error));
+	assert_false(filter_add(&f, "login=a", error, sizeof error));
+}
+
+static void lets_through_what_it_names(void **state)
+{
+	static const struct {
+		const char *word;
+		bool yes;
+	} rows[] = {
+	    {"sender=ann@client.example", true},
+	    {"sender=*@client.example", true},
+	    {"sender=*@other.example", false},
+	    {"sender=client.example", false},
+	    {"sender=<>", false},
+	    {"login=ann", true},
+	    {"login=an", false},
+	    {"login=a*", true},
+	    {"recipient=bob@example.com", true},
+	    {"recipient=*@example.com", true},
+	    {"recipient=bob@*", true},
+	    {"recipient=*b@*l*.com", true},
+	    {"recipient=*b@*l*.comx", false},
+	    {"domain=example.com", true},
+	    {"domain=EXAMPLE.com", true},
+	    {"domain=.com", true},
+	    {"domain=ample.com", false},
+	    {"domain=*ample.com", true},
+	    {"site=big", true},
+	    {"site=small", false},
+	    {"source=192.0.2.7", true},
+	    {"source=192.0.2.*", true},
+	    {"source=mail.client.example", true},
+	    {"source=*.client.example", true},
+	    {"source=192.0.2.8", false},
+	    {"age=119m+", true},
+	    {"age=121m+", false},
+	    {"age=121m-", true},
+	    {"age=1d-", true},
+	    {"age=1h-", false},
+	    {"state=deferred", true},
+	    {"state=held", false},
+	    {"reply=greylist", true},
+	    {"reply=4.2.0", true},
+	    {"reply=back", true},
+	    {"reply=backs", false},
+	    {"id=RS", true},
+	    {"id=rs", true},
+	    {"id=RT", false},
+	};
+	char error[256];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct filter f = {.count = 0};
+		struct filter_subject s = subject();
+
+		if (!filter_add(&f, rows[i].word, error, sizeof error))
+			fail_msg("%s: %s", rows[i].word, error);
+		if (filter_matches(&f, ~0u, &s) != rows[i].yes)
+			fail_msg("%s", rows[i].word);
+	}
+}
+
+static void all_words_must_hold(void **state)
+{
+	struct filter f = {.count = 0};
+	struct filter_subject s = subject();
+	char error[256];
+
+	(void)state;
+	assert_true(filter_matches(&f, ~0u, &s));
+	assert_true(filter_add(&f, "domain=example.com", error, sizeof error));
+	assert_true(filter_add(&f, "state=deferred", error, sizeof error));
+	assert_true(filter_matches(&f, ~0u, &s));
+	assert_true(filter_add(&f, "login=carol", error, sizeof error));
+	assert_false(filter_matches(&f, ~0u, &s));
+	/* Judged in parts, as what they need is read. */
+	assert_true(filter_matches(&f, FILTER_OF_INDEX, &s));
+	assert_false(filter_matches(&f, FILTER_OF_ENVELOPE, &s));
+	assert_int_equal(filter_keys(&f), FILTER_BIT(FILTER_DOMAIN) | FILTER_BIT(FILTER_STATE) |
+					      FILTER_BIT(FILTER_LOGIN));
+}
+
+static void null_senders_and_nobody(void **state)
+{
+	struct filter f = {.count = 0};
+	struct filter_subject s = {.sender = TEXT("")};
+	char error[256];
+
+	(void)state;
+	assert_true(filter_add(&f, "sender=<>", error, sizeof error));
+	assert_true(filter_matches(&f, ~0u, &s));
+	/* A star is any login, not none; any sender, not the null one. */
+	f.count = 0;
+	assert_true(filter_add(&f, "login=*", error, sizeof error));
+	assert_false(filter_matches(&f, ~0u, &s));
+	f.count = 0;
+	assert_true(filter_add(&f, "sender=*", error, sizeof error));
+	assert_false(filter_matches(&f, ~0u, &s));
+	f.count = 0;
+	assert_true(filter_add(&f, "source=*", error, sizeof error));
+	assert_false(filter_matches(&f, ~0u, &s));
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(refuses_what_is_no_filter),
+	    cmocka_unit_test(lets_through_what_it_names),
+	    cmocka_unit_test(all_words_must_hold),
+	    cmocka_unit_test(null_senders_and_nobody),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,573 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * From domains to hosts, sites and hops (resolver/mx.h, site.h,
+ * client_name.h), through the real libunbound against a name server of the
+ * test's own on a loopback port.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "client_name.h"
+#include "mem.h"
+#include "mx.h"
+#include "siphash.h"
+#include "site.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* -- the name server --------------------------------------------------------------- */
+
+enum { SILENT = 0xfffe, SERVFAIL = 0xffff };
+
+struct zone_row {
+	const char *name;
+	unsigned type; /* or SILENT, SERVFAIL */
+	unsigned preference;
+	const char *data; /* address or name */
+};
+
+static const struct zone_row zone[] = {
+    {"plain.test", DNS_MX, 10, "mx2.prov.test"},
+    {"plain.test", DNS_MX, 10, "mx1.prov.test"},
+    {"plain.test", DNS_MX, 30, "mx3.prov.test"},
+    {"other.test", DNS_MX, 5, "mx1.prov.test"},
+    {"other.test", DNS_MX, 5, "mx2.prov.test"},
+    {"other.test", DNS_MX, 50, "MX3.prov.test"},
+    {"null.test", DNS_MX, 0, ""},
+    {"implicit.test", DNS_A, 0, "192.0.2.14"},
+    {"loop.test", DNS_MX, 10, "mx1.prov.test"},
+    {"loop.test", DNS_MX, 20, "own.example"},
+    {"loop.test", DNS_MX, 20, "mx2.prov.test"},
+    {"loop.test", DNS_MX, 30, "mx3.prov.test"},
+    {"ours.test", DNS_MX, 10, "own.example"},
+    {"byaddress.test", DNS_MX, 10, "here.test"},
+    {"byaddress.test", DNS_MX, 5, "mx1.prov.test"},
+    {"here.test", DNS_A, 0, "127.0.0.7"},
+    {"dead.test", DNS_MX, 10, "nowhere.test"},
+    {"half.test", DNS_MX, 10, "broken.test"},
+    {"half.test", DNS_MX, 20, "nowhere.test"},
+    {"broken.test", SERVFAIL, 0, ""},
+    {"silent.test", SILENT, 0, ""},
+    {"big.test", DNS_MX, 1, "tenant-77.mail.protection.outlook.com"},
+    {"mx1.prov.test", DNS_A, 0, "192.0.2.1"},
+    {"mx1.prov.test", DNS_AAAA, 0, "2001:db8::1"},
+    {"mx2.prov.test", DNS_A, 0, "192.0.2.2"},
+    {"mx3.prov.test", DNS_A, 0, "192.0.2.3"},
+    {"14.2.0.192.in-addr.arpa", DNS_PTR, 0, "implicit.test"},
+    {"1.2.0.192.in-addr.arpa", DNS_PTR, 0, "implicit.test"}, /* a lie */
+};
+
+struct server {
+	struct watch watch;
+	int fd;
+	uint16_t port;
+	unsigned asked_for_plain; /* MX of plain.test */
+};
+
+struct packet {
+	uint8_t data[4096];
+	size_t len;
+};
+
+static void put(struct packet *p, const void *data, size_t len)
+{
+	memcpy(p->data + p->len, data, len);
+	p->len += len;
+}
+
+static void put_u16(struct packet *p, unsigned v)
+{
+	put(p, (uint8_t[2]){(uint8_t)(v >> 8), (uint8_t)v}, 2);
+}
+
+static void put_name(struct packet *p, const char *name)
+{
+	while (*name) {
+		size_t label = strcspn(name, ".");
+
+		put(p, (uint8_t[1]){(uint8_t)label}, 1);
+		put(p, name, label);
+		name += label + (name[label] == '.');
+	}
+	put(p, "", 1);
+}
+
+static void put_rdata(struct packet *p, const struct zone_row *row)
+{
+	struct packet rdata = {.len = 0};
+	uint8_t address[16];
+
+	if (row->type == DNS_A || row->type == DNS_AAAA) {
+		inet_pton(row->type == DNS_A ? AF_INET : AF_INET6, row->data, address);
+		put(&rdata, address, row->type == DNS_A ? 4 : 16);
+	} else {
+		if (row->type == DNS_MX)
+			put_u16(&rdata, row->preference);
+		put_name(&rdata, row->data);
+	}
+	put_u16(p, (unsigned)rdata.len);
+	put(p, rdata.data, rdata.len);
+}
+
+/* tN.many.test and dN.same.test stand for a thousand domains each. */
+static bool row_made_up(const char *name, unsigned type, struct zone_row *row, char *data)
+{
+	bool many = strstr(name, ".many.test") && name[0] == 't';
+	bool same = strstr(name, ".same.test") && name[0] == 'd';
+
+	if (!(many || same) || type != DNS_MX)
+		return false;
+	if (many)
+		snprintf(data, 64, "%.20s.bigprov.test", name);
+	else
+		snprintf(data, 64, "mx1.prov.test");
+	*row = (struct zone_row){name, DNS_MX, 10, data};
+	return true;
+}
+
+static void put_answer(struct packet *p, const struct zone_row *row)
+{
+	put_u16(p, 0xc00c);
+	put_u16(p, row->type);
+	put_u16(p, 1);
+	put(p, "\0\0\0\144", 4); /* 100 s */
+	put_rdata(p, row);
+}
+
+/* The answer to question NAME, TYPE; false: none is sent. */
+static bool answer_make(struct packet *p, const uint8_t *id, const char *name, unsigned type)
+{
+	unsigned count = 0, rcode = 3;
+	struct zone_row made_up;
+	char data[64];
+
+	p->len = 12;
+	put_name(p, name);
+	put_u16(p, type);
+	put_u16(p, 1);
+	for (size_t i = 0; i < sizeof zone / sizeof *zone; i++) {
+		if (strcasecmp(zone[i].name, name) != 0)
+			continue;
+		if (zone[i].type == SILENT)
+			return false;
+		rcode = zone[i].type == SERVFAIL ? 2 : 0;
+		if (zone[i].type == type && ++count)
+			put_answer(p, &zone[i]);
+	}
+	if (row_made_up(name, type, &made_up, data) && ++count) {
+		put_answer(p, &made_up);
+		rcode = 0;
+	}
+	memcpy(p->data, id, 2);
+	memcpy(p->data + 2, (uint8_t[10]){0x85, (uint8_t)(0x80 | rcode), 0, 1, 0, (uint8_t)count},
+	       10);
+	return true;
+}
+
+static void server_ready(void *arg, bool readable, bool writable)
+{
+	struct server *s = arg;
+	uint8_t in[1024];
+	struct sockaddr_in from;
+	socklen_t from_len = sizeof from;
+	ssize_t n;
+
+	(void)readable, (void)writable;
+	while ((n = recvfrom(s->fd, in, sizeof in, MSG_DONTWAIT, (struct sockaddr *)&from,
+			     &from_len)) > 12) {
+		char name[256] = "";
+		size_t at = 12, out = 0;
+		struct packet p = {.len = 0};
+
+		while (at < (size_t)n && in[at]) {
+			if (out)
+				name[out++] = '.';
+			memcpy(name + out, in + at + 1, in[at]);
+			out += in[at];
+			at += 1u + in[at];
+		}
+		name[out] = '\0';
+		unsigned type = (unsigned)(in[at + 1] << 8 | in[at + 2]);
+
+		s->asked_for_plain += type == DNS_MX && strcasecmp(name, "plain.test") == 0;
+		if (answer_make(&p, in, name, type))
+			sendto(s->fd, p.data, p.len, 0, (struct sockaddr *)&from, from_len);
+	}
+}
+
+/* -- the bench --------------------------------------------------------------------- */
+
+struct bench {
+	struct loop *loop;
+	struct server server;
+	struct config *config;
+	struct lookups *lookups;
+	struct own own;
+	uint8_t key[SIPHASH_KEY_BYTES];
+	unsigned done;
+	/* of the last result */
+	enum hop_verdict verdict;
+	unsigned code;
+	char dsn[12], reason[257], site[SITE_BYTES], hop[HOP_BYTES];
+	char told[1024]; /* "name address, ..." */
+	uint32_t lifetime_s;
+};
+
+static void bench_open(void **state, const char *extra)
+{
+	struct bench *b = mem_new(1, sizeof *b);
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof at;
+	struct config_errors errors = {0};
+	const char *error = NULL;
+	char text[1024];
+
+	b->loop = loop_new();
+	b->server.fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+	assert_int_equal(bind(b->server.fd, (struct sockaddr *)&at, sizeof at), 0);
+	getsockname(b->server.fd, (struct sockaddr *)&at, &len);
+	watch_add(&b->server.watch, b->loop, b->server.fd, server_ready, &b->server);
+	watch_want(&b->server.watch, true, false);
+	snprintf(
+	    text, sizeof text,
+	    "hostname = own.example\nlisten smtp { address = 127.0.0.7:25 }\n"
+	    "resolver { forward = { 127.0.0.1@%u } trust-anchor = /nonexistent timeout = 1s %s }\n"
+	    "site mine { mx = { *.bigprov.test } }\n",
+	    ntohs(at.sin_port), extra);
+	b->config = config_read(text_of(text), &errors);
+	for (size_t i = 0; i < errors.count; i++)
+		if (!errors.items[i].warning)
+			print_message("%s\n", errors.items[i].text);
+	config_errors_free(&errors);
+	assert_non_null(b->config);
+	b->lookups = lookups_new(b->loop, b->config, &error);
+	assert_non_null(b->lookups);
+	assert_null(error);
+	*state = b;
+}
+
+static int setup(void **state)
+{
+	bench_open(state, "");
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct bench *b = *state;
+
+	lookups_free(&b->lookups);
+	config_drop(&b->config);
+	watch_remove(&b->server.watch);
+	close(b->server.fd);
+	loop_free(&b->loop);
+	free(b);
+	return 0;
+}
+
+static void tell(struct bench *b, const struct mx_result *r)
+{
+	struct mx_told told[MX_TOLD_MAX];
+	size_t n = mx_tell(r, (enum family_word)b->config->resolver_prefer, told), used = 0;
+
+	b->told[0] = '\0';
+	for (size_t i = 0; i < n && used < sizeof b->told; i++) {
+		char address[46] = "";
+
+		if (told[i].address)
+			host_address_print(told[i].address, address);
+		used += (size_t)snprintf(b->told + used, sizeof b->told - used, "%s%s %s",
+					 i ? ", " : "", told[i].host->name, address);
+	}
+}
+
+static void mx_done(void *arg, const struct mx_result *r)
+{
+	struct bench *b = arg;
+
+	b->done++;
+	b->verdict = r->verdict;
+	b->code = r->code;
+	snprintf(b->dsn, sizeof b->dsn, "%s", r->dsn);
+	snprintf(b->reason, sizeof b->reason, "%s", r->reason);
+	b->lifetime_s = r->lifetime_s;
+	b->site[0] = b->hop[0] = '\0';
+	if (r->verdict == HOP_FOUND) {
+		enum hop_how how = r->by_mx ? HOP_MX : HOP_HOST;
+
+		site_name(b->config, b->key, r, how, b->site);
+		hop_name(b->key, r, how, b->hop);
+	}
+	tell(b, r);
+}
+
+static void wait_for(struct bench *b, unsigned done)
+{
+	for (int turns = 0; b->done < done && turns < 5000; turns++)
+		loop_turn(b->loop, MILLISECONDS(100));
+	assert_int_equal(b->done, done);
+}
+
+static void start(struct bench *b, enum hop_how how, const char *target, bool addresses)
+{
+	struct mx_question q = {how, text_of(target), 25, addresses};
+	unsigned before = b->done;
+
+	mx_start(b->loop, b->lookups, &b->own, b->config, &q, mx_done, b);
+	assert_int_equal(b->done, before); /* never from within */
+}
+
+static void ask(struct bench *b, enum hop_how how, const char *target)
+{
+	b->done = 0;
+	start(b, how, target, true);
+	wait_for(b, 1);
+}
+
+static void expect_failure(struct bench *b, const char *domain, enum hop_verdict verdict,
+			   unsigned code, const char *dsn)
+{
+	ask(b, HOP_MX, domain);
+	assert_int_equal(b->verdict, verdict);
+	assert_int_equal(b->code, code);
+	assert_string_equal(b->dsn, dsn);
+	assert_string_equal(b->told, "");
+	assert_true(b->lifetime_s <= 60);
+}
+
+/* -- the tests ------------------------------------------------------------------------ */
+
+static void preferences_order_and_chance_among_equals(void **state)
+{
+	struct bench *b = *state;
+	unsigned first_was_mx1 = 0;
+
+	for (int i = 0; i < 64; i++) {
+		ask(b, HOP_MX, "Plain.Test");
+		assert_int_equal(b->verdict, HOP_FOUND);
+		first_was_mx1 += strncmp(b->told, "mx1", 3) == 0;
+		/* within a host IPv6 first; the worst preference last */
+		assert_non_null(
+		    strstr(b->told, "mx1.prov.test 2001:db8::1, mx1.prov.test 192.0.2.1"));
+		assert_non_null(strstr(b->told, ", mx3.prov.test 192.0.2.3"));
+		assert_string_equal(strstr(b->told, "mx3"), "mx3.prov.test 192.0.2.3");
+	}
+	/* 2^-63 that a fair coin fails this */
+	assert_true(first_was_mx1 > 0 && first_was_mx1 < 64);
+	assert_int_equal(b->server.asked_for_plain, 1);
+	assert_true(b->lifetime_s >= 30 && b->lifetime_s <= 100);
+}
+
+static void permanent_and_temporary_are_told_apart(void **state)
+{
+	struct bench *b = *state;
+
+	expect_failure(b, "null.test", HOP_PERMANENT, 556, "5.1.10");
+	expect_failure(b, "nothing.test", HOP_PERMANENT, 550, "5.1.2");
+	expect_failure(b, "no name.test", HOP_PERMANENT, 550, "5.1.2");
+	expect_failure(b, "dead.test", HOP_PERMANENT, 550, "5.4.4");
+	expect_failure(b, "half.test", HOP_TEMPORARY, 451, "4.4.3");
+	expect_failure(b, "broken.test", HOP_TEMPORARY, 451, "4.4.3");
+	expect_failure(b, "silent.test", HOP_TEMPORARY, 451, "4.4.3");
+	assert_non_null(strstr(b->reason, "timed out"));
+}
+
+static void without_mx_the_domain_itself(void **state)
+{
+	struct bench *b = *state;
+
+	ask(b, HOP_MX, "implicit.test");
+	assert_string_equal(b->told, "implicit.test 192.0.2.14");
+	ask(b, HOP_MX, "[192.0.2.99]");
+	assert_string_equal(b->told, "192.0.2.99 192.0.2.99");
+	ask(b, HOP_MX, "[IPv6:2001:db8::9]");
+	assert_string_equal(b->told, "2001:db8::9 2001:db8::9");
+}
+
+static void mail_does_not_come_back_to_us(void **state)
+{
+	struct bench *b = *state;
+
+	ask(b, HOP_MX, "loop.test");
+	assert_string_equal(b->told, "mx1.prov.test 2001:db8::1, mx1.prov.test 192.0.2.1");
+	assert_string_equal(b->hop, "mx:25:0 mx1.prov.test");
+	expect_failure(b, "ours.test", HOP_PERMANENT, 550, "5.4.6");
+	ask(b, HOP_MX, "byaddress.test");
+	assert_string_equal(b->told, "mx1.prov.test 2001:db8::1, mx1.prov.test 192.0.2.1");
+	expect_failure(b, "here.test", HOP_PERMANENT, 550, "5.4.6");
+	/* a route's own mistake returns no mail */
+	ask(b, HOP_HOST, "here.test");
+	assert_int_equal(b->verdict, HOP_TEMPORARY);
+	assert_string_equal(b->dsn, "4.4.6");
+}
+
+static void routes_to_a_host(void **state)
+{
+	struct bench *b = *state;
+
+	ask(b, HOP_HOST, "mx2.prov.test");
+	assert_string_equal(b->told, "mx2.prov.test 192.0.2.2");
+	assert_string_equal(b->site, "mx2.prov.test:25");
+	assert_string_equal(b->hop, "smtp:mx2.prov.test:25");
+	ask(b, HOP_LITERAL, "2001:db8::5");
+	assert_string_equal(b->site, "[2001:db8::5]:25");
+	ask(b, HOP_HOST, "nothing.test");
+	assert_int_equal(b->verdict, HOP_TEMPORARY);
+}
+
+static void equal_hosts_are_one_site_and_hop(void **state)
+{
+	struct bench *b = *state;
+	char site[SITE_BYTES], hop[HOP_BYTES];
+
+	ask(b, HOP_MX, "plain.test");
+	memcpy(site, b->site, sizeof site);
+	memcpy(hop, b->hop, sizeof hop);
+	assert_string_equal(site, "mx1.prov.test,mx2.prov.test,mx3.prov.test");
+	assert_string_equal(hop, "mx:25:0 mx1.prov.test,0 mx2.prov.test,1 mx3.prov.test");
+	ask(b, HOP_MX, "other.test");
+	assert_string_equal(b->site, site);
+	assert_string_equal(b->hop, hop);
+	b->done = 0;
+	start(b, HOP_MX, "big.test", false);
+	wait_for(b, 1);
+	assert_string_equal(b->site, "outlook");
+}
+
+/* A thousand domains behind one MX, and a thousand tenants with a name each at one provider. */
+static void thousands_of_domains_are_one_site(void **state)
+{
+	struct bench *b = *state;
+	char name[64];
+
+	for (int kind = 0; kind < 2; kind++) {
+		b->done = 0;
+		for (int i = 0; i < 1000; i++) {
+			snprintf(name, sizeof name, kind ? "t%d.many.test" : "d%d.same.test", i);
+			start(b, HOP_MX, name, false);
+		}
+		wait_for(b, 1000);
+		for (int i = 0; i < 1000; i++) {
+			snprintf(name, sizeof name, kind ? "t%d.many.test" : "d%d.same.test", i);
+			b->done = 0;
+			start(b, HOP_MX, name, false);
+			wait_for(b, 1);
+			assert_string_equal(b->site, kind ? "mine" : "mx1.prov.test");
+			if (!kind)
+				assert_string_equal(b->hop, "mx:25:0 mx1.prov.test");
+		}
+	}
+}
+
+static void one_question_serves_all_who_wait(void **state)
+{
+	struct bench *b = *state;
+
+	b->done = 0;
+	for (int i = 0; i < 50; i++)
+		start(b, HOP_MX, "plain.test", false);
+	wait_for(b, 50);
+	assert_int_equal(b->server.asked_for_plain, 1);
+}
+
+static void a_cancelled_ask_says_nothing(void **state)
+{
+	struct bench *b = *state;
+	struct mx_question q = {HOP_MX, TEXT("plain.test"), 25, true};
+	struct mx *mx = mx_start(b->loop, b->lookups, &b->own, b->config, &q, mx_done, b);
+
+	b->done = 0;
+	mx_cancel(&mx);
+	ask(b, HOP_MX, "implicit.test");
+	assert_int_equal(b->done, 1);
+}
+
+static int setup_ipv4_only(void **state)
+{
+	bench_open(state, "prefer = ipv4-only");
+	return 0;
+}
+
+static void one_family_alone(void **state)
+{
+	struct bench *b = *state;
+
+	ask(b, HOP_MX, "loop.test");
+	assert_string_equal(b->told, "mx1.prov.test 192.0.2.1");
+}
+
+static void long_names_end_in_a_hash(void **state)
+{
+	struct bench *b = *state;
+	struct mx_host *hosts = mem_new(MX_HOSTS_MAX, sizeof *hosts);
+	struct mx_result r = {.by_mx = true, .port = 25, .hosts = hosts, .count = MX_HOSTS_MAX};
+	char one[HOP_BYTES], two[HOP_BYTES];
+
+	for (int i = 0; i < MX_HOSTS_MAX; i++)
+		snprintf(hosts[i].name, sizeof hosts[i].name, "mail-exchanger-%02d.long.example",
+			 i);
+	hop_name(b->key, &r, HOP_MX, one);
+	assert_int_equal(strlen(one), HOP_BYTES - 1);
+	hosts[MX_HOSTS_MAX - 1].name[0] = 'n';
+	hop_name(b->key, &r, HOP_MX, two);
+	assert_int_equal(strlen(two), HOP_BYTES - 1);
+	assert_string_not_equal(one, two);
+	site_name(b->config, b->key, &r, HOP_MX, one);
+	assert_int_equal(strlen(one), SITE_BYTES - 1);
+	free(hosts);
+}
+
+static void name_done(void *arg, const char *name, bool failed)
+{
+	struct bench *b = arg;
+
+	b->done++;
+	snprintf(b->told, sizeof b->told, "%s%s", name, failed ? "!" : "");
+}
+
+static void a_clients_name_must_lead_back(void **state)
+{
+	struct bench *b = *state;
+	static const struct {
+		uint8_t last;
+		const char *name;
+	} rows[] = {{14, "implicit.test"}, {1, ""}, {99, ""}};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		uint8_t a[16] = {[10] = 0xff, [11] = 0xff, 192, 0, 2, rows[i].last};
+
+		b->done = 0;
+		client_name_start(b->loop, b->lookups, a, SECONDS(1), name_done, b);
+		wait_for(b, 1);
+		assert_string_equal(b->told, rows[i].name);
+	}
+}
+
+#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    CASE(preferences_order_and_chance_among_equals),
+	    CASE(permanent_and_temporary_are_told_apart),
+	    CASE(without_mx_the_domain_itself),
+	    CASE(mail_does_not_come_back_to_us),
+	    CASE(routes_to_a_host),
+	    CASE(equal_hosts_are_one_site_and_hop),
+	    CASE(thousands_of_domains_are_one_site),
+	    CASE(one_question_serves_all_who_wait),
+	    CASE(a_cancelled_ask_says_nothing),
+	    cmocka_unit_test_setup_teardown(one_family_alone, setup_ipv4_only, teardown),
+	    CASE(long_names_end_in_a_hash),
+	    CASE(a_clients_name_must_lead_back),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

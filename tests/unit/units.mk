@@ -1,0 +1,21 @@
+UNITS_test_counter := limits
+UNITS_test_line := logger
+LIBS_UNIT_test_line := -ljansson
+UNITS_test_dns_packet := resolver
+LIBS_UNIT_test_dns_packet := -lunbound -lidn2
+UNIT_SIM_test_queue := 1
+UNIT_SIM_test_queue_crash := 1
+UNITS_test_neighbours := master
+UNITS_fuzz_dns_packet := resolver
+LIBS_UNIT_fuzz_dns_packet := -lunbound -lidn2
+UNITS_fuzz_report := bounce
+UNITS_test_report := bounce
+UNITS_test_mx := resolver
+LIBS_UNIT_test_mx := -lunbound -lidn2
+UNITS_test_reply := smtp-client
+UNITS_test_dialog := smtp-client
+# The one object of the command that has no need of a queue.
+$(BUILD)/unit/test_filter: $(BUILD)/obj/ctl/filter.o
+LIBS_UNIT_test_filter = $(BUILD)/libveredus.a
+UNITS_fuzz_reply := smtp-client
+UNITS_fuzz_dialog := smtp-client
