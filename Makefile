@@ -46,6 +46,12 @@ $(foreach d,$(DAEMONS),$(eval $(call daemon_rule,$(d))))
 $(BUILD)/veredus: $(call objs,ctl) $(BUILD)/libqueue.a $(BUILD)/libveredus.a
 	$(CC) $(LDFLAGS_ALL) $^ $(LIBS_veredus) $(LIBS) -o $@
 
+# The settings' part of the page comes from the table that the reader uses.
+$(BUILD)/man/veredus.conf.5: lib/veredus.conf.5.in $(BUILD)/veredus
+	@mkdir -p $(@D)
+	$(BUILD)/veredus config man | sed -e '/^@SETTINGS@$$/{r /dev/stdin' -e 'd}' $< > $@
+all: $(BUILD)/man/veredus.conf.5
+
 # The load generator, the sink and the bare loop stand alone.
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(filter-out bench/slowsync.c,$(wildcard bench/*.c)))
 bench-programs: $(BENCHES) $(BUILD)/bench/slowsync.so
@@ -77,11 +83,12 @@ fmt:
 # (packages use examples/veredus.sysusers).
 PREFIX ?= /usr/local
 USERS := smtpd submission qmgr bounce resolver smtp-client limits logger
-install: $(DAEMONS:%=$(BUILD)/%) $(BUILD)/veredus
+install: $(DAEMONS:%=$(BUILD)/%) $(BUILD)/veredus $(BUILD)/man/veredus.conf.5
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/libexec/veredus $(DESTDIR)/etc/veredus
 	install -m 755 $(BUILD)/veredus $(DESTDIR)$(PREFIX)/sbin/veredus
 	install -m 755 $(DAEMONS:%=$(BUILD)/%) $(DESTDIR)$(PREFIX)/libexec/veredus/
-	for page in $(wildcard */*.[1-8]); do \
+	ln -sf veredus $(DESTDIR)$(PREFIX)/sbin/mailq
+	for page in $(wildcard */*.[1-8]) $(BUILD)/man/veredus.conf.5; do \
 		install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit 1; done
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	for unit in service socket; do sed 's,/usr/local,$(PREFIX),g' examples/veredus.$$unit \

@@ -58,7 +58,8 @@ static void put_recipient_words(struct maker *k, const struct rec_report_recipie
 	char text[PRINTABLE_BYTES], line[PRINTABLE_BYTES * 2], relay[400];
 
 	printable(text, sizeof text, rcpt->address, !k->utf8);
-	put_format(&k->words, "  <%s>\r\n", text);
+	snprintf(line, sizeof line, "<%s>", text);
+	put_wrapped(&k->words, "  ", line);
 	if (!rcpt->reply.len)
 		return;
 	printable(text, sizeof text, rcpt->reply, !k->utf8);

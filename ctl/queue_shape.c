@@ -107,14 +107,14 @@ static void row_json(const struct shape_row *r)
 
 static void shape_print(struct shape *s, const struct ctl *ctl)
 {
-	struct shape_row **rows = mem_new(s->count, sizeof *rows);
+	struct shape_row **rows = mem_new(s->count, sizeof(struct shape_row *));
 	size_t n = 0;
 
 	for (size_t i = 0; i < BUCKETS; i++)
 		for (struct shape_row *r = s->buckets[i]; r; r = r->next)
 			rows[n++] = r;
 	if (n)
-		qsort(rows, n, sizeof *rows, by_total);
+		qsort(rows, n, sizeof(struct shape_row *), by_total);
 	if (!ctl->json) {
 		printf("%40s %6s", "", "T");
 		for (int i = 0; i < BINS - 1; i++)

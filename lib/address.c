@@ -131,6 +131,9 @@ static bool is_literal(struct text t)
 		return false;
 	struct text in = {t.data + 1, t.len - 2};
 
+	/* inet_pton() would stop at a NUL and never see what follows. */
+	if (text_find(in, '\0') >= 0)
+		return false;
 	if (text_starts_case(in, "IPv6:")) {
 		text_copy(inside, sizeof inside, (struct text){in.data + 5, in.len - 5});
 		return inet_pton(AF_INET6, inside, &address) == 1;

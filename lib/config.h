@@ -55,7 +55,7 @@ enum route_to { ROUTE_HOP, ROUTE_REJECT, ROUTE_DISCARD, ROUTE_LOCAL };
 struct config_route {
 	struct text label; /* pattern: a domain, .domain, or * */
 	uint32_t line;
-	struct text to;	   /* as written */
+	struct text to; /* as written */
 	enum route_to kind;
 	/* ROUTE_HOP */
 	enum hop_how how;
@@ -80,7 +80,7 @@ struct config {
 	uint32_t generation;
 	uint32_t holders; /* config_keep() */
 	struct arena *arena;
-	const uint32_t *lines;		    /* by row of settings.def: where it was set, 0: the default */
+	const uint32_t *lines; /* by row of settings.def: where it was set, 0: the default */
 	const struct config_route **by_name; /* the routes, sorted by label */
 	struct text hostname, postmaster, queue, log;
 	uint64_t queue_limit;
@@ -102,7 +102,8 @@ struct config {
 	    limit_site_connections, limit_site_messages, limit_deliveries, limit_return_body;
 	struct duration retry_first, retry_longest, retry_expire, retry_notice;
 	struct duration timeout_command, timeout_transaction, timeout_connect, timeout_greeting,
-	    timeout_mail, timeout_data, timeout_block, timeout_dot, timeout_drain, timeout_drain_dot;
+	    timeout_mail, timeout_data, timeout_block, timeout_dot, timeout_drain,
+	    timeout_drain_dot;
 	struct duration history_keep;
 	uint64_t history_size;
 	uint64_t workers_smtpd, workers_smtp_client;
@@ -132,7 +133,8 @@ void config_errors_free(struct config_errors *errors);
 void config_errors_add(struct config_errors *errors, bool warning, uint32_t line, uint32_t column,
 		       const char *format, ...) __attribute__((format(printf, 5, 6)));
 
-/* Checks that need the machine: folders, files, users. Adds to *ERRORS; false when one is no warning. */
+/* Checks that need the machine: folders, files, users. Adds to *ERRORS; false when one is no
+ * warning. */
 bool config_check_machine(const struct config *config, struct config_errors *errors);
 
 /* Appends the canonical text: what config_read() of it gives is equal. */

@@ -372,7 +372,7 @@ static void site_label(struct reader *r, const struct token *label)
 
 	for (size_t i = 0; i < label->text.len; i++)
 		fits = fits && (ascii_is_alnum(label->text.data[i]) ||
-				memchr("-_.", label->text.data[i], 3));
+				text_find(text_of("-_."), label->text.data[i]) >= 0);
 	if (!fits)
 		WRONG(r, *label,
 		      "site: the name \"%s\" is not of letters, digits, - _ . (at most 64)",
@@ -414,24 +414,24 @@ static void read_label(struct reader *r, enum setting_block block, const struct 
 }
 
 /* A block of which several may stand: a new item in its array. */
-static void read_item(struct reader *r, struct scope *scope, const struct token *label)
+static void read_item(struct reader *r, struct scope scope, const struct token *label)
 {
 	uint32_t lines[128] = {0};
 	struct setting_list list;
 	char *config = (char *)r->config;
 
 	must(setting_count <= sizeof lines / sizeof *lines);
-	memcpy(&list.items, config + scope->row->items, sizeof list.items);
-	memcpy(&list.count, config + scope->row->count, sizeof list.count);
-	scope->base = list_grow(r->config->arena, &list, scope->row->size);
-	scope->lines = lines;
-	memset(scope->base, 0, scope->row->size);
-	memcpy((char *)scope->base + scope->row->line, &scope->begin.line, sizeof(uint32_t));
-	memcpy(config + scope->row->items, &list.items, sizeof list.items);
-	memcpy(config + scope->row->count, &list.count, sizeof list.count);
-	read_label(r, scope->block, label, scope->base);
-	read_statements(r, scope);
-	fill_defaults(r, scope);
+	memcpy(&list.items, config + scope.row->items, sizeof list.items);
+	memcpy(&list.count, config + scope.row->count, sizeof list.count);
+	scope.base = list_grow(r->config->arena, &list, scope.row->size);
+	scope.lines = lines;
+	memset(scope.base, 0, scope.row->size);
+	memcpy((char *)scope.base + scope.row->line, &scope.begin.line, sizeof(uint32_t));
+	memcpy(config + scope.row->items, &list.items, sizeof list.items);
+	memcpy(config + scope.row->count, &list.count, sizeof list.count);
+	read_label(r, scope.block, label, scope.base);
+	read_statements(r, &scope);
+	fill_defaults(r, &scope);
 	for (size_t i = 0; i < setting_count; i++)
 		if (lines[i])
 			r->lines[i] = lines[i];
@@ -466,7 +466,7 @@ static void read_block(struct reader *r, const struct token *name, const struct 
 		WRONG(r, *label, "%s takes no word before its brace: \"%s\"", scope.row->name,
 		      shown(word, label->text));
 	if (scope.row->many) {
-		read_item(r, &scope, label);
+		read_item(r, scope, label);
 		return;
 	}
 	if (r->block_lines[scope.block])
@@ -545,6 +545,7 @@ static void read_statements(struct reader *r, const struct scope *scope)
 		case TOKEN_EQUALS:
 			WRONG(r, t, "a %s with no name before it",
 			      t.kind == TOKEN_COMMA ? "," : "=");
+			read_stray_words(r, NULL, t.line, true);
 			break;
 		}
 	}
@@ -588,8 +589,8 @@ static void check_listens(struct reader *r)
 					      now->port, r->ports[k].line);
 					break;
 				}
-			*(const struct endpoint **)list_grow(r->config->arena, &seen, sizeof now) =
-			    now;
+			*(const struct endpoint **)list_grow(r->config->arena, &seen,
+							     sizeof(struct endpoint *)) = now;
 			if (seen.count > 1024) {
 				WRONG(r, r->ports[seen.count - 1],
 				      "more than 1024 addresses to listen on");
@@ -621,7 +622,7 @@ static void index_routes(struct reader *r)
 	must(by_name);
 	for (size_t i = 0; i < count; i++)
 		by_name[i] = &r->config->routes[i];
-	qsort(by_name, count, sizeof *by_name, compare_routes);
+	qsort(by_name, count, sizeof(struct config_route *), compare_routes);
 	for (size_t i = 1; i < count; i++)
 		if (text_equal(by_name[i]->label, by_name[i - 1]->label))
 			config_errors_add(r->errors, false, by_name[i]->line, 1,

@@ -37,12 +37,12 @@ static void emit(struct content *c, const uint8_t *data, size_t len)
 /* A line of the header block is complete in head. Returns true when the block has ended. */
 static bool head_line_end(struct content *c)
 {
+	if (c->fault)
+		return false;
 	size_t begin = c->head_line, end = bytes_len(&c->head);
 	struct text line = {(const char *)bytes_at(&c->head) + begin, end - begin};
 
 	c->head_line = end;
-	if (c->fault)
-		return false;
 	if (line.len == 2) {
 		c->in_body = true;
 		return true;

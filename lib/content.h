@@ -44,8 +44,9 @@ struct content {
 };
 
 /*
- * Takes octets; returns how many: all of them, but for a stop behind the end
- * of the header block, so that its owner can look at it before any of the body.
+ * Takes octets; returns how many: all of them, but for one stop behind the end
+ * of the header block, so that its owner can look at it before any of the
+ * body. That stop may be before the first octet, when it shows that a CR before was bare.
  */
 size_t content_take(struct content *c, const uint8_t *data, size_t len);
 

@@ -112,7 +112,7 @@ static void become_user(const struct daemon_row *row, const struct passwd *user)
 	bounding_set_empty();
 	/* Kept until capabilities_keep() cuts down to what the row names. */
 	need(row, prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) == 0, "keepcaps");
-	need(row, setgroups(1, &user->pw_gid) == 0, "setgroups");
+	need(row, setgroups(0, NULL) == 0, "setgroups");
 	need(row, setresgid(user->pw_gid, user->pw_gid, user->pw_gid) == 0, "setresgid");
 	need(row, setresuid(user->pw_uid, user->pw_uid, user->pw_uid) == 0, "setresuid");
 }

@@ -269,9 +269,12 @@ bool session_blocked(const struct session *s)
 
 size_t session_input(struct session *s, struct moment now, const uint8_t *data, size_t len)
 {
+	static const uint8_t nothing;
 	size_t at = 0, used;
 
 	s->now = now;
+	if (!len)
+		data = &nothing;
 	do {
 		used = 0;
 		if (session_blocked(s))

@@ -64,7 +64,7 @@ static void notice(struct qmgr *q, struct mail *mail)
 		owed = true;
 	}
 	if (owed)
-		report_owe(q, mail);
+		report_owe(q, mail, true);
 }
 
 static void age_mail(void *arg, struct table_link *link)

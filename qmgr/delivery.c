@@ -12,7 +12,11 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { IN_FLIGHT_WAIT_S = 5 };
+enum {
+	IN_FLIGHT_WAIT_S = 5,
+	BACKLOG_HIGH = 16 << 20, /* bytes of jobs that a worker has not read yet: no more for now */
+	BACKLOG_LOW = 4 << 20,
+};
 
 /* -- time ------------------------------------------------------------------------ */
 
@@ -89,7 +93,7 @@ void recipient_finish(struct qmgr *q, struct recipient *r, enum queue_kind kind,
 		r->state = queue_settled(kind, r->flags) ? RECIPIENT_ENDING : RECIPIENT_OWED;
 	outcome_to_disk(q, r, code, dsn, text, (struct walltime){0});
 	if (r->state == RECIPIENT_OWED)
-		report_owe(q, mail);
+		report_owe(q, mail, false);
 }
 
 void recipient_record(struct qmgr *q, struct recipient *r, enum queue_kind kind, uint16_t code,
@@ -145,6 +149,34 @@ static struct wire_list job_recipients(const struct job *job, struct text envelo
 	return list;
 }
 
+static void may_deliver(struct qmgr *q)
+{
+	scheduler_allow(q->scheduler, q->delivering && !q->draining && !q->choked);
+	store_kick(q);
+}
+
+static void backlog_low(struct channel *c)
+{
+	struct qmgr *q = qmgr_of(c);
+	struct worker *w = daemon_peer_state(c);
+
+	if (!w->choked)
+		return;
+	w->choked = false;
+	q->choked--;
+	may_deliver(q);
+}
+
+static void backlog_look(struct qmgr *q, struct worker *w)
+{
+	if (w->choked || channel_backlog(w->channel) < BACKLOG_HIGH)
+		return;
+	w->choked = true;
+	q->choked++;
+	channel_when_drained(w->channel, BACKLOG_LOW, backlog_low);
+	may_deliver(q);
+}
+
 static void job_send(struct qmgr *q, struct job *job, const struct queue_placed *parts,
 		     uint64_t body_length, int fd)
 {
@@ -176,6 +208,7 @@ static void job_send(struct qmgr *q, struct job *job, const struct queue_placed 
 	m.recipients = job_recipients(job, parts->envelope, &recipients);
 	channel_send(job->worker->channel, MSG_job, &m, fd);
 	bytes_free(&recipients);
+	backlog_look(q, job->worker);
 }
 
 /* Content that has to be read first. */
@@ -242,6 +275,7 @@ static void fetch_done(void *arg)
 	}
 	if (f->fd >= 0)
 		close(f->fd);
+	store_kick(q);
 	queue_content_free(&f->content);
 	free(f);
 }
@@ -364,6 +398,7 @@ static void outcome_final(struct qmgr *q, struct recipient *r, const struct rec_
 	if (r->attempts < UINT16_MAX)
 		r->attempts++;
 	scheduler_outcome(q->scheduler, r, (enum outcome_kind)o->kind, SCOPE_NONE, now_us(q), &due);
+	r->said = true;
 	if (o->kind == OUTCOME_FAILED) {
 		q->counters.failed++;
 		owed = r->flags & FLAG_NO_FAILURE ? 0 : QUEUE_OWED_FAILURE;
@@ -486,7 +521,7 @@ static void delivery_begin(struct qmgr *q)
 		return;
 	q->delivering = true;
 	timer_clear(&q->in_flight_limit);
-	scheduler_allow(q->scheduler, !q->draining);
+	may_deliver(q);
 }
 
 static void in_flight_late(void *arg)
@@ -617,7 +652,11 @@ void delivery_gone(struct qmgr *q, struct channel *c)
 		if (q->workers[i].channel != c)
 			continue;
 		q->workers[i].channel = NULL;
+		q->choked -= q->workers[i].choked;
+		q->workers[i].choked = false;
 		if (q->scheduler)
 			scheduler_worker_died(q->scheduler, &q->workers[i], now_us(q));
+		if (q->scheduler)
+			may_deliver(q);
 	}
 }

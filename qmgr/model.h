@@ -52,6 +52,7 @@ struct recipient {
 	uint8_t kind;  /* enum queue_kind, as on disk */
 	uint8_t flags; /* enum queue_flag */
 	uint8_t wish : 4, crashes : 4; /* wish: enum queue_action to carry out when it comes back */
+	bool said;		       /* its end stands in the log */
 };
 static_assert(sizeof(struct recipient) <= 64, "a recipient costs at most 64 bytes");
 
@@ -189,6 +190,7 @@ struct worker {
 	struct channel *channel; /* NULL while it is away */
 	uint32_t slots;
 	bool told;     /* what it has in flight */
+	bool choked;   /* its channel is full */
 	bool adopting; /* it may report on jobs of a qmgr before this one */
 };
 

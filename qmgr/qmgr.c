@@ -24,7 +24,12 @@ static const struct daemon_row row = {
     .peers = PEER_SMTPD | PEER_SUBMISSION | PEER_BOUNCE | PEER_RESOLVER | PEER_SMTP_CLIENT,
 };
 
-enum { TICK_MS = 100, PUMP_JOBS = 1000, DRAIN_LOOK_MS = 20 };
+enum {
+	TICK_MS = 100,
+	PUMP_JOBS = 1000, /* started in one turn */
+	FETCHES_MAX = 256, /* messages being read from disk at once */
+	DRAIN_LOOK_MS = 20,
+};
 
 static void qmgr_tick(void *arg)
 {
@@ -151,8 +156,10 @@ static void qmgr_drain(struct daemon *d, struct duration limit)
 /* After all handlers of a turn: new work goes out, then the batch. */
 void qmgr_turn(struct qmgr *q)
 {
-	if (q->scheduler && !store_congested(q))
-		scheduler_pump(q->scheduler, now_us(q), PUMP_JOBS);
+	bool busy = store_congested(q) || pool_pending(q->readers) > FETCHES_MAX;
+
+	if (!busy && scheduler_pump(q->scheduler, now_us(q), PUMP_JOBS))
+		timer_set(&q->tick, (struct duration){0});
 	store_turn(q);
 	door_pace(q);
 }

@@ -82,6 +82,7 @@ struct qmgr {
 	struct channel *resolver, *bounce;
 	struct timer in_flight_limit;
 	bool delivering;
+	unsigned choked; /* workers whose channel is full: no jobs meanwhile */
 
 	struct reports *reports;
 	struct timer tick, age;
@@ -172,7 +173,8 @@ void mail_remove(struct qmgr *q, struct mail *mail);
 /* -- report.c --------------------------------------------------------------------------- */
 
 void reports_init(struct qmgr *q);
-void report_owe(struct qmgr *q, struct mail *mail); /* a recipient of it is owed a report */
+/* A recipient of it is owed a report: NOW, or when its other recipients are through, or a minute later. */
+void report_owe(struct qmgr *q, struct mail *mail, bool now);
 void report_failed(struct channel *c, const struct message *m);
 /* A message with this report id was taken in: the recipients that it settles, for its commit record. */
 size_t report_settles(struct qmgr *q, uint64_t report, const struct queue_outcome **outcomes);

@@ -94,7 +94,7 @@ static bool all_owed(const struct mail *mail)
 	return true;
 }
 
-void report_owe(struct qmgr *q, struct mail *mail)
+void report_owe(struct qmgr *q, struct mail *mail, bool now)
 {
 	if (mail->report_due)
 		return;
@@ -103,7 +103,7 @@ void report_owe(struct qmgr *q, struct mail *mail)
 	mail->report_due = true;
 	r->q = q;
 	r->mail = mail->id;
-	r->due_us = now_us(q) + (int64_t)GATHER_S * 1000000;
+	r->due_us = now_us(q) + (now ? 0 : (int64_t)GATHER_S * 1000000);
 	list_add(&q->reports->waiting, r);
 }
 
@@ -293,6 +293,22 @@ static void put_recipient(struct bytes *to, const struct report *r, const struct
 	rec_report_recipient_encode(to, &rr);
 }
 
+/* What ended without a deliverer has no delivery line yet: its address is known only here. */
+static void log_unsaid(const struct report *r, struct recipient *rcpt,
+		       const struct report_item *item, const struct envelope_recipient *er)
+{
+	struct qmgr *q = r->q;
+	char delay[32];
+	int64_t age = loop_wall(q->loop).us - rcpt->mail->arrival_wall;
+
+	if (r->owed != QUEUE_OWED_FAILURE || rcpt->said)
+		return;
+	rcpt->said = true;
+	snprintf(delay, sizeof delay, "%lld", (long long)(age / 1000000));
+	LOG(q->d->log, delivery, r->mail, er->address, text_of("none"), text_of(delay),
+	    text_of("0/0/0/0"), item->copy.outcome.dsn, text_of("bounced"), item->copy.outcome.text);
+}
+
 /* Settles without a report: NOTIFY says so, or there is nobody to tell. */
 static void settle_silently(struct report *r, struct recipient *rcpt, const struct report_item *item,
 			    bool hold)
@@ -327,6 +343,7 @@ static void report_sort(struct report *r, const struct mail *mail, const struct 
 
 		if (!rcpt || !(rcpt->flags & r->owed))
 			continue;
+		log_unsaid(r, rcpt, item, &er);
 		bool null_sender = e->sender.len == 0;
 		/* A double bounce that fails stays with us: it must not make a third one. */
 		bool hold = null_sender && r->owed == QUEUE_OWED_FAILURE &&

@@ -645,7 +645,7 @@ static bool site_serve(struct scheduler *s, struct site *site, int64_t now_us)
 	return true;
 }
 
-void scheduler_pump(struct scheduler *s, int64_t now_us, unsigned budget)
+bool scheduler_pump(struct scheduler *s, int64_t now_us, unsigned budget)
 {
 	while (s->allowed && s->pump && budget) {
 		struct site *site = s->pump;
@@ -668,9 +668,8 @@ void scheduler_pump(struct scheduler *s, int64_t now_us, unsigned budget)
 		site->shares--;
 		if (!site_collect(s, site) && more)
 			site_pump_later(s, site);
-		if (more && !budget)
-			break;
 	}
+	return s->allowed && s->pump;
 }
 
 /* -- time -------------------------------------------------------------------------------- */

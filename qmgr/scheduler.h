@@ -94,8 +94,8 @@ void scheduler_failed(struct scheduler *s, struct job *job, enum failure_scope s
  * in flight at three such deaths is held. */
 void scheduler_worker_died(struct scheduler *s, struct worker *worker, int64_t now_us);
 
-/* Serves all sites that have something to do; bounded by BUDGET jobs. Once a turn. */
-void scheduler_pump(struct scheduler *s, int64_t now_us, unsigned budget);
+/* Serves all sites that have something to do; bounded by BUDGET jobs. Once a turn; true: there is more. */
+bool scheduler_pump(struct scheduler *s, int64_t now_us, unsigned budget);
 
 /* Timers: down sites, the wheel, idle slots. Every 100 ms or so; a call late is no harm. */
 void scheduler_tick(struct scheduler *s, int64_t now_us);

@@ -190,7 +190,7 @@ static void owner_entry(void *self, const struct queue_entry *e)
 			(e->open[i].flags & QUEUE_OWED_DELAY);
 	}
 	if (owed)
-		report_owe(q, mail);
+		report_owe(q, mail, false);
 }
 
 /* -- what waits for the commit --------------------------------------------------------- */
@@ -420,6 +420,7 @@ static void seal(struct qmgr *q)
 	}
 	pool_add(q->appender, &q->append_work);
 	late_retry(q);
+	door_round(q);
 }
 
 void store_turn(struct qmgr *q)
@@ -451,7 +452,9 @@ bool store_open(struct qmgr *q)
 				    .open = owner_open,
 				    .recipient = owner_recipient};
 	struct queue_options options = {.segment_bytes = (uint32_t)q->d->config->segment_size,
-					.reserve_segments = (uint32_t)q->d->config->segment_reserve};
+					.reserve_segments = (uint32_t)q->d->config->segment_reserve,
+					/* A million ids a second are never used up. */
+					.first_id = (uint64_t)q->started.us / 1000000 << 20};
 	char path[1024];
 	int dir;
 

@@ -115,12 +115,13 @@ enum queue_result batch_room(struct queue *q, size_t length, bool mail)
 }
 
 /* A record's header; its payload of LENGTH bytes is the caller's to fill. Room was checked. */
-uint8_t *batch_record(struct queue_batch *b, uint8_t type, uint64_t id, size_t length, size_t summary)
+uint8_t *batch_record(struct queue_batch *b, uint8_t type, uint64_t id, size_t length,
+		      size_t summary)
 {
 	uint32_t total = record_padded((uint32_t)length);
 	uint8_t *at = b->data + b->used;
 	const struct record_header h = {
-		.length = (uint32_t)length, .summary = (uint32_t)summary, .id = id, .type = type};
+	    .length = (uint32_t)length, .summary = (uint32_t)summary, .id = id, .type = type};
 
 	must(total <= b->size - b->used);
 	record_header_put(at, &h);
@@ -146,8 +147,8 @@ static size_t domains_bytes(const struct queue_message *m)
 	size_t n = 0;
 
 	for (uint32_t i = 0; i < m->recipient_count; i++)
-		n += 1 + (i && text_equal(m->domains[i], m->domains[i - 1]) ? 0
-									     : m->domains[i].len);
+		n +=
+		    1 + (i && text_equal(m->domains[i], m->domains[i - 1]) ? 0 : m->domains[i].len);
 	return n;
 }
 
@@ -238,7 +239,8 @@ static enum queue_result message_put(struct queue *q, const struct queue_message
 		return result;
 	struct queue_batch *b = queue_batch_filling(q);
 	uint8_t type = open_count == RECORD_ALL_OPEN ? RECORD_MESSAGE : RECORD_MOVE;
-	uint8_t *at = summary_put(batch_record(b, type, m->id, length, summary), m, open, open_count);
+	uint8_t *at =
+	    summary_put(batch_record(b, type, m->id, length, summary), m, open, open_count);
 	char *envelope = (char *)at;
 	char *prelude = (char *)put_data(at, m->envelope.data, m->envelope.len);
 	char *body = (char *)put_data((uint8_t *)prelude, m->prelude.data, m->prelude.len);
@@ -380,7 +382,7 @@ void batch_write_lease(uint8_t *at, uint64_t end)
 void batch_write_abort(uint8_t *at, const struct record_abort *a)
 {
 	const struct record_header h = {
-		.length = ABORT_BYTES, .summary = ABORT_BYTES, .type = RECORD_ABORT};
+	    .length = ABORT_BYTES, .summary = ABORT_BYTES, .type = RECORD_ABORT};
 
 	memset(at, 0, ABORT_RECORD);
 	record_header_put(at, &h);

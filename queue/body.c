@@ -106,8 +106,7 @@ static void body_seen(void *arg, const char *name)
 
 void bodies_list(struct queue *q)
 {
-	q->work.result =
-	    result_of(q->disk->list(q->disk->self, q->bodies_dir, body_seen, q));
+	q->work.result = result_of(q->disk->list(q->disk->self, q->bodies_dir, body_seen, q));
 }
 
 void bodies_judge(struct queue *q)

@@ -98,8 +98,8 @@ static bool clean_is_home(struct queue *q, const struct view_entry *e)
 	struct queue_location l = {0};
 
 	return (e->type == RECORD_MESSAGE || e->type == RECORD_MOVE) &&
-	       q->owner.locate(q->owner.self, e->id, &l) &&
-	       l.generation == q->clean.generation && l.offset == e->offset;
+	       q->owner.locate(q->owner.self, e->id, &l) && l.generation == q->clean.generation &&
+	       l.offset == e->offset;
 }
 
 static void clean_pick(struct queue *q)
@@ -163,7 +163,8 @@ static void clean_added(struct queue *q)
 	q->clean.serial = b->serial;
 }
 
-static enum queue_result clean_move(struct queue *q, const uint8_t *record, const struct view_entry *e)
+static enum queue_result clean_move(struct queue *q, const uint8_t *record,
+				    const struct view_entry *e)
 {
 	struct record_header h = {0};
 	struct record_message m = {0};
@@ -225,9 +226,10 @@ static enum queue_result clean_outcome(struct queue *q, const struct view_entry 
 	/* A home in this segment or a later one was, or will be, written with this folded in. */
 	if (settled && home.generation >= q->clean.generation)
 		return QUEUE_OK;
-	if (!settled && (!q->owner.recipient(q->owner.self, o->outcome.id, o->outcome.recipient, &now) ||
-			 now.where.generation != here.generation || now.where.offset != here.offset ||
-			 outcome_outdone(o, rest)))
+	if (!settled &&
+	    (!q->owner.recipient(q->owner.self, o->outcome.id, o->outcome.recipient, &now) ||
+	     now.where.generation != here.generation || now.where.offset != here.offset ||
+	     outcome_outdone(o, rest)))
 		return QUEUE_OK;
 	if (!o->stamp)
 		o->stamp = e->sequence;
@@ -250,8 +252,8 @@ static enum queue_result clean_abort(struct queue *q, const uint8_t *payload, si
 
 	if (result != QUEUE_OK)
 		return result;
-	record_abort_put(batch_record(queue_batch_filling(q), RECORD_ABORT, 0, ABORT_BYTES,
-				      ABORT_BYTES), &a);
+	record_abort_put(
+	    batch_record(queue_batch_filling(q), RECORD_ABORT, 0, ABORT_BYTES, ABORT_BYTES), &a);
 	clean_added(q);
 	return QUEUE_OK;
 }
@@ -274,7 +276,7 @@ static enum queue_result clean_outcomes(struct queue *q, const struct view_entry
 
 static enum queue_result clean_entry(struct queue *q, const struct view_entry *e)
 {
-	const uint8_t *payload = q->clean.view.store.data + e->summary;
+	const uint8_t *payload = view_payload(&q->clean.view, e);
 	struct record_message m = {0};
 	struct segment *s = segment_find(q, q->clean.generation);
 

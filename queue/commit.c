@@ -188,11 +188,11 @@ static void abort_note(struct queue_batch *b)
 	if (b->abort_count == ABORTS_MAX) /* none is taken while an abort is owed, so never */
 		return;
 	b->aborts[b->abort_count++] = (struct record_abort){
-		.generation = b->place.generation,
-		.from = b->place.offset,
-		.to = b->place.offset + (uint32_t)(b->used - b->begin),
-		.first = b->first,
-		.last = b->last,
+	    .generation = b->place.generation,
+	    .from = b->place.offset,
+	    .to = b->place.offset + (uint32_t)(b->used - b->begin),
+	    .first = b->first,
+	    .last = b->last,
 	};
 }
 
@@ -319,7 +319,8 @@ static void batch_failed(struct queue *q, struct queue_batch *b, enum queue_resu
 		if (result != QUEUE_ABORTED)
 			head_retire(q);
 	}
-	/* Generations rise with sequences: what the worker made before the appender's is passed over. */
+	/* Generations rise with sequences: what the worker made before the appender's is passed
+	 * over. */
 	if (q->next.fd >= 0 && q->next.generation < q->head.generation)
 		segment_waste(q, &q->next);
 	for (uint32_t i = 0; i < b->abort_count; i++)

@@ -156,20 +156,20 @@ static int disk_list(void *self, int dir, void (*name)(void *arg, const char *na
 const struct disk *disk_real(void)
 {
 	static const struct disk real = {
-		.open = disk_open,
-		.folder = disk_folder,
-		.close = disk_close,
-		.write = disk_write,
-		.read = disk_read,
-		.sync = disk_sync,
-		.sync_folder = disk_sync_folder,
-		.truncate = disk_truncate,
-		.allocate = disk_allocate,
-		.size = disk_size,
-		.lock = disk_lock,
-		.rename = disk_rename,
-		.unlink = disk_unlink,
-		.list = disk_list,
+	    .open = disk_open,
+	    .folder = disk_folder,
+	    .close = disk_close,
+	    .write = disk_write,
+	    .read = disk_read,
+	    .sync = disk_sync,
+	    .sync_folder = disk_sync_folder,
+	    .truncate = disk_truncate,
+	    .allocate = disk_allocate,
+	    .size = disk_size,
+	    .lock = disk_lock,
+	    .rename = disk_rename,
+	    .unlink = disk_unlink,
+	    .list = disk_list,
 	};
 
 	return &real;

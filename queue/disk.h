@@ -24,7 +24,7 @@ struct disk {
 	int (*write)(void *self, int fd, const void *data, size_t len, uint64_t offset);
 	/* Bytes read; fewer than LEN only at the end of the file. */
 	int64_t (*read)(void *self, int fd, void *data, size_t len, uint64_t offset);
-	int (*sync)(void *self, int fd);	/* fdatasync(2) */
+	int (*sync)(void *self, int fd);	 /* fdatasync(2) */
 	int (*sync_folder)(void *self, int dir); /* fsync(2): entries made, moved and removed */
 	int (*truncate)(void *self, int fd, uint64_t size);
 	/* Space for SIZE bytes from the start; the file has that size then. */

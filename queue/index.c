@@ -47,8 +47,7 @@ static void index_encode(const struct view *v, struct bytes *w)
 		wire_put_u32(w, e->offset);
 		wire_put_u32(w, e->length);
 		wire_put_u8(w, e->type);
-		wire_put_text(w, (struct text){(const char *)v->store.data + e->summary,
-					       e->summary_len});
+		wire_put_text(w, (struct text){(const char *)view_payload(v, e), e->summary_len});
 	}
 	(void)put_u32(w->data + 4, queue_crc32c(0, w->data + 8, w->end - 8));
 }

@@ -48,7 +48,7 @@ static bool void_covers_range(const struct queue *q, uint32_t generation, uint32
 
 static const uint8_t *entry_payload(const struct load *l, const struct view_entry *e)
 {
-	return l->view.store.data + e->summary;
+	return view_payload(&l->view, e);
 }
 
 /* ---- first: aborts ---- */
@@ -139,7 +139,8 @@ static struct queue_recipient *fold_start(const struct record_message *m)
 		all[i].kind = m->open_count == RECORD_ALL_OPEN ? QUEUE_WAITING : QUEUE_KINDS;
 	for (uint32_t i = 0; m->open_count != RECORD_ALL_OPEN && i < m->open_count; i++) {
 		record_open_get(&open, &one);
-		all[one.number] = one;
+		if (!queue_settled(one.kind, one.flags))
+			all[one.number] = one;
 	}
 	for (uint32_t i = 0; i < m->recipients; i++) {
 		domain = record_domain_get(&domains, domain);
@@ -188,16 +189,16 @@ static void entry_tell(struct queue *q, const struct view_entry *e, const struct
 	for (uint32_t i = 0; i < open; i++)
 		segment_outcome_add(q, all[i].where.generation);
 	const struct queue_entry entry = {
-		.id = e->id,
-		.location = where,
-		.arrival = m->arrival,
-		.submitter = m->submitter,
-		.size_bytes = m->prelude + m->body_length,
-		.body_in_file = m->flags & MESSAGE_BODY_IN_FILE,
-		.damaged = flags & PENDING_DAMAGED,
-		.recipient_count = m->recipients,
-		.open_count = open,
-		.open = all,
+	    .id = e->id,
+	    .location = where,
+	    .arrival = m->arrival,
+	    .submitter = m->submitter,
+	    .size_bytes = m->prelude + m->body_length,
+	    .body_in_file = m->flags & MESSAGE_BODY_IN_FILE,
+	    .damaged = flags & PENDING_DAMAGED,
+	    .recipient_count = m->recipients,
+	    .open_count = open,
+	    .open = all,
 	};
 
 	q->owner.entry(q->owner.self, &entry);

@@ -227,6 +227,8 @@ static void lease_find(struct queue *q, uint64_t found, uint64_t top_id, size_t 
 		view_free(&v);
 	}
 	q->lease = found > top_id ? found : top_id + 1;
+	if (q->lease < q->options.first_id)
+		q->lease = q->options.first_id;
 	q->next_id = q->first_id = q->lease;
 }
 
@@ -361,8 +363,8 @@ static void options_settle(struct queue_options *o)
 		o->lease_ids = 65536;
 }
 
-static struct queue *queue_new(const struct disk *disk, int dir, const struct queue_options *options,
-			       const struct queue_owner *owner)
+static struct queue *queue_new(const struct disk *disk, int dir,
+			       const struct queue_options *options, const struct queue_owner *owner)
 {
 	struct queue *q = mem_new(1, sizeof(*q));
 
@@ -382,9 +384,9 @@ static struct queue *queue_new(const struct disk *disk, int dir, const struct qu
 
 void queue_free(struct queue *q)
 {
-	const int fds[] = {q->segments_dir, q->free_dir,    q->reserve_dir, q->index_dir,
-			   q->bodies_dir,   q->damaged_dir, q->lock_fd,	    q->head.fd,
-			   q->next.fd};
+	const int fds[] = {q->segments_dir, q->free_dir,   q->reserve_dir,
+			   q->index_dir,    q->bodies_dir, q->damaged_dir,
+			   q->lock_fd,	    q->head.fd,	   q->next.fd};
 
 	for (size_t i = 0; i < sizeof(fds) / sizeof(*fds); i++)
 		if (fds[i] >= 0)
@@ -463,18 +465,18 @@ enum queue_result queue_open_readonly(struct queue **queue, const struct disk *d
 struct queue_figures queue_figures(const struct queue *q)
 {
 	struct queue_figures f = {
-		.segments = (uint32_t)q->count,
-		.free_segments = atomic_load(&q->free_left),
-		.reserve_segments = atomic_load(&q->reserve_left),
-		.segment_bytes = q->options.segment_bytes,
-		.commits = q->commits,
-		.aborts = q->abort_total,
-		.cleaned = q->cleaned,
-		.moved_bytes = q->moved_bytes,
-		.damages = q->damages,
-		.loaded = q->load.done,
-		.full = queue_intake(q) == QUEUE_FULL,
-		.broken = q->broken,
+	    .segments = (uint32_t)q->count,
+	    .free_segments = atomic_load(&q->free_left),
+	    .reserve_segments = atomic_load(&q->reserve_left),
+	    .segment_bytes = q->options.segment_bytes,
+	    .commits = q->commits,
+	    .aborts = q->abort_total,
+	    .cleaned = q->cleaned,
+	    .moved_bytes = q->moved_bytes,
+	    .damages = q->damages,
+	    .loaded = q->load.done,
+	    .full = queue_intake(q) == QUEUE_FULL,
+	    .broken = q->broken,
 	};
 
 	for (size_t i = 0; i < q->count; i++)

@@ -54,17 +54,17 @@
 #include <stdint.h>
 
 #define QUEUE_FORMAT 1
-#define QUEUE_SEGMENT_BYTES (64u << 20)	 /* default size of a segment */
-#define QUEUE_SEGMENT_MIN (64u << 10)	 /* for tests */
+#define QUEUE_SEGMENT_BYTES (64u << 20) /* default size of a segment */
+#define QUEUE_SEGMENT_MIN (64u << 10)	/* for tests */
 #define QUEUE_SEGMENT_MAX (1u << 30)
-#define QUEUE_BATCH_BYTES (4u << 20)	 /* most that one commit writes */
+#define QUEUE_BATCH_BYTES (4u << 20) /* most that one commit writes */
 #define QUEUE_ENVELOPE_MAX (1u << 20)
 #define QUEUE_PRELUDE_MAX (256u << 10)
-#define QUEUE_BODY_MAX (64u << 10)	 /* inline; larger bodies are files */
+#define QUEUE_BODY_MAX (64u << 10) /* inline; larger bodies are files */
 #define QUEUE_RECIPIENTS_MAX 65536u
 #define QUEUE_DOMAIN_MAX 254u
 #define QUEUE_SUBMITTER_MAX 512u
-#define QUEUE_TEXT_MAX 512u		 /* of a reply that is kept; longer ones are cut */
+#define QUEUE_TEXT_MAX 512u /* of a reply that is kept; longer ones are cut */
 #define QUEUE_DSN_MAX 11u
 
 enum queue_result {
@@ -73,14 +73,17 @@ enum queue_result {
 	QUEUE_WAIT = -1,       /* no room yet: wait for the batch in flight, or the worker's job */
 	QUEUE_BATCH_FULL = -2, /* this batch takes no more of it: seal it, try with the next one */
 	QUEUE_FULL = -3,       /* the disk is full for new mail: 452 4.3.1 */
-	QUEUE_IO = -4,	       /* the disk failed or is read-only: 451 4.3.0; no reply if it was a commit */
-	QUEUE_ABORTED = -5,    /* the commit failed and that is durable: its mail is refused with 451 */
-	QUEUE_GONE = -6,       /* what was to be read has been freed meanwhile: ask for its location again */
-	QUEUE_DAMAGED = -7,    /* the checksum is wrong */
-	QUEUE_CHANGED = -8,    /* a reader without the lock met a segment that was recycled: begin again */
-	QUEUE_LOCKED = -9,     /* another process writes to this queue */
-	QUEUE_TOO_NEW = -10,   /* a newer Veredus made this queue */
-	QUEUE_TOO_BIG = -11,   /* beyond a bound above; a bug or a hostile caller */
+	QUEUE_IO = -4, /* the disk failed or is read-only: 451 4.3.0; no reply if it was a commit */
+	QUEUE_ABORTED =
+	    -5, /* the commit failed and that is durable: its mail is refused with 451 */
+	QUEUE_GONE =
+	    -6, /* what was to be read has been freed meanwhile: ask for its location again */
+	QUEUE_DAMAGED = -7, /* the checksum is wrong */
+	QUEUE_CHANGED =
+	    -8, /* a reader without the lock met a segment that was recycled: begin again */
+	QUEUE_LOCKED = -9,   /* another process writes to this queue */
+	QUEUE_TOO_NEW = -10, /* a newer Veredus made this queue */
+	QUEUE_TOO_BIG = -11, /* beyond a bound above; a bug or a hostile caller */
 };
 
 /* For a log line. */
@@ -88,7 +91,8 @@ const char *queue_result_text(enum queue_result result);
 
 /* ---- what is stored ------------------------------------------------------ */
 
-/* Where a message's newest record is. Offset and length in bytes, length with header and padding. */
+/* Where a message's newest record is. Offset and length in bytes, length with header and padding.
+ */
 struct queue_location {
 	uint32_t generation; /* of the segment; 0: nowhere */
 	uint32_t offset;
@@ -109,18 +113,18 @@ enum queue_kind {
 	QUEUE_DEFERRED = 3,  /* to be tried again at NEXT */
 	QUEUE_FAILED = 4,    /* for good: 5xx, expiry */
 	QUEUE_HELD = 5,	     /* waits for a person */
-	QUEUE_EXPANDED = 6,  /* others took its place, in the record that carries this as a settle */
-	QUEUE_RELEASED = 7,  /* from held, or requeued: to be tried at NEXT */
-	QUEUE_REMOVED = 8,   /* deleted by a person, with no report */
+	QUEUE_EXPANDED = 6, /* others took its place, in the record that carries this as a settle */
+	QUEUE_RELEASED = 7, /* from held, or requeued: to be tried at NEXT */
+	QUEUE_REMOVED = 8,  /* deleted by a person, with no report */
 	QUEUE_KINDS = 9,
 };
 
 enum queue_flag {
-	QUEUE_NOTICED = 1,	  /* the delay notice was sent */
-	QUEUE_OWED_FAILURE = 2,	  /* a failure report is owed */
-	QUEUE_OWED_DELAY = 4,	  /* a delay notice is owed */
-	QUEUE_OWED_SUCCESS = 8,	  /* a success report is owed (NOTIFY=SUCCESS, RFC 3461 4.1) */
-	QUEUE_FLAG_SPARE = 0xf0,  /* qmgr's own, kept as they are */
+	QUEUE_NOTICED = 1,	 /* the delay notice was sent */
+	QUEUE_OWED_FAILURE = 2,	 /* a failure report is owed */
+	QUEUE_OWED_DELAY = 4,	 /* a delay notice is owed */
+	QUEUE_OWED_SUCCESS = 8,	 /* a success report is owed (NOTIFY=SUCCESS, RFC 3461 4.1) */
+	QUEUE_FLAG_SPARE = 0xf0, /* qmgr's own, kept as they are */
 };
 
 /*
@@ -132,37 +136,38 @@ bool queue_settled(enum queue_kind kind, uint8_t flags);
 
 /* One recipient's outcome. It holds the whole state, so that the newest one is the state. */
 struct queue_outcome {
-	uint64_t id;		/* of the message */
-	uint32_t recipient;	/* its number in the envelope, from 0 */
+	uint64_t id;	    /* of the message */
+	uint32_t recipient; /* its number in the envelope, from 0 */
 	enum queue_kind kind;
-	uint8_t flags;		/* enum queue_flag */
-	uint16_t attempts;	/* so far, this one included */
-	uint16_t code;		/* SMTP reply code, or 0 */
-	struct text dsn;	/* "4.4.1", at most QUEUE_DSN_MAX */
-	struct text text;	/* the reply or reason; at most QUEUE_TEXT_MAX are kept */
-	struct walltime at;	/* when it happened */
-	struct walltime next;	/* next attempt, if deferred or released */
+	uint8_t flags;	      /* enum queue_flag */
+	uint16_t attempts;    /* so far, this one included */
+	uint16_t code;	      /* SMTP reply code, or 0 */
+	struct text dsn;      /* "4.4.1", at most QUEUE_DSN_MAX */
+	struct text text;     /* the reply or reason; at most QUEUE_TEXT_MAX are kept */
+	struct walltime at;   /* when it happened */
+	struct walltime next; /* next attempt, if deferred or released */
 };
 
 /* A message to be committed. All is copied before queue_add_message() returns. */
 struct queue_message {
-	uint64_t id;		      /* below the lease's end; not 0 */
+	uint64_t id; /* below the lease's end; not 0 */
 	struct walltime arrival;
-	struct text submitter;	      /* login, client network or local uid: stored as it is */
-	struct text envelope;	      /* lib/envelope.h; opaque here */
+	struct text submitter; /* login, client network or local uid: stored as it is */
+	struct text envelope;  /* lib/envelope.h; opaque here */
 	struct text prelude;
-	struct text body;	      /* empty when body_in_file */
-	uint64_t body_length;	      /* of the file; inline: ignored */
-	uint32_t body_crc;	      /* CRC32C of the file; inline: ignored */
-	bool body_in_file;	      /* bodies/ID, made with queue_body_create() and finished */
-	bool replaces;		      /* a new envelope for a message that is queued already: "expanded".
-					 Recipients keep their numbers, new ones follow; content is given again.
-					 Only while no batch is in flight, else QUEUE_WAIT */
-	uint32_t first_new;	      /* replaces: recipients from this number on are new */
+	struct text body;     /* empty when body_in_file */
+	uint64_t body_length; /* of the file; inline: ignored */
+	uint32_t body_crc;    /* CRC32C of the file; inline: ignored */
+	bool body_in_file;    /* bodies/ID, made with queue_body_create() and finished */
+	bool replaces;	      /* a new envelope for a message that is queued already: "expanded".
+				 Recipients keep their numbers, new ones follow; content is given again.
+				 Only while no batch is in flight, else QUEUE_WAIT */
+	uint32_t first_new;   /* replaces: recipients from this number on are new */
 	uint32_t recipient_count;
-	const struct text *domains;   /* of each recipient, as qmgr wants them back after a restart */
-	const struct queue_outcome *settles; /* outcomes that this commit carries, in one record with it: */
-	size_t settle_count;		     /* a bounce's recipients, the recipient that was expanded */
+	const struct text *domains; /* of each recipient, as qmgr wants them back after a restart */
+	const struct queue_outcome
+	    *settles;	     /* outcomes that this commit carries, in one record with it: */
+	size_t settle_count; /* a bounce's recipients, the recipient that was expanded */
 };
 
 /* Where a message's parts lie in the batch's memory, valid while the batch is referenced. */
@@ -175,7 +180,8 @@ struct queue_placed {
 /* State of one recipient that is not settled. */
 struct queue_recipient {
 	uint32_t number;
-	enum queue_kind kind;	/* waiting, deferred, held, released; failed, relayed, delivered when a report is owed */
+	enum queue_kind kind; /* waiting, deferred, held, released; failed, relayed, delivered when
+				 a report is owed */
 	uint8_t flags;
 	uint16_t attempts;
 	uint16_t code;
@@ -190,7 +196,7 @@ struct queue_entry {
 	struct queue_location location;
 	struct walltime arrival;
 	struct text submitter;
-	uint64_t size_bytes;	  /* prelude and body */
+	uint64_t size_bytes; /* prelude and body */
 	bool body_in_file;
 	bool damaged;		  /* an outcome or state of it was lost to damage: hold it */
 	uint32_t recipient_count; /* in the envelope, settled ones included */
@@ -265,20 +271,26 @@ struct queue_options {
 	uint32_t reserve_segments; /* 0: 2 */
 	uint32_t batch_bytes;	   /* 0: QUEUE_BATCH_BYTES; never above a quarter of a segment */
 	uint32_t lease_ids;	   /* 0: 65536; IDs in a lease */
-	uint32_t free_segments;	   /* kept for reuse before segments are unlinked; 0: 4 */
+	uint64_t first_id;	   /* IDs are at least this; from the clock, so that a queue made
+				      anew does not give out those of the one before it */
+	uint32_t free_segments;	   /* kept for reuse before segments are unlinked; 0: 4. Disk use
+				      stays under twice the live bytes, two segments, these and the
+				      reserve */
 };
 
 /*
  * M, before any other, blocks. Opens or makes the queue in the folder DIR (which
  * the caller keeps open as long as the queue), scans the newest segment, cuts a
  * torn tail, makes what it found durable, makes the reserve and a fresh
- * segment: mail can be taken at once. Damage in the newest segment is
+ * segment: mail can be taken at once (queue_intake() says so; on a disk without any room it
+ * says QUEUE_FULL, and what is queued is loaded all the same). Damage in the newest segment is
  * reported at queue_load_apply(). DISK is disk_real() but in tests.
  */
 enum queue_result queue_open(struct queue **queue, const struct disk *disk, int dir,
 			     const struct queue_options *options, const struct queue_owner *owner);
 
-/* M: lets go of all; no job or batch may be under way. What is not committed is lost. Takes NULL. */
+/* M: lets go of all; no job or batch may be under way. What is not committed is lost. Takes NULL.
+ */
 void queue_close(struct queue **queue);
 
 /*
@@ -359,7 +371,8 @@ enum queue_result queue_batch_write(struct queue *queue, struct queue_batch *bat
  * M, after the write, with its RESULT. On QUEUE_OK tells owner->placed and
  * owner->outcome for each record. Otherwise the batch's messages are
  * refused by the caller and the outcomes added again
- * (queue_batch_outcomes(), before the batch is given up).
+ * (queue_batch_outcomes(), before the batch is given up). A recipient's outcomes count in
+ * the order of their commits, so none may be added while an older one of it is in flight.
  * Takes the reference of queue_batch_seal().
  */
 void queue_batch_done(struct queue *queue, struct queue_batch **batch, enum queue_result result);
@@ -371,7 +384,8 @@ void queue_batch_outcomes(const struct queue_batch *batch,
 /* M. A message is settled and that is durable: its record is dead space now. */
 void queue_message_forget(struct queue *queue, const struct queue_location *location);
 
-/* M. An outcome that owner->outcome did not report as replaced is dead (the message was forgotten). */
+/* M. An outcome that owner->outcome did not report as replaced is dead (the message was forgotten).
+ */
 void queue_outcome_forget(struct queue *queue, struct queue_where where);
 
 /* ---- maintenance -------------------------------------------------------------- */
@@ -409,7 +423,8 @@ struct queue_content {
 };
 
 /* R, blocks. QUEUE_OK, QUEUE_GONE, QUEUE_DAMAGED, QUEUE_IO. Verifies the checksum. */
-enum queue_result queue_read_message(const struct queue *queue, const struct queue_location *location,
+enum queue_result queue_read_message(const struct queue *queue,
+				     const struct queue_location *location,
 				     struct queue_content *content);
 void queue_content_free(struct queue_content *content);
 
@@ -420,12 +435,13 @@ struct queue_outcome_copy {
 };
 
 /* R, blocks. The outcome of recipient NUMBER of ID in the record at WHERE. */
-enum queue_result queue_read_outcome(const struct queue *queue, struct queue_where where, uint64_t id,
-				     uint32_t number, struct queue_outcome_copy *copy);
+enum queue_result queue_read_outcome(const struct queue *queue, struct queue_where where,
+				     uint64_t id, uint32_t number, struct queue_outcome_copy *copy);
 
 /* ---- large bodies --------------------------------------------------------------------- */
 
-/* R, blocks. A fresh write-only file for the body of ID: *FD is the caller's. QUEUE_FULL, QUEUE_IO. */
+/* R, blocks. A fresh write-only file for the body of ID: *FD is the caller's. QUEUE_FULL, QUEUE_IO.
+ */
 enum queue_result queue_body_create(struct queue *queue, uint64_t id, int *fd);
 
 /* R, blocks. Cuts the file to LENGTH, syncs it and its folder; before queue_add_message().
@@ -443,7 +459,7 @@ enum queue_result queue_body_remove(struct queue *queue, uint64_t id);
 /* ---- figures -------------------------------------------------------------------------- */
 
 struct queue_figures {
-	uint32_t segments;	  /* with records, the head included */
+	uint32_t segments; /* with records, the head included */
 	uint32_t free_segments;
 	uint32_t reserve_segments; /* still unused */
 	uint32_t segment_bytes;
@@ -472,8 +488,8 @@ struct queue_check {
 	uint64_t segments, records, bytes;
 	uint64_t messages, outcomes, tombstones; /* records of each kind */
 	uint64_t indexes, bad_indexes;
-	uint64_t bodies, bad_bodies;	  /* of live messages: missing, short or another checksum */
-	uint64_t damages;		  /* ranges reported */
+	uint64_t bodies, bad_bodies; /* of live messages: missing, short or another checksum */
+	uint64_t damages;	     /* ranges reported */
 	uint64_t live_messages, live_recipients;
 };
 

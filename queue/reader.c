@@ -125,8 +125,7 @@ enum queue_result queue_read_outcome(const struct queue *q, struct queue_where w
 
 	if (!where.generation)
 		return QUEUE_GONE;
-	enum queue_result result =
-	    record_read(q, where.generation, where.offset, 512, &record, &h);
+	enum queue_result result = record_read(q, where.generation, where.offset, 512, &record, &h);
 
 	if (result != QUEUE_OK)
 		return result;
@@ -209,7 +208,7 @@ static void check_count(struct queue_check *k, const struct view *v)
 	k->bytes += v->end;
 	for (size_t i = 0; i < v->count; i++) {
 		const struct view_entry *e = &v->entries[i];
-		struct wire_reader r = wire_reader_over(v->store.data + e->summary, e->summary_len);
+		struct wire_reader r = wire_reader_over(view_payload(v, e), e->summary_len);
 
 		k->records += e->type != RECORD_DAMAGE;
 		k->messages += e->type == RECORD_MESSAGE || e->type == RECORD_MOVE;

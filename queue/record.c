@@ -323,4 +323,3 @@ void record_abort_put(uint8_t *to, const struct record_abort *a)
 	to = put_u32(put_u32(put_u32(to, a->generation), a->from), a->to);
 	(void)put_u64(put_u64(to, a->first), a->last);
 }
-

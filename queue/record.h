@@ -18,24 +18,21 @@
  *
  * THE PAYLOADS
  *   message, move    u64 arrival us; u64 folded (outcomes of a lower sequence are part of what
- *                    `open` says; 0 in a new message); u64 body length; u32 body crc; u8 flags (enum message_flag);
- *                    text submitter; u32 recipients; for each: u8 length of its domain and the
- *                    domain, or RECORD_SAME alone; u32 open (RECORD_ALL_OPEN in a new message), for each:
- *                    u32 number, u8 kind, u8 flags, u16 attempts, u16 code, u64 next us,
- *                    u32 generation and u32 offset of its newest outcome;
- *                    u32 settles, for each an outcome; u32 lengths of envelope, prelude,
+ *                    `open` says; 0 in a new message); u64 body length; u32 body crc; u8 flags
+ * (enum message_flag); text submitter; u32 recipients; for each: u8 length of its domain and the
+ *                    domain, or RECORD_SAME alone; u32 open (RECORD_ALL_OPEN in a new message), for
+ * each: u32 number, u8 kind, u8 flags, u16 attempts, u16 code, u64 next us, u32 generation and u32
+ * offset of its newest outcome; u32 settles, for each an outcome; u32 lengths of envelope, prelude,
  *                    body; here the summary ends; envelope, prelude, body
  *   outcomes, state  outcomes, one after the other, to the end
  *   an outcome       u64 id; u64 stamp (0: the record's sequence; in a copy that of the first
- *                    record); u64 at us; u64 next us; u32 home (generation of the message's record);
- *                    u32 recipient; u32 generation and u32 offset of the original (copies);
- *                    u16 attempts; u16 code; u8 kind; u8 flags; u8 length of dsn; u8 0;
- *                    u16 length of text; dsn; text
- *   tombstone        u32 home: no record of this message counts any more; needed while segment home exists
- *   abort            u32 generation; u32 from, u32 to: offsets; u64 first, u64 last: sequences.
- *                    What lies there never happened
- *   lease            u64 end: IDs below it may have been given out
- *   pad              anything; fills a hole that a torn write left
+ *                    record); u64 at us; u64 next us; u32 home (generation of the message's
+ * record); u32 recipient; u32 generation and u32 offset of the original (copies); u16 attempts; u16
+ * code; u8 kind; u8 flags; u8 length of dsn; u8 0; u16 length of text; dsn; text tombstone u32
+ * home: no record of this message counts any more; needed while segment home exists abort u32
+ * generation; u32 from, u32 to: offsets; u64 first, u64 last: sequences. What lies there never
+ * happened lease            u64 end: IDs below it may have been given out pad anything; fills a
+ * hole that a torn write left
  *
  * A segment begins with a page of SEGMENT_HEADER bytes: u32 magic SEGMENT_MAGIC, u32 crc of what
  * follows, u32 format, u32 generation, u32 size in bytes; zeros.
@@ -52,9 +49,9 @@ enum {
 	RECORD_ALIGN = 8,
 	RECORD_HEADER = 48,
 	SEGMENT_HEADER = 4096,
-	RECORD_SAME = 255,	/* the domain of the recipient before */
-	OUTCOME_FIXED = 58,	/* bytes of an outcome without its texts */
-	OPEN_FIXED = 26,	/* bytes of an open recipient */
+	RECORD_SAME = 255,  /* the domain of the recipient before */
+	OUTCOME_FIXED = 58, /* bytes of an outcome without its texts */
+	OPEN_FIXED = 26,    /* bytes of an open recipient */
 	ABORT_BYTES = 28,
 };
 #define RECORD_ALL_OPEN UINT32_MAX
@@ -89,7 +86,8 @@ static inline uint32_t record_padded(uint32_t length)
 }
 
 /* Reads a header; false when it cannot be one of GENERATION with ROOM bytes from its start. */
-bool record_header_get(const uint8_t *at, size_t room, uint32_t generation, struct record_header *h);
+bool record_header_get(const uint8_t *at, size_t room, uint32_t generation,
+		       struct record_header *h);
 
 /* Writes all but the checksum. */
 void record_header_put(uint8_t *at, const struct record_header *h);

@@ -23,7 +23,7 @@ enum {
 	ABORT_RECORD = (RECORD_HEADER + ABORT_BYTES + 7) & ~7,
 	BATCH_PREFIX = LEASE_RECORD + ABORTS_MAX * ABORT_RECORD,
 	NAME_BYTES = 32,
-	CLEAN_PICK = 64,       /* messages moved in one slice */
+	CLEAN_PICK = 64, /* messages moved in one slice */
 	CLEAN_BYTES = 512 << 10,
 };
 
@@ -35,9 +35,10 @@ struct segment {
 	uint32_t outcomes; /* newest outcomes of recipients that are not settled */
 	bool sealed;	   /* nothing is written to it any more */
 	bool indexed;	   /* has an index file, or needs none */
-	bool stale;	   /* may hold older records of messages that live elsewhere: cleaned before all others */
+	bool stale; /* may hold older records of messages that live elsewhere: cleaned before all
+		       others */
 	bool damaged;
-	bool unreadable;   /* cleaning it failed: left alone until the next start */
+	bool unreadable; /* cleaning it failed: left alone until the next start */
 };
 
 /* A segment open for writing. */
@@ -54,20 +55,20 @@ struct pool {
 
 struct queue_batch {
 	uint32_t refs;
-	uint8_t *data;	  /* records begin at BATCH_PREFIX; lease and aborts go before them */
+	uint8_t *data; /* records begin at BATCH_PREFIX; lease and aborts go before them */
 	size_t size, used;
-	size_t outcomes;  /* offset of the last record while it takes more outcomes, else 0 */
-	size_t begin;	  /* sealed: first byte to write */
-	bool mail;	  /* holds messages from outside */
-	bool cleaned;	  /* holds records of the cleaner */
-	uint64_t *moved;  /* IDs whose record here replaces an older one */
+	size_t outcomes; /* offset of the last record while it takes more outcomes, else 0 */
+	size_t begin;	 /* sealed: first byte to write */
+	bool mail;	 /* holds messages from outside */
+	bool cleaned;	 /* holds records of the cleaner */
+	uint64_t *moved; /* IDs whose record here replaces an older one */
 	size_t moved_count, moved_size;
 	uint64_t serial;
 
 	/* Sealed: */
 	struct head place; /* where it goes */
 	uint64_t first, last;
-	uint64_t lease;	   /* end that its lease record says, or 0 */
+	uint64_t lease; /* end that its lease record says, or 0 */
 	struct record_abort aborts[ABORTS_MAX];
 	uint32_t abort_count;
 	struct head spare; /* to go on in when the write fails; A while it writes */
@@ -87,11 +88,11 @@ struct view_entry {
 /* What a segment says, from a scan or from its index file. */
 struct view {
 	uint32_t generation;
-	uint32_t end;	       /* one past the last valid record */
-	uint32_t batch;	       /* first byte of the last commit */
-	uint64_t last;	       /* highest sequence, 0 when empty */
-	uint64_t lease;	       /* highest lease, 0 when none */
-	uint64_t top_id;       /* highest ID of a message */
+	uint32_t end;	 /* one past the last valid record */
+	uint32_t batch;	 /* first byte of the last commit */
+	uint64_t last;	 /* highest sequence, 0 when empty */
+	uint64_t lease;	 /* highest lease, 0 when none */
+	uint64_t top_id; /* highest ID of a message */
 	bool from_index;
 	struct bytes store;
 	struct view_entry *entries;
@@ -115,22 +116,22 @@ struct work {
 	enum work_kind kind;
 	bool running;
 	enum queue_result result;
-	bool urgent;	      /* prepare: use the reserve */
-	bool need_next;	      /* prepare: there is no next segment */
-	uint32_t generation;  /* of the segment concerned */
-	bool damaged;	      /* free: to damaged/ */
-	struct head made;     /* prepare: the next segment */
-	struct view view;     /* load, clean view */
-	bool damage_found;    /* index */
+	bool urgent;	     /* prepare: use the reserve */
+	bool need_next;	     /* prepare: there is no next segment */
+	uint32_t generation; /* of the segment concerned */
+	bool damaged;	     /* free: to damaged/ */
+	struct head made;    /* prepare: the next segment */
+	struct view view;    /* load, clean view */
+	bool damage_found;   /* index */
 };
 
 /* Recovery, segment by segment from the newest. */
 struct load {
 	struct pending *pending;
-	size_t left;	 /* segments of the table that are still to be read, from the end */
-	bool viewing;	 /* view holds a segment that is being fed */
+	size_t left;  /* segments of the table that are still to be read, from the end */
+	bool viewing; /* view holds a segment that is being fed */
 	struct view view;
-	int phase;	 /* 0 aborts, 1 outcomes, 2 messages */
+	int phase; /* 0 aborts, 1 outcomes, 2 messages */
 	size_t cursor;
 	bool done;
 };
@@ -141,18 +142,18 @@ struct clean {
 	uint32_t generation;
 	bool viewed;
 	struct view view;
-	size_t cursor;	       /* in the view: outcomes, tombstones, aborts */
-	uint32_t inner;	       /* outcomes of that record which are done */
-	size_t message_cursor; /* in the view: messages */
-	struct bytes content;  /* whole records read by the worker, one after the other */
+	size_t cursor;		   /* in the view: outcomes, tombstones, aborts */
+	uint32_t inner;		   /* outcomes of that record which are done */
+	size_t message_cursor;	   /* in the view: messages */
+	struct bytes content;	   /* whole records read by the worker, one after the other */
 	size_t picked[CLEAN_PICK]; /* view entries that content holds, in order */
 	size_t picked_count, picked_next;
-	bool read;	       /* content holds what was picked */
-	bool restart;	       /* clean_restart() came while the worker read */
-	bool stuck;	       /* freeing failed: again after queue_retry() */
-	bool any;	       /* records were added */
-	uint64_t serial;       /* of the last batch that holds records of this job */
-	uint64_t last_dead;    /* a tombstone for this one was just written */
+	bool read;	    /* content holds what was picked */
+	bool restart;	    /* clean_restart() came while the worker read */
+	bool stuck;	    /* freeing failed: again after queue_retry() */
+	bool any;	    /* records were added */
+	uint64_t serial;    /* of the last batch that holds records of this job */
+	uint64_t last_dead; /* a tombstone for this one was just written */
 };
 
 struct pending;
@@ -169,9 +170,10 @@ struct queue {
 
 	struct head head, next;
 	struct head resume; /* at the start: where the newest segment ended; no descriptor */
-	bool prepare_failed; /* no new segment could be made; queue_retry() lets it be tried again */
+	bool
+	    prepare_failed; /* no new segment could be made; queue_retry() lets it be tried again */
 	bool full, broken;
-	uint64_t sequence;   /* of the next record */
+	uint64_t sequence; /* of the next record */
 	uint64_t next_id, lease, lease_wanted, first_id;
 	struct queue_batch *filling, *flying;
 	struct queue_batch *kept[BATCHES_KEPT];
@@ -216,11 +218,17 @@ enum queue_result segment_release(struct queue *q, uint32_t generation, bool dam
 enum queue_result segment_fill_reserve(struct queue *q);
 enum queue_result file_get(const struct queue *q, int dir, const char *name, struct bytes *content);
 enum queue_result segment_pools_read(struct queue *q); /* M at the start */
-enum queue_result result_of(int error); /* a negative errno */
+enum queue_result result_of(int error);		       /* a negative errno */
 
 /* ---- view.c ---- */
+static inline const uint8_t *view_payload(const struct view *v, const struct view_entry *e)
+{
+	return v->store.data ? v->store.data + e->summary : (const uint8_t *)"";
+}
+
 void view_free(struct view *v);
-void view_add(struct view *v, const struct record_header *h, uint32_t offset, const uint8_t *payload);
+void view_add(struct view *v, const struct record_header *h, uint32_t offset,
+	      const uint8_t *payload);
 void view_add_damage(struct view *v, uint32_t offset, uint32_t length, uint64_t id);
 /* Reads a whole segment. GAPS: also those of the last commit (a torn write). */
 enum queue_result view_scan(const struct queue *q, int fd, uint32_t generation, struct view *v);
@@ -232,7 +240,8 @@ enum queue_result index_write(const struct queue *q, const struct view *v);
 enum queue_result index_read(const struct queue *q, uint32_t generation, struct view *v);
 
 /* ---- batch.c ---- */
-uint8_t *batch_record(struct queue_batch *b, uint8_t type, uint64_t id, size_t length, size_t summary);
+uint8_t *batch_record(struct queue_batch *b, uint8_t type, uint64_t id, size_t length,
+		      size_t summary);
 enum queue_result batch_room(struct queue *q, size_t length, bool mail);
 size_t message_summary_bytes(const struct queue_message *m, uint32_t open_count);
 /* A move by the cleaner of the record H, whose payload is PAYLOAD. */
@@ -270,7 +279,8 @@ uint8_t pending_flags(const struct pending *p, uint64_t id);
 void pending_outcome(struct pending *p, const struct record_outcome *o, struct queue_where where);
 /* The first one of a message, or NULL; then those after it. */
 const struct pending_outcome *pending_first(const struct pending *p, uint64_t id);
-const struct pending_outcome *pending_next(const struct pending *p, const struct pending_outcome *o);
+const struct pending_outcome *pending_next(const struct pending *p,
+					   const struct pending_outcome *o);
 /* Lets go of its outcomes; flags stay when there are any. */
 void pending_forget(struct pending *p, uint64_t id);
 

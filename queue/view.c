@@ -32,7 +32,8 @@ static struct view_entry *view_entry_new(struct view *v)
 	return e;
 }
 
-void view_add(struct view *v, const struct record_header *h, uint32_t offset, const uint8_t *payload)
+void view_add(struct view *v, const struct record_header *h, uint32_t offset,
+	      const uint8_t *payload)
 {
 	if (h->sequence > v->last)
 		v->last = h->sequence;
@@ -69,9 +70,9 @@ struct window {
 	const struct queue *queue;
 	int fd;
 	uint8_t *data;
-	uint64_t at;  /* offset of its first byte */
-	size_t len;   /* valid bytes */
-	size_t size;  /* allocated: more than the longest record */
+	uint64_t at; /* offset of its first byte */
+	size_t len;  /* valid bytes */
+	size_t size; /* allocated: more than the longest record */
 	bool failed, ended;
 };
 
@@ -106,8 +107,7 @@ static bool scan_record(struct window *w, uint32_t generation, uint32_t offset,
 
 	*at = window_get(w, offset, RECORD_HEADER, &room);
 	*headed = false;
-	if (room < RECORD_HEADER || get_u32(*at) != RECORD_MAGIC ||
-	    get_u32(*at + 8) != generation)
+	if (room < RECORD_HEADER || get_u32(*at) != RECORD_MAGIC || get_u32(*at + 8) != generation)
 		return false;
 	uint32_t length = get_u32(*at + 12);
 

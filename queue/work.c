@@ -16,7 +16,8 @@ static bool prepare_wanted(struct queue *q)
 	q->work.need_next = q->next.fd < 0;
 	if (!q->prepare_failed)
 		return q->next.fd < 0 || reserve_short;
-	/* The disk is full: what goes on goes on into the reserve, its last one kept for the cleaner. */
+	/* The disk is full: what goes on goes on into the reserve, its last one kept for the
+	 * cleaner. */
 	return q->full && urgent && q->next.fd < 0 &&
 	       atomic_load(&q->reserve_left) > (q->clean.active ? 0 : 1);
 }
@@ -38,8 +39,8 @@ static bool index_wanted(struct queue *q)
 		struct segment *s = &q->table[i];
 
 		if (s->sealed && !s->indexed && !s->unreadable &&
-		    s->generation != q->clean.generation &&
-		    (s->live || s->outcomes) && s->generation < q->durable_generation) {
+		    s->generation != q->clean.generation && (s->live || s->outcomes) &&
+		    s->generation < q->durable_generation) {
 			q->work.generation = s->generation;
 			return true;
 		}

@@ -24,8 +24,8 @@ bool failures_note(struct failures *f, const struct host *host, struct monotime 
 void failures_forget(struct failures *f, const struct host *host);
 
 struct attempt {
-	struct host_list *list; /* held */
-	uint64_t tried;		/* a bit a host */
+	struct host_list *list;	 /* held */
+	uint64_t tried;		 /* a bit a host */
 	const struct host *host; /* the present one, in list; NULL: none yet */
 };
 

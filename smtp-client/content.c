@@ -4,11 +4,13 @@
 
 #include <string.h>
 
-bool content_is_clean(struct text content)
+bool content_is_clean(struct text content, bool *dotted)
 {
 	const char *p = content.data, *end = p + content.len;
 
+	*dotted = false;
 	while (p < end) {
+		*dotted |= *p == '.';
 		const char *lf = memchr(p, '\n', (size_t)(end - p));
 
 		if (!lf || lf == p || lf[-1] != '\r')
@@ -58,20 +60,4 @@ bool content_stuff(enum content_place *place, struct bytes *out, struct text blo
 		if (!stuff_line(place, out, &p, end))
 			return false;
 	return true;
-}
-
-void content_stuff_clean(struct bytes *out, struct text content)
-{
-	const char *p = content.data, *end = p + content.len;
-
-	if (content.len && *p == '.')
-		bytes_add(out, ".", 1);
-	for (const char *dot; p < end; p = dot) {
-		const char *hit = memmem(p, (size_t)(end - p), "\n.", 2);
-
-		dot = hit ? hit + 1 : end;
-		bytes_add(out, p, (size_t)(dot - p));
-		if (hit)
-			bytes_add(out, ".", 1);
-	}
 }

@@ -15,8 +15,11 @@
 /* Where in a line the next byte stands. */
 enum content_place { CONTENT_LINE_START, CONTENT_IN_LINE, CONTENT_AFTER_CR };
 
-/* True when every CR and LF of it is part of a CRLF, and the last line has one. Empty is fine. */
-bool content_is_clean(struct text content);
+/*
+ * True when every CR and LF of it is part of a CRLF, and the last line has
+ * one. Empty is fine. *DOTTED tells whether a line begins with a dot.
+ */
+bool content_is_clean(struct text content, bool *dotted);
 
 /*
  * Appends a block to OUT, dots doubled at the start of lines. *PLACE carries
@@ -24,8 +27,5 @@ bool content_is_clean(struct text content);
  * well, at the end. False at a bare CR or LF; OUT then holds a part of it.
  */
 bool content_stuff(enum content_place *place, struct bytes *out, struct text block);
-
-/* The same for a content that content_is_clean() accepted, at once and faster. */
-void content_stuff_clean(struct bytes *out, struct text content);
 
 #endif

@@ -1,71 +1,13 @@
 /* SPDX-License-Identifier: ISC */
-/*
- * The engine: the ring of expected replies and a handler a verb. A
- * transaction is sent by transaction_send(), which goes on as far as the
- * receiver lets it: to the end with PIPELINING, a command at a time without.
- */
-#include "dialog.h"
-
-#include "must.h"
+/* The engine: a handler for each verb's reply, and the owner's calls. */
+#include "outbound.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { QUIT_PATIENCE_S = 2, IDLE_PATIENCE_S = 120, INLINE_CHUNK_MAX = 512 * 1024 };
-
-/* -- the ring ------------------------------------------------------------------ */
-
-static void ring_push(struct dialog *d, enum dialog_verb verb)
-{
-	if (d->ring_count) {
-		unsigned last = (d->ring_head + d->ring_count - 1u) % DIALOG_RING;
-
-		if (d->ring[last].verb == verb) {
-			d->ring[last].count++;
-			return;
-		}
-	}
-	must(d->ring_count < DIALOG_RING);
-	unsigned at = (d->ring_head + d->ring_count++) % DIALOG_RING;
-
-	d->ring[at].verb = (uint8_t)verb;
-	d->ring[at].count = 1;
-}
-
-static enum dialog_verb ring_head(const struct dialog *d)
-{
-	return d->ring_count ? (enum dialog_verb)d->ring[d->ring_head].verb : VERB_COUNT;
-}
-
-static void ring_pop(struct dialog *d)
-{
-	if (--d->ring[d->ring_head].count)
-		return;
-	d->ring_head = (uint8_t)((d->ring_head + 1u) % DIALOG_RING);
-	d->ring_count--;
-}
-
-static bool ring_has(const struct dialog *d, enum dialog_verb verb)
-{
-	for (unsigned i = 0; i < d->ring_count; i++)
-		if (d->ring[(d->ring_head + i) % DIALOG_RING].verb == verb)
-			return true;
-	return false;
-}
+enum { QUIT_PATIENCE_S = 2, IDLE_PATIENCE_S = 120 };
 
 /* -- verdicts ------------------------------------------------------------------ */
-
-/* RFC 5321 4.2.1: the first digit alone decides. */
-static struct verdict verdict_of(const struct reply *r)
-{
-	enum outcome_kind kind = OUTCOME_DEFERRED;
-
-	if (reply_class(r) == 2)
-		kind = OUTCOME_RELAYED;
-	else if (reply_class(r) == 5)
-		kind = OUTCOME_FAILED;
-	return (struct verdict){kind, r->code, r->dsn, {r->text, r->len}};
-}
 
 /* Ours, in place of words that the receiver never said. */
 static void say(struct reply *to, const char *dsn, const char *what)
@@ -76,14 +18,6 @@ static void say(struct reply *to, const char *dsn, const char *what)
 	to->enhanced = true;
 	to->len = (uint16_t)((size_t)n < sizeof to->text ? (size_t)n : sizeof to->text - 1);
 	text_copy(to->dsn, sizeof to->dsn, text_of(dsn));
-}
-
-/* The job leaves the engine; the connection stays, if it can. */
-static enum dialog_says settled(struct dialog *d)
-{
-	must(d->job->open == 0);
-	d->job = NULL;
-	return DIALOG_SETTLED;
 }
 
 /* What was not sent must never be: a content that counts as deferred would arrive. */
@@ -99,7 +33,7 @@ static void unsent_drop(struct dialog *d)
  */
 static enum dialog_says broken_off(struct dialog *d, enum failure_scope scope)
 {
-	struct verdict v = verdict_of(&d->reader.reply);
+	struct verdict v = outbound_verdict(&d->reader.reply);
 
 	unsent_drop(d);
 	d->over = true;
@@ -112,16 +46,16 @@ static enum dialog_says broken_off(struct dialog *d, enum failure_scope scope)
 		v.kind = OUTCOME_DEFERRED;
 	job_widen(d->job, scope);
 	job_settle_open(d->job, &v);
-	return settled(d);
+	return outbound_job_settled(d);
 }
 
 /* Before the content the host is to blame, afterwards it may be the message. */
 static enum failure_scope scope_now(const struct dialog *d)
 {
 	return d->next_verb == VERB_COUNT && (d->accepted || ring_has(d, VERB_BDAT)) &&
-		       !ring_has(d, VERB_DATA) ?
-		       SCOPE_MESSAGE :
-		       SCOPE_SITE;
+		       !ring_has(d, VERB_DATA)
+		   ? SCOPE_MESSAGE
+		   : SCOPE_SITE;
 }
 
 static enum dialog_says fail(struct dialog *d, const char *dsn, const char *what)
@@ -149,186 +83,6 @@ static enum dialog_says stale(struct dialog *d)
 	d->job->retried = true;
 	d->job = NULL;
 	return DIALOG_STALE;
-}
-
-/* -- a transaction: sending ------------------------------------------------------ */
-
-static bool chunks(const struct dialog *d)
-{
-	return (d->offers.set & OFFERS_CHUNKING) && (d->offers.set & OFFERS_PIPELINING) &&
-	       d->how != HOP_LMTP && d->job->fd < 0;
-}
-
-static struct text recipient_domain(const struct recipient *r)
-{
-	struct text a = r->address;
-	size_t at = a.len;
-
-	while (at && a.data[at - 1] != '@')
-		at--;
-	return (struct text){a.data + at, a.len - at};
-}
-
-/* Marks who is in this transaction, as many as the receiver takes (RFC 9422). */
-static void batch_choose(struct dialog *d)
-{
-	uint32_t domains = 0;
-	struct text domain = {0};
-
-	d->batch = d->batch_end = 0;
-	for (uint32_t i = 0; i < d->job->recipient_count; i++) {
-		struct recipient *r = &d->job->recipients[i];
-
-		if (r->stage != RECIPIENT_WAITING)
-			continue;
-		if (d->offers.rcpt_max && d->batch == d->offers.rcpt_max)
-			break;
-		if (!domains || !text_equal_case(domain, recipient_domain(r)))
-			domains++;
-		if (d->offers.rcpt_domain_max && domains > d->offers.rcpt_domain_max)
-			break;
-		domain = recipient_domain(r);
-		r->stage = RECIPIENT_SENT;
-		d->batch++;
-		d->batch_end = i + 1;
-	}
-}
-
-static struct recipient *recipient_next(const struct dialog *d, uint32_t *cursor,
-					enum recipient_stage stage)
-{
-	while (*cursor < d->batch_end) {
-		struct recipient *r = &d->job->recipients[(*cursor)++];
-
-		if (r->stage == stage)
-			return r;
-	}
-	return NULL;
-}
-
-/* RFC 3030 section 4.2: the content as it is, in one chunk, behind the commands. */
-static void content_as_chunk(struct dialog *d)
-{
-	PUT(d->out, "BDAT ");
-	put_number(d->out, d->job->content.len);
-	PUT(d->out, " LAST\r\n");
-	bytes_add(d->out, d->job->content.data, d->job->content.len);
-	d->unflushed = true;
-	ring_push(d, VERB_BDAT);
-}
-
-static void content_end(struct dialog *d)
-{
-	PUT(d->out, ".\r\n");
-	ring_push(d, VERB_DOT);
-}
-
-static enum dialog_says content_start(struct dialog *d)
-{
-	d->unflushed = true;
-	if (d->job->fd < 0) {
-		content_stuff_clean(d->out, d->job->content);
-		content_end(d);
-		return DIALOG_CONTENT;
-	}
-	d->place = CONTENT_LINE_START;
-	content_stuff_clean(d->out, d->job->content);
-	d->body_left = d->job->body_length;
-	d->feeding = d->body_left > 0;
-	if (!d->feeding)
-		content_end(d);
-	return DIALOG_CONTENT;
-}
-
-static void send_rcpt(struct dialog *d)
-{
-	struct recipient *r = recipient_next(d, &d->send_cursor, RECIPIENT_SENT);
-
-	must(r);
-	offers_put_rcpt(&d->offers, d->out, r);
-	ring_push(d, VERB_RCPT);
-	if (!--d->batch)
-		d->next_verb = VERB_DATA;
-}
-
-/* The next command; says whether the content went with it. */
-static enum dialog_says send_next(struct dialog *d)
-{
-	switch (d->next_verb) {
-	case VERB_RSET:
-		PUT(d->out, "RSET\r\n");
-		ring_push(d, VERB_RSET);
-		d->needs_rset = false;
-		d->next_verb = VERB_MAIL;
-		return DIALOG_WAIT;
-	case VERB_MAIL:
-		offers_put_mail(&d->offers, d->out, d->job);
-		ring_push(d, VERB_MAIL);
-		d->next_verb = VERB_RCPT;
-		return DIALOG_WAIT;
-	case VERB_RCPT:
-		send_rcpt(d);
-		return DIALOG_WAIT;
-	default:
-		d->next_verb = VERB_COUNT;
-		if (chunks(d)) {
-			content_as_chunk(d);
-			return DIALOG_CONTENT;
-		}
-		PUT(d->out, "DATA\r\n");
-		ring_push(d, VERB_DATA);
-		return DIALOG_WAIT;
-	}
-}
-
-static enum dialog_says transaction_send(struct dialog *d)
-{
-	enum dialog_says says = DIALOG_WAIT;
-
-	do
-		says = send_next(d);
-	while (d->next_verb != VERB_COUNT && (d->offers.set & OFFERS_PIPELINING));
-	return says;
-}
-
-/* Begins a transaction with the recipients that wait, if there are any. */
-static enum dialog_says transaction_begin(struct dialog *d)
-{
-	if (!d->job->open)
-		return settled(d);
-	if (d->over || (d->offers.mail_max && d->mails >= d->offers.mail_max)) {
-		d->over = true;
-		d->job = NULL;
-		return DIALOG_AGAIN;
-	}
-	d->mails++;
-	d->accepted = d->send_cursor = d->reply_cursor = 0;
-	d->mail_refused = false;
-	batch_choose(d);
-	must(d->batch);
-	d->next_verb = d->needs_rset ? VERB_RSET : VERB_MAIL;
-	return transaction_send(d);
-}
-
-/* A transaction is over; its failures have been settled. */
-static enum dialog_says transaction_end(struct dialog *d, bool fine)
-{
-	d->next_verb = VERB_COUNT;
-	if (!fine)
-		d->needs_rset = true;
-	return transaction_begin(d);
-}
-
-/* All in STAGE of this transaction get REPLY's verdict. */
-static void settle_stage(struct dialog *d, enum recipient_stage stage, const struct reply *reply)
-{
-	const struct verdict v = verdict_of(reply);
-	uint32_t cursor = 0;
-
-	for (struct recipient *r; (r = recipient_next(d, &cursor, stage));) {
-		r->receiver_dsn = v.kind == OUTCOME_RELAYED && (d->offers.set & OFFERS_DSN);
-		job_settle(d->job, r, &v);
-	}
 }
 
 /* -- replies, a handler a verb ---------------------------------------------------- */
@@ -388,7 +142,7 @@ static enum dialog_says on_rset(struct dialog *d, struct reply *r)
 {
 	if (reply_class(r) != 2)
 		return fail(d, "4.5.0", "protocol error: RSET was refused");
-	return d->next_verb == VERB_COUNT ? DIALOG_WAIT : transaction_send(d);
+	return d->next_verb == VERB_COUNT ? DIALOG_WAIT : outbound_send(d);
 }
 
 static enum dialog_says on_mail(struct dialog *d, struct reply *r)
@@ -399,14 +153,14 @@ static enum dialog_says on_mail(struct dialog *d, struct reply *r)
 		return fail(d, "4.5.0", "protocol error: unexpected reply to MAIL");
 	d->mail_answered = true;
 	if (reply_class(r) == 2)
-		return pipelined ? DIALOG_WAIT : transaction_send(d);
-	const struct verdict v = verdict_of(r);
+		return pipelined ? DIALOG_WAIT : outbound_send(d);
+	const struct verdict v = outbound_verdict(r);
 
 	d->mail_refused = true;
-	job_widen(d->job, r->enhanced && strncmp(r->dsn, "4.7.", 4) == 0 ? SCOPE_SITE :
-									    SCOPE_MESSAGE);
+	job_widen(d->job,
+		  r->enhanced && strncmp(r->dsn, "4.7.", 4) == 0 ? SCOPE_SITE : SCOPE_MESSAGE);
 	job_settle_open(d->job, &v);
-	return pipelined ? DIALOG_WAIT : transaction_end(d, false);
+	return pipelined ? DIALOG_WAIT : outbound_end(d, false);
 }
 
 /*
@@ -431,7 +185,7 @@ static void rcpt_verdict(struct dialog *d, struct recipient *r, struct reply *re
 	} else if (is_too_many(d, reply)) {
 		r->stage = RECIPIENT_WAITING;
 	} else {
-		const struct verdict v = verdict_of(reply);
+		const struct verdict v = outbound_verdict(reply);
 
 		job_widen(d->job, SCOPE_RECIPIENT);
 		job_settle(d->job, r, &v);
@@ -441,7 +195,7 @@ static void rcpt_verdict(struct dialog *d, struct recipient *r, struct reply *re
 static enum dialog_says on_rcpt(struct dialog *d, struct reply *reply)
 {
 	if (!d->mail_refused) {
-		struct recipient *r = recipient_next(d, &d->reply_cursor, RECIPIENT_SENT);
+		struct recipient *r = outbound_next(d, &d->reply_cursor, RECIPIENT_SENT);
 
 		if (!r || reply_class(reply) == 3)
 			return fail(d, "4.5.0", "protocol error: unexpected reply to RCPT");
@@ -451,15 +205,15 @@ static enum dialog_says on_rcpt(struct dialog *d, struct reply *reply)
 		return DIALOG_WAIT;
 	/* Step by step: no DATA without anybody to send to. */
 	if (d->next_verb == VERB_DATA && !d->accepted)
-		return transaction_end(d, false);
-	return transaction_send(d);
+		return outbound_end(d, false);
+	return outbound_send(d);
 }
 
 static enum dialog_says on_data(struct dialog *d, struct reply *r)
 {
 	if (reply_class(r) == 3) {
 		if (d->accepted)
-			return content_start(d);
+			return outbound_content(d);
 		/* RFC 2920 section 3.1: an empty content, which delivers nothing. */
 		PUT(d->out, ".\r\n");
 		ring_push(d, VERB_LONE_DOT);
@@ -469,9 +223,9 @@ static enum dialog_says on_data(struct dialog *d, struct reply *r)
 		return fail(d, "4.5.0", "protocol error: unexpected reply to DATA");
 	if (d->accepted) {
 		job_widen(d->job, SCOPE_MESSAGE);
-		settle_stage(d, RECIPIENT_ACCEPTED, r);
+		outbound_settle(d, RECIPIENT_ACCEPTED, r);
 	}
-	return transaction_end(d, false);
+	return outbound_end(d, false);
 }
 
 static enum dialog_says on_content(struct dialog *d, struct reply *r)
@@ -482,8 +236,8 @@ static enum dialog_says on_content(struct dialog *d, struct reply *r)
 		return fail(d, "4.5.0", "protocol error: unexpected reply to the content");
 	if (d->accepted && !fine)
 		job_widen(d->job, SCOPE_MESSAGE);
-	settle_stage(d, RECIPIENT_ACCEPTED, r);
-	return transaction_end(d, fine);
+	outbound_settle(d, RECIPIENT_ACCEPTED, r);
+	return outbound_end(d, fine);
 }
 
 /* RFC 2033 section 4.2: after the final dot a reply for each recipient that was accepted. */
@@ -493,18 +247,18 @@ static enum dialog_says on_dot(struct dialog *d, struct reply *r)
 		return on_content(d, r);
 	if (d->accepted && d->reply_cursor == d->batch_end)
 		d->reply_cursor = 0;
-	struct recipient *to = recipient_next(d, &d->reply_cursor, RECIPIENT_ACCEPTED);
+	struct recipient *to = outbound_next(d, &d->reply_cursor, RECIPIENT_ACCEPTED);
 
 	if (!to || reply_class(r) == 3)
 		return fail(d, "4.5.0", "protocol error: unexpected reply to the content");
-	const struct verdict v = verdict_of(r);
+	const struct verdict v = outbound_verdict(r);
 
 	if (v.kind != OUTCOME_RELAYED)
 		job_widen(d->job, SCOPE_RECIPIENT);
 	to->receiver_dsn = v.kind == OUTCOME_RELAYED && (d->offers.set & OFFERS_DSN);
 	job_settle(d->job, to, &v);
 	if (!--d->accepted)
-		return transaction_end(d, true);
+		return outbound_end(d, true);
 	ring_push(d, VERB_DOT);
 	return DIALOG_WAIT;
 }
@@ -512,7 +266,7 @@ static enum dialog_says on_dot(struct dialog *d, struct reply *r)
 static enum dialog_says on_lone_dot(struct dialog *d, struct reply *r)
 {
 	(void)r;
-	return transaction_end(d, false);
+	return outbound_end(d, false);
 }
 
 static enum dialog_says on_quit(struct dialog *d, struct reply *r)
@@ -559,7 +313,8 @@ static enum dialog_says unasked(struct dialog *d)
 {
 	struct reply *r = &d->reader.reply;
 
-	/* A refusal while the content is still going out is its reply; going on would be pointless. */
+	/* A refusal while the content is still going out is its reply; going on would be pointless.
+	 */
 	if (d->job && d->feeding && reply_class(r) >= 4)
 		return broken_off(d, r->code == 421 ? SCOPE_SITE : SCOPE_MESSAGE);
 	return fail(d, "4.5.0", "protocol error: a reply that was not asked for");
@@ -582,7 +337,8 @@ static enum dialog_says take_reply(struct dialog *d, bool more_behind)
 	/* LMTP's further replies to the dot are in the ring by now. */
 	if (!more_behind || !last || (verb == VERB_DOT && ring_head(d) == VERB_DOT))
 		return says;
-	/* Bytes that came before the question was asked answer nothing: what was just said is taken back. */
+	/* Bytes that came before the question was asked answer nothing: what was just said is taken
+	 * back. */
 	if (says == DIALOG_SETTLED || says == DIALOG_REFUSED || says == DIALOG_OVER) {
 		d->over = true;
 		return says;
@@ -591,8 +347,8 @@ static enum dialog_says take_reply(struct dialog *d, bool more_behind)
 		d->up = false;
 	if (bytes_len(d->out) > appended)
 		d->out->end = d->out->start + appended;
-	return d->job || !d->up ? fail(d, "4.5.0", "protocol error: a reply that was not asked for") :
-				  says;
+	return d->job || !d->up ? fail(d, "4.5.0", "protocol error: a reply that was not asked for")
+				: says;
 }
 
 enum dialog_says dialog_input(struct dialog *d, const uint8_t *data, size_t len, size_t *used)
@@ -605,7 +361,8 @@ enum dialog_says dialog_input(struct dialog *d, const uint8_t *data, size_t len,
 		if (step == REPLY_MORE)
 			return DIALOG_WAIT;
 		if (step == REPLY_BROKEN)
-			return fail(d, "4.5.0", "protocol error: the receiver's reply is malformed");
+			return fail(d, "4.5.0",
+				    "protocol error: the receiver's reply is malformed");
 		if (ring_head(d) == VERB_EHLO && d->reader.reply.code / 100 == 2)
 			ehlo_line(d, d->reader.line);
 		if (step == REPLY_LINE)
@@ -635,7 +392,7 @@ static bool refuse_unasked(struct dialog *d, struct job *job)
 {
 	char text[96];
 
-	if (!content_is_clean(job->content)) {
+	if (!content_is_clean(job->content, &job->dotted)) {
 		/* Never sent: another server may take a bare CR or LF for an end of line. */
 		const struct verdict v = {OUTCOME_FAILED, 0, "5.6.0",
 					  TEXT("the message holds a bare CR or LF")};
@@ -645,9 +402,9 @@ static bool refuse_unasked(struct dialog *d, struct job *job)
 		return true;
 	}
 	if (d->offers.size_limit && job_size(job) > d->offers.size_limit) {
-		snprintf(text, sizeof text, "message size %llu exceeds the receiver's limit of %llu",
-			 (unsigned long long)job_size(job),
-			 (unsigned long long)d->offers.size_limit);
+		snprintf(
+		    text, sizeof text, "message size %llu exceeds the receiver's limit of %llu",
+		    (unsigned long long)job_size(job), (unsigned long long)d->offers.size_limit);
 		const struct verdict v = {OUTCOME_FAILED, 0, "5.3.4", text_of(text)};
 
 		job_widen(job, SCOPE_MESSAGE);
@@ -686,7 +443,7 @@ enum dialog_says dialog_begin(struct dialog *d, struct job *job)
 	d->jobs++;
 	d->mail_answered = false;
 	d->job = job;
-	return transaction_begin(d);
+	return outbound_begin(d);
 }
 
 void dialog_flushed(struct dialog *d)
@@ -713,7 +470,7 @@ static enum dialog_says content_is_bad(struct dialog *d)
 	d->ring_count = 0;
 	job_widen(d->job, SCOPE_MESSAGE);
 	job_settle_open(d->job, &v);
-	return settled(d);
+	return outbound_job_settled(d);
 }
 
 enum dialog_says dialog_body(struct dialog *d, struct text block)
@@ -732,7 +489,7 @@ enum dialog_says dialog_body(struct dialog *d, struct text block)
 		return content_is_bad(d);
 	if (!d->body_left) {
 		d->feeding = false;
-		content_end(d);
+		outbound_content_end(d);
 	}
 	return DIALOG_WAIT;
 }

@@ -38,11 +38,14 @@ enum dialog_verb {
 enum dialog_says {
 	DIALOG_WAIT,	/* give it what comes next */
 	DIALOG_READY,	/* the session is up: dialog_begin() */
-	DIALOG_CONTENT, /* the content is on its way; dialog_wants_body() tells whether blocks are wanted */
+	DIALOG_CONTENT, /* the content is on its way; dialog_wants_body() tells whether blocks are
+			   wanted */
 	DIALOG_SETTLED, /* each recipient of the job has its verdict; it is the owner's again */
 	DIALOG_UNFIT,	/* this host cannot take the job (job->unfit): leave, try another host */
-	DIALOG_AGAIN,	/* the rest of the job wants a fresh connection: leave, connect, begin it again */
-	DIALOG_STALE,	/* a reused connection was dead; nothing was done: the same, and close at once */
+	DIALOG_AGAIN,	/* the rest of the job wants a fresh connection: leave, connect, begin it
+			   again */
+	DIALOG_STALE, /* a reused connection was dead; nothing was done: the same, and close at once
+		       */
 	DIALOG_REFUSED, /* the host serves nobody now (dialog_trouble()): leave, try another host */
 	DIALOG_OVER,	/* nothing more to say: close */
 };
@@ -63,19 +66,19 @@ struct dialog {
 	uint8_t next_verb; /* of the transaction; VERB_COUNT: all has been sent */
 	uint8_t place;	   /* enum content_place */
 	struct offers offers;
-	uint32_t mails;				/* transactions begun on this connection */
-	uint32_t jobs;				/* jobs begun on it */
-	uint32_t send_cursor, reply_cursor;	/* recipients of the transaction */
-	uint32_t batch, batch_end;		/* recipients in it; the first behind it */
+	uint32_t mails;			    /* transactions begun on this connection */
+	uint32_t jobs;			    /* jobs begun on it */
+	uint32_t send_cursor, reply_cursor; /* recipients of the transaction */
+	uint32_t batch, batch_end;	    /* recipients in it; the first behind it */
 	uint32_t accepted;
 	uint64_t body_left; /* of a file, still to be sent */
 	bool up;	    /* greeting and EHLO are done */
 	bool over;	    /* nothing can be begun any more */
 	bool needs_rset;
 	bool mail_refused, mail_answered;
-	bool feeding;	    /* blocks of the body are wanted */
-	bool unflushed;	    /* content was appended and has not left */
-	bool loops;	    /* the receiver calls itself by our name */
+	bool feeding;	/* blocks of the body are wanted */
+	bool unflushed; /* content was appended and has not left */
+	bool loops;	/* the receiver calls itself by our name */
 };
 
 /* Waits for the greeting. */

@@ -17,7 +17,7 @@ enum {
 };
 
 struct entry {
-	struct entry *next;	       /* in its bucket */
+	struct entry *next;		/* in its bucket */
 	struct entry *later, **earlier; /* all, the latest answer first */
 	struct hosts *hosts;
 	struct hosts_waiter *waiters;

@@ -50,6 +50,7 @@ struct job {
 	uint32_t open; /* recipients that are not settled */
 	uint8_t scope; /* enum failure_scope: the widest so far */
 	uint8_t unfit; /* enum job_unfit: what some host could not take */
+	bool dotted;   /* a line of content begins with a dot; set before it is sent */
 	bool retried;  /* once more on a fresh connection: only once */
 	bool finished; /* the outcome stands, and waits for recorded */
 	struct walltime arrival, active, begun, sending, done; /* for delays= */
@@ -65,8 +66,8 @@ enum job_unfit { UNFIT_NONE, UNFIT_8BIT, UNFIT_UTF8 };
 struct job *job_new(const struct msg_job *m, int fd);
 void job_free(struct job **job); /* takes NULL, leaves NULL */
 
-uint64_t job_size(const struct job *job);  /* octets of the content */
-bool job_is_8bit(const struct job *job);   /* reads a body in a file to its end */
+uint64_t job_size(const struct job *job);   /* octets of the content */
+bool job_is_8bit(const struct job *job);    /* reads a body in a file to its end */
 bool job_needs_utf8(const struct job *job); /* RFC 6531: an address or header field has non-ASCII */
 
 /* What became of one, or of all that are open. REPLY is cut to 512 bytes. */

@@ -6,9 +6,12 @@ static const struct {
 	struct text word;
 	unsigned offer;
 } keywords[] = {
-    {TEXT("PIPELINING"), OFFERS_PIPELINING}, {TEXT("8BITMIME"), OFFERS_8BITMIME},
-    {TEXT("SMTPUTF8"), OFFERS_SMTPUTF8},     {TEXT("SIZE"), OFFERS_SIZE},
-    {TEXT("DSN"), OFFERS_DSN},		     {TEXT("CHUNKING"), OFFERS_CHUNKING},
+    {TEXT("PIPELINING"), OFFERS_PIPELINING},
+    {TEXT("8BITMIME"), OFFERS_8BITMIME},
+    {TEXT("SMTPUTF8"), OFFERS_SMTPUTF8},
+    {TEXT("SIZE"), OFFERS_SIZE},
+    {TEXT("DSN"), OFFERS_DSN},
+    {TEXT("CHUNKING"), OFFERS_CHUNKING},
 };
 
 /* Takes the next word off T. */

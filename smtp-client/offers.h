@@ -17,7 +17,8 @@ enum offer {
 struct offers {
 	unsigned set;	     /* enum offer */
 	uint64_t size_limit; /* octets of a message; 0: none told */
-	/* RFC 9422; 0: none told. Transactions a connection, recipients and their domains a transaction. */
+	/* RFC 9422; 0: none told. Transactions a connection, recipients and their domains a
+	 * transaction. */
 	uint32_t mail_max, rcpt_max, rcpt_domain_max;
 };
 

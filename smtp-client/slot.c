@@ -137,7 +137,8 @@ static void slot_exhausted(struct slot *s)
 {
 	static const struct verdict unfit[] = {
 	    [UNFIT_8BIT] = {OUTCOME_FAILED, 0, "5.6.3",
-			    TEXT("the message has 8-bit content, which the receiver does not take")},
+			    TEXT(
+				"the message has 8-bit content, which the receiver does not take")},
 	    [UNFIT_UTF8] = {OUTCOME_FAILED, 0, "5.6.7",
 			    TEXT("the message needs SMTPUTF8, which the receiver does not offer")},
 	};
@@ -160,7 +161,8 @@ static void slot_exhausted(struct slot *s)
 		slot_advance(s);
 		return;
 	}
-	/* A 5xx greeting refuses the connection, not the mail: it is tried again, with a status that says so. */
+	/* A 5xx greeting refuses the connection, not the mail: it is tried again, with a status
+	 * that says so. */
 	char dsn[REPLY_DSN_BYTES];
 
 	text_copy(dsn, sizeof dsn, text_of(v.dsn));
@@ -337,7 +339,8 @@ static void slot_begin(struct slot *s)
 {
 	const struct config *config = s->worker->daemon->config;
 	struct job *job = s->job;
-	/* A receiver may be slow, but not for ever: 1 KB/s and a reply every two seconds at the least. */
+	/* A receiver may be slow, but not for ever: 1 KB/s and a reply every two seconds at the
+	 * least. */
 	int64_t slow_s = (int64_t)(job_size(job) / 1024 + job->recipient_count * UINT64_C(2));
 
 	job->begun = loop_wall(slot_loop(s));

@@ -36,7 +36,7 @@ struct slot {
 	size_t hop_len;
 	struct config *config; /* of the connection, held */
 	struct stream *stream;
-	struct dialog dialog; /* valid in SLOT_OPEN and SLOT_QUITTING */
+	struct dialog dialog;  /* valid in SLOT_OPEN and SLOT_QUITTING */
 	struct reply *trouble; /* why the last host was of no use; NULL: none so far */
 	struct timer timer;
 	struct monotime deadline, armed; /* the timer is moved only when it would be late */
@@ -53,7 +53,8 @@ bool slot_take_job(struct slot *s, struct job *job);
 /* No more work: ends when the running job is done; worker_slot_ended() is called. */
 void slot_close(struct slot *s);
 
-/* Cuts the running job off; with PAST_DOT also when only the last reply is missing. True when it did. */
+/* Cuts the running job off; with PAST_DOT also when only the last reply is missing. True when it
+ * did. */
 bool slot_cut(struct slot *s, bool past_dot);
 
 #endif

@@ -9,13 +9,13 @@
 #include <unistd.h>
 
 static const struct daemon_row row = {
-	.name = "smtp-client",
-	.kind = PEER_SMTP_CLIENT,
-	.user = "veredus-smtp-client",
-	.root = JAIL_EMPTY,
-	.capabilities = "",
-	.system_calls = "socket connect bind getsockopt setsockopt pread64",
-	.peers = PEER_QMGR | PEER_RESOLVER,
+    .name = "smtp-client",
+    .kind = PEER_SMTP_CLIENT,
+    .user = "veredus-smtp-client",
+    .root = JAIL_EMPTY,
+    .capabilities = "",
+    .system_calls = "socket connect bind getsockopt setsockopt pread64",
+    .peers = PEER_QMGR | PEER_RESOLVER,
 };
 
 static struct worker *worker_of(const struct channel *c)
@@ -101,20 +101,20 @@ static void drain(struct daemon *d, struct duration limit)
 }
 
 static const struct serve serves[] = {
-	{MSG_job, PEER_QMGR, on_job},
-	{MSG_recorded, PEER_QMGR, on_recorded},
-	{MSG_slot_close, PEER_QMGR, on_slot_close},
-	{MSG_hosts_are, PEER_RESOLVER, on_hosts_are},
-	{MSG_NONE, 0, NULL},
+    {MSG_job, PEER_QMGR, on_job},
+    {MSG_recorded, PEER_QMGR, on_recorded},
+    {MSG_slot_close, PEER_QMGR, on_slot_close},
+    {MSG_hosts_are, PEER_RESOLVER, on_hosts_are},
+    {MSG_NONE, 0, NULL},
 };
 
 static const struct daemon_face face = {
-	.warm_up = warm_up,
-	.start = start,
-	.peer = on_peer,
-	.gone = on_gone,
-	.drain = drain,
-	.serves = serves,
+    .warm_up = warm_up,
+    .start = start,
+    .peer = on_peer,
+    .gone = on_gone,
+    .drain = drain,
+    .serves = serves,
 };
 
 int main(int argc, char **argv)

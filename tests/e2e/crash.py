@@ -79,7 +79,9 @@ def kill_under_load(t, name, kills=4):
         v.wait(lambda: veredus.daemons(name), 20, f"{name} to be started again: " + veredus.log_text()[-500:])
     v.check(done > 0, "killed nothing: the load was over too soon")
     duplicates = settle(veredus, sink, load)
-    veredus.wait_log(rf"{name}.*(killed|signal 9|died)")
+    # While the logger itself is dead lines go to master's standard error.
+    v.wait(lambda: re.search(rf"{name}.*(killed|signal 9|died)", veredus.log_text() + veredus.process.said(10 ** 7)), 15,
+           "a line about its end: " + veredus.log_text()[-1000:])
     v.check(veredus.process.alive(), "master ended")
     print(f"  {name} killed {done} times")
     return duplicates

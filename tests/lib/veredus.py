@@ -132,8 +132,8 @@ class Process:
         self.stdout.close()
         return self.child.returncode
 
-    def said(self):
-        return read(self.output).decode(errors="replace")[-3000:]
+    def said(self, most=3000):
+        return read(self.output).decode(errors="replace")[-most:]
 
 
 class Sink(Process):
@@ -282,7 +282,7 @@ class Veredus:
                 fields = read(stat).rsplit(b")", 1)[1].split()
                 if int(fields[1]) == self.process.pid and fields[0] != b"Z":
                     pid = stat.split("/")[2]
-                    program = os.path.basename(read(f"/proc/{pid}/cmdline").split(b"\0")[0].decode()).removeprefix("veredus-")
+                    program = os.path.basename(read(f"/proc/{pid}/cmdline").split(b"\0")[0].decode())
                     program = program.removeprefix("veredus-")
                     found.setdefault(program, []).append(int(pid))
             except (OSError, IndexError):

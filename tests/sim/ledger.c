@@ -156,7 +156,7 @@ static void recipient_fill(const struct ledger_message *m, uint32_t n, struct qu
 	const struct ledger_recipient *r = &m->recipients[n];
 
 	*to = (struct queue_recipient){
-		.number = n, .kind = r->kind, .attempts = r->attempts, .where = r->where};
+	    .number = n, .kind = r->kind, .attempts = r->attempts, .where = r->where};
 }
 
 static uint32_t on_open(void *self, uint64_t id, struct queue_recipient *open, uint32_t max)
@@ -255,8 +255,8 @@ bool ledger_recover(struct ledger *l)
 			m->recipients[i].where = (struct queue_where){0, 0};
 		}
 	}
-	enum queue_result result = queue_open(&l->queue, simdisk_disk(l->sim), simdisk_root(l->sim),
-					      &l->options, &owner);
+	enum queue_result result =
+	    queue_open(&l->queue, simdisk_disk(l->sim), simdisk_root(l->sim), &l->options, &owner);
 
 	if (result == QUEUE_OK)
 		result = queue_load_all(l->queue);
@@ -320,13 +320,13 @@ uint64_t ledger_put(struct ledger *l, size_t max_bytes)
 		broken(l, "an ID was given out twice", id);
 	content_of(id, len, content);
 	struct queue_message message = {
-		.id = id,
-		.submitter = TEXT("login:ann"),
-		.envelope = TEXT("envelope"),
-		.prelude = TEXT("A: b\r\n"),
-		.body = {content, len},
-		.recipient_count = (uint32_t)(1 + ledger_random(l, LEDGER_RECIPIENTS)),
-		.domains = domains,
+	    .id = id,
+	    .submitter = TEXT("login:ann"),
+	    .envelope = TEXT("envelope"),
+	    .prelude = TEXT("A: b\r\n"),
+	    .body = {content, len},
+	    .recipient_count = (uint32_t)(1 + ledger_random(l, LEDGER_RECIPIENTS)),
+	    .domains = domains,
 	};
 	enum queue_result result = queue_add_message(l->queue, &message, NULL);
 
@@ -378,7 +378,6 @@ void ledger_outcome(struct ledger *l, uint64_t id, uint32_t recipient, enum queu
 		outcome_add(l, &o);
 }
 
-
 /*
  * The new recipient counts as added only once the commit is done; what the ledger
  * expects of it then is what it expects of any other.
@@ -391,7 +390,8 @@ void ledger_expand(struct ledger *l, uint64_t id)
 	char content[100];
 	uint32_t closed = 0;
 
-	while (closed < m->count && (!m->recipients[closed].open || m->recipients[closed].settle_sent))
+	while (closed < m->count &&
+	       (!m->recipients[closed].open || m->recipients[closed].settle_sent))
 		closed++;
 	if (!m->known || closed == m->count || m->count == LEDGER_RECIPIENTS)
 		return;
@@ -413,8 +413,7 @@ void ledger_expand(struct ledger *l, uint64_t id)
 
 	/* Alone in its batch, so that what comes of it is known at once. */
 	if (ledger_commit(l) != QUEUE_OK || l->batch_count || l->outcome_count ||
-	    !queue_batch_empty(l->queue) ||
-	    queue_add_message(l->queue, &message, NULL) != QUEUE_OK)
+	    !queue_batch_empty(l->queue) || queue_add_message(l->queue, &message, NULL) != QUEUE_OK)
 		return;
 	enum queue_result result = QUEUE_WAIT;
 
@@ -446,8 +445,8 @@ static void again_count(void *arg, const struct queue_outcome *o)
 }
 
 /* Takes the batch's promises: kept when RESULT is good. */
-static void batch_settle(struct ledger *l, enum queue_result result, const uint64_t *ids, size_t count,
-			 const struct queue_outcome *outcomes, size_t outcome_count)
+static void batch_settle(struct ledger *l, enum queue_result result, const uint64_t *ids,
+			 size_t count, const struct queue_outcome *outcomes, size_t outcome_count)
 {
 	for (size_t i = 0; i < count; i++) {
 		l->messages[ids[i]].acked |= result == QUEUE_OK;
@@ -546,8 +545,7 @@ void ledger_step(struct ledger *l)
 	} else if (what < 7) {
 		id = ledger_open_message(l);
 		if (id)
-			ledger_outcome(l, id,
-				       (uint32_t)ledger_random(l, message_of(l, id)->count),
+			ledger_outcome(l, id, (uint32_t)ledger_random(l, message_of(l, id)->count),
 				       kinds[ledger_random(l, 6)]);
 	} else if (what < 9) {
 		(void)ledger_commit(l);

@@ -411,21 +411,21 @@ struct simdisk *simdisk_new(uint64_t seed, uint64_t capacity_bytes)
 	s->random = s->random ? s->random : 1;
 	s->capacity = capacity_bytes;
 	s->disk = (struct disk){
-		.self = s,
-		.open = sim_open,
-		.folder = sim_folder,
-		.close = sim_close,
-		.write = sim_write,
-		.read = sim_read,
-		.sync = sim_sync,
-		.sync_folder = sim_sync_folder,
-		.truncate = sim_truncate,
-		.allocate = sim_allocate,
-		.size = sim_size,
-		.lock = sim_lock,
-		.rename = sim_rename,
-		.unlink = sim_unlink,
-		.list = sim_list,
+	    .self = s,
+	    .open = sim_open,
+	    .folder = sim_folder,
+	    .close = sim_close,
+	    .write = sim_write,
+	    .read = sim_read,
+	    .sync = sim_sync,
+	    .sync_folder = sim_sync_folder,
+	    .truncate = sim_truncate,
+	    .allocate = sim_allocate,
+	    .size = sim_size,
+	    .lock = sim_lock,
+	    .rename = sim_rename,
+	    .unlink = sim_unlink,
+	    .list = sim_list,
 	};
 	(void)inode_new(s, false); /* 0 is no inode */
 	uint32_t root = inode_new(s, true);
@@ -505,8 +505,8 @@ static void inode_crash(struct simdisk *s, struct inode *n)
 		if (n->dirty[at] && kept) {
 			memcpy(n->disk + at * SECTOR, n->now + at * SECTOR, SECTOR);
 			if (n->disk_size < (at + 1) * SECTOR && n->disk_size < n->size)
-				n->disk_size = (at + 1) * SECTOR < n->size ? (at + 1) * SECTOR
-									    : n->size;
+				n->disk_size =
+				    (at + 1) * SECTOR < n->size ? (at + 1) * SECTOR : n->size;
 		}
 		n->dirty[at] = 0;
 	}

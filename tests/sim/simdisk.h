@@ -44,7 +44,8 @@ uint64_t simdisk_changes(const struct simdisk *sim); /* changing calls so far */
 /* The Nth call from now (1: the next) of this kind answers -ERROR; 0 takes it back. */
 void simdisk_fail(struct simdisk *sim, enum simdisk_call call, uint64_t n, int error);
 
-/* All descriptors but the root are gone. POWER: unsynced changes suffer; else only the process died. */
+/* All descriptors but the root are gone. POWER: unsynced changes suffer; else only the process
+ * died. */
 void simdisk_crash(struct simdisk *sim, bool power);
 
 /* The content of FOLDER/NAME to be spoilt, both in the cache and on the disk; NULL: not there. */

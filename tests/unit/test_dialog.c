@@ -21,9 +21,9 @@
 #include <cmocka.h>
 
 static const char *const words[] = {
-    [DIALOG_WAIT] = "WAIT",	    [DIALOG_READY] = "READY",	  [DIALOG_CONTENT] = "CONTENT",
-    [DIALOG_SETTLED] = "SETTLED",   [DIALOG_UNFIT] = "UNFIT",	  [DIALOG_AGAIN] = "AGAIN",
-    [DIALOG_STALE] = "STALE",	    [DIALOG_REFUSED] = "REFUSED", [DIALOG_OVER] = "OVER",
+    [DIALOG_WAIT] = "WAIT",	  [DIALOG_READY] = "READY",	[DIALOG_CONTENT] = "CONTENT",
+    [DIALOG_SETTLED] = "SETTLED", [DIALOG_UNFIT] = "UNFIT",	[DIALOG_AGAIN] = "AGAIN",
+    [DIALOG_STALE] = "STALE",	  [DIALOG_REFUSED] = "REFUSED", [DIALOG_OVER] = "OVER",
 };
 
 #define EHLO_ALL                                                                                   \
@@ -31,9 +31,9 @@ static const char *const words[] = {
 	"S+ 250-PIPELINING\nS+ 250-SIZE 1000000\nS+ 250-8BITMIME\nS+ 250-SMTPUTF8\n"               \
 	"S 250 DSN\n= READY\n"
 #define EHLO_PIPELINING                                                                            \
-	"S 220 mx.example ESMTP\nC EHLO client.example\nS+ 250-mx.example\nS 250 PIPELINING\n= READY\n"
-#define EHLO_PLAIN                                                                                 \
-	"S 220 mx.example ESMTP\nC EHLO client.example\nS 250 mx.example\n= READY\n"
+	"S 220 mx.example ESMTP\nC EHLO client.example\nS+ 250-mx.example\nS 250 PIPELINING\n= "   \
+	"READY\n"
+#define EHLO_PLAIN "S 220 mx.example ESMTP\nC EHLO client.example\nS 250 mx.example\n= READY\n"
 
 struct play {
 	struct config config;
@@ -79,7 +79,8 @@ static void play_feed(struct play *p)
 
 static void play_expect(struct play *p, const char *line, size_t len)
 {
-	const uint8_t *lf = bytes_len(&p->out) ? memchr(bytes_at(&p->out), '\n', bytes_len(&p->out)) : NULL;
+	const uint8_t *lf =
+	    bytes_len(&p->out) ? memchr(bytes_at(&p->out), '\n', bytes_len(&p->out)) : NULL;
 
 	if (!lf || (size_t)(lf - bytes_at(&p->out)) != len + 1 ||
 	    memcmp(bytes_at(&p->out), line, len) != 0)
@@ -146,15 +147,18 @@ static struct job *mail_job(const struct mail *mail)
 	    .body_type = mail->body_type,
 	    .smtputf8 = mail->smtputf8,
 	    .prelude = text_of(mail->prelude ? mail->prelude : "Subject: x\r\n\r\n"),
-	    .body = text_of(mail->fd ? "" : mail->body ? mail->body : "hello\r\n"),
+	    .body = text_of(mail->fd	 ? ""
+			    : mail->body ? mail->body
+					 : "hello\r\n"),
 	};
 
 	for (m.recipients.count = 0; mail->to[m.recipients.count]; m.recipients.count++)
-		rec_job_recipient_encode(&items, &(struct rec_job_recipient){
-							.number = m.recipients.count,
-							.address = text_of(mail->to[m.recipients.count]),
-							.orcpt = text_of(mail->orcpt),
-							.notify = mail->notify});
+		rec_job_recipient_encode(
+		    &items,
+		    &(struct rec_job_recipient){.number = m.recipients.count,
+						.address = text_of(mail->to[m.recipients.count]),
+						.orcpt = text_of(mail->orcpt),
+						.notify = mail->notify});
 	m.recipients.items = (struct text){(const char *)items.data, items.end};
 	m.body_length = mail->fd ? mail->body_length : m.body.len;
 	struct job *job = job_new(&m, mail->fd ? mail->fd : -1);
@@ -223,9 +227,10 @@ static void goes_step_by_step(void **state)
 	play_begin(&p, HOP_MX);
 	play_script(&p, EHLO_PLAIN);
 	play_job(&p, &two);
-	play_script(&p, "C MAIL FROM:<s@a.example>\nS 250 a\nC RCPT TO:<r@b.example>\nS 250 b\n"
-			"C RCPT TO:<q@b.example>\nS 550 5.1.1 no\nC DATA\nS 354 c\n= CONTENT\n" CONTENT
-			"S 250 ok\n= SETTLED\n");
+	play_script(&p,
+		    "C MAIL FROM:<s@a.example>\nS 250 a\nC RCPT TO:<r@b.example>\nS 250 b\n"
+		    "C RCPT TO:<q@b.example>\nS 550 5.1.1 no\nC DATA\nS 354 c\n= CONTENT\n" CONTENT
+		    "S 250 ok\n= SETTLED\n");
 	verdict_is(&p, 0, OUTCOME_RELAYED, "2.0.0", "250 ok");
 	verdict_is(&p, 1, OUTCOME_FAILED, "5.1.1", "550 5.1.1 no");
 	assert_int_equal(p.job->scope, SCOPE_RECIPIENT);
@@ -292,17 +297,17 @@ static void sends_a_chunk(void **state)
 
 static void doubles_dots(void **state)
 {
-	static const struct mail dots = {.to = {"r@b.example"},
-					 .prelude = ".odd: x\r\n\r\n",
-					 .body = ".\r\n..\r\na.\r\n.x\r\n"};
+	static const struct mail dots = {
+	    .to = {"r@b.example"}, .prelude = ".odd: x\r\n\r\n", .body = ".\r\n..\r\na.\r\n.x\r\n"};
 	struct play p;
 
 	(void)state;
 	play_begin(&p, HOP_MX);
 	play_script(&p, EHLO_PIPELINING);
 	play_job(&p, &dots);
-	play_script(&p, ONE_COMMANDS "S 250 a\nS 250 b\nS 354 c\nC ..odd: x\nC \nC ..\nC ...\nC a.\nC ..x\n"
-				     "C .\nS 250 ok\n= SETTLED\n");
+	play_script(&p, ONE_COMMANDS
+		    "S 250 a\nS 250 b\nS 354 c\nC ..odd: x\nC \nC ..\nC ...\nC a.\nC ..x\n"
+		    "C .\nS 250 ok\n= SETTLED\n");
 	play_end(&p);
 }
 
@@ -313,10 +318,12 @@ static void splits_by_limits(void **state)
 
 	(void)state;
 	play_begin(&p, HOP_MX);
-	play_script(&p, "S 220 x\nC EHLO client.example\nS+ 250-x\nS+ 250-LIMITS RCPTMAX=2 MAILMAX=2\n"
-			"S 250 PIPELINING\n= READY\n");
+	play_script(&p,
+		    "S 220 x\nC EHLO client.example\nS+ 250-x\nS+ 250-LIMITS RCPTMAX=2 MAILMAX=2\n"
+		    "S 250 PIPELINING\n= READY\n");
 	play_job(&p, &three);
-	play_script(&p, TWO_COMMANDS "S 250 a\nS 250 b\nS 250 c\nS 354 d\n= CONTENT\n" CONTENT "S 250 ok\n"
+	play_script(&p, TWO_COMMANDS "S 250 a\nS 250 b\nS 250 c\nS 354 d\n= CONTENT\n" CONTENT
+				     "S 250 ok\n"
 				     "C MAIL FROM:<s@a.example>\nC RCPT TO:<p@b.example>\nC DATA\n"
 				     "S 250 a\nS 250 b\nS 354 d\n" CONTENT "S 250 ok\n= SETTLED\n");
 	/* The third transaction would be one too many. */
@@ -334,9 +341,10 @@ static void sends_the_rest_later(void **state)
 	play_begin(&p, HOP_MX);
 	play_script(&p, EHLO_PIPELINING);
 	play_job(&p, &two);
-	play_script(&p, TWO_COMMANDS "S 250 a\nS 250 b\nS 452 4.5.3 too many recipients\nS 354 d\n" CONTENT
-				     "S 250 ok\nC MAIL FROM:<s@a.example>\nC RCPT TO:<q@b.example>\nC DATA\n"
-				     "S 250 a\nS 552 5.5.3 too many\nS 503 d\n= SETTLED\n");
+	play_script(&p, TWO_COMMANDS
+		    "S 250 a\nS 250 b\nS 452 4.5.3 too many recipients\nS 354 d\n" CONTENT
+		    "S 250 ok\nC MAIL FROM:<s@a.example>\nC RCPT TO:<q@b.example>\nC DATA\n"
+		    "S 250 a\nS 552 5.5.3 too many\nS 503 d\n= SETTLED\n");
 	verdict_is(&p, 0, OUTCOME_RELAYED, "2.0.0", "250 ok");
 	/* 552 counts as 452 (RFC 5321 4.5.3.1.10). */
 	verdict_is(&p, 1, OUTCOME_DEFERRED, "4.5.3", "552 5.5.3 too many");
@@ -351,9 +359,10 @@ static void speaks_lmtp(void **state)
 	play_begin(&p, HOP_LMTP);
 	play_script(&p, "S 220 x\nC LHLO client.example\nS+ 250-x\nS 250 PIPELINING\n= READY\n");
 	play_job(&p, &(struct mail){.to = {"a@b.example", "b@b.example", "c@b.example"}});
-	play_script(&p, "C MAIL FROM:<s@a.example>\nC RCPT TO:<a@b.example>\nC RCPT TO:<b@b.example>\n"
-			"C RCPT TO:<c@b.example>\nC DATA\nS 250 a\nS 250 b\nS 550 no\nS 250 c\nS 354 d\n"
-			"= CONTENT\n" CONTENT "S+ 250 first\nS 452 4.2.2 full\n= SETTLED\n");
+	play_script(
+	    &p, "C MAIL FROM:<s@a.example>\nC RCPT TO:<a@b.example>\nC RCPT TO:<b@b.example>\n"
+		"C RCPT TO:<c@b.example>\nC DATA\nS 250 a\nS 250 b\nS 550 no\nS 250 c\nS 354 d\n"
+		"= CONTENT\n" CONTENT "S+ 250 first\nS 452 4.2.2 full\n= SETTLED\n");
 	verdict_is(&p, 0, OUTCOME_RELAYED, "2.0.0", "250 first");
 	verdict_is(&p, 1, OUTCOME_FAILED, "5.0.0", "550 no");
 	verdict_is(&p, 2, OUTCOME_DEFERRED, "4.2.2", "452 4.2.2 full");
@@ -371,11 +380,14 @@ static void sends_a_lone_dot(void **state)
 	play_begin(&p, HOP_MX);
 	play_script(&p, EHLO_PIPELINING);
 	play_job(&p, &two);
-	play_script(&p, TWO_COMMANDS "S 250 a\nS 550 5.1.1 no\nS 450 no\nS 354 go on\nC .\nS 554 nobody\n= SETTLED\n");
+	play_script(
+	    &p, TWO_COMMANDS
+	    "S 250 a\nS 550 5.1.1 no\nS 450 no\nS 354 go on\nC .\nS 554 nobody\n= SETTLED\n");
 	verdict_is(&p, 0, OUTCOME_FAILED, "5.1.1", "550 5.1.1 no");
 	verdict_is(&p, 1, OUTCOME_DEFERRED, "4.0.0", "450 no");
 	play_job(&p, &one);
-	play_script(&p, "C RSET\n" ONE_COMMANDS "S 250 r\nS 250 a\nS 250 b\nS 354 c\n" CONTENT "S 250 ok\n= SETTLED\n");
+	play_script(&p, "C RSET\n" ONE_COMMANDS "S 250 r\nS 250 a\nS 250 b\nS 354 c\n" CONTENT
+			"S 250 ok\n= SETTLED\n");
 	play_end(&p);
 }
 
@@ -385,24 +397,39 @@ static const struct {
 	enum failure_scope scope;
 	bool over;
 } refusals[] = {
-    {"S 550 5.7.1 no\nS 503 x\nS 503 x\n", "5.7.1", "550 5.7.1 no", OUTCOME_FAILED, SCOPE_MESSAGE, false},
-    {"S 451 4.7.1 later\nS 503 x\nS 503 x\n", "4.7.1", "451 4.7.1 later", OUTCOME_DEFERRED, SCOPE_SITE, false},
-    {"S 451 4.3.0 later\nS 503 x\nS 503 x\n", "4.3.0", "451 4.3.0 later", OUTCOME_DEFERRED, SCOPE_MESSAGE, false},
-    {"S 250 a\nS 451 4.7.1 grey\nS 503 x\n", "4.7.1", "451 4.7.1 grey", OUTCOME_DEFERRED, SCOPE_RECIPIENT, false},
+    {"S 550 5.7.1 no\nS 503 x\nS 503 x\n", "5.7.1", "550 5.7.1 no", OUTCOME_FAILED, SCOPE_MESSAGE,
+     false},
+    {"S 451 4.7.1 later\nS 503 x\nS 503 x\n", "4.7.1", "451 4.7.1 later", OUTCOME_DEFERRED,
+     SCOPE_SITE, false},
+    {"S 451 4.3.0 later\nS 503 x\nS 503 x\n", "4.3.0", "451 4.3.0 later", OUTCOME_DEFERRED,
+     SCOPE_MESSAGE, false},
+    {"S 250 a\nS 451 4.7.1 grey\nS 503 x\n", "4.7.1", "451 4.7.1 grey", OUTCOME_DEFERRED,
+     SCOPE_RECIPIENT, false},
     {"S 250 a\nS 421 4.3.2 bye\n", "4.3.2", "421 4.3.2 bye", OUTCOME_DEFERRED, SCOPE_SITE, true},
-    {"S 250 a\nS 250 b\nS 451 no data\n", "4.0.0", "451 no data", OUTCOME_DEFERRED, SCOPE_MESSAGE, false},
-    {"S 250 a\nS 250 b\nS 554 5.6.0 no data\n", "5.6.0", "554 5.6.0 no data", OUTCOME_FAILED, SCOPE_MESSAGE, false},
-    {"S 250 a\nS 250 b\nS 354 c\n" CONTENT "S 554 5.7.1 spam\n", "5.7.1", "554 5.7.1 spam", OUTCOME_FAILED, SCOPE_MESSAGE, false},
-    {"S 250 a\nS 250 b\nS 354 c\n" CONTENT "S 421 bye\n", "4.0.0", "421 bye", OUTCOME_DEFERRED, SCOPE_SITE, true},
+    {"S 250 a\nS 250 b\nS 451 no data\n", "4.0.0", "451 no data", OUTCOME_DEFERRED, SCOPE_MESSAGE,
+     false},
+    {"S 250 a\nS 250 b\nS 554 5.6.0 no data\n", "5.6.0", "554 5.6.0 no data", OUTCOME_FAILED,
+     SCOPE_MESSAGE, false},
+    {"S 250 a\nS 250 b\nS 354 c\n" CONTENT "S 554 5.7.1 spam\n", "5.7.1", "554 5.7.1 spam",
+     OUTCOME_FAILED, SCOPE_MESSAGE, false},
+    {"S 250 a\nS 250 b\nS 354 c\n" CONTENT "S 421 bye\n", "4.0.0", "421 bye", OUTCOME_DEFERRED,
+     SCOPE_SITE, true},
     /* Replies that make no sense end it, and never count as success. */
-    {"S 250 a\nS 250 b\nS 250 c\n", "4.5.0", "protocol error: unexpected reply to DATA", OUTCOME_DEFERRED, SCOPE_MESSAGE, true},
-    {"S 250 a\nS 354 b\n", "4.5.0", "protocol error: unexpected reply to RCPT", OUTCOME_DEFERRED, SCOPE_SITE, true},
-    {"S 354 a\n", "4.5.0", "protocol error: unexpected reply to MAIL", OUTCOME_DEFERRED, SCOPE_SITE, true},
-    {"S garbage\n", "4.5.0", "protocol error: the receiver's reply is malformed", OUTCOME_DEFERRED, SCOPE_SITE, true},
-    {"S 999 x\n", "4.5.0", "protocol error: the receiver's reply is malformed", OUTCOME_DEFERRED, SCOPE_SITE, true},
+    {"S 250 a\nS 250 b\nS 250 c\n", "4.5.0", "protocol error: unexpected reply to DATA",
+     OUTCOME_DEFERRED, SCOPE_MESSAGE, true},
+    {"S 250 a\nS 354 b\n", "4.5.0", "protocol error: unexpected reply to RCPT", OUTCOME_DEFERRED,
+     SCOPE_SITE, true},
+    {"S 354 a\n", "4.5.0", "protocol error: unexpected reply to MAIL", OUTCOME_DEFERRED, SCOPE_SITE,
+     true},
+    {"S garbage\n", "4.5.0", "protocol error: the receiver's reply is malformed", OUTCOME_DEFERRED,
+     SCOPE_SITE, true},
+    {"S 999 x\n", "4.5.0", "protocol error: the receiver's reply is malformed", OUTCOME_DEFERRED,
+     SCOPE_SITE, true},
     /* The reply to the dot came before the content: what was to be sent is taken back. */
-    {"S+ 250 a\nS+ 250 b\nS+ 354 c\nS 250 ok\n", "4.5.0", "protocol error: a reply that was not asked for", OUTCOME_DEFERRED, SCOPE_MESSAGE, true},
-    {"S 250 a\nS 250 b\nS 354 c\n" CONTENT "S 354 again\n", "4.5.0", "protocol error: unexpected reply to the content", OUTCOME_DEFERRED, SCOPE_MESSAGE, true},
+    {"S+ 250 a\nS+ 250 b\nS+ 354 c\nS 250 ok\n", "4.5.0",
+     "protocol error: a reply that was not asked for", OUTCOME_DEFERRED, SCOPE_MESSAGE, true},
+    {"S 250 a\nS 250 b\nS 354 c\n" CONTENT "S 354 again\n", "4.5.0",
+     "protocol error: unexpected reply to the content", OUTCOME_DEFERRED, SCOPE_MESSAGE, true},
 };
 
 static void judges_replies(void **state)
@@ -562,11 +589,13 @@ static void never_sent(const struct mail *mail, const char *greeting, const char
 
 static void bare_newlines_are_never_sent(void **state)
 {
-	static const char *const bodies[] = {"a\n.\r\n", "a\r.\r\n", "a\r\n\n", "a\r\r\n", "a", "a\r"};
+	static const char *const bodies[] = {"a\n.\r\n", "a\r.\r\n", "a\r\n\n",
+					     "a\r\r\n",	 "a",	     "a\r"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++)
-		never_sent(&(struct mail){.to = {"r@b.example"}, .body = bodies[i]}, EHLO_PIPELINING, "5.6.0");
+		never_sent(&(struct mail){.to = {"r@b.example"}, .body = bodies[i]},
+			   EHLO_PIPELINING, "5.6.0");
 }
 
 static void bad_addresses_are_never_sent(void **state)
@@ -574,7 +603,8 @@ static void bad_addresses_are_never_sent(void **state)
 	(void)state;
 	never_sent(&(struct mail){.to = {"r@b.example>\r\nDATA"}}, EHLO_PIPELINING, "5.1.3");
 	never_sent(&(struct mail){.to = {"r> x@b.example"}}, EHLO_PIPELINING, "5.1.3");
-	never_sent(&(struct mail){.to = {"r@b.example"}, .sender = "s\n@a.example"}, EHLO_PIPELINING, "5.1.7");
+	never_sent(&(struct mail){.to = {"r@b.example"}, .sender = "s\n@a.example"},
+		   EHLO_PIPELINING, "5.1.7");
 	never_sent(&(struct mail){.to = {"\"a\\\n\"@b.example"}}, EHLO_PIPELINING, "5.1.3");
 }
 
@@ -586,7 +616,8 @@ static void too_large_is_never_sent(void **state)
 
 static void hosts_may_be_unfit(void **state)
 {
-	static const struct mail eightbit = {.to = {"r@b.example"}, .body = "\xfc\r\n", .body_type = BODY_8BITMIME};
+	static const struct mail eightbit = {
+	    .to = {"r@b.example"}, .body = "\xfc\r\n", .body_type = BODY_8BITMIME};
 	static const struct mail sevenbit = {.to = {"r@b.example"}, .body_type = BODY_8BITMIME};
 	static const struct mail utf8 = {.to = {"r\xc3\xbc@b.example"}, .smtputf8 = 1};
 	static const struct mail ascii = {.to = {"r@b.example"}, .smtputf8 = 1};
@@ -612,7 +643,8 @@ static void hosts_may_be_unfit(void **state)
 	}
 }
 
-/* -- bodies in files ---------------------------------------------------------------------------- */
+/* -- bodies in files ----------------------------------------------------------------------------
+ */
 
 static int body_file(const char *content)
 {
@@ -627,10 +659,12 @@ static void play_body(struct play *p, const char *body, size_t step)
 {
 	uint64_t at;
 
-	play_job(p, &(struct mail){.to = {"r@b.example"}, .fd = body_file(body), .body_length = strlen(body)});
+	play_job(p, &(struct mail){
+			.to = {"r@b.example"}, .fd = body_file(body), .body_length = strlen(body)});
 	play_script(p, ONE_COMMANDS "S 250 a\nS 250 b\nS 354 c\n= CONTENT\nC Subject: x\nC \n");
 	for (uint64_t left; (left = dialog_wants_body(&p->d, &at));)
-		p->says = dialog_body(&p->d, (struct text){body + at, left < step ? (size_t)left : step});
+		p->says =
+		    dialog_body(&p->d, (struct text){body + at, left < step ? (size_t)left : step});
 }
 
 static void bodies_come_in_blocks(void **state)
@@ -650,7 +684,8 @@ static void bodies_come_in_blocks(void **state)
 
 static void bad_bodies_get_no_dot(void **state)
 {
-	static const char *const bodies[] = {"a\n.\r\n", "a\r.\r\n", "a\r\n\n", "a\r\r\n", "a", "a\r"};
+	static const char *const bodies[] = {"a\n.\r\n", "a\r.\r\n", "a\r\n\n",
+					     "a\r\r\n",	 "a",	     "a\r"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof bodies / sizeof *bodies * 4; i++) {
@@ -674,7 +709,8 @@ static void short_bodies_get_no_dot(void **state)
 	(void)state;
 	play_begin(&p, HOP_MX);
 	play_script(&p, EHLO_PIPELINING);
-	play_job(&p, &(struct mail){.to = {"r@b.example"}, .fd = body_file("a\r\n"), .body_length = 6});
+	play_job(&p,
+		 &(struct mail){.to = {"r@b.example"}, .fd = body_file("a\r\n"), .body_length = 6});
 	play_script(&p, ONE_COMMANDS "S 250 a\nS 250 b\nS 354 c\n= CONTENT\nC Subject: x\nC \n");
 	assert_int_equal(dialog_wants_body(&p.d, &at), 6);
 	p.says = dialog_body(&p.d, (struct text)TEXT("a\r\n"));

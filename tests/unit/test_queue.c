@@ -83,8 +83,8 @@ static void test_commit_and_recover(void **state)
 	assert_false(l.messages[b].known);
 	struct queue_outcome_copy copy;
 
-	assert_int_equal(queue_read_outcome(l.queue, l.messages[a].recipients[0].where, a, 0, &copy),
-			 QUEUE_OK);
+	assert_int_equal(
+	    queue_read_outcome(l.queue, l.messages[a].recipients[0].where, a, 0, &copy), QUEUE_OK);
 	assert_string_equal(copy.text, "250 2.0.0 taken, thank you");
 	finish(&l);
 }
@@ -312,10 +312,10 @@ static void test_cleaner(void **state)
 		struct queue_outcome_copy copy;
 
 		if (kept[i])
-			assert_int_equal(
-			    queue_read_outcome(l.queue, l.messages[kept[i]].recipients[0].where,
-					       kept[i], 0, &copy),
-			    QUEUE_OK);
+			assert_int_equal(queue_read_outcome(l.queue,
+							    l.messages[kept[i]].recipients[0].where,
+							    kept[i], 0, &copy),
+					 QUEUE_OK);
 	}
 	finish(&l);
 }
@@ -331,8 +331,8 @@ static void test_bounce_settles(void **state)
 	uint64_t a = ledger_put(&l, 100);
 
 	assert_int_equal(ledger_commit(&l), QUEUE_OK);
-	const struct queue_outcome owed = {.id = a, .kind = QUEUE_FAILED, .attempts = 1,
-					   .flags = QUEUE_OWED_FAILURE};
+	const struct queue_outcome owed = {
+	    .id = a, .kind = QUEUE_FAILED, .attempts = 1, .flags = QUEUE_OWED_FAILURE};
 
 	l.messages[a].recipients[0].attempts_sent = 1;
 	assert_int_equal(queue_add_outcome(l.queue, &owed), QUEUE_OK);
@@ -440,18 +440,18 @@ static void test_bodies(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_crc),
-		cmocka_unit_test(test_commit_and_recover),
-		cmocka_unit_test(test_uncommitted_is_not_there),
-		cmocka_unit_test(test_index_and_many_segments),
-		cmocka_unit_test(test_damage_in_the_middle),
-		cmocka_unit_test(test_torn_tail_is_cut),
-		cmocka_unit_test(test_failing_sync),
-		cmocka_unit_test(test_failing_disk),
-		cmocka_unit_test(test_full_disk),
-		cmocka_unit_test(test_cleaner),
-		cmocka_unit_test(test_bounce_settles),
-		cmocka_unit_test(test_bodies),
+	    cmocka_unit_test(test_crc),
+	    cmocka_unit_test(test_commit_and_recover),
+	    cmocka_unit_test(test_uncommitted_is_not_there),
+	    cmocka_unit_test(test_index_and_many_segments),
+	    cmocka_unit_test(test_damage_in_the_middle),
+	    cmocka_unit_test(test_torn_tail_is_cut),
+	    cmocka_unit_test(test_failing_sync),
+	    cmocka_unit_test(test_failing_disk),
+	    cmocka_unit_test(test_full_disk),
+	    cmocka_unit_test(test_cleaner),
+	    cmocka_unit_test(test_bounce_settles),
+	    cmocka_unit_test(test_bodies),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

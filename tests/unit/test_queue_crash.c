@@ -116,10 +116,11 @@ static void lives(uint64_t seed, uint64_t count)
 		ledger_verify(&l);
 		judge(&l, seed, n);
 	}
-	(void)printf("seed %llu: %llu lives, %llu crashes, %llu acknowledged, %llu settled, %llu refused\n",
-		     (unsigned long long)seed, (unsigned long long)count, (unsigned long long)stops,
-		     (unsigned long long)l.acked, (unsigned long long)l.settled,
-		     (unsigned long long)l.refused);
+	(void)printf(
+	    "seed %llu: %llu lives, %llu crashes, %llu acknowledged, %llu settled, %llu refused\n",
+	    (unsigned long long)seed, (unsigned long long)count, (unsigned long long)stops,
+	    (unsigned long long)l.acked, (unsigned long long)l.settled,
+	    (unsigned long long)l.refused);
 	assert_true(l.acked > 0 && l.settled > 0);
 	ledger_free(&l);
 	simdisk_free(&sim);
@@ -137,8 +138,8 @@ static void test_many_lives(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_each_change),
-		cmocka_unit_test(test_many_lives),
+	    cmocka_unit_test(test_each_change),
+	    cmocka_unit_test(test_many_lives),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

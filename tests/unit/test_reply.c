@@ -9,7 +9,8 @@
 
 #include <cmocka.h>
 
-/* Reads INPUT to its end; the last step that was no REPLY_MORE, or REPLY_MORE when there was none. */
+/* Reads INPUT to its end; the last step that was no REPLY_MORE, or REPLY_MORE when there was none.
+ */
 static enum reply_step read_all(struct reply_reader *r, const char *input, size_t len)
 {
 	enum reply_step last = REPLY_MORE;
@@ -77,9 +78,17 @@ static void reads_what_is_good(void **state)
 }
 
 static const char *const bad[] = {
-    "150 first digit\r\n", "650 first digit\r\n", "25 short\r\n",	  "25x no digit\r\n",
-    "250x\r\n",		   "\r\n",		  "hello\r\n",		  " 250 x\r\n",
-    "250-a\r\n251 b\r\n",  "250-a\r\nb\r\n",	  "\x16\x03\x01\x02\n",
+    "150 first digit\r\n",
+    "650 first digit\r\n",
+    "25 short\r\n",
+    "25x no digit\r\n",
+    "250x\r\n",
+    "\r\n",
+    "hello\r\n",
+    " 250 x\r\n",
+    "250-a\r\n251 b\r\n",
+    "250-a\r\nb\r\n",
+    "\x16\x03\x01\x02\n",
 };
 
 static void refuses_what_is_none(void **state)
@@ -147,10 +156,8 @@ static void cuts_between_characters(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(reads_what_is_good),
-	    cmocka_unit_test(refuses_what_is_none),
-	    cmocka_unit_test(waits_for_the_end_of_a_line),
-	    cmocka_unit_test(bounds_lines),
+	    cmocka_unit_test(reads_what_is_good),	   cmocka_unit_test(refuses_what_is_none),
+	    cmocka_unit_test(waits_for_the_end_of_a_line), cmocka_unit_test(bounds_lines),
 	    cmocka_unit_test(cuts_between_characters),
 	};
 
