@@ -40,10 +40,12 @@ static uint32_t code_point(const unsigned char *p, size_t *len)
 size_t printable(char *to, size_t size, struct text t, bool ascii_only)
 {
 	char whole[PRINTABLE_BYTES];
-	size_t len = text_printable(whole, sizeof whole, t), out = 0, step;
+	size_t out = 0, step;
 
 	if (!ascii_only)
-		return text_copy(to, size, (struct text){whole, len});
+		return text_printable(to, size, t);
+	size_t len = text_printable(whole, sizeof whole, t);
+
 	for (size_t i = 0; i < len; i += step) {
 		uint32_t c = code_point((const unsigned char *)whole + i, &step);
 		size_t need = c < 0x80 ? 1 : (size_t)snprintf(NULL, 0, "\\x{%X}", c);

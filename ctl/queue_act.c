@@ -124,7 +124,8 @@ static int find_targets(struct ctl *ctl, const struct action *a, struct targets 
 	for (int i = 0; i < ctl->count && !status; i++)
 		status = strcmp(ctl->words[i], "-") == 0 ? find_on_stdin(t)
 							 : add_word(t, text_of(ctl->words[i]));
-	for (size_t i = 0; !status && t->show && i < t->count && i < DRY_SHOWN; i++) {
+	for (size_t i = 0; !status && t->show && t->count > 1 && i < t->count && i < DRY_SHOWN;
+	     i++) {
 		char id[QUEUE_ID_BYTES];
 
 		puts(queue_id_print(t->items[i].id, id));

@@ -4,12 +4,13 @@
 
 #include "control.h"
 #include "print.h"
+#include "view.h"
 
 #include <string.h>
 #include <sysexits.h>
 #include <time.h>
 
-enum { SITES_SHOWN = 20 };
+enum { SITES_SHOWN = 20, LOOK_MAX = 200000 };
 
 struct rates {
 	double accepted, relayed, failed;
@@ -130,6 +131,23 @@ static void status_json(const struct msg_status_is *m, struct rates rates)
 	json_print(o, stdout);
 }
 
+/* qmgr learns the oldest mail's age on its rounds; before the first one the disk tells, if it is
+ * quick. */
+static uint64_t oldest_of(const struct ctl *ctl, const struct msg_status_is *m)
+{
+	struct view *view;
+	uint64_t oldest = m->oldest_wall;
+	int status;
+
+	if (oldest || !m->messages || m->messages > LOOK_MAX)
+		return oldest;
+	view = view_open(ctl, &status);
+	if (view)
+		oldest = (uint64_t)view_oldest(view).us;
+	view_close(&view);
+	return oldest;
+}
+
 static double rate(uint64_t before, uint64_t after, struct duration took)
 {
 	return after > before && took.us > 0
@@ -170,6 +188,7 @@ int status_verb(struct ctl *ctl)
 			      rate(first.relayed, m.status_is.relayed, took),
 			      rate(first.failed, m.status_is.failed, took)};
 
+	m.status_is.oldest_wall = oldest_of(ctl, &m.status_is);
 	(ctl->json ? status_json : status_text)(&m.status_is, rates);
 	status = 0;
 out:

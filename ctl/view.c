@@ -179,6 +179,11 @@ size_t view_count(const struct view *view)
 	return view->count;
 }
 
+struct walltime view_oldest(const struct view *view)
+{
+	return view->count ? view->messages[0].arrival : (struct walltime){0};
+}
+
 struct queue *view_queue(struct view *view)
 {
 	return view->queue;

@@ -53,6 +53,9 @@ struct view *view_open(const struct ctl *ctl, int *status);
 void view_close(struct view **view); /* takes NULL, leaves NULL */
 
 size_t view_count(const struct view *view); /* messages */
+
+/* When the oldest message came in; 0 when there is none. */
+struct walltime view_oldest(const struct view *view);
 struct queue *view_queue(struct view *view);
 
 /*

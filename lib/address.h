@@ -15,8 +15,8 @@
 
 enum address_result {
 	ADDRESS_FINE,
-	ADDRESS_NULL,	/* "<>" */
-	ADDRESS_ALONE,	/* "<word>": no domain; only postmaster may come so */
+	ADDRESS_NULL,  /* "<>" */
+	ADDRESS_ALONE, /* "<word>": no domain; only postmaster may come so */
 	ADDRESS_SYNTAX,
 	ADDRESS_LONG,
 };
@@ -26,7 +26,8 @@ struct address {
 	char text[ADDRESS_MAX + 1]; /* NUL-terminated */
 	size_t len, at; /* at: index of the "@" before the domain; len when there is none */
 	bool utf8;	/* something in it is not ASCII */
-	bool routed;	/* the local part holds "@", "%" or "!": somebody further on may take it for a route */
+	bool routed; /* the local part holds "@", "%" or "!": somebody further on may take it for a
+			route */
 };
 
 /*

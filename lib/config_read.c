@@ -4,6 +4,7 @@
  * config_value.c, what the rows are in settings.def. Goes on after an error,
  * so that all of them are said at once.
  */
+#include "config_finish.h"
 #include "config_row.h"
 #include "config_token.h"
 #include "config_value.h"
@@ -18,16 +19,11 @@
 enum {
 	CONTENT_MAX_BYTES = 1048576,
 	ERRORS_MAX = 200,
-	QUEUE_PATH_MAX_BYTES = 95, /* QUEUE/control must fit into a socket's address */
 	SITE_NAME_MAX_BYTES = 64,
 };
 
 /* Far above what 1 MB of text can fill: "::," makes the most of its bytes, 17 for 3, doubled. */
 static const size_t ARENA_LIMIT_BYTES = 256u << 20;
-
-struct place {
-	uint32_t line, column;
-};
 
 struct reader {
 	struct token_source source;
@@ -72,20 +68,6 @@ void config_errors_free(struct config_errors *errors)
 
 #define WRONG(r, at, ...) config_errors_add((r)->errors, false, (at).line, (at).column, __VA_ARGS__)
 #define WARN(r, at, ...) config_errors_add((r)->errors, true, (at).line, (at).column, __VA_ARGS__)
-
-/* Room for one more item at the end of an array in the arena; its size doubles. */
-static void *list_grow(struct arena *arena, struct setting_list *list, size_t size)
-{
-	if ((list->count & (list->count - 1)) == 0) {
-		void *items = arena_alloc(arena, size * (list->count ? list->count * 2 : 1));
-
-		must(items);
-		if (list->count)
-			memcpy(items, list->items, size * list->count);
-		list->items = items;
-	}
-	return (char *)list->items + size * list->count++;
-}
 
 /* -- what was probably meant ---------------------------------------------------- */
 
@@ -161,7 +143,7 @@ static void unknown_block(struct reader *r, const struct token *name)
 static void note_port(struct reader *r, const struct token *word)
 {
 	struct setting_list list = {r->ports, r->port_count};
-	struct place *at = list_grow(r->config->arena, &list, sizeof *at);
+	struct place *at = config_list_grow(r->config->arena, &list, sizeof *at);
 
 	*at = (struct place){word->line, word->column};
 	r->ports = list.items;
@@ -188,7 +170,7 @@ static void read_value(struct reader *r, const struct scope *scope, const struct
 	struct setting_list list;
 
 	memcpy(&list, field, sizeof list);
-	memcpy(list_grow(r->config->arena, &list, size), &item, size);
+	memcpy(config_list_grow(r->config->arena, &list, size), &item, size);
 	memcpy(field, &list, sizeof list);
 	if (row->type == TYPE_ENDPOINTS)
 		note_port(r, word);
@@ -423,7 +405,7 @@ static void read_item(struct reader *r, struct scope scope, const struct token *
 	must(setting_count <= sizeof lines / sizeof *lines);
 	memcpy(&list.items, config + scope.row->items, sizeof list.items);
 	memcpy(&list.count, config + scope.row->count, sizeof list.count);
-	scope.base = list_grow(r->config->arena, &list, scope.row->size);
+	scope.base = config_list_grow(r->config->arena, &list, scope.row->size);
 	scope.lines = lines;
 	memset(scope.base, 0, scope.row->size);
 	memcpy((char *)scope.base + scope.row->line, &scope.begin.line, sizeof(uint32_t));
@@ -551,153 +533,6 @@ static void read_statements(struct reader *r, const struct scope *scope)
 	}
 }
 
-/* -- what only the whole can tell ---------------------------------------------------- */
-
-static bool endpoints_overlap(const struct endpoint *a, const struct endpoint *b)
-{
-	static const uint8_t zeros[16];
-
-	if (a->port != b->port)
-		return false;
-	if (a->any || b->any || memcmp(a->address, b->address, 16) == 0)
-		return true;
-	if (host_address_is_ipv4(a->address) != host_address_is_ipv4(b->address))
-		return false;
-	size_t skip = host_address_is_ipv4(a->address) ? 12 : 0;
-
-	return memcmp(a->address + skip, zeros, 16 - skip) == 0 ||
-	       memcmp(b->address + skip, zeros, 16 - skip) == 0;
-}
-
-static void check_listens(struct reader *r)
-{
-	struct setting_list seen = {0};
-
-	if (!r->config->listen_count)
-		config_errors_add(
-		    r->errors, true, 0, 0,
-		    "no listen block: nothing can come in; listen smtp { address = *:25 }");
-	for (size_t i = 0; i < r->config->listen_count; i++)
-		for (size_t j = 0; j < r->config->listens[i].address.count; j++) {
-			const struct endpoint *now = &r->config->listens[i].address.items[j];
-			const struct endpoint *const *old = seen.items;
-
-			for (size_t k = 0; k < seen.count; k++)
-				if (endpoints_overlap(old[k], now)) {
-					WRONG(r, r->ports[seen.count],
-					      "port %u is taken already by the address on line %u",
-					      now->port, r->ports[k].line);
-					break;
-				}
-			*(const struct endpoint **)list_grow(r->config->arena, &seen,
-							     sizeof(struct endpoint *)) = now;
-			if (seen.count > 1024) {
-				WRONG(r, r->ports[seen.count - 1],
-				      "more than 1024 addresses to listen on");
-				return;
-			}
-		}
-}
-
-static int compare_routes(const void *a, const void *b)
-{
-	const struct config_route *const *x = a, *const *y = b;
-	size_t n = (*x)->label.len < (*y)->label.len ? (*x)->label.len : (*y)->label.len;
-	int d = n ? memcmp((*x)->label.data, (*y)->label.data, n) : 0;
-
-	if (d)
-		return d;
-	if ((*x)->label.len != (*y)->label.len)
-		return (*x)->label.len < (*y)->label.len ? -1 : 1;
-	return ((*x)->line > (*y)->line) - ((*x)->line < (*y)->line);
-}
-
-static void index_routes(struct reader *r)
-{
-	size_t count = r->config->route_count;
-	const struct config_route **by_name =
-	    arena_alloc(r->config->arena, (count + 1) * sizeof(struct config_route *));
-	char word[SHOWN_BYTES];
-
-	must(by_name);
-	for (size_t i = 0; i < count; i++)
-		by_name[i] = &r->config->routes[i];
-	qsort(by_name, count, sizeof(struct config_route *), compare_routes);
-	for (size_t i = 1; i < count; i++)
-		if (text_equal(by_name[i]->label, by_name[i - 1]->label))
-			config_errors_add(r->errors, false, by_name[i]->line, 1,
-					  "route %s stands twice; the first is on line %u",
-					  shown(word, by_name[i]->label), by_name[i - 1]->line);
-	r->config->by_name = by_name;
-}
-
-static int compare_texts(const void *a, const void *b)
-{
-	const struct text *x = a, *y = b;
-	size_t n = x->len < y->len ? x->len : y->len;
-	int d = n ? memcmp(x->data, y->data, n) : 0;
-
-	return d ? d : (x->len > y->len) - (x->len < y->len);
-}
-
-/* Sorted for lookups, and *.example.net as the .example.net that it means. */
-static void index_relay_to(struct texts *list)
-{
-	for (size_t i = 0; i < list->count; i++)
-		if (text_starts_case(list->items[i], "*."))
-			list->items[i] =
-			    (struct text){list->items[i].data + 1, list->items[i].len - 1};
-	if (list->count)
-		qsort(list->items, list->count, sizeof *list->items, compare_texts);
-}
-
-static void check_sites(struct reader *r)
-{
-	const struct config *c = r->config;
-	char word[SHOWN_BYTES];
-
-	if (c->site_count > 1000) {
-		config_errors_add(r->errors, false, c->sites[1000].line, 1, "more than 1000 sites");
-		return;
-	}
-	for (size_t i = 0; i < c->site_count; i++)
-		for (size_t j = 0; j < i; j++)
-			if (text_equal(c->sites[i].label, c->sites[j].label)) {
-				config_errors_add(r->errors, false, c->sites[i].line, 1,
-						  "site %s stands twice; the first is on line %u",
-						  shown(word, c->sites[i].label), c->sites[j].line);
-				break;
-			}
-}
-
-static uint32_t line_of(const struct reader *r, enum setting_block block, const char *name)
-{
-	const struct setting_row *row = row_named(block, text_of(name));
-
-	return r->lines[row - setting_rows];
-}
-
-static void check_times(struct reader *r)
-{
-	const struct config *c = r->config;
-
-	if (c->retry_first.us > c->retry_longest.us)
-		config_errors_add(r->errors, false, line_of(r, BLOCK_retry, "first"), 1,
-				  "retry: first is longer than longest");
-	if (c->retry_notice.us >= c->retry_expire.us && c->retry_notice.us)
-		config_errors_add(r->errors, true, line_of(r, BLOCK_retry, "notice"), 1,
-				  "retry: mail expires before its notice of a delay");
-	if (c->limit_header > c->limit_message)
-		config_errors_add(r->errors, false, line_of(r, BLOCK_limits, "header"), 1,
-				  "limits: header is larger than message");
-	if (c->queue.len > QUEUE_PATH_MAX_BYTES)
-		config_errors_add(
-		    r->errors, false, line_of(r, BLOCK_top, "queue"), 1,
-		    "queue: a path of more than %d bytes leaves no room for the control "
-		    "socket's name",
-		    QUEUE_PATH_MAX_BYTES);
-}
-
 static struct config *config_new(struct reader *r, struct text content)
 {
 	struct config *config = mem_new(1, sizeof *config);
@@ -710,14 +545,6 @@ static struct config *config_new(struct reader *r, struct text content)
 	r->config = config;
 	r->source = token_source_over(content, config->arena);
 	return config;
-}
-
-static bool any_is_error(const struct config_errors *errors)
-{
-	for (size_t i = 0; i < errors->count; i++)
-		if (!errors->items[i].warning)
-			return true;
-	return false;
 }
 
 static int compare_errors(const void *a, const void *b)
@@ -749,16 +576,10 @@ struct config *config_read(struct text content, struct config_errors *errors)
 							  .block = (enum setting_block)i,
 							  .base = config,
 							  .lines = r.lines});
-	check_listens(&r);
-	check_sites(&r);
-	/* A value that could not be read is zero here, and would be complained of twice. */
-	if (!any_is_error(errors))
-		check_times(&r);
-	index_routes(&r);
-	index_relay_to(&config->relay_to);
+	config_finish(config, r.ports, errors);
 	if (errors->count > 1)
 		qsort(errors->items, errors->count, sizeof *errors->items, compare_errors);
-	if (any_is_error(errors))
+	if (config_errors_matter(errors))
 		config_drop(&config);
 	return config;
 }

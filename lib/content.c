@@ -75,7 +75,8 @@ static void line_grow(struct content *c, size_t n)
 enum line_kind { LINE_OPEN, LINE_CRLF, LINE_BARE_LF, LINE_BARE_CR };
 
 /* Measures from DATA[AT]; *NEXT is behind the line's end or what there is of it. */
-static enum line_kind measure(struct content *c, const uint8_t *data, size_t at, size_t len, size_t *next)
+static enum line_kind measure(struct content *c, const uint8_t *data, size_t at, size_t len,
+			      size_t *next)
 {
 	if (c->cr && data[at] != '\n') {
 		*next = at;

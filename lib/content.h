@@ -16,7 +16,7 @@
 /* The first thing that is wrong; everything behind it is thrown away. */
 enum content_fault {
 	CONTENT_FINE,
-	CONTENT_BARE,	/* LF without CR, or CR without LF (RFC 5321 2.3.8) */
+	CONTENT_BARE, /* LF without CR, or CR without LF (RFC 5321 2.3.8) */
 	CONTENT_NUL,
 	CONTENT_LINE,	/* a line above limit_line */
 	CONTENT_HEADER, /* the header block is above limit_header */
@@ -38,9 +38,9 @@ struct content {
 	bool headless;	   /* it ended without an empty line, before a line that is no field */
 	uint64_t octets;   /* of all that came, CRLF counted (RFC 1870 section 5) */
 
-	size_t line_used;  /* octets of the line begun */
-	size_t head_line;  /* where it begins in head */
-	bool cr;	   /* the last octet was a CR */
+	size_t line_used; /* octets of the line begun */
+	size_t head_line; /* where it begins in head */
+	bool cr;	  /* the last octet was a CR */
 };
 
 /*

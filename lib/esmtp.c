@@ -8,7 +8,8 @@ static int hex_value(char c)
 {
 	if (c >= '0' && c <= '9')
 		return c - '0';
-	/* hexchar = "+" immediately followed by two upper case hexadecimal digits (RFC 3461 section 4) */
+	/* hexchar = "+" immediately followed by two upper case hexadecimal digits (RFC 3461 section
+	 * 4) */
 	if (c >= 'A' && c <= 'F')
 		return c - 'A' + 10;
 	return -1;
@@ -35,7 +36,8 @@ bool esmtp_is_xtext(struct text t)
 	return true;
 }
 
-/* utf-8-addr-unitext: visible ASCII but "+" and "=", and UTF-8; "\x{...}" for the rest (RFC 6533 section 3) */
+/* utf-8-addr-unitext: visible ASCII but "+" and "=", and UTF-8; "\x{...}" for the rest (RFC 6533
+ * section 3) */
 static bool is_utf8_addr(struct text t)
 {
 	for (size_t i = 0; i < t.len; i++) {
@@ -121,8 +123,8 @@ static const struct {
 	const char *name;
 	bool (*take)(struct esmtp_mail *m, struct text value);
 } mail_parameters[] = {
-	{"SIZE", take_size},	 {"BODY", take_body},	       {"RET", take_ret},
-	{"ENVID", take_envid}, {"SMTPUTF8", take_smtputf8},
+    {"SIZE", take_size},   {"BODY", take_body},		{"RET", take_ret},
+    {"ENVID", take_envid}, {"SMTPUTF8", take_smtputf8},
 };
 
 enum esmtp_result esmtp_read_mail(struct text args, struct esmtp_mail *m)

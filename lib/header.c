@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-/* The length of the field's name, 0 when LINE begins none. Blanks before the colon are obsolete but read (RFC 5322 4.5). */
+/* The length of the field's name, 0 when LINE begins none. Blanks before the colon are obsolete but
+ * read (RFC 5322 4.5). */
 static size_t name_length(struct text line, size_t *colon)
 {
 	size_t n = 0;

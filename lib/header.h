@@ -16,7 +16,8 @@ struct header_field {
 	struct text whole; /* name to last CRLF */
 };
 
-/* Takes the next field off *BLOCK; false at its end, at the empty line, and before what is no field. */
+/* Takes the next field off *BLOCK; false at its end, at the empty line, and before what is no
+ * field. */
 bool header_next(struct text *block, struct header_field *field);
 
 /* Can LINE (with or without CRLF) begin a field: a name of printable ASCII, then a colon? */

@@ -38,7 +38,7 @@ struct intake_message {
 	enum message_state state;
 	const struct reply *broken; /* said at the end of data */
 	bool in_doubt;		    /* submitted to a qmgr that is gone */
-	bool ends;		    /* at its end of data while its file is awaited: what follows is kept for then */
+	bool ends; /* at its end of data while its file is awaited: what follows is kept for then */
 	uint64_t report;
 	struct bytes envelope, prelude;
 };
@@ -53,14 +53,15 @@ struct intake {
 	uint32_t ids_left, ids_ahead; /* of this range, of the one behind it */
 	uint64_t ahead;
 	bool leasing;
-	size_t unsettled;
+	size_t unsettled, doubts;
 	struct timer away;
 	struct intake_message *buckets[BUCKETS];
 };
 
 static const struct reply reply_full = REPLY(452, "4.3.1", "Error: insufficient system storage");
 static const struct reply reply_broken = REPLY(451, "4.3.0", "Error: queue file write error");
-static const struct reply reply_closed = REPLY(451, "4.3.2", "Error: not accepting mail now, try again later");
+static const struct reply reply_closed =
+    REPLY(451, "4.3.2", "Error: not accepting mail now, try again later");
 
 /* -- messages ------------------------------------------------------------------- */
 
@@ -86,6 +87,8 @@ static void message_free(struct intake_message *m)
 		m->next->prev = m->prev;
 	if (m->state == MESSAGE_SUBMITTED)
 		m->in->unsettled--;
+	if (m->in_doubt && --m->in->doubts == 0)
+		timer_clear(&m->in->away);
 	if (m->fd >= 0)
 		close(m->fd);
 	bytes_free(&m->body);
@@ -189,6 +192,7 @@ static void go_on(struct intake_message *m)
 static void doubt(struct intake_message *m)
 {
 	if (m->state == MESSAGE_SUBMITTED) {
+		m->in->doubts += !m->in_doubt;
 		m->in_doubt = true;
 		return;
 	}
@@ -217,16 +221,6 @@ static void away_fired(void *arg)
 	messages_each(arg, give_up);
 }
 
-static size_t count_doubts(const struct intake *in)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < BUCKETS; i++)
-		for (const struct intake_message *m = in->buckets[i]; m; m = m->next)
-			n += m->in_doubt;
-	return n;
-}
-
 void intake_gone(struct intake *in)
 {
 	in->qmgr = NULL;
@@ -234,7 +228,7 @@ void intake_gone(struct intake *in)
 	in->ids_left = in->ids_ahead = 0;
 	in->leasing = false;
 	messages_each(in, doubt);
-	if (count_doubts(in) && !timer_is_set(&in->away))
+	if (in->doubts && !timer_is_set(&in->away))
 		timer_set(&in->away, SECONDS(AWAY_SECONDS));
 }
 
@@ -244,7 +238,7 @@ void intake_open(struct intake *in, struct channel *qmgr)
 		intake_gone(in);
 	in->qmgr = qmgr;
 	in->state = INTAKE_CLOSED;
-	uint32_t count = (uint32_t)count_doubts(in);
+	uint32_t count = (uint32_t)in->doubts;
 
 	messages_each(in, send_doubt);
 	channel_send_in_doubt_end(qmgr, &(struct msg_in_doubt_end){count});
@@ -298,8 +292,13 @@ struct intake_message *intake_begin(struct intake *in, const struct intake_face 
 	struct intake_message *m = mem_new(1, sizeof *m);
 	struct intake_message **bucket = bucket_of(in, id);
 
-	*m = (struct intake_message){
-	    .in = in, .face = face, .owner = owner, .id = id, .fd = -1, .next = *bucket, .prev = bucket};
+	*m = (struct intake_message){.in = in,
+				     .face = face,
+				     .owner = owner,
+				     .id = id,
+				     .fd = -1,
+				     .next = *bucket,
+				     .prev = bucket};
 	if (m->next)
 		m->next->prev = &m->next;
 	*bucket = m;
@@ -411,17 +410,16 @@ void intake_submit(struct intake_message *m, uint64_t report, struct text envelo
 	}
 	bool in_file = m->state == MESSAGE_FILE;
 
-	channel_send_submit(m->in->qmgr,
-			    &(struct msg_submit){
-				.id = m->id,
-				.report = report,
-				.envelope = envelope,
-				.prelude = prelude,
-				.body = {(const char *)m->body.data, m->body.end},
-				.body_length = m->body_length,
-				.body_crc = in_file ? m->crc : 0,
-				.body_in_file = in_file,
-			    });
+	channel_send_submit(m->in->qmgr, &(struct msg_submit){
+					     .id = m->id,
+					     .report = report,
+					     .envelope = envelope,
+					     .prelude = prelude,
+					     .body = {(const char *)m->body.data, m->body.end},
+					     .body_length = m->body_length,
+					     .body_crc = in_file ? m->crc : 0,
+					     .body_in_file = in_file,
+					 });
 	m->state = MESSAGE_SUBMITTED;
 	m->in->unsettled++;
 	bytes_free(&m->body);

@@ -60,7 +60,8 @@ bool intake_is_waiting(const struct intake_message *m);
 void intake_submit(struct intake_message *m, uint64_t report, struct text envelope,
 		   struct text prelude);
 
-/* Its owner gives it up, before submitting or while it waits for the verdict. Takes NULL, leaves NULL. */
+/* Its owner gives it up, before submitting or while it waits for the verdict. Takes NULL, leaves
+ * NULL. */
 void intake_drop(struct intake_message **m);
 
 /* Messages submitted and not settled. */

@@ -23,9 +23,13 @@ struct reply {
 	struct text text; /* cut to REPLY_TEXT_MAX when written */
 };
 
-#define REPLY(code, dsn, literal) {(code), (dsn), TEXT(literal)}
+#define REPLY(code, dsn, literal)                                                                  \
+	{                                                                                          \
+		(code), (dsn), TEXT(literal)                                                       \
+	}
 
-/* Appends "CODE DSN TEXT" CRLF, or "CODE-DSN TEXT" when MORE lines follow. What is not printable ASCII becomes "?". */
+/* Appends "CODE DSN TEXT" CRLF, or "CODE-DSN TEXT" when MORE lines follow. What is not printable
+ * ASCII becomes "?". */
 void reply_write(struct bytes *out, const struct reply *r, bool more);
 
 /* The same line without CRLF, for the log; TO holds REPLY_LINE_MAX. */

@@ -10,9 +10,9 @@
 #include <string.h>
 
 static const struct reply reply_timeout = REPLY(421, "4.4.2", "Error: timeout exceeded");
-static const struct reply reply_drain = REPLY(421, "4.3.2", "Server is shutting down, try again later");
-static const struct reply reply_early =
-    REPLY(554, "5.5.1", "Error: you spoke before the greeting");
+static const struct reply reply_drain =
+    REPLY(421, "4.3.2", "Server is shutting down, try again later");
+static const struct reply reply_early = REPLY(554, "5.5.1", "Error: you spoke before the greeting");
 
 void session_change(struct session *s, enum session_step step)
 {
@@ -74,7 +74,9 @@ void session_reject(struct session *s, const char *stage, struct text to, const 
 	    reply_line(r, line),
 	    session_sender(s),
 	    to,
-	    text_of(!s->setup.out ? "local" : s->esmtp ? "ESMTP" : "SMTP"),
+	    text_of(!s->setup.out ? "local"
+		    : s->esmtp	  ? "ESMTP"
+				  : "SMTP"),
 	    text_of(s->helo),
 	};
 
@@ -99,7 +101,8 @@ static void client_answered(struct session *s, const struct reply *r)
 		return;
 	}
 	if (s->early) {
-		/* RFC 5321 4.3.1: the sender "SHOULD wait" for the greeting; who does not is a robot. */
+		/* RFC 5321 4.3.1: the sender "SHOULD wait" for the greeting; who does not is a
+		 * robot. */
 		session_reject(s, "CONNECT", (struct text){0}, &reply_early);
 		session_change(s, STEP_OVER);
 		return;
@@ -112,9 +115,11 @@ static void client_answered(struct session *s, const struct reply *r)
 static const struct {
 	void (*answered)(struct session *s, const struct reply *r);
 } points[] = {
-	[POINT_CLIENT] = {client_answered},	  [POINT_SENDER] = {session_sender_answered},
-	[POINT_RECIPIENT] = {session_recipient_answered}, [POINT_HEADER] = {session_header_answered},
-	[POINT_DATA] = {session_data_answered},
+    [POINT_CLIENT] = {client_answered},
+    [POINT_SENDER] = {session_sender_answered},
+    [POINT_RECIPIENT] = {session_recipient_answered},
+    [POINT_HEADER] = {session_header_answered},
+    [POINT_DATA] = {session_data_answered},
 };
 
 static void close_if_drained(struct session *s)
@@ -252,11 +257,16 @@ static const struct {
 	const char *name;
 	bool (*take)(struct session *s, const uint8_t *data, size_t len, size_t *used);
 } steps[STEP_COUNT] = {
-	[STEP_CONNECTED] = {"CONNECT", take_early},   [STEP_START] = {"CONNECT", take_command},
-	[STEP_READY] = {"EHLO", take_command},	      [STEP_SENDER] = {"MAIL", take_command},
-	[STEP_RECIPIENT] = {"RCPT", take_command},    [STEP_CHUNKS] = {"BDAT", take_command},
-	[STEP_TEXT] = {"DATA", session_take_text},    [STEP_CHUNK] = {"BDAT", session_take_chunk},
-	[STEP_SETTLE] = {"END-OF-MESSAGE", take_nothing}, [STEP_OVER] = {"QUIT", take_rest},
+    [STEP_CONNECTED] = {"CONNECT", take_early},
+    [STEP_START] = {"CONNECT", take_command},
+    [STEP_READY] = {"EHLO", take_command},
+    [STEP_SENDER] = {"MAIL", take_command},
+    [STEP_RECIPIENT] = {"RCPT", take_command},
+    [STEP_CHUNKS] = {"BDAT", take_command},
+    [STEP_TEXT] = {"DATA", session_take_text},
+    [STEP_CHUNK] = {"BDAT", session_take_chunk},
+    [STEP_SETTLE] = {"END-OF-MESSAGE", take_nothing},
+    [STEP_OVER] = {"QUIT", take_rest},
 };
 
 bool session_blocked(const struct session *s)
@@ -302,7 +312,8 @@ struct monotime session_deadline(const struct session *s)
 		return (struct monotime){INT64_MAX};
 	if (!s->t)
 		return s->command_deadline;
-	/* A whole transaction is bounded too, or an octet a minute would last for ever: 1 KB/s at least. */
+	/* A whole transaction is bounded too, or an octet a minute would last for ever: 1 KB/s at
+	 * least. */
 	struct duration allowed = s->setup.config->timeout_transaction;
 
 	allowed.us += (int64_t)(s->t->content.octets / 1024) * 1000000;
@@ -313,7 +324,8 @@ struct monotime session_deadline(const struct session *s)
 
 static void log_end(struct session *s, const char *reason)
 {
-	const struct text values[] = {text_of(reason), text_of(steps[s->step].name), session_client(s)};
+	const struct text values[] = {text_of(reason), text_of(steps[s->step].name),
+				      session_client(s)};
 
 	s->setup.face->event(s->setup.owner, EVENT_session_end, s->t ? s->t->id : 0, values, 3);
 }

@@ -32,7 +32,8 @@ enum session_point {
 	POINT_SENDER,	 /* MAIL */
 	POINT_RECIPIENT, /* RCPT, after the engine's own checks */
 	POINT_HEADER,	 /* the header block is complete */
-	POINT_DATA,	 /* end of data: the message is to be made safe; the answer is the reply, 250 or not */
+	POINT_DATA, /* end of data: the message is to be made safe; the answer is the reply, 250 or
+		       not */
 };
 
 /* At POINT_DATA. Texts live until the answer. */
@@ -45,7 +46,8 @@ struct session_message {
 struct session_face {
 	/* Answered with session_answer(). Must not free the session. */
 	void (*ask)(void *owner, enum session_point point);
-	/* Content is about to come. Returns its queue ID; 0 with *REFUSAL set when there is none. */
+	/* Content is about to come. Returns its queue ID; 0 with *REFUSAL set when there is none.
+	 */
 	uint64_t (*open)(void *owner, const struct reply **refusal);
 	/* The next octets of the body, CRLF lines, dots taken off. */
 	void (*body)(void *owner, const uint8_t *data, size_t len);
@@ -60,17 +62,18 @@ struct session_setup {
 	const struct session_face *face;
 	void *owner;
 	struct config *config; /* kept (config_keep) until the session is freed */
-	struct bytes *out;     /* replies are appended here; NULL: handed-in mail, session_hand_*() */
-	uint8_t address[16];   /* of the client */
-	struct text login;     /* "uid:1000", "bounce" or empty */
+	struct bytes *out;   /* replies are appended here; NULL: handed-in mail, session_hand_*() */
+	uint8_t address[16]; /* of the client */
+	struct text login;   /* "uid:1000", "bounce" or empty */
 	struct text submitter; /* envelope.h; copied */
 	uint64_t seed;	       /* random, one for the process */
 	bool repairs;	       /* adds a missing Date and Message-ID (RFC 6409 8) */
 };
 
 enum {
-	SESSION_COMMAND_MAX = 2048, /* octets of a command line with CRLF; RCPT needs about 1,100 (RFC 3461 4) */
-	SESSION_OUT_MAX = 16384,    /* replies unread, above which no command is taken */
+	SESSION_COMMAND_MAX =
+	    2048, /* octets of a command line with CRLF; RCPT needs about 1,100 (RFC 3461 4) */
+	SESSION_OUT_MAX = 16384, /* replies unread, above which no command is taken */
 };
 
 struct session *session_new(const struct session_setup *setup, struct moment now);
@@ -98,7 +101,10 @@ struct text session_sender(const struct session *s);
 /* Takes no input: asks, is held, or its replies wait. */
 bool session_blocked(const struct session *s);
 
-/* Consumes no more until released (the body's file is not there yet). */
+/*
+ * Consumes no more until released (the body's file is not there yet). Once
+ * released session_input() is called, also with nothing: an end may be due.
+ */
 void session_hold(struct session *s, bool held);
 
 /* Over: what was written may leave, then the connection is closed. */

@@ -156,8 +156,8 @@ bool session_take_text(struct session *s, const uint8_t *data, size_t len, size_
 	transaction_content(s, data, text_run(t, data, piece), &taken);
 	*used = dot + taken;
 	if (taken) {
-		t->line_start = data[taken - 1] == '\n' &&
-				(taken > 1 ? data[taken - 2] == '\r' : t->last_cr);
+		t->line_start =
+		    data[taken - 1] == '\n' && (taken > 1 ? data[taken - 2] == '\r' : t->last_cr);
 		t->last_cr = data[taken - 1] == '\r';
 	}
 	return true;
@@ -178,7 +178,8 @@ static bool read_bdat(struct text args, uint64_t *size, bool *last)
 
 static const struct reply *refuse_bdat(struct session *s)
 {
-	static const struct reply reply_order = REPLY(503, "5.5.1", "Error: need MAIL and RCPT commands");
+	static const struct reply reply_order =
+	    REPLY(503, "5.5.1", "Error: need MAIL and RCPT commands");
 
 	if (!s->t)
 		return &reply_order;
@@ -219,7 +220,8 @@ static void chunk_done(struct session *s)
 	} else if (s->chunk_last) {
 		session_end_of_data(s);
 	} else if (s->t->content.fault || s->t->refused) {
-		/* RFC 3030 section 2: after a failed chunk the rest "MUST" be discarded; 503 until MAIL. */
+		/* RFC 3030 section 2: after a failed chunk the rest "MUST" be discarded; 503 until
+		 * MAIL. */
 		session_end_of_data(s);
 	} else {
 		session_change(s, STEP_CHUNKS);
@@ -241,8 +243,7 @@ bool session_take_chunk(struct session *s, const uint8_t *data, size_t len, size
 		return false;
 	if (s->chunk_refusal) {
 		*used = n;
-		s->command_deadline =
-		    monotime_add(s->now.mono, s->setup.config->timeout_command);
+		s->command_deadline = monotime_add(s->now.mono, s->setup.config->timeout_command);
 	} else {
 		if (is_endless(s))
 			return false;

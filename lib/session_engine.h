@@ -25,13 +25,15 @@ enum session_step {
 	STEP_COUNT
 };
 
-enum { AT_CONNECTED = 1 << STEP_CONNECTED,
-       AT_START = 1 << STEP_START,
-       AT_READY = 1 << STEP_READY,
-       AT_SENDER = 1 << STEP_SENDER,
-       AT_RECIPIENT = 1 << STEP_RECIPIENT,
-       AT_CHUNKS = 1 << STEP_CHUNKS,
-       AT_ANY = AT_START | AT_READY | AT_SENDER | AT_RECIPIENT | AT_CHUNKS };
+enum {
+	AT_CONNECTED = 1 << STEP_CONNECTED,
+	AT_START = 1 << STEP_START,
+	AT_READY = 1 << STEP_READY,
+	AT_SENDER = 1 << STEP_SENDER,
+	AT_RECIPIENT = 1 << STEP_RECIPIENT,
+	AT_CHUNKS = 1 << STEP_CHUNKS,
+	AT_ANY = AT_START | AT_READY | AT_SENDER | AT_RECIPIENT | AT_CHUNKS
+};
 
 /* One mail transaction (RFC 5321 3.3); lives in its arena, from MAIL to its end. */
 struct transaction {
@@ -42,8 +44,8 @@ struct transaction {
 	struct walltime arrival;
 	struct monotime began;
 
-	struct bytes envelope;	/* recipients as they come; the rest at the end of data */
-	uint32_t *hashes;	/* of recipients, to find doubles */
+	struct bytes envelope; /* recipients as they come; the rest at the end of data */
+	uint32_t *hashes;      /* of recipients, to find doubles */
 	uint32_t recipient_count, refused_count, overshoot;
 	struct text first_recipient;
 
@@ -56,7 +58,7 @@ struct transaction {
 	struct bytes prelude;
 	struct text message_id;
 	bool header_asked;
-	bool line_start, last_cr; /* DATA: behind a CRLF; behind a CR */
+	bool line_start, last_cr;	 /* DATA: behind a CRLF; behind a CR */
 	struct session_verdict *refused; /* said at the end of data, whatever comes */
 };
 

@@ -81,7 +81,8 @@ static struct text arena_text(struct arena *arena, struct text from)
 
 /* -- MAIL ------------------------------------------------------------------------ */
 
-/* Takes "FROM:" or "TO:" off; the blank that some clients put behind it is no syntax of RFC 5321, but harmless. */
+/* Takes "FROM:" or "TO:" off; the blank that some clients put behind it is no syntax of RFC 5321,
+ * but harmless. */
 static bool take_prefix(struct text *args, const char *prefix)
 {
 	size_t len = strlen(prefix);
@@ -97,7 +98,8 @@ static bool behind_path_is_fine(struct text args)
 	return !args.len || args.data[0] == ' ';
 }
 
-static void say_address(struct session *s, const char *stage, enum address_result r, struct text args)
+static void say_address(struct session *s, const char *stage, enum address_result r,
+			struct text args)
 {
 	bool sender = stage[0] == 'M';
 	const struct reply syntax = {501, sender ? "5.1.7" : "5.1.3",

@@ -19,7 +19,8 @@ static bool greet(struct session *s, struct text args, const char *form)
 		session_sayf(s, 501, NULL, "Syntax: %s", form);
 		return false;
 	}
-	/* RFC 5321 4.1.4: a new EHLO clears all state "exactly as if a RSET command had been issued". */
+	/* RFC 5321 4.1.4: a new EHLO clears all state "exactly as if a RSET command had been
+	 * issued". */
 	transaction_end(s);
 	free(s->helo);
 	s->helo = mem_copy(args.data, args.len);
@@ -42,10 +43,11 @@ static void verb_ehlo(struct session *s, struct text args)
 	if (!greet(s, args, "EHLO hostname"))
 		return;
 	s->esmtp = true;
-	snprintf(size, sizeof size, "SIZE %llu", (unsigned long long)s->setup.config->limit_message);
+	snprintf(size, sizeof size, "SIZE %llu",
+		 (unsigned long long)s->setup.config->limit_message);
 	const struct text lines[] = {
-	    s->setup.config->hostname, TEXT("PIPELINING"), text_of(size), TEXT("8BITMIME"),
-	    TEXT("ENHANCEDSTATUSCODES"), TEXT("DSN"), TEXT("SMTPUTF8"), TEXT("CHUNKING"),
+	    s->setup.config->hostname,	 TEXT("PIPELINING"), text_of(size),    TEXT("8BITMIME"),
+	    TEXT("ENHANCEDSTATUSCODES"), TEXT("DSN"),	     TEXT("SMTPUTF8"), TEXT("CHUNKING"),
 	};
 	size_t count = sizeof lines / sizeof *lines;
 
@@ -94,8 +96,8 @@ static void verb_vrfy(struct session *s, struct text args)
 
 static void verb_help(struct session *s, struct text args)
 {
-	static const struct reply reply =
-	    REPLY(214, "2.0.0", "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT (RFC 5321)");
+	static const struct reply reply = REPLY(
+	    214, "2.0.0", "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT (RFC 5321)");
 
 	(void)args;
 	session_say(s, &reply);
@@ -109,7 +111,8 @@ static void verb_unimplemented(struct session *s, struct text args)
 	session_say(s, &reply);
 }
 
-/* RFC 5321 commands reach us from a web browser made to post to port 25: never talk to one (ALPACA). */
+/* RFC 5321 commands reach us from a web browser made to post to port 25: never talk to one
+ * (ALPACA). */
 static void verb_foreign(struct session *s, struct text args)
 {
 	static const struct reply reply = REPLY(421, "4.7.0", "Error: this is no web server");
@@ -126,32 +129,32 @@ static const struct verb {
 	void (*handler)(struct session *s, struct text args);
 	unsigned flags;
 } verbs[] = {
-	{TEXT("MAIL"), AT_READY, session_verb_mail, 0},
-	{TEXT("RCPT"), AT_SENDER | AT_RECIPIENT, session_verb_rcpt, 0},
-	{TEXT("DATA"), AT_SENDER | AT_RECIPIENT, session_verb_data, 0},
-	/* Its octets follow whether it is legal or not, so it looks at the step itself. */
-	{TEXT("BDAT"), AT_ANY, session_verb_bdat, 0},
-	{TEXT("EHLO"), AT_ANY, verb_ehlo, IDLE},
-	{TEXT("HELO"), AT_ANY, verb_helo, IDLE},
-	{TEXT("RSET"), AT_ANY, verb_rset, IDLE},
-	{TEXT("NOOP"), AT_ANY, verb_noop, IDLE},
-	{TEXT("QUIT"), AT_ANY, verb_quit, 0},
-	{TEXT("VRFY"), AT_ANY, verb_vrfy, IDLE},
-	{TEXT("HELP"), AT_ANY, verb_help, IDLE},
-	{TEXT("EXPN"), AT_ANY, verb_unimplemented, IDLE},
-	{TEXT("ETRN"), AT_ANY, verb_unimplemented, IDLE},
-	{TEXT("TURN"), AT_ANY, verb_unimplemented, IDLE},
-	{TEXT("SEND"), AT_ANY, verb_unimplemented, IDLE},
-	{TEXT("SOML"), AT_ANY, verb_unimplemented, IDLE},
-	{TEXT("SAML"), AT_ANY, verb_unimplemented, IDLE},
-	{TEXT("AUTH"), AT_ANY, verb_unimplemented, IDLE},
-	{TEXT("STARTTLS"), AT_ANY, verb_unimplemented, IDLE},
-	{TEXT("GET"), AT_ANY, verb_foreign, 0},
-	{TEXT("POST"), AT_ANY, verb_foreign, 0},
-	{TEXT("PUT"), AT_ANY, verb_foreign, 0},
-	{TEXT("HEAD"), AT_ANY, verb_foreign, 0},
-	{TEXT("OPTIONS"), AT_ANY, verb_foreign, 0},
-	{TEXT("CONNECT"), AT_ANY, verb_foreign, 0},
+    {TEXT("MAIL"), AT_READY, session_verb_mail, 0},
+    {TEXT("RCPT"), AT_SENDER | AT_RECIPIENT, session_verb_rcpt, 0},
+    {TEXT("DATA"), AT_SENDER | AT_RECIPIENT, session_verb_data, 0},
+    /* Its octets follow whether it is legal or not, so it looks at the step itself. */
+    {TEXT("BDAT"), AT_ANY, session_verb_bdat, 0},
+    {TEXT("EHLO"), AT_ANY, verb_ehlo, IDLE},
+    {TEXT("HELO"), AT_ANY, verb_helo, IDLE},
+    {TEXT("RSET"), AT_ANY, verb_rset, IDLE},
+    {TEXT("NOOP"), AT_ANY, verb_noop, IDLE},
+    {TEXT("QUIT"), AT_ANY, verb_quit, 0},
+    {TEXT("VRFY"), AT_ANY, verb_vrfy, IDLE},
+    {TEXT("HELP"), AT_ANY, verb_help, IDLE},
+    {TEXT("EXPN"), AT_ANY, verb_unimplemented, IDLE},
+    {TEXT("ETRN"), AT_ANY, verb_unimplemented, IDLE},
+    {TEXT("TURN"), AT_ANY, verb_unimplemented, IDLE},
+    {TEXT("SEND"), AT_ANY, verb_unimplemented, IDLE},
+    {TEXT("SOML"), AT_ANY, verb_unimplemented, IDLE},
+    {TEXT("SAML"), AT_ANY, verb_unimplemented, IDLE},
+    {TEXT("AUTH"), AT_ANY, verb_unimplemented, IDLE},
+    {TEXT("STARTTLS"), AT_ANY, verb_unimplemented, IDLE},
+    {TEXT("GET"), AT_ANY, verb_foreign, 0},
+    {TEXT("POST"), AT_ANY, verb_foreign, 0},
+    {TEXT("PUT"), AT_ANY, verb_foreign, 0},
+    {TEXT("HEAD"), AT_ANY, verb_foreign, 0},
+    {TEXT("OPTIONS"), AT_ANY, verb_foreign, 0},
+    {TEXT("CONNECT"), AT_ANY, verb_foreign, 0},
 };
 
 static const struct verb *verb_find(struct text name)

@@ -6,13 +6,17 @@
  */
 #include "qmgr.h"
 
+#include "mem.h"
+
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 enum {
 	SLICE_SLOTS = 4096,	/* of the table, in one go */
 	SLICE_MS = 20,
 	ROUND_LONGEST_S = 60,
+	READS_MAX = 256,
 };
 
 static void hold_damaged(struct qmgr *q, struct mail *mail)
@@ -29,24 +33,81 @@ static void hold_damaged(struct qmgr *q, struct mail *mail)
 	mail->damaged = false;
 }
 
-/* RFC 5321 section 4.5.4.1: a give-up time of at least 4 to 5 days. */
+static void expire_one(struct qmgr *q, struct recipient *r, struct text reason)
+{
+	char text[QUEUE_TEXT_MAX];
+
+	snprintf(text, sizeof text, "delivery time expired%s%.*s", reason.len ? "; last: " : "",
+		 (int)reason.len, reason.len ? reason.data : "");
+	scheduler_remove(q->scheduler, r, RECIPIENT_ENDING);
+	q->counters.failed++;
+	recipient_finish(q, r, QUEUE_FAILED, r->flags & FLAG_NO_FAILURE ? 0 : QUEUE_OWED_FAILURE, 0,
+			 text_of("4.4.7"), text_of(text));
+}
+
+/* The reply that a recipient was deferred with stands on disk; its sender should read it. */
+struct last_reply {
+	struct work work;
+	struct qmgr *q;
+	uint64_t id;
+	uint32_t number;
+	struct queue_where where;
+	struct queue_outcome_copy copy;
+	enum queue_result result;
+};
+
+static void last_reply_run(void *arg)
+{
+	struct last_reply *l = arg;
+
+	l->result = queue_read_outcome(l->q->queue, l->where, l->id, l->number, &l->copy);
+}
+
+static void last_reply_done(void *arg)
+{
+	struct last_reply *l = arg;
+	struct mail *mail = mail_find(&l->q->mails, l->id);
+	struct recipient *r = mail ? mail_recipient(mail, l->number) : NULL;
+	struct text reply = {NULL, 0};
+
+	if (l->result == QUEUE_OK)
+		reply = l->copy.outcome.text;
+	if (r)
+		r->expiring = false;
+	if (r && (r->state == RECIPIENT_READY || r->state == RECIPIENT_WAITING))
+		expire_one(l->q, r, reply);
+	free(l);
+}
+
+static void expire_after_reading(struct qmgr *q, struct recipient *r)
+{
+	if (r->expiring || pool_pending(q->readers) > READS_MAX)
+		return; /* the next round meets it again */
+	struct last_reply *l = mem_new(1, sizeof *l);
+
+	l->work = (struct work){.run = last_reply_run, .done = last_reply_done, .arg = l};
+	l->q = q;
+	l->id = r->mail->id;
+	l->number = r->number;
+	l->where = r->where;
+	r->expiring = true;
+	pool_add(q->readers, &l->work);
+}
+
+/* RFC 5321 section 4.5.4.1: "the give-up time generally needs to be at least 4-5 days". */
 static void expire(struct qmgr *q, struct mail *mail)
 {
 	for (uint32_t i = 0; i < mail->recipient_count; i++) {
 		struct recipient *r = &mail->recipients[i];
-		struct text reason;
-		char text[400];
 
 		if (r->state != RECIPIENT_READY && r->state != RECIPIENT_WAITING)
 			continue;
-		reason = scheduler_reason(r);
-		snprintf(text, sizeof text, "delivery time expired%s%.*s", reason.len ? "; last: " : "",
-			 (int)reason.len, reason.len ? reason.data : "");
-		scheduler_remove(q->scheduler, r, RECIPIENT_ENDING);
-		q->counters.failed++;
-		recipient_finish(q, r, QUEUE_FAILED,
-				 r->flags & FLAG_NO_FAILURE ? 0 : QUEUE_OWED_FAILURE, 0,
-				 text_of("4.4.7"), text_of(text));
+		struct text reason = scheduler_reason(r);
+
+		if (!reason.len && r->where.generation)
+			expire_after_reading(q, r);
+		else
+			expire_one(q, r, reason);
 	}
 }
 

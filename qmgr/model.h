@@ -53,6 +53,7 @@ struct recipient {
 	uint8_t flags; /* enum queue_flag */
 	uint8_t wish : 4, crashes : 4; /* wish: enum queue_action to carry out when it comes back */
 	bool said;		       /* its end stands in the log */
+	bool expiring;		       /* its last reply is being read */
 };
 static_assert(sizeof(struct recipient) <= 64, "a recipient costs at most 64 bytes");
 

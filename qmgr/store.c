@@ -453,6 +453,7 @@ bool store_open(struct qmgr *q)
 				    .recipient = owner_recipient};
 	struct queue_options options = {.segment_bytes = (uint32_t)q->d->config->segment_size,
 					.reserve_segments = (uint32_t)q->d->config->segment_reserve,
+					.free_segments = 1,
 					/* A million ids a second are never used up. */
 					.first_id = (uint64_t)q->started.us / 1000000 << 20};
 	char path[1024];

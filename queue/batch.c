@@ -17,7 +17,7 @@ static struct queue_batch *batch_new(struct queue *q)
 	} else {
 		b = mem_new(1, sizeof(*b));
 		b->size = q->options.batch_bytes + BATCH_PREFIX;
-		b->data = mem_new(1, b->size);
+		b->data = mem_resize(NULL, b->size, 1); /* each record clears its padding */
 	}
 	b->refs = 1;
 	b->used = BATCH_PREFIX;

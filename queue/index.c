@@ -136,6 +136,9 @@ static bool index_decode(struct view *v, uint32_t generation)
 
 		e->summary = r.bad ? 0 : (size_t)((const uint8_t *)summary.data - data);
 		e->summary_len = (uint32_t)summary.len;
+		if (e->offset > QUEUE_SEGMENT_MAX || e->summary_len > e->length ||
+		    e->length > (e->type == RECORD_DAMAGE ? QUEUE_SEGMENT_MAX : QUEUE_BATCH_BYTES))
+			r.bad = true;
 	}
 	return wire_done(&r);
 }

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { FEED_BLOCKS_A_TURN = 8 };
+
 static void slot_begin(struct slot *s);
 static void slot_advance(struct slot *s);
 static void slot_try_next(struct slot *s);
@@ -231,6 +233,23 @@ static void slot_feed(struct slot *s)
 	slot_follow(s, dialog_body(&s->dialog, (struct text){block, n > 0 ? (size_t)n : 0}));
 }
 
+/* A receiver that takes a large body as fast as it is read must not stop the others: a share a
+ * turn. */
+static bool slot_may_feed(struct slot *s)
+{
+	struct monotime now = loop_now(slot_loop(s));
+
+	if (s->feeding_turn.us != now.us) {
+		s->feeding_turn = now;
+		s->fed_blocks = 0;
+	}
+	if (s->fed_blocks++ < FEED_BLOCKS_A_TURN)
+		return true;
+	s->deadline = s->armed = now;
+	timer_set(&s->timer, SECONDS(0));
+	return false;
+}
+
 static void slot_flushed(void *owner)
 {
 	struct slot *s = owner;
@@ -238,10 +257,10 @@ static void slot_flushed(void *owner)
 	if (s->state != SLOT_OPEN || !s->dialog.unflushed)
 		return;
 	dialog_flushed(&s->dialog);
-	if (s->dialog.feeding)
-		slot_feed(s);
-	else
+	if (!s->dialog.feeding)
 		slot_set_deadline(s, dialog_patience(&s->dialog));
+	else if (slot_may_feed(s))
+		slot_feed(s);
 }
 
 static const struct stream_face face = {slot_input, slot_ended, slot_connected, slot_flushed};
@@ -469,7 +488,9 @@ static void slot_expired(void *arg)
 		timer_set(&s->timer, left);
 		return;
 	}
-	if (s->state == SLOT_CONNECTING) {
+	if (s->state == SLOT_OPEN && s->dialog.feeding && !s->dialog.unflushed) {
+		slot_feed(s);
+	} else if (s->state == SLOT_CONNECTING) {
 		slot_trouble_is(s, "4.4.1", "connection timed out");
 		slot_note_failure(s);
 		slot_drop_connection(s);

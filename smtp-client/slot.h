@@ -41,7 +41,9 @@ struct slot {
 	struct timer timer;
 	struct monotime deadline, armed; /* the timer is moved only when it would be late */
 	struct monotime job_deadline;	 /* up to the final dot */
-	size_t backlog;			 /* when the deadline was set */
+	struct monotime feeding_turn;	 /* of the loop, in which fed_blocks were read */
+	uint32_t fed_blocks;
+	size_t backlog; /* when the deadline was set */
 };
 
 struct slot *slot_new(struct worker *w, uint32_t number);

@@ -274,16 +274,18 @@ bool worker_job(struct worker *w, const struct msg_job *m, int fd)
 	return false;
 }
 
-bool worker_slot_close(struct worker *w, uint32_t number)
+void worker_slot_close(struct worker *w, uint32_t number)
 {
 	struct slot *s = slot_find(w, number);
 
-	/* A slot that ended because we stop may cross its slot_close. */
+	/* A slot whose first job never came, or one that ended because we stop: it is qmgr's
+	 * already. */
+	if (!s && !w->draining)
+		channel_send_slot_done(w->qmgr, &(struct msg_slot_done){number, 0});
 	if (!s)
-		return w->draining;
+		return;
 	if (!s->closing)
 		slot_close(s);
-	return true;
 }
 
 /* -- qmgr comes and goes --------------------------------------------------------------------- */
@@ -308,6 +310,7 @@ static void orphan_slots(struct worker *w)
 	}
 }
 
+/* The end comes last: with it qmgr begins to schedule, and must know by then what is settled. */
 static void tell_new_qmgr(struct worker *w)
 {
 	uint32_t count = 0;
@@ -320,11 +323,11 @@ static void tell_new_qmgr(struct worker *w)
 		channel_send_in_flight(w->qmgr, &m);
 		count++;
 	}
-	channel_send_in_flight_end(w->qmgr, &(struct msg_in_flight_end){count});
 	for (size_t i = 0; i < TABLE_BUCKETS; i++)
 		for (const struct job *job = w->job_buckets[i]; job; job = job->hash_next)
 			if (job->finished)
 				outcome_send(w, job);
+	channel_send_in_flight_end(w->qmgr, &(struct msg_in_flight_end){count});
 }
 
 void worker_set_qmgr(struct worker *w, struct channel *qmgr)

@@ -44,7 +44,8 @@ struct worker *worker_new(struct daemon *d);
 /* What qmgr sends; false: it broke the rules, and its channel must end. */
 bool worker_job(struct worker *w, const struct msg_job *m, int fd);
 bool worker_recorded(struct worker *w, uint64_t job);
-bool worker_slot_close(struct worker *w, uint32_t slot);
+void worker_slot_close(struct worker *w,
+		       uint32_t slot); /* harmless for a slot that was never opened */
 
 /* A fresh channel to qmgr is told what runs and what is unconfirmed; NULL: it is gone. */
 void worker_set_qmgr(struct worker *w, struct channel *qmgr);

@@ -120,7 +120,8 @@ static void message_lost(void *owner)
 	struct client *c = owner;
 
 	c->message = NULL;
-	/* Neither 250 nor 4xx is known to be true: the client will try again or not, as it would after a cut line. */
+	/* Neither 250 nor 4xx is known to be true: the client will try again or not, as it would
+	 * after a cut line. */
 	session_abort(c->session);
 	if (!c->in_session)
 		client_after(c);
@@ -131,8 +132,13 @@ static void message_went_on(void *owner)
 	struct client *c = owner;
 
 	session_hold(c->session, false);
-	if (!c->in_session)
-		client_after(c);
+	if (c->in_session)
+		return;
+	/* A chunk may be complete and only its end be outstanding. */
+	c->in_session = true;
+	session_input(c->session, moment_of(c), NULL, 0);
+	c->in_session = false;
+	client_after(c);
 }
 
 static const struct intake_face intake_face = {
@@ -143,7 +149,8 @@ static const struct intake_face intake_face = {
 
 static uint64_t client_open(void *owner, const struct reply **refusal)
 {
-	static const struct reply later = REPLY(451, "4.3.2", "Error: not accepting mail now, try again later");
+	static const struct reply later =
+	    REPLY(451, "4.3.2", "Error: not accepting mail now, try again later");
 	struct client *c = owner;
 
 	must(!c->message);
@@ -277,7 +284,8 @@ static uint32_t slot_take(struct smtpd *self)
 		uint32_t slots = self->slots ? self->slots * 2 : 64;
 
 		self->clients = mem_resize(self->clients, slots, sizeof(struct client *));
-		memset(self->clients + self->slots, 0, (slots - self->slots) * sizeof(struct client *));
+		memset(self->clients + self->slots, 0,
+		       (slots - self->slots) * sizeof(struct client *));
 		self->slots = slots;
 	}
 	self->free_slot = i + 1;
@@ -295,7 +303,8 @@ static struct text submitter_of(const uint8_t *address, char *to, size_t size)
 	memcpy(network, address, sizeof network);
 	if (!ipv4)
 		memset(network + 8, 0, 8);
-	int n = snprintf(to, size, "net:%s%s", host_address_print(network, text), ipv4 ? "" : "/64");
+	int n =
+	    snprintf(to, size, "net:%s%s", host_address_print(network, text), ipv4 ? "" : "/64");
 
 	return (struct text){to, n > 0 ? (size_t)n : 0};
 }
@@ -321,17 +330,18 @@ static void ask_limits(struct client *c)
 	struct smtpd *self = c->self;
 
 	c->counted = true;
-	channel_send_client_open(self->limits,
-				 &(struct msg_client_open){
-				     .session = c->number,
-				     .address = {(const char *)c->address, 16},
-				     .exempt = config_relays_from(session_config(c->session), c->address),
-				 });
+	channel_send_client_open(
+	    self->limits, &(struct msg_client_open){
+			      .session = c->number,
+			      .address = {(const char *)c->address, 16},
+			      .exempt = config_relays_from(session_config(c->session), c->address),
+			  });
 }
 
 void client_new(struct smtpd *self, int fd, const uint8_t *address)
 {
-	static const struct reply full = REPLY(421, "4.3.2", "Error: too many connections, try again later");
+	static const struct reply full =
+	    REPLY(421, "4.3.2", "Error: too many connections, try again later");
 	char submitter[64];
 
 	if (self->count >= self->d->config->limit_connections) {
@@ -379,7 +389,8 @@ static void client_let_in(struct client *c, const struct reply *refusal)
 
 void client_verdict(struct smtpd *self, uint64_t session, bool allowed)
 {
-	static const struct reply refusal = REPLY(421, "4.7.0", "Error: too many connections from you");
+	static const struct reply refusal =
+	    REPLY(421, "4.7.0", "Error: too many connections from you");
 	uint32_t slot = (uint32_t)session;
 	struct client *c = slot < self->slots ? self->clients[slot] : NULL;
 	char line[REPLY_LINE_MAX];

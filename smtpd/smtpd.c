@@ -29,8 +29,8 @@ static const struct daemon_row row = {
 
 enum {
 	LISTENERS_MAX = 512,
-	ACCEPTS_A_TURN = 64,	/* then the clients that are here get their turn */
-	ACCEPT_PAUSE_MS = 100,	/* when there is no descriptor left */
+	ACCEPTS_A_TURN = 64,   /* then the clients that are here get their turn */
+	ACCEPT_PAUSE_MS = 100, /* when there is no descriptor left */
 };
 
 struct listener {
@@ -185,9 +185,12 @@ static void on_verdict(struct channel *c, const struct message *m)
 }
 
 static const struct serve serves[] = {
-    {MSG_leased, PEER_QMGR, on_intake},	   {MSG_intake, PEER_QMGR, on_intake},
-    {MSG_body_file, PEER_QMGR, on_intake}, {MSG_settled, PEER_QMGR, on_intake},
-    {MSG_client_verdict, PEER_LIMITS, on_verdict}, {MSG_NONE, 0, NULL},
+    {MSG_leased, PEER_QMGR, on_intake},
+    {MSG_intake, PEER_QMGR, on_intake},
+    {MSG_body_file, PEER_QMGR, on_intake},
+    {MSG_settled, PEER_QMGR, on_intake},
+    {MSG_client_verdict, PEER_LIMITS, on_verdict},
+    {MSG_NONE, 0, NULL},
 };
 
 static void smtpd_peer(struct daemon *d, struct channel *c)

@@ -51,8 +51,8 @@ static void letter_free(struct letter *l)
 		submission_emptied(self);
 }
 
-static void say_handed(struct channel *to, uint64_t token, uint64_t id, uint16_t code, const char *dsn,
-		       const char *text)
+static void say_handed(struct channel *to, uint64_t token, uint64_t id, uint16_t code,
+		       const char *dsn, const char *text)
 {
 	char reply[REPLY_TEXT_MAX + 16];
 	int n = snprintf(reply, sizeof reply, "%s %s", dsn, text);
@@ -278,7 +278,8 @@ void letter_new(struct submission *self, struct channel *from, const struct msg_
 {
 	bool bounce = channel_peer(from) == PEER_BOUNCE;
 
-	/* A uid is what makes it one's own: without it, or with content twice, the bringer is broken. */
+	/* A uid is what makes it one's own: without it, or with content twice, the bringer is
+	 * broken. */
 	if ((!bounce && !text_starts_case(m->login, "uid:")) || (fd >= 0 && m->content.len)) {
 		channel_end(from, "handed in what is no mail of its own");
 		if (fd >= 0)

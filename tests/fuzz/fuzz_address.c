@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Addresses and ESMTP parameters: what is accepted is canonical, bounded, and reads the same again. */
+/* Addresses and ESMTP parameters: what is accepted is canonical, bounded, and reads the same again.
+ */
 #include "address.h"
 #include "esmtp.h"
 #include "must.h"

@@ -124,7 +124,7 @@ static void on_entry(void *self, const struct queue_entry *e)
 static void on_damage(void *self, const struct queue_damage *d)
 {
 	(void)self;
-	must(d->length <= SEGMENT_BYTES);
+	must(d->length <= QUEUE_SEGMENT_MAX);
 }
 
 /* Half of the records go to the newer segment. */

@@ -49,7 +49,10 @@ static void ask(void *owner, enum session_point point)
 	must(h->open == (point == POINT_DATA || point == POINT_HEADER));
 	if (point != POINT_HEADER && h->later)
 		return;
-	session_answer(h->session, h->now, point == POINT_DATA ? &(struct reply)REPLY(250, "2.0.0", "Ok") : NULL);
+	if (point == POINT_DATA)
+		h->open = false;
+	session_answer(h->session, h->now,
+		       point == POINT_DATA ? &(struct reply)REPLY(250, "2.0.0", "Ok") : NULL);
 }
 
 static uint64_t open_message(void *owner, const struct reply **refusal)
@@ -79,7 +82,8 @@ static void drop(void *owner)
 	h->open = false;
 }
 
-static void event(void *owner, enum event_kind what, uint64_t id, const struct text *values, size_t count)
+static void event(void *owner, enum event_kind what, uint64_t id, const struct text *values,
+		  size_t count)
 {
 	char line[512];
 
@@ -153,7 +157,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		strcat(text, "bare-newline = normalise\n");
 	struct config *config = config_read(text_of(text), &errors);
 	struct host h = {.later = (data[0] & 2) != 0, .now = {{1}, {1}}};
-	struct session_setup setup = {.face = &face, .owner = &h, .config = config, .out = &h.out, .seed = 1};
+	struct session_setup setup = {
+	    .face = &face, .owner = &h, .config = config, .out = &h.out, .seed = 1};
 
 	must(config);
 	must(host_address_parse(text_of("10.0.0.1"), setup.address));

@@ -129,8 +129,10 @@ static void test_lengths(void **state)
 
 static void test_greetings(void **state)
 {
-	static const char *const good[] = {"a", "MY_PC", "a.example", "[192.0.2.1]", "[IPv6:::1]", "a:b"};
-	static const char *const bad[] = {"", "a b", "a(b)", "<a>", "a;b", "a\"", "a\xc3\xa4", "a\\", "a\x7f"};
+	static const char *const good[] = {"a",		  "MY_PC",	"a.example",
+					   "[192.0.2.1]", "[IPv6:::1]", "a:b"};
+	static const char *const bad[] = {"",	 "a b",	      "a(b)", "<a>",  "a;b",
+					  "a\"", "a\xc3\xa4", "a\\",  "a\x7f"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof good / sizeof *good; i++)

@@ -66,7 +66,8 @@ static void test_rcpt(void **state)
 	} rows[] = {
 	    {"", ESMTP_FINE, NOTIFY_UNSET},
 	    {"NOTIFY=NEVER", ESMTP_FINE, NOTIFY_NEVER},
-	    {"NOTIFY=success,failure,delay", ESMTP_FINE, NOTIFY_SUCCESS | NOTIFY_FAILURE | NOTIFY_DELAY},
+	    {"NOTIFY=success,failure,delay", ESMTP_FINE,
+	     NOTIFY_SUCCESS | NOTIFY_FAILURE | NOTIFY_DELAY},
 	    {"NOTIFY=DELAY ORCPT=rfc822;a@b", ESMTP_FINE, NOTIFY_DELAY},
 	    {"NOTIFY=NEVER,DELAY", ESMTP_VALUE, 0},
 	    {"NOTIFY=DELAY,DELAY", ESMTP_VALUE, 0},

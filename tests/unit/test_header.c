@@ -28,7 +28,8 @@ static void test_fields(void **state)
 static void test_what_is_a_field(void **state)
 {
 	static const char *const good[] = {"A:", "A: b\r\n", "X-y_z!:", "A :x"};
-	static const char *const bad[] = {"", ":", " A: b", "A b: c", "A\r\n", "\xc3\xa4: x", "A", "\r\n"};
+	static const char *const bad[] = {"",	   ":",		  " A: b", "A b: c",
+					  "A\r\n", "\xc3\xa4: x", "A",	   "\r\n"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof good / sizeof *good; i++)
@@ -39,9 +40,9 @@ static void test_what_is_a_field(void **state)
 
 static void test_facts(void **state)
 {
-	struct header_facts f = header_read_facts(
-	    text_of("received: a\r\nReceived: b\r\n c\r\nMessage-Id: <1@2> (x)\r\nmessage-id: <3@4>\r\n"
-		    "Date: x\r\nX-Received: y\r\n\r\n"));
+	struct header_facts f = header_read_facts(text_of(
+	    "received: a\r\nReceived: b\r\n c\r\nMessage-Id: <1@2> (x)\r\nmessage-id: <3@4>\r\n"
+	    "Date: x\r\nX-Received: y\r\n\r\n"));
 
 	(void)state;
 	assert_int_equal(f.received, 2);
@@ -122,9 +123,11 @@ static void test_content(void **state)
 				struct text head = {(const char *)c.head.data, c.head.end};
 				struct text body = {(const char *)sink.body.data, sink.body.end};
 
-				if (!text_equals(head, rows[i].head) || !text_equals(body, rows[i].body))
-					fail_msg("row %zu, step %zu: [%.*s] [%.*s]", i, step, (int)head.len,
-						 head.data, (int)body.len, body.data);
+				if (!text_equals(head, rows[i].head) ||
+				    !text_equals(body, rows[i].body))
+					fail_msg("row %zu, step %zu: [%.*s] [%.*s]", i, step,
+						 (int)head.len, head.data, (int)body.len,
+						 body.data);
 				assert_int_equal(c.octets, head.len + body.len);
 			}
 			content_free(&c);

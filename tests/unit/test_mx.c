@@ -310,8 +310,9 @@ static void mx_done(void *arg, const struct mx_result *r)
 
 static void wait_for(struct bench *b, unsigned done)
 {
-	for (int turns = 0; b->done < done && turns < 5000; turns++)
-		loop_turn(b->loop, MILLISECONDS(100));
+	/* A turn may have done all and then waits for nothing, so the wait is short. */
+	for (int turns = 0; b->done < done && turns < 10000; turns++)
+		loop_turn(b->loop, MILLISECONDS(1));
 	assert_int_equal(b->done, done);
 }
 
@@ -454,7 +455,8 @@ static void thousands_of_domains_are_one_site(void **state)
 			start(b, HOP_MX, name, false);
 		}
 		wait_for(b, 1000);
-		for (int i = 0; i < 1000; i++) {
+		/* cached by now; one in ten is looked at */
+		for (int i = 0; i < 1000; i += 10) {
 			snprintf(name, sizeof name, kind ? "t%d.many.test" : "d%d.same.test", i);
 			b->done = 0;
 			start(b, HOP_MX, name, false);

@@ -73,7 +73,8 @@ static void drop(void *owner)
 	((struct host *)owner)->dropped++;
 }
 
-static void event(void *owner, enum event_kind what, uint64_t id, const struct text *values, size_t count)
+static void event(void *owner, enum event_kind what, uint64_t id, const struct text *values,
+		  size_t count)
 {
 	struct host *h = owner;
 	char line[2048];
@@ -139,7 +140,8 @@ static void give(struct host *h, const char *input, size_t len, size_t step)
 
 	for (size_t at = 0; at < len; at += step) {
 		bytes_add(&in, input + at, len - at < step ? len - at : step);
-		bytes_take(&in, session_input(h->session, h->now, bytes_at(&in), bytes_len(&in)), 0);
+		bytes_take(&in, session_input(h->session, h->now, bytes_at(&in), bytes_len(&in)),
+			   0);
 	}
 	bytes_free(&in);
 }
@@ -190,13 +192,15 @@ static const struct replay replays[] = {
 	   "501 5.5.4 Syntax: RSET\r\n",
      0, 0},
     {"relay rule", 0, THEM,
-     EHLO MAIL RCPT "RCPT TO:<x@Customer.Example>\r\nRCPT TO:<x%y@customer.example>\r\n"
-		    "RCPT TO:<\"x@y\"@customer.example>\r\nRCPT TO:<@d.example:x@customer.example>\r\n",
+     EHLO MAIL RCPT
+     "RCPT TO:<x@Customer.Example>\r\nRCPT TO:<x%y@customer.example>\r\n"
+     "RCPT TO:<\"x@y\"@customer.example>\r\nRCPT TO:<@d.example:x@customer.example>\r\n",
      EHLO_IS MAIL_IS "550 5.7.1 <c@d.example>: Relay access denied\r\n" RCPT_IS
 		     "550 5.7.1 <x%y@customer.example>: Relay access denied\r\n"
 		     "550 5.7.1 <\"x@y\"@customer.example>: Relay access denied\r\n" RCPT_IS,
      0, 0},
-    {"postmaster", 0, THEM, EHLO MAIL "RCPT TO:<PostMaster>\r\nRCPT TO:<postmaster@mx.test>\r\nRCPT TO:<other>\r\n",
+    {"postmaster", 0, THEM,
+     EHLO MAIL "RCPT TO:<PostMaster>\r\nRCPT TO:<postmaster@mx.test>\r\nRCPT TO:<other>\r\n",
      EHLO_IS MAIL_IS RCPT_IS RCPT_IS "501 5.1.3 Error: bad address syntax\r\n", 0, 0},
     {"reject route", 0, US, EHLO MAIL "RCPT TO:<a@no.customer.example>\r\nDATA\r\n",
      EHLO_IS MAIL_IS "550 5.7.1 go away\r\n554 5.5.1 Error: no valid recipients\r\n", 0, 0},
@@ -215,7 +219,9 @@ static const struct replay replays[] = {
      EHLO_IS "552 5.3.4 Error: message size exceeds fixed limit\r\n"
 	     "501 5.5.4 Error: bad parameter value\r\n501 5.5.4 Error: bad parameter value\r\n",
      0, 0},
-    {"utf8", 0, US, EHLO "MAIL FROM:<\xc3\xa4@b.example>\r\nMAIL FROM:<\xc3\xa4@b.example> SMTPUTF8\r\nRCPT TO:<\xff@b.example>\r\n",
+    {"utf8", 0, US,
+     EHLO "MAIL FROM:<\xc3\xa4@b.example>\r\nMAIL FROM:<\xc3\xa4@b.example> SMTPUTF8\r\nRCPT "
+	  "TO:<\xff@b.example>\r\n",
      EHLO_IS "553 5.6.7 Error: address needs SMTPUTF8, which was not given\r\n" MAIL_IS
 	     "501 5.1.3 Error: bad address syntax\r\n",
      0, 0},
@@ -230,30 +236,39 @@ static const struct replay replays[] = {
      START_IS DATA_IS BARE OK, 0, 0},
     {"CRLF.CR", 0, US, START "DATA\r\nA: b\r\n\r\nx\r\n.\rMAIL FROM:<evil@x>\r\n.\r\nNOOP\r\n",
      START_IS DATA_IS BARE OK, 0, 0},
-    {"CR CRLF.CRLF", 0, US, START "DATA\r\nA: b\r\n\r\nx\r\r\n.\r\nNOOP\r\n", START_IS DATA_IS BARE OK, 0, 0},
+    {"CR CRLF.CRLF", 0, US, START "DATA\r\nA: b\r\n\r\nx\r\r\n.\r\nNOOP\r\n",
+     START_IS DATA_IS BARE OK, 0, 0},
     {"normalised", "bare-newline = normalise\n", US,
      START "DATA\r\nA: b\r\n\r\nx\n.\ny\rz\r\n.\r\nNOOP\r\n", START_IS DATA_IS QUEUED OK,
      "x\r\n.\r\ny\r\nz\r\n", 1},
     {"normalised header", "bare-newline = normalise\n", US, START "DATA\r\nA: b\n\nx\r\n.\r\n",
      START_IS DATA_IS QUEUED, "x\r\n", 1},
-    {"bare LF command", 0, US, EHLO "NOOP\nNOOP\r\n", EHLO_IS "550 5.5.2 Error: bare <LF> received\r\n", 0, 0},
+    {"bare LF command", 0, US, EHLO "NOOP\nNOOP\r\n",
+     EHLO_IS "550 5.5.2 Error: bare <LF> received\r\n", 0, 0},
     {"bare CR command", 0, US, EHLO "NOOP\rX\r\nNOOP\r\n",
      EHLO_IS "550 5.5.2 Error: bare <CR> or <NUL> in a command\r\n" OK, 0, 0},
-    {"alpaca", 0, US, "POST / HTTP/1.1\r\nHost: x\r\n", GREET "421 4.7.0 Error: this is no web server\r\n", 0, 0},
-    {"header line", 0, US, EHLO "Host: x\r\nNOOP\r\n", EHLO_IS "421 4.7.0 Error: this is no web server\r\n", 0, 0},
+    {"alpaca", 0, US, "POST / HTTP/1.1\r\nHost: x\r\n",
+     GREET "421 4.7.0 Error: this is no web server\r\n", 0, 0},
+    {"header line", 0, US, EHLO "Host: x\r\nNOOP\r\n",
+     EHLO_IS "421 4.7.0 Error: this is no web server\r\n", 0, 0},
     {"errors", 0, US, "A\r\nB\r\nC\r\nD\r\nE\r\nF\r\n",
      GREET "500 5.5.2 Error: command not recognized\r\n500 5.5.2 Error: command not recognized\r\n"
 	   "500 5.5.2 Error: command not recognized\r\n500 5.5.2 Error: command not recognized\r\n"
 	   "500 5.5.2 Error: command not recognized\r\n500 5.5.2 Error: command not recognized\r\n"
 	   "421 4.7.0 Error: too many errors\r\n",
      0, 0},
-    {"idle", 0, US, "NOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\n",
-     GREET OK OK OK OK OK OK OK OK OK OK "421 4.7.0 Error: too many commands that bring no mail\r\n", 0, 0},
+    {"idle", 0, US,
+     "NOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\n",
+     GREET OK OK OK OK OK OK OK OK OK OK
+     "421 4.7.0 Error: too many commands that bring no mail\r\n",
+     0, 0},
     {"bdat", 0, US, START "BDAT 6\r\nA: b\r\nBDAT 7 LAST\r\n\r\n.\r\nx\rNOOP\r\n",
      START_IS OK "550 5.5.2 Error: bare <CR> or <LF> in the message\r\n" OK, 0, 0},
-    {"bdat whole", 0, US, START "BDAT 3\r\nA: BDAT 6\r\nb\r\n\r\nxBDAT 6 LAST\r\n\r\n.\r\n.NOOP\r\n",
+    {"bdat whole", 0, US,
+     START "BDAT 3\r\nA: BDAT 6\r\nb\r\n\r\nxBDAT 6 LAST\r\n\r\n.\r\n.NOOP\r\n",
      START_IS OK OK QUEUED OK, "x\r\n.\r\n.\r\n", 1},
-    {"bdat 0 last", 0, US, START "BDAT 6\r\nA: b\r\nBDAT 0 LAST\r\nNOOP\r\n", START_IS OK QUEUED OK, "", 1},
+    {"bdat 0 last", 0, US, START "BDAT 6\r\nA: b\r\nBDAT 0 LAST\r\nNOOP\r\n", START_IS OK QUEUED OK,
+     "", 1},
     {"bdat refused eats", 0, US, EHLO "BDAT 6\r\nNOOP\r\nNOOP\r\n",
      EHLO_IS "503 5.5.1 Error: need MAIL and RCPT commands\r\n" OK, 0, 0},
     {"bdat numbers", 0, US, START "BDAT -1\r\nBDAT 18446744073709551616\r\nBDAT 1x\r\nBDAT\r\n",
@@ -265,13 +280,17 @@ static const struct replay replays[] = {
 		 "503 5.5.1 Error: a message sent with BDAT is under way\r\n" OK
 		 "503 5.5.1 Error: need MAIL command\r\n",
      0, 0},
-    {"no header", 0, US, START "DATA\r\nhello world\r\nmore\r\n.\r\n", START_IS DATA_IS QUEUED, "hello world\r\nmore\r\n", 1},
-    {"bad paths", 0, US, EHLO "MAIL FROM:a@b\r\nMAIL FROM:<a@b\r\nMAIL FROM:<a b@c>\r\nMAIL a@b\r\n",
+    {"no header", 0, US, START "DATA\r\nhello world\r\nmore\r\n.\r\n", START_IS DATA_IS QUEUED,
+     "hello world\r\nmore\r\n", 1},
+    {"bad paths", 0, US,
+     EHLO "MAIL FROM:a@b\r\nMAIL FROM:<a@b\r\nMAIL FROM:<a b@c>\r\nMAIL a@b\r\n",
      EHLO_IS "501 5.1.7 Error: bad address syntax\r\n501 5.1.7 Error: bad address syntax\r\n"
 	     "501 5.1.7 Error: bad address syntax\r\n501 5.5.4 Syntax: MAIL FROM:<address>\r\n",
      0, 0},
     {"bad greeting", 0, US, "EHLO\r\nEHLO a b\r\nHELO (x)\r\n",
-     GREET "501 Syntax: EHLO hostname\r\n501 Syntax: EHLO hostname\r\n501 Syntax: HELO hostname\r\n", 0, 0},
+     GREET
+     "501 Syntax: EHLO hostname\r\n501 Syntax: EHLO hostname\r\n501 Syntax: HELO hostname\r\n",
+     0, 0},
 };
 
 static void replay_one(const struct replay *r, size_t step)
@@ -281,8 +300,8 @@ static void replay_one(const struct replay *r, size_t step)
 	host_begin(&h, r->more, r->address);
 	give(&h, r->input, strlen(r->input), step);
 	if (strcmp(bytes_text(&h.out), r->output) != 0)
-		fail_msg("%s in steps of %zu:\n%s\nexpected:\n%s", r->name, step, bytes_text(&h.out),
-			 r->output);
+		fail_msg("%s in steps of %zu:\n%s\nexpected:\n%s", r->name, step,
+			 bytes_text(&h.out), r->output);
 	if (h.messages != r->messages)
 		fail_msg("%s: %u messages", r->name, h.messages);
 	if (r->body && r->messages && strcmp(bytes_text(&h.body), r->body) != 0)
@@ -309,9 +328,9 @@ static void test_nul(void **state)
 	(void)state;
 	host_begin(&h, NULL, US);
 	give(&h, input, sizeof input - 1, 3);
-	assert_string_equal(bytes_text(&h.out),
-			    START_IS DATA_IS "550 5.5.2 Error: <NUL> in the message\r\n"
-					     "550 5.5.2 Error: bare <CR> or <NUL> in a command\r\n" OK);
+	assert_string_equal(bytes_text(&h.out), START_IS DATA_IS
+			    "550 5.5.2 Error: <NUL> in the message\r\n"
+			    "550 5.5.2 Error: bare <CR> or <NUL> in a command\r\n" OK);
 	assert_int_equal(h.dropped, 1);
 	host_end(&h);
 }
@@ -330,10 +349,11 @@ static void test_received_and_envelope(void **state)
 	setenv("TZ", "UTC", 1);
 	host_begin(&h, NULL, US);
 	give(&h, input, sizeof input - 1, 1000);
-	assert_string_equal(bytes_text(&h.prelude),
-			    "Received: from c.example ([10.1.2.3])\r\n\tby mx.test with UTF8SMTP id 10\r\n"
-			    "\tfor <x@y.example>;\r\n\tMon, 21 Sep 2026 14:13:20 +0000\r\n"
-			    "Message-ID:\r\n <1@2>\r\n\r\n");
+	assert_string_equal(
+	    bytes_text(&h.prelude),
+	    "Received: from c.example ([10.1.2.3])\r\n\tby mx.test with UTF8SMTP id 10\r\n"
+	    "\tfor <x@y.example>;\r\n\tMon, 21 Sep 2026 14:13:20 +0000\r\n"
+	    "Message-ID:\r\n <1@2>\r\n\r\n");
 	struct text data = {(const char *)h.envelope.data, h.envelope.end};
 
 	assert_true(envelope_decode(data, &e));
@@ -383,7 +403,8 @@ static void test_limits(void **state)
 {
 	static const struct bulk bulks[] = {
 	    {"line 998", "\r\n", "x", 998, "\r\n.\r\n", QUEUED},
-	    {"line 999", "\r\n", "x", 999, "\r\n.\r\n", "550 5.6.0 Error: a line of the message is too long\r\n"},
+	    {"line 999", "\r\n", "x", 999, "\r\n.\r\n",
+	     "550 5.6.0 Error: a line of the message is too long\r\n"},
 	    {"header", "", "A: bbbbbbbbbbbbb\r\n", 300, "\r\n.\r\n",
 	     "552 5.3.4 Error: the message's header is too large\r\n"},
 	    {"size", "\r\n", "0123456789abcdefghijklmnopqrstuvwxyz\r\n", 2000, ".\r\n",
@@ -429,7 +450,8 @@ static void test_long_command_line(void **state)
 	/* An LF within the first 2048 octets would be refused by itself. */
 	memset(in.data + 5, 'x', 3000);
 	give(&h, (const char *)in.data, in.end, 1001);
-	assert_string_equal(bytes_text(&h.out), GREET "500 5.5.2 Error: command line too long\r\n" OK);
+	assert_string_equal(bytes_text(&h.out),
+			    GREET "500 5.5.2 Error: command line too long\r\n" OK);
 	host_end(&h);
 	bytes_free(&in);
 }
@@ -474,7 +496,8 @@ static void test_answers_come_later(void **state)
 	at += n, left -= n;
 	n = session_input(h.session, h.now, (const uint8_t *)at, left);
 	assert_int_equal(session_asks(h.session), POINT_DATA);
-	assert_string_equal(bytes_text(&h.out), EHLO_IS MAIL_IS "550 5.1.1 no such user\r\n" RCPT_IS DATA_IS);
+	assert_string_equal(bytes_text(&h.out),
+			    EHLO_IS MAIL_IS "550 5.1.1 no such user\r\n" RCPT_IS DATA_IS);
 	assert_int_equal(session_deadline(h.session).us, INT64_MAX);
 	session_answer(h.session, h.now, &later);
 	session_input(h.session, h.now, (const uint8_t *)at + n, left - n);
@@ -491,7 +514,8 @@ static void test_intake_refuses(void **state)
 	(void)state;
 	host_begin(&h, NULL, US);
 	give(&h, EHLO MAIL RCPT, strlen(EHLO MAIL RCPT), 100);
-	assert_string_equal(bytes_text(&h.out), EHLO_IS "452 4.3.1 full\r\n503 5.5.1 Error: need MAIL command\r\n");
+	assert_string_equal(bytes_text(&h.out),
+			    EHLO_IS "452 4.3.1 full\r\n503 5.5.1 Error: need MAIL command\r\n");
 	host_end(&h);
 }
 
@@ -568,7 +592,8 @@ static void test_early_talker(void **state)
 	config_drop(&config);
 	assert_int_equal(session_input(h.session, h.now, (const uint8_t *)"EHLO x\r\n", 8), 0);
 	session_begin(h.session);
-	assert_string_equal(bytes_text(&h.out), "554 5.5.1 Error: you spoke before the greeting\r\n");
+	assert_string_equal(bytes_text(&h.out),
+			    "554 5.5.1 Error: you spoke before the greeting\r\n");
 	assert_true(session_is_over(h.session));
 	host_end(&h);
 }
@@ -597,7 +622,8 @@ static void test_lost(void **state)
 	give(&h, START "DATA\r\nA: b\r\n", strlen(START "DATA\r\nA: b\r\n"), 100);
 	session_lost(h.session);
 	assert_int_equal(h.dropped, 1);
-	assert_non_null(strstr(bytes_text(&h.log), "lost connection after DATA from unknown[10.1.2.3]"));
+	assert_non_null(
+	    strstr(bytes_text(&h.log), "lost connection after DATA from unknown[10.1.2.3]"));
 	host_end(&h);
 }
 
@@ -608,23 +634,32 @@ static void test_reject_line(void **state)
 	(void)state;
 	host_begin(&h, NULL, THEM);
 	give(&h, EHLO MAIL RCPT, strlen(EHLO MAIL RCPT), 100);
-	assert_string_equal(bytes_text(&h.log),
-			    "reject: RCPT from unknown[192.0.2.7]: 550 5.7.1 <c@d.example>: Relay access "
-			    "denied; from=<a@b.example> to=<c@d.example> proto=ESMTP helo=<c.example>\n");
+	assert_string_equal(
+	    bytes_text(&h.log),
+	    "reject: RCPT from unknown[192.0.2.7]: 550 5.7.1 <c@d.example>: Relay access "
+	    "denied; from=<a@b.example> to=<c@d.example> proto=ESMTP helo=<c.example>\n");
 	host_end(&h);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_replays),	  cmocka_unit_test(test_nul),
-	    cmocka_unit_test(test_received_and_envelope), cmocka_unit_test(test_no_for_with_several),
-	    cmocka_unit_test(test_limits),	  cmocka_unit_test(test_long_command_line),
-	    cmocka_unit_test(test_recipients),	  cmocka_unit_test(test_answers_come_later),
-	    cmocka_unit_test(test_intake_refuses), cmocka_unit_test(test_deadlines),
-	    cmocka_unit_test(test_dripper),	  cmocka_unit_test(test_unread_replies),
-	    cmocka_unit_test(test_early_talker),  cmocka_unit_test(test_drain),
-	    cmocka_unit_test(test_lost),	  cmocka_unit_test(test_reject_line),
+	    cmocka_unit_test(test_replays),
+	    cmocka_unit_test(test_nul),
+	    cmocka_unit_test(test_received_and_envelope),
+	    cmocka_unit_test(test_no_for_with_several),
+	    cmocka_unit_test(test_limits),
+	    cmocka_unit_test(test_long_command_line),
+	    cmocka_unit_test(test_recipients),
+	    cmocka_unit_test(test_answers_come_later),
+	    cmocka_unit_test(test_intake_refuses),
+	    cmocka_unit_test(test_deadlines),
+	    cmocka_unit_test(test_dripper),
+	    cmocka_unit_test(test_unread_replies),
+	    cmocka_unit_test(test_early_talker),
+	    cmocka_unit_test(test_drain),
+	    cmocka_unit_test(test_lost),
+	    cmocka_unit_test(test_reject_line),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: ISC */
+/* What only the whole of a configuration can tell: overlaps, doubled names, times that contradict.
+ */
+#include "config_finish.h"
+
+#include "config_row.h"
+#include "config_value.h"
+#include "mem.h"
+#include "must.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	QUEUE_PATH_MAX_BYTES = 95, /* QUEUE/control must fit into a socket's address */
+	SITES_MAX = 1000,
+	ENDPOINTS_MAX = 1024,
+};
+
+struct whole {
+	struct config *config;
+	const struct place *ports;
+	struct config_errors *errors;
+};
+
+#define WRONG(w, at, ...) config_errors_add((w)->errors, false, (at).line, (at).column, __VA_ARGS__)
+
+void *config_list_grow(struct arena *arena, struct setting_list *list, size_t size)
+{
+	if ((list->count & (list->count - 1)) == 0) {
+		void *items = arena_alloc(arena, size * (list->count ? list->count * 2 : 1));
+
+		must(items);
+		if (list->count)
+			memcpy(items, list->items, size * list->count);
+		list->items = items;
+	}
+	return (char *)list->items + size * list->count++;
+}
+
+bool config_errors_matter(const struct config_errors *errors)
+{
+	for (size_t i = 0; i < errors->count; i++)
+		if (!errors->items[i].warning)
+			return true;
+	return false;
+}
+
+static bool endpoints_overlap(const struct endpoint *a, const struct endpoint *b)
+{
+	static const uint8_t zeros[16];
+
+	if (a->port != b->port)
+		return false;
+	if (a->any || b->any || memcmp(a->address, b->address, 16) == 0)
+		return true;
+	if (host_address_is_ipv4(a->address) != host_address_is_ipv4(b->address))
+		return false;
+	size_t skip = host_address_is_ipv4(a->address) ? 12 : 0;
+
+	return memcmp(a->address + skip, zeros, 16 - skip) == 0 ||
+	       memcmp(b->address + skip, zeros, 16 - skip) == 0;
+}
+
+static void check_listens(struct whole *w)
+{
+	struct setting_list seen = {0};
+
+	if (!w->config->listen_count)
+		config_errors_add(
+		    w->errors, true, 0, 0,
+		    "no listen block: nothing can come in; listen smtp { address = *:25 }");
+	for (size_t i = 0; i < w->config->listen_count; i++)
+		for (size_t j = 0; j < w->config->listens[i].address.count; j++) {
+			const struct endpoint *now = &w->config->listens[i].address.items[j];
+			const struct endpoint *const *old = seen.items;
+
+			for (size_t k = 0; k < seen.count; k++)
+				if (endpoints_overlap(old[k], now)) {
+					WRONG(w, w->ports[seen.count],
+					      "port %u is taken already by the address on line %u",
+					      now->port, w->ports[k].line);
+					break;
+				}
+			*(const struct endpoint **)config_list_grow(
+			    w->config->arena, &seen, sizeof(struct endpoint *)) = now;
+			if (seen.count > ENDPOINTS_MAX) {
+				WRONG(w, w->ports[seen.count - 1],
+				      "more than 1024 addresses to listen on");
+				return;
+			}
+		}
+}
+
+static int compare_routes(const void *a, const void *b)
+{
+	const struct config_route *const *x = a, *const *y = b;
+	size_t n = (*x)->label.len < (*y)->label.len ? (*x)->label.len : (*y)->label.len;
+	int d = n ? memcmp((*x)->label.data, (*y)->label.data, n) : 0;
+
+	if (d)
+		return d;
+	if ((*x)->label.len != (*y)->label.len)
+		return (*x)->label.len < (*y)->label.len ? -1 : 1;
+	return ((*x)->line > (*y)->line) - ((*x)->line < (*y)->line);
+}
+
+static void index_routes(struct whole *w)
+{
+	size_t count = w->config->route_count;
+	const struct config_route **by_name =
+	    arena_alloc(w->config->arena, (count + 1) * sizeof(struct config_route *));
+	char word[SHOWN_BYTES];
+
+	must(by_name);
+	for (size_t i = 0; i < count; i++)
+		by_name[i] = &w->config->routes[i];
+	qsort(by_name, count, sizeof(struct config_route *), compare_routes);
+	for (size_t i = 1; i < count; i++)
+		if (text_equal(by_name[i]->label, by_name[i - 1]->label))
+			config_errors_add(w->errors, false, by_name[i]->line, 1,
+					  "route %s stands twice; the first is on line %u",
+					  shown(word, by_name[i]->label), by_name[i - 1]->line);
+	w->config->by_name = by_name;
+}
+
+static int compare_texts(const void *a, const void *b)
+{
+	const struct text *x = a, *y = b;
+	size_t n = x->len < y->len ? x->len : y->len;
+	int d = n ? memcmp(x->data, y->data, n) : 0;
+
+	return d ? d : (x->len > y->len) - (x->len < y->len);
+}
+
+/* Sorted for lookups, and *.example.net as the .example.net that it means. */
+static void index_relay_to(struct texts *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (text_starts_case(list->items[i], "*."))
+			list->items[i] =
+			    (struct text){list->items[i].data + 1, list->items[i].len - 1};
+	if (list->count)
+		qsort(list->items, list->count, sizeof *list->items, compare_texts);
+}
+
+static void check_sites(struct whole *w)
+{
+	const struct config *c = w->config;
+	char word[SHOWN_BYTES];
+
+	if (c->site_count > SITES_MAX) {
+		config_errors_add(w->errors, false, c->sites[SITES_MAX].line, 1,
+				  "more than 1000 sites");
+		return;
+	}
+	for (size_t i = 0; i < c->site_count; i++)
+		for (size_t j = 0; j < i; j++)
+			if (text_equal(c->sites[i].label, c->sites[j].label)) {
+				config_errors_add(w->errors, false, c->sites[i].line, 1,
+						  "site %s stands twice; the first is on line %u",
+						  shown(word, c->sites[i].label), c->sites[j].line);
+				break;
+			}
+}
+
+static uint32_t line_of(const struct whole *w, enum setting_block block, const char *name)
+{
+	for (size_t i = 0; i < setting_count; i++)
+		if (setting_rows[i].block == block &&
+		    text_equals(text_of(name), setting_rows[i].name))
+			return w->config->lines[i];
+	return 0;
+}
+
+static void check_times(struct whole *w)
+{
+	const struct config *c = w->config;
+
+	if (c->retry_first.us > c->retry_longest.us)
+		config_errors_add(w->errors, false, line_of(w, BLOCK_retry, "first"), 1,
+				  "retry: first is longer than longest");
+	if (c->retry_notice.us >= c->retry_expire.us && c->retry_notice.us)
+		config_errors_add(w->errors, true, line_of(w, BLOCK_retry, "notice"), 1,
+				  "retry: mail expires before its notice of a delay");
+	if (c->limit_header > c->limit_message)
+		config_errors_add(w->errors, false, line_of(w, BLOCK_limits, "header"), 1,
+				  "limits: header is larger than message");
+	if (c->queue.len > QUEUE_PATH_MAX_BYTES)
+		config_errors_add(
+		    w->errors, false, line_of(w, BLOCK_top, "queue"), 1,
+		    "queue: a path of more than %d bytes leaves no room for the control "
+		    "socket's name",
+		    QUEUE_PATH_MAX_BYTES);
+}
+
+void config_finish(struct config *config, const struct place *ports, struct config_errors *errors)
+{
+	struct whole w = {config, ports, errors};
+
+	check_listens(&w);
+	check_sites(&w);
+	/* A value that could not be read is zero here, and would be complained of twice. */
+	if (!config_errors_matter(errors))
+		check_times(&w);
+	index_routes(&w);
+	index_relay_to(&config->relay_to);
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: ISC */
+/* The last part of reading a configuration, when all of its blocks are known. */
+#ifndef LIB_CONFIG_FINISH_H
+#define LIB_CONFIG_FINISH_H
+
+#include "config_row.h"
+
+struct place {
+	uint32_t line, column;
+};
+
+/*
+ * Checks blocks against each other and makes the indexes for lookups. PORTS:
+ * where each endpoint of the listen blocks stands, in order.
+ */
+void config_finish(struct config *config, const struct place *ports, struct config_errors *errors);
+
+/* True when one is no warning. */
+bool config_errors_matter(const struct config_errors *errors);
+
+/* Room for one more item of SIZE bytes at the end of LIST in the arena; what is held doubles. */
+void *config_list_grow(struct arena *arena, struct setting_list *list, size_t size);
+
+#endif
