@@ -31,20 +31,22 @@ $(BUILD)/obj/%.o: %.c
 
 $(BUILD)/libveredus.a: $(call objs,lib)
 	@rm -f $@
-	ar rcs $@ $^
+	@ar rcs $@ $^
 
 $(BUILD)/libqueue.a: $(call objs,queue)
 	@rm -f $@
-	ar rcs $@ $^
+	@ar rcs $@ $^
 
 define daemon_rule
 $(BUILD)/$(1): $(call objs,$(1)) $(BUILD)/libqueue.a $(BUILD)/libveredus.a
-	$$(CC) $$(LDFLAGS_ALL) $$^ $$(LIBS_$(1)) $$(LIBS) -o $$@
+	@echo "LD $$@"
+	@$$(CC) $$(LDFLAGS_ALL) $$^ $$(LIBS_$(1)) $$(LIBS) -o $$@
 endef
 $(foreach d,$(DAEMONS),$(eval $(call daemon_rule,$(d))))
 
 $(BUILD)/veredus: $(call objs,ctl) $(BUILD)/libqueue.a $(BUILD)/libveredus.a
-	$(CC) $(LDFLAGS_ALL) $^ $(LIBS_veredus) $(LIBS) -o $@
+	@echo "LD $@"
+	@$(CC) $(LDFLAGS_ALL) $^ $(LIBS_veredus) $(LIBS) -o $@
 
 # The settings' part of the page comes from the table that the reader uses.
 $(BUILD)/man/veredus.conf.5: lib/veredus.conf.5.in $(BUILD)/veredus
@@ -55,12 +57,14 @@ all: $(BUILD)/man/veredus.conf.5
 # The load generator, the sink and the bare loop stand alone.
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(filter-out bench/slowsync.c,$(wildcard bench/*.c)))
 bench-programs: $(BENCHES) $(BUILD)/bench/slowsync.so
-$(BUILD)/bench/%: bench/%.c bench/bench.h
+$(BUILD)/bench/%: bench/%.c $(wildcard bench/*.h)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MF $@.d $< -pie -lpthread -o $@
+	@echo "LD $@"
+	@$(CC) $(ALL_CFLAGS) -MF $@.d $< -pie -pthread -o $@
 $(BUILD)/bench/slowsync.so: bench/slowsync.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MF $@.d -fPIC -shared $< -ldl -o $@
+	@echo "LD $@"
+	@$(CC) $(ALL_CFLAGS) -MF $@.d -fPIC -shared $< -ldl -o $@
 
 # Unit tests link the objects that the daemons link: tests/unit/test_NAME.c, with the folders
 # whose objects (but their main) it needs beside lib and queue named in UNITS_NAME.
@@ -70,7 +74,8 @@ unit_objs = $(foreach d,$(UNITS_$(1)),$(filter-out $(BUILD)/obj/$(d)/$(subst -,_
 define unit_rule
 $(BUILD)/unit/$(1): tests/unit/$(1).c $(call unit_objs,$(1)) $(if $(UNIT_SIM_$(1)),$(wildcard tests/sim/*.c)) $(BUILD)/libqueue.a $(BUILD)/libveredus.a
 	@mkdir -p $$(@D)
-	$$(CC) $$(ALL_CFLAGS) $$(foreach d,$$(UNITS_$(1)),-I$$(d)) -Iqueue -Ilib -Itests/sim -I. -MF $$@.d $$(filter %.c %.o %.a,$$^) \
+	@echo "LD $$@"
+	@$$(CC) $$(ALL_CFLAGS) $$(foreach d,$$(UNITS_$(1)),-I$$(d)) -Iqueue -Ilib -Itests/sim -I. -MF $$@.d $$(filter %.c %.o %.a,$$^) \
 		$$(LDFLAGS_ALL) $$(LIBS_UNIT_$(1)) $$(LIBS) -lcmocka -lpthread -o $$@
 endef
 $(foreach u,$(UNITS),$(eval $(call unit_rule,$(u))))
@@ -113,11 +118,13 @@ FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 define fuzz_rule
 $(BUILD)/replay/$(1): tests/fuzz/$(1).c tests/fuzz/replay.c $(call unit_objs,$(1)) $(BUILD)/libqueue.a $(BUILD)/libveredus.a
 	@mkdir -p $$(@D)
-	$$(CC) $$(ALL_CFLAGS) $$(foreach d,$$(UNITS_$(1)),-I$$(d)) -Iqueue -Ilib -MF $$@.d $$(filter %.c %.o %.a,$$^) \
+	@echo "LD $$@"
+	@$$(CC) $$(ALL_CFLAGS) $$(foreach d,$$(UNITS_$(1)),-I$$(d)) -Iqueue -Ilib -MF $$@.d $$(filter %.c %.o %.a,$$^) \
 		$$(LDFLAGS_ALL) $$(LIBS_UNIT_$(1)) $$(LIBS) -lpthread -o $$@
 $(BUILD)/fuzz/$(1): tests/fuzz/$(1).c $(call unit_objs,$(1)) $(BUILD)/libqueue.a $(BUILD)/libveredus.a
 	@mkdir -p $$(@D)
-	$$(CC) $$(ALL_CFLAGS) $$(foreach d,$$(UNITS_$(1)),-I$$(d)) -Iqueue -Ilib -MF $$@.d $$(filter %.c %.o %.a,$$^) \
+	@echo "LD $$@"
+	@$$(CC) $$(ALL_CFLAGS) $$(foreach d,$$(UNITS_$(1)),-I$$(d)) -Iqueue -Ilib -MF $$@.d $$(filter %.c %.o %.a,$$^) \
 		$$(LDFLAGS_ALL) -fsanitize=fuzzer $$(LIBS_UNIT_$(1)) $$(LIBS) -lpthread -o $$@
 endef
 $(foreach f,$(FUZZERS),$(eval $(call fuzz_rule,$(f))))

@@ -233,7 +233,7 @@ class Veredus(Server):
                 f"queue = {queue}\n"
                 "relay-from = { 127.0.0.0/8 }\n"
                 f"listen smtp {{ address = 127.0.0.1:{self.port} }}\n"
-                f"route * {{ to = smtp:127.0.0.1:{self.sink_port} }}\n"
+                f"route * {{ to = smtp:[127.0.0.1]:{self.sink_port} }}\n"
                 "limits { per-client = 20000 }\n"
                 f"log = {os.path.join(self.folder, 'log')}\n"
             )

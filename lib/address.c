@@ -194,7 +194,7 @@ static enum address_result read_domain(struct cursor *c, struct address *a)
 	return ADDRESS_FINE;
 }
 
-/* A-d-l ":" = At-domain *("," At-domain): "SHOULD be ignored" (RFC 5321 appendix C). */
+/* A-d-l ":" = At-domain *("," At-domain): "SHOULD be ignored" (RFC 5321 4.1.2). */
 static bool skip_route(struct cursor *c)
 {
 	while (peek(c) == '@') {

@@ -32,7 +32,7 @@ struct address {
 
 /*
  * Reads a path "<...>" at the start of *ARGS and moves *ARGS behind it.
- * Source routes are accepted and ignored (RFC 5321 appendix C). UTF-8 is
+ * Source routes are accepted and ignored (RFC 5321 4.1.2). UTF-8 is
  * read, and marked; whether it is allowed is the caller's to say.
  */
 enum address_result address_read_path(struct text *args, struct address *a);

@@ -258,6 +258,16 @@ struct intake *intake_new(struct loop *loop, struct log *log,
 	return in;
 }
 
+void intake_free(struct intake **in)
+{
+	if (!*in)
+		return;
+	messages_each(*in, message_free);
+	timer_clear(&(*in)->away);
+	free(*in);
+	*in = NULL;
+}
+
 const struct reply *intake_refusal(const struct intake *in)
 {
 	switch (in->state) {

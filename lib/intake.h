@@ -32,6 +32,9 @@ struct intake_face {
 struct intake *intake_new(struct loop *loop, struct log *log,
 			  uint32_t (*checksum)(uint32_t crc, const void *data, size_t len));
 
+/* Frees it and all its messages; nobody is told. Takes NULL, leaves NULL. */
+void intake_free(struct intake **in);
+
 /* A fresh channel to qmgr; in doubt is what was submitted over the one before. */
 void intake_open(struct intake *in, struct channel *qmgr);
 /* The channel ended. */

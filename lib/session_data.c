@@ -220,8 +220,8 @@ static void chunk_done(struct session *s)
 	} else if (s->chunk_last) {
 		session_end_of_data(s);
 	} else if (s->t->content.fault || s->t->refused) {
-		/* RFC 3030 section 2: after a failed chunk the rest "MUST" be discarded; 503 until
-		 * MAIL. */
+		/* RFC 3030 section 2: we "MUST be prepared to accept and discard" the chunks
+		 * behind a failed one; they get 503. */
 		session_end_of_data(s);
 	} else {
 		session_change(s, STEP_CHUNKS);

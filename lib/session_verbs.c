@@ -15,7 +15,7 @@ static void say_syntax(struct session *s, const char *form)
 static bool greet(struct session *s, struct text args, const char *form)
 {
 	if (!address_is_greeting(args)) {
-		/* RFC 2034 section 3: no enhanced code in "any response to HELO or EHLO". */
+		/* RFC 2034: no enhanced code in "any response to HELO or EHLO". */
 		session_sayf(s, 501, NULL, "Syntax: %s", form);
 		return false;
 	}
@@ -68,7 +68,7 @@ static void verb_rset(struct session *s, struct text args)
 
 static void verb_noop(struct session *s, struct text args)
 {
-	(void)args; /* RFC 5321 4.1.1.9: a parameter "SHOULD be ignored" */
+	(void)args; /* RFC 5321 4.1.1.9: of a parameter, servers "SHOULD ignore it" */
 	session_say(s, &reply_ok);
 }
 
@@ -111,8 +111,8 @@ static void verb_unimplemented(struct session *s, struct text args)
 	session_say(s, &reply);
 }
 
-/* RFC 5321 commands reach us from a web browser made to post to port 25: never talk to one
- * (ALPACA). */
+/* A browser can be made to post to port 25 with commands in the body: never talk to one (ALPACA).
+ */
 static void verb_foreign(struct session *s, struct text args)
 {
 	static const struct reply reply = REPLY(421, "4.7.0", "Error: this is no web server");

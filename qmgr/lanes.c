@@ -19,22 +19,56 @@ void site_pump_later(struct scheduler *s, struct site *site)
 {
 	if (site->pump_prev)
 		return;
-	site->pump_next = s->pump;
-	site->pump_prev = &s->pump;
-	if (s->pump)
-		s->pump->pump_prev = &site->pump_next;
-	s->pump = site;
+	site->pump_next = NULL;
+	site->pump_prev = s->pump_end;
+	*s->pump_end = site;
+	s->pump_end = &site->pump_next;
 }
 
-static void site_pump_not(struct site *site)
+void site_pump_not(struct scheduler *s, struct site *site)
 {
 	if (!site->pump_prev)
 		return;
 	*site->pump_prev = site->pump_next;
 	if (site->pump_next)
 		site->pump_next->pump_prev = site->pump_prev;
+	else
+		s->pump_end = site->pump_prev;
 	site->pump_next = NULL;
 	site->pump_prev = NULL;
+}
+
+void site_starve(struct scheduler *s, struct site *site, bool starved)
+{
+	if (starved == (site->starved_prev != NULL))
+		return;
+	if (starved) {
+		site->starved_next = NULL;
+		site->starved_prev = s->starved_end;
+		*s->starved_end = site;
+		s->starved_end = &site->starved_next;
+		s->starved_count++;
+		return;
+	}
+	*site->starved_prev = site->starved_next;
+	if (site->starved_next)
+		site->starved_next->starved_prev = site->starved_prev;
+	else
+		s->starved_end = site->starved_prev;
+	site->starved_next = NULL;
+	site->starved_prev = NULL;
+	s->starved_count--;
+}
+
+void site_prove(struct scheduler *s, struct site *site, bool proven)
+{
+	if (proven == site->proven)
+		return;
+	site->proven = proven;
+	if (proven)
+		s->figures.ready_up += site->ready;
+	else
+		s->figures.ready_up -= site->ready;
 }
 
 void site_time(struct scheduler *s, struct site *site, bool timed)
@@ -107,8 +141,9 @@ bool site_collect(struct scheduler *s, struct site *site)
 	/* One that is down is remembered: its next mail must not be its next attempt. */
 	if (site->domains || site->shares || site->slots || site->down_until_us)
 		return false;
-	site_pump_not(site);
+	site_pump_not(s, site);
 	site_time(s, site, false);
+	site_starve(s, site, false);
 	table_remove(&s->sites, &site->link);
 	free(site);
 	return true;
@@ -197,7 +232,7 @@ static void lane_leave_share(struct scheduler *s, struct lane *lane)
 
 	lane_list(lane, false);
 	site->ready -= lane->ready_count;
-	if (!site->down_until_us)
+	if (site->proven)
 		s->figures.ready_up -= lane->ready_count;
 	lane->share = NULL;
 	if (--share->lanes_total)
@@ -213,7 +248,7 @@ static void lane_join_share(struct scheduler *s, struct lane *lane, struct site 
 	lane->share = share_get(s, site, lane->submitter);
 	lane->share->lanes_total++;
 	site->ready += lane->ready_count;
-	if (!site->down_until_us)
+	if (site->proven)
 		s->figures.ready_up += lane->ready_count;
 	if (lane->ready_count) {
 		lane_list(lane, true);
@@ -225,16 +260,15 @@ static void lane_join_share(struct scheduler *s, struct lane *lane, struct site 
 
 struct lane *lane_get(struct scheduler *s, struct domain *domain, struct submitter *submitter)
 {
-	struct lane **at = &domain->lanes;
+	uint64_t hash = table_hash_number(&s->lanes, (uint64_t)(uintptr_t)domain ^
+							 (uint64_t)(uintptr_t)submitter << 20);
+	struct table_link *link = table_first(&s->lanes, hash);
 
-	/* The one used last comes first: most domains have one submitter at a time. */
-	for (struct lane *lane; (lane = *at); at = &lane->next) {
-		if (lane->submitter != submitter)
-			continue;
-		*at = lane->next;
-		lane->next = domain->lanes;
-		domain->lanes = lane;
-		return lane;
+	for (; link; link = table_again(link)) {
+		struct lane *known = ITEM_OF(link, struct lane, link);
+
+		if (known->domain == domain && known->submitter == submitter)
+			return known;
 	}
 	struct lane *lane = mem_new(1, sizeof *lane);
 
@@ -243,8 +277,12 @@ struct lane *lane_get(struct scheduler *s, struct domain *domain, struct submitt
 	submitter->holders++;
 	lane->ready_end = &lane->ready;
 	lane->next = domain->lanes;
+	lane->prev = &domain->lanes;
+	if (lane->next)
+		lane->next->prev = &lane->next;
 	domain->lanes = lane;
 	domain->lane_count++;
+	table_add(&s->lanes, &lane->link, hash);
 	if (domain->state == DOMAIN_KNOWN)
 		lane_join_share(s, lane, domain->site);
 	return lane;
@@ -274,7 +312,7 @@ void lane_push(struct scheduler *s, struct lane *lane, struct recipient *r, bool
 	struct site *site = lane->share->site;
 
 	site->ready++;
-	if (!site->down_until_us)
+	if (site->proven)
 		s->figures.ready_up++;
 	lane_list(lane, true);
 	site_pump_later(s, site);
@@ -297,7 +335,7 @@ void lane_take(struct scheduler *s, struct recipient *r)
 	if (!lane->share)
 		return;
 	lane->share->site->ready--;
-	if (!lane->share->site->down_until_us)
+	if (lane->share->site->proven)
 		s->figures.ready_up--;
 	if (!lane->ready_count)
 		lane_list(lane, false);
@@ -308,12 +346,12 @@ void lane_drop(struct scheduler *s, struct lane *lane)
 	if (--lane->count)
 		return;
 	struct domain *d = lane->domain;
-	struct lane **at = &d->lanes;
 
 	lane_leave_share(s, lane);
-	while (*at != lane)
-		at = &(*at)->next;
-	*at = lane->next;
+	*lane->prev = lane->next;
+	if (lane->next)
+		lane->next->prev = lane->prev;
+	table_remove(&s->lanes, &lane->link);
 	submitter_drop(s->mails, lane->submitter);
 	free(lane);
 	d->lane_count--;
@@ -321,6 +359,25 @@ void lane_drop(struct scheduler *s, struct lane *lane)
 }
 
 /* -- domains --------------------------------------------------------------------- */
+
+/* What flies and waits is counted with the domain, so that it moves with it from site to site. */
+void domain_flies(struct domain *d, bool flies)
+{
+	uint32_t by = flies ? 1 : UINT32_MAX;
+
+	d->flying += by;
+	if (d->site)
+		d->site->flying += by;
+}
+
+void domain_waits(struct domain *d, bool waits)
+{
+	uint32_t by = waits ? 1 : UINT32_MAX;
+
+	d->waiting += by;
+	if (d->site)
+		d->site->waiting += by;
+}
 
 struct domain *domain_get(struct scheduler *s, struct text name)
 {
@@ -352,6 +409,8 @@ static void domain_time(struct scheduler *s, struct domain *d, bool timed)
 		s->timed_domains = d;
 		return;
 	}
+	if (s->timed_at == d)
+		s->timed_at = d->timed_next;
 	*d->timed_prev = d->timed_next;
 	if (d->timed_next)
 		d->timed_next->timed_prev = d->timed_prev;
@@ -377,8 +436,9 @@ static void domain_free(struct scheduler *s, struct domain *d)
 
 void domain_collect(struct scheduler *s, struct domain *d)
 {
-	/* A known one is kept for the next mail, within bounds, until domain_sweep(). */
-	bool keep = d->state == DOMAIN_KNOWN && s->domains.count < DOMAINS_KEPT;
+	/* What is known of it is kept for the next mail, within bounds, until domain_sweep(). */
+	bool keep = (d->state == DOMAIN_KNOWN || d->state == DOMAIN_DOWN) &&
+		    s->domains.count < DOMAINS_KEPT;
 
 	if (!d->lane_count && d->state != DOMAIN_ASKED && !keep)
 		domain_free(s, d);
@@ -410,9 +470,15 @@ void domain_place(struct scheduler *s, struct domain *d, struct text site_name, 
 
 	site->domains++;
 	domain_unplace(s, d);
+	if (old) {
+		old->waiting -= d->waiting;
+		old->flying -= d->flying;
+	}
+	site->waiting += d->waiting;
+	site->flying += d->flying;
 	d->site = site;
 	d->state = DOMAIN_KNOWN;
-	d->failures = 0;
+	d->lookup_failures = 0;
 	free(d->hop);
 	d->hop = mem_copy(hop.data, hop.len);
 	for (struct lane *lane = d->lanes; lane; lane = lane->next)
@@ -460,9 +526,15 @@ static bool domain_route(struct scheduler *s, struct domain *d)
 
 void domain_ask(struct scheduler *s, struct domain *d)
 {
-	if (d->state == DOMAIN_ASKED || d->state == DOMAIN_ENDING || domain_route(s, d))
+	if (d->state == DOMAIN_ASKED || d->state == DOMAIN_ENDING ||
+	    (d->state == DOMAIN_UNKNOWN && d->timed_prev) || domain_route(s, d))
 		return;
 	domain_unplace(s, d);
+	if (s->asked.count >= ASKED_MAX) {
+		d->until_us = 0;
+		domain_time(s, d, true);
+		return;
+	}
 	d->state = DOMAIN_ASKED;
 	d->query = ++s->next_query;
 	table_add(&s->asked, &d->asked, table_hash_number(&s->asked, d->query));
@@ -488,4 +560,43 @@ void domain_end_some(struct scheduler *s, struct domain *d, unsigned *budget)
 				break;
 		}
 	}
+}
+
+static void sites_free(struct scheduler *s)
+{
+	for (size_t i = 0; i < s->sites.size; i++)
+		while (s->sites.slots[i]) {
+			struct site *site = ITEM_OF(s->sites.slots[i], struct site, link);
+
+			table_remove(&s->sites, &site->link);
+			free(site);
+		}
+}
+
+void lanes_free(struct scheduler *s)
+{
+	for (size_t i = 0; i < s->shares.size; i++)
+		while (s->shares.slots[i]) {
+			struct share *share = ITEM_OF(s->shares.slots[i], struct share, link);
+
+			table_remove(&s->shares, &share->link);
+			submitter_drop(s->mails, share->submitter);
+			free(share);
+		}
+	for (size_t i = 0; i < s->lanes.size; i++)
+		while (s->lanes.slots[i]) {
+			struct lane *lane = ITEM_OF(s->lanes.slots[i], struct lane, link);
+
+			table_remove(&s->lanes, &lane->link);
+			submitter_drop(s->mails, lane->submitter);
+			free(lane);
+		}
+	for (size_t i = 0; i < s->domains.size; i++)
+		while (s->domains.slots[i]) {
+			struct domain *d = ITEM_OF(s->domains.slots[i], struct domain, link);
+
+			d->site = NULL;
+			domain_free(s, d);
+		}
+	sites_free(s);
 }

@@ -17,6 +17,21 @@ void mails_init(struct mails *mails, uint64_t content_max_bytes)
 	table_init(&mails->submitters);
 }
 
+void mails_free(struct mails *mails)
+{
+	for (size_t i = 0; i < mails->by_id.size; i++)
+		while (mails->by_id.slots[i])
+			mail_free(mails, ITEM_OF(mails->by_id.slots[i], struct mail, link));
+	while (mails->oldest) {
+		struct content *c = mails->oldest;
+
+		mails->oldest = c->newer;
+		free(c);
+	}
+	table_free(&mails->by_id);
+	table_free(&mails->submitters);
+}
+
 struct submitter *submitter_get(struct mails *mails, struct text name)
 {
 	uint64_t hash = table_hash_text(&mails->submitters, name);
@@ -51,11 +66,10 @@ void submitter_drop(struct mails *mails, struct submitter *s)
 
 struct mail *mail_new(struct mails *mails, uint64_t id, struct text submitter, uint32_t recipients)
 {
-	struct mail *mail = mem_new(1, sizeof *mail);
+	struct mail *mail = mem_new(1, sizeof *mail + recipients * sizeof(struct recipient));
 
 	mail->id = id;
 	mail->submitter = submitter_get(mails, submitter);
-	mail->recipients = mem_new(recipients, sizeof *mail->recipients);
 	mail->recipient_count = mail->open_count = recipients;
 	mails->recipients += recipients;
 	for (uint32_t i = 0; i < recipients; i++) {
@@ -111,7 +125,6 @@ void mail_free(struct mails *mails, struct mail *mail)
 	mails->recipients -= mail->open_count;
 	table_remove(&mails->by_id, &mail->link);
 	submitter_drop(mails, mail->submitter);
-	free(mail->recipients);
 	free(mail);
 }
 

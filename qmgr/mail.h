@@ -19,6 +19,9 @@ struct mails {
 
 void mails_init(struct mails *mails, uint64_t content_max_bytes);
 
+/* With all messages; after the scheduler. */
+void mails_free(struct mails *mails);
+
 /* A new message with RECIPIENTS open recipients, all RECIPIENT_NEW, numbered from 0. */
 struct mail *mail_new(struct mails *mails, uint64_t id, struct text submitter, uint32_t recipients);
 

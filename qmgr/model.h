@@ -79,16 +79,17 @@ struct mail {
 	struct queue_location location;
 	uint32_t recipient_count; /* in the array: those open when it was taken in or loaded */
 	uint32_t open_count;
-	struct recipient *recipients; /* by number */
 	struct submitter *submitter;
 	struct content *content; /* NULL: on disk */
 	bool body_in_file, report_due, committed, damaged;
+	struct recipient recipients[]; /* by number */
 };
 static_assert(sizeof(struct mail) <= 96, "a message costs at most 96 bytes");
 
 /* Recipients of one submitter for one domain. */
 struct lane {
-	struct lane *next; /* of the domain */
+	struct table_link link;	   /* by domain and submitter */
+	struct lane *next, **prev; /* of the domain */
 	struct lane *share_next, **share_prev; /* in its share, while it has ready ones */
 	struct domain *domain;
 	struct submitter *submitter;
@@ -124,7 +125,8 @@ struct domain {
 	int64_t until_us; /* monotonic: known until, down until, ending until */
 	struct domain *timed_next, **timed_prev; /* down or ending */
 	struct domain_verdict *verdict;		 /* owned */
-	uint32_t failures, lane_count;
+	uint32_t lookup_failures, failures;	 /* in a row; failures: of its own policy */
+	uint32_t lane_count, flying, waiting;
 	enum domain_state state;
 	enum hop_how how;
 	char *target; /* owned */
@@ -148,6 +150,7 @@ struct site {
 	struct slot *idle;			/* slots that wait for a job */
 	struct site *pump_next, **pump_prev;	/* to be served in this turn */
 	struct site *timed_next, **timed_prev;	/* down, or waiting for its rate */
+	struct site *starved_next, **starved_prev; /* none of the process's connections was left for it */
 	uint32_t domains, shares;		/* that name it */
 	uint32_t ready, flying, waiting, slots; /* recipients, and connections */
 	uint32_t window;			/* connections that it is trusted with now */
@@ -158,6 +161,7 @@ struct site {
 	uint64_t relayed, rate;			/* rate: messages a minute, 0: any */
 	int64_t down_until_us;			/* monotonic; 0: it takes mail */
 	int64_t next_send_us;			/* by its rate */
+	bool proven; /* it took mail since it failed last: its ready ones count in ready_up */
 	char last_error[300];
 };
 
@@ -182,6 +186,7 @@ struct job {
 	struct mail *mail;
 	struct domain *domain; /* of the first recipient; held by its lane */
 	uint32_t count;
+	bool failed; /* scheduler_failed() was told of it */
 	struct recipient *recipients[];
 };
 

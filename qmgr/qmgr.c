@@ -8,6 +8,7 @@
 
 #include "mem.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -29,6 +30,7 @@ enum {
 	PUMP_JOBS = 1000, /* started in one turn */
 	FETCHES_MAX = 256, /* messages being read from disk at once */
 	DRAIN_LOOK_MS = 20,
+	BATCH_MAPPING_BYTES = 1 << 20,
 };
 
 static void qmgr_tick(void *arg)
@@ -97,6 +99,8 @@ static void qmgr_warm_up(struct daemon *d)
 {
 	struct qmgr *q = mem_new(1, sizeof *q);
 
+	/* Batches come and go among a million small records: in mappings of their own they leave no holes. */
+	mallopt(M_MMAP_THRESHOLD, BATCH_MAPPING_BYTES);
 	d->self = q;
 	q->d = d;
 	q->loop = d->loop;

@@ -14,6 +14,14 @@ enum {
 	SERVED_US = 60 * 1000 * 1000, /* a success so recent outweighs a failure */
 	DOMAINS_KEPT = 20000, /* known, without mail */
 	SPREAD_SLOTS = 100, /* a site stays on one worker up to so many slots */
+	ASKED_MAX = 4096, /* questions in the air; further domains wait for a tick */
+	LIFETIME_LEAST_S = 5, /* of an answer, whatever it says of itself */
+	LIFETIME_MOST_S = 86400,
+	TURN_JOBS = 16, /* of a site, before the next one's turn */
+	YIELD_JOBS = 100, /* over a site's last connection before it yields to a site without any */
+	LOOK_MAX = 4096, /* recipients of a message that are looked through for one job */
+	WAKE_MAX = 10000, /* domains looked at in one tick */
+	END_MAX = 1000, /* recipients that end without delivery in one tick */
 };
 
 struct scheduler {
@@ -22,12 +30,14 @@ struct scheduler {
 	struct config *config;
 	struct worker *workers;
 	size_t worker_count;
-	struct table domains, asked, sites, shares, jobs;
-	struct site *pump;    /* sites with something to do */
+	struct table domains, lanes, asked, sites, shares, jobs;
+	struct site *pump, **pump_end; /* sites with something to do, in turn */
 	struct site *timed;   /* sites that are down or wait for their rate */
-	struct domain *timed_domains;
+	struct site *starved, **starved_end;
+	struct domain *timed_domains, *timed_at; /* timed_at: where the next tick goes on */
 	struct slot **slots; /* by number; NULL: free */
-	uint32_t slot_size, slot_count;
+	uint32_t slot_size, slot_count, slot_lowest; /* no number below slot_lowest is free */
+	uint32_t starved_count, closing;
 	struct slot *oldest_idle, **newest_idle;
 	struct recipient *wheel[WHEEL_SLOTS];
 	size_t sweep_at; /* in the table of domains */
@@ -35,7 +45,7 @@ struct scheduler {
 	uint64_t next_job, next_query, random;
 	struct scheduler_figures figures;
 	uint32_t life;
-	bool allowed;
+	bool allowed, ticked;
 };
 
 /* lanes.c */
@@ -52,10 +62,17 @@ void domain_stop(struct scheduler *s, struct domain *d, enum domain_state state,
 void domain_end_some(struct scheduler *s, struct domain *d, unsigned *budget);
 void domain_collect(struct scheduler *s, struct domain *d); /* frees it when nothing names it */
 void domain_sweep(struct scheduler *s, struct domain *d, int64_t now_us);
+void domain_flies(struct domain *d, bool flies); /* one recipient more, or less */
+void domain_waits(struct domain *d, bool waits);
 void site_pump_later(struct scheduler *s, struct site *site);
+void site_starve(struct scheduler *s, struct site *site, bool starved);
+void site_prove(struct scheduler *s, struct site *site, bool proven);
+void site_pump_not(struct scheduler *s, struct site *site);
 void site_time(struct scheduler *s, struct site *site, bool timed);
 bool site_collect(struct scheduler *s, struct site *site);
 void sites_configure(struct scheduler *s);
+
+void lanes_free(struct scheduler *s); /* all of them, with domains, shares and sites */
 
 /* wheel.c */
 void wheel_add(struct scheduler *s, struct recipient *r, int64_t due_us);

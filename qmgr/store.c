@@ -18,7 +18,7 @@
 enum {
 	LOAD_SLICE = 2000,     /* messages handed over in a turn while loading */
 	LATE_MAX = 20000,      /* outcomes without room before deliveries pause */
-	CONTENT_MAX = 96 << 20, /* bytes of mail kept in memory for delivery */
+	CONTENT_MAX = 32 << 20, /* bytes of mail kept in memory for delivery */
 	READERS = 3,
 };
 

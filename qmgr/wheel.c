@@ -12,7 +12,7 @@ static struct recipient **wheel_list(struct scheduler *s, int64_t due_us)
 
 void wheel_add(struct scheduler *s, struct recipient *r, int64_t due_us)
 {
-	/* A second that has passed would be met a whole turn later only. */
+	/* A second that the wheel has passed would be met a whole turn later only. */
 	if (due_us / 1000000 <= s->wheel_at)
 		due_us = (s->wheel_at + 1) * 1000000;
 	struct recipient **list = wheel_list(s, due_us);
@@ -25,8 +25,7 @@ void wheel_add(struct scheduler *s, struct recipient *r, int64_t due_us)
 		(*list)->prev = &r->next;
 	*list = r;
 	s->figures.waiting++;
-	if (r->lane && r->lane->domain->site)
-		r->lane->domain->site->waiting++;
+	domain_waits(r->lane->domain, true);
 }
 
 void wheel_take(struct scheduler *s, struct recipient *r)
@@ -37,13 +36,13 @@ void wheel_take(struct scheduler *s, struct recipient *r)
 	r->next = NULL;
 	r->prev = NULL;
 	s->figures.waiting--;
-	if (r->lane && r->lane->domain->site && r->lane->domain->site->waiting)
-		r->lane->domain->site->waiting--;
+	domain_waits(r->lane->domain, false);
 }
 
 void wheel_turn(struct scheduler *s, int64_t now_us)
 {
-	int64_t now = now_us / 1000000;
+	/* The second that is not over yet may still hold some that are not due. */
+	int64_t now = now_us / 1000000 - 1;
 
 	if (now - s->wheel_at > WHEEL_SLOTS)
 		s->wheel_at = now - WHEEL_SLOTS;

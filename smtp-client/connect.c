@@ -31,12 +31,6 @@ struct failures *failures_new(void)
 	return mem_new(1, sizeof(struct failures));
 }
 
-void failures_free(struct failures **f)
-{
-	free(*f);
-	*f = NULL;
-}
-
 static size_t failure_index(const struct host *host)
 {
 	uint64_t hash = 14695981039346656037u ^ host->port;

@@ -16,8 +16,8 @@ enum { ATTEMPT_HOSTS_MAX = 64, RELAY_BYTES = 321 };
 /* Addresses that failed of late; direct-mapped, so bounded and forgetful. */
 struct failures;
 
+/* Lives as long as the process. */
 struct failures *failures_new(void);
-void failures_free(struct failures **f);
 
 /* Marks HOST as failed; true when that has not been logged for a minute. */
 bool failures_note(struct failures *f, const struct host *host, struct monotime now);

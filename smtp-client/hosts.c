@@ -37,7 +37,7 @@ struct hosts {
 	struct channel *resolver;
 	uint64_t last_query;
 	size_t count;
-	struct entry *all, **oldest;
+	struct entry *all;
 	struct entry *buckets[BUCKETS];
 };
 
@@ -59,7 +59,6 @@ struct hosts *hosts_new(struct loop *loop)
 	struct hosts *h = mem_new(1, sizeof *h);
 
 	h->loop = loop;
-	h->oldest = &h->all;
 	return h;
 }
 
@@ -87,8 +86,6 @@ static void entry_unlink(struct entry *e)
 	*e->earlier = e->later;
 	if (e->later)
 		e->later->earlier = e->earlier;
-	else
-		e->hosts->oldest = e->earlier;
 }
 
 static void entry_link_first(struct entry *e)
@@ -98,9 +95,9 @@ static void entry_link_first(struct entry *e)
 	e->later = h->all;
 	e->earlier = &h->all;
 	if (h->all)
+		/* entry_unlink() took off what was freed.
+		 * NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
 		h->all->earlier = &e->later;
-	else
-		h->oldest = &e->later;
 	h->all = e;
 }
 
@@ -119,16 +116,6 @@ static void entry_free(struct entry *e)
 	host_list_drop(&e->list);
 	h->count--;
 	free(e);
-}
-
-void hosts_free(struct hosts **hosts)
-{
-	if (!*hosts)
-		return;
-	while ((*hosts)->all)
-		entry_free((*hosts)->all);
-	free(*hosts);
-	*hosts = NULL;
 }
 
 /* The last of the list that nobody waits for makes room. */

@@ -46,8 +46,8 @@ struct hop_key {
 
 struct hosts;
 
+/* Lives as long as the process. */
 struct hosts *hosts_new(struct loop *loop);
-void hosts_free(struct hosts **hosts);
 
 /* An answer at once, held for the caller; or NULL, and WAITER is told later, never from within. */
 struct host_list *hosts_ask(struct hosts *hosts, const struct hop_key *key,
