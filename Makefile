@@ -89,7 +89,8 @@ fmt:
 PREFIX ?= /usr/local
 USERS := smtpd submission qmgr bounce resolver smtp-client limits logger
 install: $(DAEMONS:%=$(BUILD)/%) $(BUILD)/veredus $(BUILD)/man/veredus.conf.5
-	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/libexec/veredus $(DESTDIR)/etc/veredus
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/libexec/veredus $(DESTDIR)/etc/veredus \
+		$(DESTDIR)/var/spool/veredus
 	install -m 755 $(BUILD)/veredus $(DESTDIR)$(PREFIX)/sbin/veredus
 	install -m 755 $(DAEMONS:%=$(BUILD)/%) $(DESTDIR)$(PREFIX)/libexec/veredus/
 	ln -sf veredus $(DESTDIR)$(PREFIX)/sbin/mailq
@@ -147,6 +148,11 @@ check-slow: all units replays
 	tests/peers
 	VEREDUS_BUILD=$(BUILD) tests/run --slow $(TESTS)
 
+# Postfix, the bare loop and Veredus by turns, as root; BENCH_FLAGS as `bench/run.py --help` says.
+bench: all
+	tests/peers postfix
+	python3 bench/run.py --build $(BUILD) $(BENCH_FLAGS)
+
 # The jails stay on under the sanitizers.
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 asan:
@@ -157,4 +163,4 @@ asan:
 lint:
 	tests/lint
 
-.PHONY: replays fuzzers fuzz check check-slow asan lint
+.PHONY: replays fuzzers fuzz check check-slow asan lint bench

@@ -101,26 +101,6 @@ static void check_trust_anchor(const struct check *c)
 				  shown(name, c->config->resolver_trust_anchor), strerror(errno));
 }
 
-static void check_sockets(const struct check *c)
-{
-	char path[WORD_MAX_BYTES + 1], name[SHOWN_BYTES];
-
-	for (size_t i = 0; i < c->config->route_count; i++) {
-		const struct config_route *r = &c->config->routes[i];
-		struct stat st;
-
-		if (r->kind != ROUTE_HOP || r->how != HOP_LMTP_UNIX)
-			continue;
-		text_copy(path, sizeof path, r->target);
-		if (stat(path, &st) != 0)
-			config_errors_add(c->errors, true, r->line, 1, "to: %s: %s",
-					  shown(name, r->target), strerror(errno));
-		else if (!S_ISSOCK(st.st_mode))
-			config_errors_add(c->errors, false, r->line, 1, "to: %s is no socket",
-					  shown(name, r->target));
-	}
-}
-
 static void check_hostname(const struct check *c)
 {
 	char own[256] = "", name[SHOWN_BYTES];
@@ -145,7 +125,6 @@ bool config_check_machine(const struct config *config, struct config_errors *err
 	check_queue(&c);
 	check_log(&c);
 	check_trust_anchor(&c);
-	check_sockets(&c);
 	for (size_t i = before; i < errors->count; i++)
 		if (!errors->items[i].warning)
 			return false;

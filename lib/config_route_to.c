@@ -19,7 +19,7 @@ struct target {
 	(config_errors_add((t)->errors, false, (t)->word->line, (t)->word->column, __VA_ARGS__),   \
 	 false)
 
-enum { REJECT_MAX_BYTES = 200, UNIX_PATH_MAX_BYTES = 107 };
+enum { REJECT_MAX_BYTES = 200 };
 
 static bool take_port(struct target *t, struct text digits)
 {
@@ -96,21 +96,8 @@ static bool to_smtp(struct target *t)
 
 static bool to_lmtp_unix(struct target *t)
 {
-	char name[SHOWN_BYTES];
-
-	if (!t->rest.len || t->rest.data[0] != '/')
-		return WRONG(t, "to: the path of a socket begins with /, not \"%s\"",
-			     shown(name, t->rest));
-	if (t->rest.len > UNIX_PATH_MAX_BYTES)
-		return WRONG(t, "to: the path of a socket has at most %d bytes",
-			     UNIX_PATH_MAX_BYTES);
-	char *copy = arena_copy(t->arena, t->rest.data, t->rest.len);
-
-	must(copy);
-	t->route->how = HOP_LMTP_UNIX;
-	t->route->target = (struct text){copy, t->rest.len};
-	t->route->port = 0;
-	return true;
+	return WRONG(t, "to: lmtp:unix is not in this version; let the mail store listen on "
+			"loopback and write lmtp:[127.0.0.1]:24");
 }
 
 /* LMTP has no port of its own, and must not be spoken on 25 (RFC 2033 section 5). */
@@ -158,7 +145,7 @@ static bool to_discard(struct target *t)
 static bool to_local(struct target *t)
 {
 	return WRONG(t, "to: local is not in this version; hand mail to a mail store with "
-			"lmtp:unix:PATH or lmtp:HOST:PORT");
+			"lmtp:HOST:PORT");
 }
 
 /* A name that ends in a colon begins the target; others are the whole of it. */
@@ -195,7 +182,7 @@ static bool no_form(struct target *t)
 
 	return WRONG(t,
 		     "to: \"%s\" is none of mx, mx:PORT, smtp:HOST[:PORT], smtp:[ADDRESS][:PORT], "
-		     "lmtp:HOST:PORT, lmtp:unix:PATH, \"reject: a text\", discard%s%s%s",
+		     "lmtp:HOST:PORT, \"reject: a text\", discard%s%s%s",
 		     shown(name, word), near ? "; did you mean " : "", near ? near : "",
 		     near ? "?" : "");
 }

@@ -12,8 +12,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Written bytes beyond this leave at once, not at the end of the turn. */
-enum { FLUSH_NOW_BYTES = 256 * 1024 };
+enum {
+	/* Written bytes beyond this leave at once, not at the end of the turn. */
+	FLUSH_NOW_BYTES = 256 * 1024,
+	/* What is read and thrown away, and for how long, so that last words arrive. */
+	LINGER_BYTES = 1024 * 1024,
+	LINGER_SECONDS = 2,
+};
 
 struct stream {
 	struct loop *loop;
@@ -23,6 +28,7 @@ struct stream {
 	struct turn_end flush, reread;
 	struct timer limit; /* of stream_finish() */
 	struct bytes in, out;
+	uint32_t discarded; /* octets read while finishing */
 	int fd;
 	int calls; /* callbacks on the stack: freed when the last one returns */
 	bool connecting, paused, ended, finishing, dead;
@@ -65,7 +71,7 @@ static void stream_kill(struct stream *s)
 
 static void stream_watch(struct stream *s)
 {
-	bool in = !s->paused && !s->ended && !s->finishing && !s->connecting;
+	bool in = (!s->paused || s->finishing) && !s->ended && !s->connecting;
 
 	watch_want(&s->watch, in, s->connecting || bytes_len(&s->out) > 0);
 }
@@ -81,6 +87,21 @@ static void stream_fail(struct stream *s, int error)
 		return;
 	}
 	s->face->ended(s->owner, error);
+}
+
+/*
+ * All has been said. A close() with input unread, or more on its way, sends a
+ * RST, and that throws away what the peer has not read yet: last of all the
+ * reply that tells it why. So the peer is told that no more comes, and closes.
+ */
+static void stream_linger(struct stream *s)
+{
+	bytes_free(&s->in);
+	if (s->ended || shutdown(s->fd, SHUT_WR) < 0) {
+		stream_kill(s);
+		return;
+	}
+	timer_set(&s->limit, SECONDS(LINGER_SECONDS));
 }
 
 /* Writes what it can; an error is left for the reading side to meet, after what is still to be read. */
@@ -114,7 +135,7 @@ static void stream_flush(void *arg)
 	if (bytes_len(&s->out))
 		return;
 	if (s->finishing) {
-		stream_kill(s);
+		stream_linger(s);
 		return;
 	}
 	if (had && s->face->flushed) {
@@ -178,6 +199,24 @@ static void stream_read(struct stream *s)
 		stream_got(s, scratch, (size_t)n);
 }
 
+/* Nobody wants it any more. An end while words are left to say is no end of the other direction. */
+static void stream_discard(struct stream *s)
+{
+	ssize_t n = recv(s->fd, loop_scratch(s->loop), LOOP_SCRATCH_BYTES, 0);
+
+	if (n < 0 && (errno == EINTR || errno == EAGAIN || errno == EWOULDBLOCK))
+		return;
+	if (n == 0 && bytes_len(&s->out)) {
+		s->ended = true;
+		stream_watch(s);
+		return;
+	}
+	if (n <= 0 || (size_t)n > LINGER_BYTES - s->discarded)
+		stream_kill(s);
+	else
+		s->discarded += (uint32_t)n;
+}
+
 static void stream_connect_done(struct stream *s)
 {
 	int error = 0;
@@ -200,7 +239,9 @@ static void stream_ready(void *arg, bool readable, bool writable)
 	stream_enter(s);
 	if (s->connecting && (readable || writable))
 		stream_connect_done(s);
-	else if (readable && !s->paused && !s->finishing)
+	else if (readable && s->finishing)
+		stream_discard(s);
+	else if (readable && !s->paused)
 		stream_read(s);
 	if (!s->dead && writable && !s->connecting)
 		turn_end_schedule(&s->flush, s->loop, stream_flush, s);

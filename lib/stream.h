@@ -57,7 +57,10 @@ void stream_resume(struct stream *s);
 /* Closes and frees now; unsent bytes are tried once. Takes NULL, leaves NULL. Safe inside callbacks. */
 void stream_free(struct stream **s);
 
-/* Frees as soon as what was written has left, or LIMIT has passed; no more callbacks. Takes NULL, leaves NULL. */
+/*
+ * Frees when what was written has left and the peer has closed its side; what it still sends is thrown away, up to a
+ * megabyte. At the latest after LIMIT, and 2 s behind the last octet. No more callbacks. Takes NULL, leaves NULL.
+ */
 void stream_finish(struct stream **s, struct duration limit);
 
 #endif

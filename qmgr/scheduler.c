@@ -21,7 +21,10 @@ struct scheduler *scheduler_new(const struct scheduler_face *face, struct mails 
 	/* Jobs of this life are never taken for those of an earlier one. */
 	s->next_job = (seed << 32) & INT64_MAX;
 	s->newest_idle = &s->oldest_idle;
+	s->pump_end = &s->pump;
+	s->starved_end = &s->starved;
 	table_init(&s->domains);
+	table_init(&s->lanes);
 	table_init(&s->asked);
 	table_init(&s->sites);
 	table_init(&s->shares);
@@ -29,11 +32,30 @@ struct scheduler *scheduler_new(const struct scheduler_face *face, struct mails 
 	return s;
 }
 
+static void jobs_and_slots_free(struct scheduler *s)
+{
+	for (size_t i = 0; i < s->jobs.size; i++)
+		while (s->jobs.slots[i]) {
+			struct job *job = ITEM_OF(s->jobs.slots[i], struct job, link);
+
+			table_remove(&s->jobs, &job->link);
+			free(job);
+		}
+	for (uint32_t i = 0; i < s->slot_size; i++)
+		if (s->slots[i]) {
+			free(s->slots[i]->hop);
+			free(s->slots[i]);
+		}
+}
+
 void scheduler_free(struct scheduler **s)
 {
 	if (!*s)
 		return;
+	jobs_and_slots_free(*s);
+	lanes_free(*s);
 	table_free(&(*s)->domains);
+	table_free(&(*s)->lanes);
 	table_free(&(*s)->asked);
 	table_free(&(*s)->sites);
 	table_free(&(*s)->shares);
@@ -70,9 +92,15 @@ static void domain_forget_route(void *arg, struct table_link *link)
 {
 	struct domain *d = ITEM_OF(link, struct domain, link);
 
-	(void)arg;
-	if (d->state == DOMAIN_KNOWN || d->state == DOMAIN_ENDING)
-		d->until_us = 0;
+	d->until_us = 0;
+	if (d->state != DOMAIN_ASKED)
+		return;
+	/* What is asked for follows the old route: its answer must not count. */
+	domain_unplace(arg, d);
+	if (d->lane_count)
+		domain_ask(arg, d);
+	else
+		domain_collect(arg, d);
 }
 
 void scheduler_configure(struct scheduler *s, const struct config *config)
@@ -108,6 +136,15 @@ void recipient_ready(struct scheduler *s, struct recipient *r, bool front)
 		domain_ask(s, d);
 }
 
+/* Before the first tick too, what is added must lie ahead of the wheel. */
+static void wheel_begin(struct scheduler *s, int64_t now_us)
+{
+	if (s->ticked)
+		return;
+	s->ticked = true;
+	s->wheel_at = now_us / 1000000 - 1;
+}
+
 void scheduler_add(struct scheduler *s, struct recipient *r, struct text domain, int64_t due_us,
 		   int64_t now_us)
 {
@@ -115,6 +152,7 @@ void scheduler_add(struct scheduler *s, struct recipient *r, struct text domain,
 
 	r->lane = lane_get(s, d, r->mail->submitter);
 	r->lane->count++;
+	wheel_begin(s, now_us);
 	if (due_us > now_us)
 		wheel_add(s, r, due_us);
 	else
@@ -156,6 +194,16 @@ static struct domain *domain_asked(struct scheduler *s, uint64_t query)
 	return NULL;
 }
 
+/* An answer that says it is good for no time at all would be asked for without end. */
+static int64_t lifetime_us(uint32_t seconds)
+{
+	if (seconds < LIFETIME_LEAST_S)
+		seconds = LIFETIME_LEAST_S;
+	if (seconds > LIFETIME_MOST_S)
+		seconds = LIFETIME_MOST_S;
+	return (int64_t)seconds * 1000000;
+}
+
 void scheduler_site_is(struct scheduler *s, uint64_t query, struct text site, struct text hop,
 		       uint32_t lifetime_s, int64_t now_us)
 {
@@ -164,7 +212,8 @@ void scheduler_site_is(struct scheduler *s, uint64_t query, struct text site, st
 	if (!d)
 		return;
 	domain_place(s, d, site, hop);
-	d->until_us = now_us + (int64_t)lifetime_s * 1000000;
+	d->until_us = now_us + lifetime_us(lifetime_s);
+	domain_collect(s, d);
 }
 
 void scheduler_no_site(struct scheduler *s, uint64_t query, bool permanent, uint16_t code,
@@ -178,10 +227,10 @@ void scheduler_no_site(struct scheduler *s, uint64_t query, bool permanent, uint
 	text_copy(v.dsn, sizeof v.dsn, dsn);
 	text_copy(v.text, sizeof v.text, reason);
 	if (permanent) {
-		domain_stop(s, d, DOMAIN_ENDING, now_us + (int64_t)lifetime_s * 1000000, &v);
+		domain_stop(s, d, DOMAIN_ENDING, now_us + lifetime_us(lifetime_s), &v);
 		return;
 	}
-	int64_t wait = scheduler_backoff(s, ++d->failures);
+	int64_t wait = scheduler_backoff(s, ++d->lookup_failures);
 
 	domain_stop(s, d, DOMAIN_DOWN, now_us + wait, &v);
 }
@@ -251,7 +300,7 @@ static struct worker *choose_worker(struct scheduler *s, const struct site *site
 static struct slot *slot_new(struct scheduler *s, struct site *site)
 {
 	struct worker *worker = choose_worker(s, site);
-	uint32_t number = 0;
+	uint32_t number = s->slot_lowest;
 
 	if (!worker || s->slot_count >= s->config->limit_deliveries)
 		return NULL;
@@ -267,10 +316,13 @@ static struct slot *slot_new(struct scheduler *s, struct site *site)
 	}
 	struct slot *slot = mem_new(1, sizeof *slot);
 
+	/* What a worker still says of the slot that had this place before is not taken for this one's. */
+	s->life += SLOT_INDEX + 1;
 	slot->number = number | (s->life & ~(uint32_t)SLOT_INDEX);
 	slot->site = site;
 	slot->worker = worker;
 	s->slots[number] = slot;
+	s->slot_lowest = number + 1;
 	s->slot_count++;
 	s->figures.slots++;
 	site->slots++;
@@ -284,7 +336,19 @@ static void slot_close(struct scheduler *s, struct slot *slot)
 		return;
 	slot_idle(s, slot, false, 0);
 	slot->closing = true;
+	s->closing++;
 	s->face.close_slot(s->face.owner, slot);
+}
+
+/* Sites that got no connection are served next, before others grow. */
+static void starved_wake(struct scheduler *s, uint64_t count)
+{
+	for (; s->starved && count; count--) {
+		struct site *site = s->starved;
+
+		site_starve(s, site, false);
+		site_pump_later(s, site);
+	}
 }
 
 static void slot_free(struct scheduler *s, struct slot *slot)
@@ -297,10 +361,14 @@ static void slot_free(struct scheduler *s, struct slot *slot)
 			if (ITEM_OF(l, struct job, link)->slot == slot)
 				ITEM_OF(l, struct job, link)->slot = NULL;
 	s->slots[slot->number & SLOT_INDEX] = NULL;
+	if ((slot->number & SLOT_INDEX) < s->slot_lowest)
+		s->slot_lowest = slot->number & SLOT_INDEX;
+	s->closing -= slot->closing;
 	s->slot_count--;
 	s->figures.slots--;
 	slot->worker->slots--;
 	site->slots--;
+	starved_wake(s, 1);
 	if (site->ready)
 		site_pump_later(s, site);
 	free(slot->hop);
@@ -313,10 +381,21 @@ void scheduler_slot_done(struct scheduler *s, struct slot *slot)
 	slot_free(s, slot);
 }
 
+/* All connections are taken and a site has none: one that has several, or had its one for long, gives. */
+static bool slot_yields(const struct scheduler *s, const struct slot *slot)
+{
+	return s->starved_count > s->closing && s->slot_count >= s->config->limit_deliveries &&
+	       (slot->site->slots > 1 || slot->sent >= YIELD_JOBS);
+}
+
 void scheduler_want(struct scheduler *s, struct slot *slot, int64_t now_us)
 {
 	if (slot->closing)
 		return;
+	if (slot_yields(s, slot)) {
+		slot_close(s, slot);
+		return;
+	}
 	slot_idle(s, slot, true, now_us);
 	if (slot->site->ready)
 		site_pump_later(s, slot->site);
@@ -354,8 +433,7 @@ static void job_take(struct scheduler *s, struct job *job, struct recipient *r)
 	r->job = job;
 	job->recipients[job->count++] = r;
 	s->figures.flying++;
-	if (r->lane->domain->site)
-		r->lane->domain->site->flying++;
+	domain_flies(r->lane->domain, true);
 }
 
 /* May R travel with the first one: the same connection, and the same site's permission? */
@@ -373,15 +451,18 @@ static struct job *job_make(struct scheduler *s, struct lane *lane)
 	struct mail *mail = lane->ready->mail;
 	uint32_t most = (uint32_t)s->config->limit_recipients, n = 0;
 	struct domain *d = lane->domain;
+	/* Those before it were looked at when they were the first; a look at all for each is quadratic. */
+	uint32_t first = (uint32_t)(lane->ready - mail->recipients);
+	uint32_t end = mail->recipient_count - first < LOOK_MAX ? mail->recipient_count : first + LOOK_MAX;
 
 	if (most > 1000)
 		most = 1000; /* of the message between processes */
-	for (uint32_t i = 0; i < mail->recipient_count && n < most; i++)
+	for (uint32_t i = first; i < end && n < most; i++)
 		n += same_transaction(&mail->recipients[i], d);
 	struct job *job = job_new(s, ++s->next_job, mail, n);
 
 	job->domain = d;
-	for (uint32_t i = 0; i < mail->recipient_count && job->count < n; i++)
+	for (uint32_t i = first; i < end && job->count < n; i++)
 		if (same_transaction(&mail->recipients[i], d))
 			job_take(s, job, &mail->recipients[i]);
 	return job;
@@ -415,19 +496,41 @@ static void flying_ends(struct scheduler *s, struct recipient *r)
 {
 	must(r->state == RECIPIENT_FLYING);
 	s->figures.flying--;
-	if (r->lane->domain->site && r->lane->domain->site->flying)
-		r->lane->domain->site->flying--;
+	domain_flies(r->lane->domain, false);
+}
+
+/* It answers for single messages, be it with a refusal: there is somebody. */
+static void site_answers(struct scheduler *s, struct site *site, int64_t now_us)
+{
+	site->served_us = now_us;
+	if (site->failures || site->down_until_us)
+		s->face.site_up(s->face.owner, site);
+	site->failures = 0;
+	site_prove(s, site, true);
+	if (!site->down_until_us)
+		return;
+	site->down_until_us = 0;
+	site->grown = 0;
+	if (site->ready)
+		site_pump_later(s, site);
 }
 
 void scheduler_outcome(struct scheduler *s, struct recipient *r, enum outcome_kind kind,
 		       enum failure_scope scope, int64_t now_us, int64_t *due_us)
 {
 	struct lane *lane = r->lane;
+	bool taken = kind == OUTCOME_RELAYED || kind == OUTCOME_DELIVERED;
 
+	must(r->state == RECIPIENT_FLYING);
+	if (kind != OUTCOME_HELD && scope != SCOPE_SITE && scope != SCOPE_DOMAIN && !r->job->failed) {
+		lane->domain->failures = 0;
+		if (r->job->slot)
+			site_answers(s, r->job->slot->site, now_us);
+	}
 	flying_ends(s, r);
 	r->crashes = 0;
 	if (kind != OUTCOME_DEFERRED) {
-		if (kind != OUTCOME_FAILED && lane->domain->site)
+		if (taken && lane->domain->site)
 			lane->domain->site->relayed++;
 		r->state = RECIPIENT_ENDING;
 		r->lane = NULL;
@@ -435,27 +538,37 @@ void scheduler_outcome(struct scheduler *s, struct recipient *r, enum outcome_ki
 		return;
 	}
 	if (scope == SCOPE_SITE || scope == SCOPE_DOMAIN) {
-		recipient_ready(s, r, true);
+		/* Behind the others: one that fails again and again must not hold them up. */
+		recipient_ready(s, r, false);
 		return;
 	}
 	*due_us = now_us + scheduler_backoff(s, r->attempts);
 	wheel_add(s, r, *due_us);
 }
 
-static void site_success(struct scheduler *s, struct site *site, int64_t now_us)
+static void site_grow(struct site *site)
 {
-	site->served_us = now_us;
-	if (site->failures || site->down_until_us)
-		s->face.site_up(s->face.owner, site);
-	site->failures = 0;
 	if (++site->grown < site->window || site->window >= site->cap)
 		return;
 	site->grown = 0;
 	site->window++;
 }
 
+static void hold_crashed(struct scheduler *s, struct recipient *r)
+{
+	static const struct domain_verdict v = {
+	    QUEUE_HELD, 0, "4.3.0", "was in flight at three crashes of the delivering process"};
+
+	if (r->crashes < CRASHES_MAX)
+		return;
+	r->crashes = 0; /* a person who releases it gives it three more */
+	scheduler_remove(s, r, RECIPIENT_HELD);
+	s->face.end(s->face.owner, r, &v);
+}
+
 void scheduler_job_done(struct scheduler *s, struct job *job, bool relayed, int64_t now_us)
 {
+	(void)now_us;
 	struct slot *slot = job->slot;
 
 	for (uint32_t i = 0; i < job->count; i++) {
@@ -464,12 +577,14 @@ void scheduler_job_done(struct scheduler *s, struct job *job, bool relayed, int6
 		if (!r || r->state != RECIPIENT_FLYING || r->job != job)
 			continue;
 		flying_ends(s, r);
-		recipient_ready(s, r, true);
+		/* Those of a crash behind the others: they may be its cause. */
+		recipient_ready(s, r, !r->crashes);
+		hold_crashed(s, r);
 	}
 	if (slot) {
 		slot->jobs--;
 		if (relayed)
-			site_success(s, slot->site, now_us);
+			site_grow(slot->site);
 		if (slot->site->ready)
 			site_pump_later(s, slot->site);
 	}
@@ -481,8 +596,7 @@ static void site_goes_down(struct scheduler *s, struct site *site, int64_t now_u
 {
 	int64_t wait = scheduler_backoff(s, site->failures);
 
-	if (!site->down_until_us)
-		s->figures.ready_up -= site->ready;
+	site_prove(s, site, false);
 	site->down_until_us = now_us + wait;
 	site->window = 1;
 	site_time(s, site, true);
@@ -497,7 +611,11 @@ void scheduler_failed(struct scheduler *s, struct job *job, enum failure_scope s
 	struct domain *d = job->domain;
 	struct site *site = job->slot ? job->slot->site : d->site;
 
+	job->failed = true;
 	if (scope == SCOPE_DOMAIN) {
+		/* Jobs that were under way together fail together: that is one failure. */
+		if (d->state == DOMAIN_DOWN || d->state == DOMAIN_ENDING)
+			return;
 		struct domain_verdict v = {.kind = QUEUE_DEFERRED};
 		int64_t wait = scheduler_backoff(s, ++d->failures);
 
@@ -569,21 +687,20 @@ static struct slot *site_slot(struct scheduler *s, struct site *site, const char
 		slot = slot->idle_next;
 	if (!slot)
 		slot = site->idle;
-	if (slot && strcmp(slot->hop, hop) != 0 && site->slots < site->window)
-		slot = NULL;
-	return slot ? slot : site->slots < site->window ? slot_new(s, site) : NULL;
-}
+	if (slot && strcmp(slot->hop, hop) == 0)
+		return slot;
+	struct slot *fresh = site->slots < site->window ? slot_new(s, site) : NULL;
 
-static bool hold_crashed(struct scheduler *s, struct recipient *r)
-{
-	static const struct domain_verdict v = {
-	    QUEUE_HELD, 0, "4.3.0", "was in flight at three crashes of the delivering process"};
-
-	if (r->crashes < CRASHES_MAX)
-		return false;
-	scheduler_remove(s, r, RECIPIENT_HELD);
-	s->face.end(s->face.owner, r, &v);
-	return true;
+	if (fresh || slot)
+		return fresh ? fresh : slot;
+	if (!site->slots) {
+		site_starve(s, site, true);
+		/* An idle one of another site makes room. */
+		if (s->oldest_idle && s->starved_count > s->closing &&
+		    s->slot_count >= s->config->limit_deliveries)
+			slot_close(s, s->oldest_idle);
+	}
+	return NULL;
 }
 
 /* The next lane of the site in turn. What it leaves behind goes to the end of its share, that to the ring's. */
@@ -620,8 +737,6 @@ static bool site_serve(struct scheduler *s, struct site *site, int64_t now_us)
 		domain_ask(s, lane->domain);
 		return true;
 	}
-	if (hold_crashed(s, lane->ready))
-		return true;
 	struct slot *slot = site_rate_allows(s, site, now_us)
 				? site_slot(s, site, lane->domain->hop)
 				: NULL;
@@ -651,13 +766,9 @@ bool scheduler_pump(struct scheduler *s, int64_t now_us, unsigned budget)
 		struct site *site = s->pump;
 
 		/* Out of the list first: what it does may put it in again, or free it. */
-		s->pump = site->pump_next;
-		if (s->pump)
-			s->pump->pump_prev = &s->pump;
-		site->pump_next = NULL;
-		site->pump_prev = NULL;
+		site_pump_not(s, site);
 		site->shares++; /* keeps it */
-		unsigned turn = budget < 64 ? budget : 64;
+		unsigned turn = budget < TURN_JOBS ? budget : TURN_JOBS;
 
 		while (turn && site_serve(s, site, now_us)) {
 			turn--;
@@ -684,7 +795,6 @@ static void sites_wake(struct scheduler *s, int64_t now_us)
 		if (site->down_until_us) {
 			site->down_until_us = 0;
 			site->grown = 0;
-			s->figures.ready_up += site->ready;
 		}
 		if (!site_collect(s, site))
 			site_pump_later(s, site);
@@ -693,10 +803,12 @@ static void sites_wake(struct scheduler *s, int64_t now_us)
 
 static void domains_wake(struct scheduler *s, int64_t now_us)
 {
-	unsigned budget = 256;
+	unsigned budget = END_MAX, looks = WAKE_MAX;
 
-	for (struct domain *d = s->timed_domains, *next; d; d = next) {
-		next = d->timed_next;
+	if (!s->timed_at)
+		s->timed_at = s->timed_domains;
+	for (struct domain *d; (d = s->timed_at) && looks; looks--) {
+		s->timed_at = d->timed_next;
 		if (d->until_us > now_us) {
 			if (d->state == DOMAIN_ENDING)
 				domain_end_some(s, d, &budget);
@@ -724,11 +836,12 @@ static void sweep_domain(void *arg, struct table_link *link)
 
 void scheduler_tick(struct scheduler *s, int64_t now_us)
 {
-	if (!s->wheel_at)
-		s->wheel_at = now_us / 1000000;
+	wheel_begin(s, now_us);
 	wheel_turn(s, now_us);
 	sites_wake(s, now_us);
 	domains_wake(s, now_us);
+	if (s->slot_count < s->config->limit_deliveries)
+		starved_wake(s, s->config->limit_deliveries - s->slot_count);
 	while (s->oldest_idle && s->oldest_idle->idle_since_us + IDLE_US <= now_us)
 		slot_close(s, s->oldest_idle);
 	for (int i = 0; i < 64; i++)

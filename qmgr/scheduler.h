@@ -19,7 +19,8 @@ struct scheduler;
 
 struct scheduler_face {
 	void *owner;
-	/* Where does mail for this domain go? Answer with scheduler_site_is() or scheduler_no_site(). */
+	/* Where does mail for this domain go? Answer with scheduler_site_is() or
+	 * scheduler_no_site(), but not from within. */
 	void (*ask)(void *owner, const struct domain *domain);
 	/* Send this job; a first job opens its slot. The job is the owner's from here on, until
 	 * scheduler_job_done(). */
@@ -33,7 +34,9 @@ struct scheduler_face {
 	void (*site_up)(void *owner, const struct site *site);
 };
 
+/* Neither of FACE's functions may call the scheduler. */
 struct scheduler *scheduler_new(const struct scheduler_face *face, struct mails *mails, uint64_t seed);
+/* With all jobs, slots, lanes and sites; MAILS are the caller's, and so is what flies. */
 void scheduler_free(struct scheduler **s);
 
 /* Also at reload: every route is looked up anew. The configuration is kept. */
@@ -80,14 +83,14 @@ struct job *scheduler_adopt(struct scheduler *s, struct worker *worker, uint64_t
 
 /*
  * What became of a recipient of a job. DEFERRED with scope site or domain:
- * back into its lane, and scheduler_failed() follows once; else it waits by
+ * back into its lane, behind the others; scheduler_failed() came before, once. Else it waits by
  * itself, *DUE_US tells until when. Final kinds: RECIPIENT_ENDING.
  */
 void scheduler_outcome(struct scheduler *s, struct recipient *r, enum outcome_kind kind,
 		       enum failure_scope scope, int64_t now_us, int64_t *due_us);
 /* The job is over: frees it. Recipients that are still flying go back to their lanes. */
 void scheduler_job_done(struct scheduler *s, struct job *job, bool relayed, int64_t now_us);
-/* A failure of the job's site or domain. */
+/* A failure of the job's site or domain; before the outcomes of its recipients. */
 void scheduler_failed(struct scheduler *s, struct job *job, enum failure_scope scope,
 		      struct text reason, int64_t now_us);
 /* The worker died: its slots are freed, its recipients go back; one that was
@@ -102,7 +105,7 @@ void scheduler_tick(struct scheduler *s, int64_t now_us);
 
 struct scheduler_figures {
 	uint64_t ready;	     /* all, also at sites that are down */
-	uint64_t ready_up;   /* at sites that take mail: what intake is paced by */
+	uint64_t ready_up;   /* at sites that took mail since they failed last: what intake is paced by */
 	uint64_t waiting, flying, slots;
 };
 struct scheduler_figures scheduler_figures(const struct scheduler *s);

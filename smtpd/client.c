@@ -26,6 +26,7 @@ struct client {
 	uint64_t number;       /* slot and serial: its name towards limits */
 	uint64_t id;	       /* of the message, for the reply */
 	bool counted, paused, in_session, awaiting_limits;
+	bool ended; /* has closed its side, and is owed the reply to its message */
 	uint8_t address[16];
 };
 
@@ -210,6 +211,11 @@ static void client_after(struct client *c)
 		client_free(c, false);
 		return;
 	}
+	if (c->ended && session_asks(c->session) != POINT_DATA) {
+		session_lost(c->session);
+		client_free(c, true);
+		return;
+	}
 	if (c->paused && !session_blocked(c->session)) {
 		c->paused = false;
 		stream_resume(c->stream);
@@ -244,7 +250,11 @@ static void client_ended(void *owner, int error)
 {
 	struct client *c = owner;
 
-	(void)error;
+	/* Who sends all and closes half may still read: without its 250 it would send again. */
+	if (!error && session_asks(c->session) == POINT_DATA) {
+		c->ended = true;
+		return;
+	}
 	session_lost(c->session);
 	client_free(c, true);
 }

@@ -46,16 +46,14 @@ def settle(veredus, sink, load):
     wanted = load.accepted()
     v.check(len(wanted) > 0, "load had nothing accepted:", load.said())
 
-    def missing():
-        # The sink's list is written in blocks; SIGUSR1 asks it to print, which flushes nothing we rely on.
-        return wanted - set(arrived(sink))
-
-    deadline = time.monotonic() + 60 * v.PATIENCE
-    while veredus.listed() and time.monotonic() < deadline:
-        time.sleep(0.2)
+    # Just after a start older segments are still being read: empty counts when it stays so.
+    deadline, empty = time.monotonic() + 60 * v.PATIENCE, 0
+    while empty < 4 and time.monotonic() < deadline:
+        empty = 0 if veredus.listed() else empty + 1
+        time.sleep(0.25)
     v.equal(len(veredus.listed()), 0, "left in the queue: " + veredus.log_text()[-800:])
     counts = sink.result()
-    lost = missing()
+    lost = wanted - set(arrived(sink))
     v.equal(len(lost), 0, f"acknowledged and lost: {sorted(lost)[:5]} of {len(wanted)}; {counts}")
     v.equal(counts["corrupt"], 0, "corrupt")
     v.equal(counts["protocol_errors"], 0, "protocol errors")

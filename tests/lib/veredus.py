@@ -14,6 +14,8 @@ import tempfile
 import time
 import traceback
 
+sys.dont_write_bytecode = True
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.abspath(os.environ.get("VEREDUS_BUILD", os.path.join(ROOT, "build")))
 PEERS = os.path.join(ROOT, "build", "peers")
