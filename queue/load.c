@@ -289,7 +289,10 @@ enum queue_result queue_load_apply(struct queue *q, uint32_t max)
 	struct load *l = &q->load;
 
 	for (uint32_t n = 0; !l->done; n++) {
-		if (!l->viewing && !l->left) {
+		/* The last one may be with the worker still: it is no longer counted in left. */
+		bool reading = q->work.running && q->work.kind == WORK_LOAD;
+
+		if (!l->viewing && !l->left && !reading) {
 			l->done = true;
 			pending_free(&l->pending);
 			break;

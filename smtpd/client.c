@@ -13,8 +13,12 @@
 #include <string.h>
 #include <unistd.h>
 
-/* How long a last reply may take to leave. */
-enum { LAST_WORDS_SECONDS = 5 };
+enum {
+	LAST_WORDS_SECONDS = 5, /* how long a last reply may take to leave */
+	/* When all places are taken, who has been silent for so long gives his to the next. */
+	SILENT_US = 500000,
+	DISPLACED_AT_ONCE = 8,
+};
 
 struct client {
 	struct smtpd *self;
@@ -335,6 +339,52 @@ static void refuse_fd(struct smtpd *self, int fd, const uint8_t *address, const 
 	LOG(self->d->log, refused_connection, 0, text_of(client), reply_line(r, line));
 }
 
+/* Since when nothing has come that counts; INT64_MAX: it is we who are waited for. */
+static int64_t silent_since(const struct client *c)
+{
+	struct monotime deadline = session_deadline(c->session);
+
+	if (deadline.us == INT64_MAX)
+		return INT64_MAX;
+	return deadline.us - session_config(c->session)->timeout_command.us;
+}
+
+/* Under pressure patience is shorter: the client that has been silent for longest is told that its time is over. */
+static bool displace_one(struct smtpd *self)
+{
+	int64_t oldest = loop_now(self->d->loop).us - SILENT_US;
+	struct client *found = NULL;
+
+	for (uint32_t i = 0; i < self->slots; i++) {
+		struct client *c = self->clients[i];
+		int64_t since = c ? silent_since(c) : INT64_MAX;
+
+		if (since < oldest) {
+			oldest = since;
+			found = c;
+		}
+	}
+	if (!found)
+		return false;
+	session_expire(found->session, (struct moment){session_deadline(found->session), loop_wall(self->d->loop)});
+	client_free(found, true);
+	return true;
+}
+
+/* Idle clients keep nobody out. False when all places are taken by clients that are at work. */
+static bool make_room(struct smtpd *self)
+{
+	uint64_t most = self->d->config->limit_connections;
+
+	if (most > self->files_most)
+		most = self->files_most;
+	if (self->count < most)
+		return true;
+	for (int i = 0; i < DISPLACED_AT_ONCE && displace_one(self); i++)
+		;
+	return self->count < most;
+}
+
 static void ask_limits(struct client *c)
 {
 	struct smtpd *self = c->self;
@@ -354,7 +404,7 @@ void client_new(struct smtpd *self, int fd, const uint8_t *address)
 	    REPLY(421, "4.3.2", "Error: too many connections, try again later");
 	char submitter[64];
 
-	if (self->count >= self->d->config->limit_connections) {
+	if (!make_room(self)) {
 		refuse_fd(self, fd, address, &full);
 		return;
 	}

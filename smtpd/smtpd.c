@@ -252,10 +252,18 @@ static void smtpd_drain(struct daemon *d, struct duration limit)
 		timer_set(&door->drain, limit);
 }
 
+/* An eighth is for channels, bodies' files and clients that are still hearing their last words. */
+static uint64_t files_for_clients(rlim_t limit)
+{
+	uint64_t most = limit == RLIM_INFINITY ? UINT32_MAX : (uint64_t)limit;
+
+	return most > 64 ? most - most / 8 - 16 : 32;
+}
+
 static void smtpd_warm_up(struct daemon *d)
 {
 	struct door *door = mem_new(1, sizeof *door);
-	struct rlimit files;
+	struct rlimit files = {.rlim_cur = 1024};
 
 	d->self = door;
 	door->smtpd.d = d;
@@ -270,6 +278,7 @@ static void smtpd_warm_up(struct daemon *d)
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
+	door->smtpd.files_most = files_for_clients(files.rlim_cur);
 }
 
 static void smtpd_start(struct daemon *d)

@@ -234,6 +234,25 @@ static void recovered_compare(struct ledger *l, uint64_t id)
 	}
 }
 
+/* As a process with a worker thread loads: it looks at any time, also while the worker reads. */
+static enum queue_result load_slowly(struct ledger *l)
+{
+	enum queue_result result;
+
+	while ((result = queue_load_apply(l->queue, 1 + (uint32_t)ledger_random(l, 64))) != QUEUE_OK) {
+		if (result == QUEUE_MORE)
+			continue;
+		if (result != QUEUE_WAIT || !queue_work_wanted(l->queue))
+			return result;
+		if (queue_load_apply(l->queue, 1) == QUEUE_OK)
+			broken(l, "loading ended while a segment was being read", 0);
+		queue_work_run(l->queue);
+		queue_work_done(l->queue);
+	}
+	/* A disk that stopped makes segments look unreadable. */
+	return simdisk_stopped(l->sim) ? QUEUE_IO : result;
+}
+
 bool ledger_recover(struct ledger *l)
 {
 	const struct queue_owner owner = {.self = l,
@@ -259,7 +278,7 @@ bool ledger_recover(struct ledger *l)
 	    queue_open(&l->queue, simdisk_disk(l->sim), simdisk_root(l->sim), &l->options, &owner);
 
 	if (result == QUEUE_OK)
-		result = queue_load_all(l->queue);
+		result = ledger_random(l, 2) ? load_slowly(l) : queue_load_all(l->queue);
 	if (result != QUEUE_OK) {
 		if (!simdisk_stopped(l->sim))
 			broken(l, queue_result_text(result), 0);

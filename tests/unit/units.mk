@@ -19,3 +19,4 @@ $(BUILD)/unit/test_filter: $(BUILD)/obj/ctl/filter.o
 LIBS_UNIT_test_filter = $(BUILD)/libveredus.a
 UNITS_fuzz_reply := smtp-client
 UNITS_fuzz_dialog := smtp-client
+UNITS_test_scheduler := qmgr

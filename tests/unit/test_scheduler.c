@@ -1,0 +1,1271 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The scheduler with a clock of its own and receivers that follow a script.
+ * After each run all counters are computed anew from the recipients and compared.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "mem.h"
+#include "scheduler_private.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SECOND 1000000LL
+#define MINUTE (60 * SECOND)
+
+enum answer { TAKES, REFUSES, DEFERS, SITE_FAILS, DOMAIN_FAILS, NEVER };
+
+struct flight {
+	uint64_t job;
+	uint32_t slot;
+	int64_t end_us;
+};
+
+struct question {
+	uint64_t query;
+	char domain[64];
+};
+
+struct world {
+	struct mails mails;
+	struct scheduler *s;
+	struct config *config;
+	struct worker workers[2];
+	int64_t now, step_us, latency_us;
+	struct flight *flights;
+	size_t flight_count, flight_size;
+	struct question *questions;
+	size_t question_count, question_size;
+	uint32_t closes[4096];
+	size_t close_count;
+	struct recipient **ended;
+	size_t ended_count, ended_size;
+	uint64_t next_id;
+	bool silent_resolver, want_nothing;
+	/* The script. */
+	enum answer (*answer)(struct world *w, const struct job *job);
+	void (*site_of)(struct world *w, const char *domain, char *site, size_t size);
+	/* What happened. */
+	uint64_t started, taken, failed, held, asked, downs, ups, closed, most_slots;
+	int64_t down_wait_us, *starts_us;
+	size_t starts_size;
+	uint64_t by_site[8]; /* jobs of sites "s0" to "s7" */
+	uint64_t by_submitter[4]; /* recipients of submitters "u0" to "u3" that were started */
+	uint64_t to_see_all_of_u1;	   /* jobs started until u1 had its ten */
+	void *script;
+};
+
+/* -- the face ------------------------------------------------------------------- */
+
+static void on_ask(void *owner, const struct domain *d)
+{
+	struct world *w = owner;
+
+	if (w->question_count == w->question_size) {
+		w->question_size = w->question_size ? w->question_size * 2 : 64;
+		w->questions = mem_resize(w->questions, w->question_size, sizeof *w->questions);
+	}
+	struct question *q = &w->questions[w->question_count++];
+
+	q->query = d->query;
+	text_copy(q->domain, sizeof q->domain, d->name);
+	w->asked++;
+}
+
+static void note_start(struct world *w, const struct job *job)
+{
+	struct text site = job->slot->site->name, submitter = job->mail->submitter->name;
+
+	if (w->started == w->starts_size) {
+		w->starts_size = w->starts_size ? w->starts_size * 2 : 256;
+		w->starts_us = mem_resize(w->starts_us, w->starts_size, sizeof *w->starts_us);
+	}
+	w->starts_us[w->started++] = w->now;
+	if (site.len == 2 && site.data[0] == 's')
+		w->by_site[(site.data[1] - '0') & 7]++;
+	if (submitter.len == 2 && submitter.data[0] == 'u') {
+		w->by_submitter[(submitter.data[1] - '0') & 3] += job->count;
+		if (w->by_submitter[1] == 10 && !w->to_see_all_of_u1)
+			w->to_see_all_of_u1 = w->started;
+	}
+}
+
+static void on_start(void *owner, struct job *job)
+{
+	struct world *w = owner;
+
+	if (w->flight_count == w->flight_size) {
+		w->flight_size = w->flight_size ? w->flight_size * 2 : 64;
+		w->flights = mem_resize(w->flights, w->flight_size, sizeof *w->flights);
+	}
+	w->flights[w->flight_count++] =
+	    (struct flight){job->id, job->slot->number, w->now + w->latency_us};
+	note_start(w, job);
+	assert_true(job->slot->site->slots <= job->slot->site->cap);
+	if (job->slot->site->slots > w->most_slots)
+		w->most_slots = job->slot->site->slots;
+}
+
+static void on_close(void *owner, struct slot *slot)
+{
+	struct world *w = owner;
+
+	assert_true(w->close_count < sizeof w->closes / sizeof *w->closes);
+	w->closes[w->close_count++] = slot->number;
+	w->closed++;
+}
+
+static void on_end(void *owner, struct recipient *r, const struct domain_verdict *v)
+{
+	struct world *w = owner;
+
+	if (v->kind == QUEUE_HELD) {
+		assert_int_equal(r->state, RECIPIENT_HELD);
+		w->held++;
+		return;
+	}
+	assert_int_equal(r->state, RECIPIENT_ENDING);
+	w->failed++;
+	if (w->ended_count == w->ended_size) {
+		w->ended_size = w->ended_size ? w->ended_size * 2 : 64;
+		w->ended = mem_resize(w->ended, w->ended_size, sizeof(struct recipient *));
+	}
+	w->ended[w->ended_count++] = r;
+}
+
+static void on_down(void *owner, const struct site *site, int64_t wait_us)
+{
+	struct world *w = owner;
+
+	(void)site;
+	w->downs++;
+	w->down_wait_us = wait_us;
+}
+
+static void on_up(void *owner, const struct site *site)
+{
+	struct world *w = owner;
+
+	(void)site;
+	w->ups++;
+}
+
+/* -- the world --------------------------------------------------------------------- */
+
+static enum answer takes_all(struct world *w, const struct job *job)
+{
+	(void)w;
+	(void)job;
+	return TAKES;
+}
+
+static void site_is_domain(struct world *w, const char *domain, char *site, size_t size)
+{
+	(void)w;
+	snprintf(site, size, "%s", domain);
+}
+
+static struct config *config_of(const char *text)
+{
+	struct config_errors errors = {0};
+	struct config *c = config_read(text_of(text), &errors);
+
+	if (!c)
+		fail_msg("%s", errors.count ? errors.items[0].text : "no configuration");
+	config_errors_free(&errors);
+	return c;
+}
+
+static void world_init(struct world *w, const char *more)
+{
+	const struct scheduler_face face = {.owner = w,
+					    .ask = on_ask,
+					    .start = on_start,
+					    .close_slot = on_close,
+					    .end = on_end,
+					    .site_down = on_down,
+					    .site_up = on_up};
+	char text[1024];
+
+	*w = (struct world){.now = 1000 * SECOND, .step_us = 1000, .latency_us = 10000};
+	w->answer = takes_all;
+	w->site_of = site_is_domain;
+	snprintf(text, sizeof text,
+		 "hostname = mail.example.net\npostmaster = p@example.net\nqueue = /tmp/q\n%s\n", more);
+	w->config = config_of(text);
+	mails_init(&w->mails, 1 << 20);
+	w->s = scheduler_new(&face, &w->mails, 0x123456789abcd);
+	scheduler_configure(w->s, w->config);
+	w->workers[0].channel = w->workers[1].channel = (struct channel *)(void *)w;
+	w->workers[0].told = w->workers[1].told = true;
+	w->workers[1].instance = 1;
+	scheduler_set_workers(w->s, w->workers, 2);
+	scheduler_allow(w->s, true);
+	w->next_id = 1;
+}
+
+static void settle(struct world *w, struct recipient *r)
+{
+	struct mail *mail = r->mail;
+
+	if (mail_settle(&w->mails, r))
+		mail_free(&w->mails, mail);
+}
+
+/* A message to COUNT recipients at DOMAIN; %u in it is the recipient's number. */
+static struct mail *add(struct world *w, const char *submitter, const char *domain, uint32_t count)
+{
+	struct mail *mail = mail_new(&w->mails, w->next_id++, text_of(submitter), count);
+
+	mail->committed = true;
+	for (uint32_t i = 0; i < count; i++)
+		scheduler_add(w->s, &mail->recipients[i], text_of(domain), 0, w->now);
+	return mail;
+}
+
+static void answer_questions(struct world *w)
+{
+	size_t count = w->silent_resolver ? 0 : w->question_count;
+	struct question *list = w->questions;
+
+	if (!count)
+		return;
+	w->questions = NULL;
+	w->question_count = w->question_size = 0;
+	for (size_t i = 0; i < count; i++) {
+		char site[80];
+
+		w->site_of(w, list[i].domain, site, sizeof site);
+		if (site[0] == '!')
+			scheduler_no_site(w->s, list[i].query, site[1] == '5', 550, text_of("5.4.4"),
+					  text_of("no such domain"), 60, w->now);
+		else
+			scheduler_site_is(w->s, list[i].query, text_of(site), text_of(site), 300, w->now);
+	}
+	free(list);
+}
+
+static void finish_job(struct world *w, struct job *job, enum answer a)
+{
+	static const enum outcome_kind kinds[] = {OUTCOME_RELAYED, OUTCOME_FAILED, OUTCOME_DEFERRED,
+						  OUTCOME_DEFERRED, OUTCOME_DEFERRED};
+	static const enum failure_scope scopes[] = {SCOPE_NONE, SCOPE_NONE, SCOPE_RECIPIENT,
+						    SCOPE_SITE, SCOPE_DOMAIN};
+
+	if (scopes[a] == SCOPE_SITE || scopes[a] == SCOPE_DOMAIN)
+		scheduler_failed(w->s, job, scopes[a], text_of("connection refused"), w->now);
+	for (uint32_t i = 0; i < job->count; i++) {
+		struct recipient *r = job->recipients[i];
+		int64_t due;
+
+		if (kinds[a] == OUTCOME_DEFERRED && scopes[a] == SCOPE_RECIPIENT)
+			r->attempts++;
+		scheduler_outcome(w->s, r, kinds[a], scopes[a], w->now, &due);
+		w->taken += a == TAKES;
+		w->failed += a == REFUSES;
+	}
+	struct mail *mail = job->mail;
+	uint32_t count = mail->recipient_count;
+
+	scheduler_job_done(w->s, job, a == TAKES, w->now);
+	for (uint32_t i = 0; i < count; i++)
+		if (mail->recipients[i].state == RECIPIENT_ENDING) {
+			bool last = mail->open_count == 1;
+
+			settle(w, &mail->recipients[i]);
+			if (last)
+				break;
+		}
+}
+
+static void finish_flights(struct world *w)
+{
+	for (size_t i = 0; i < w->flight_count;) {
+		struct flight f = w->flights[i];
+		struct job *job = scheduler_job(w->s, f.job);
+		enum answer a = job ? w->answer(w, job) : NEVER;
+
+		if (job && (f.end_us > w->now || a == NEVER)) {
+			i++;
+			continue;
+		}
+		w->flights[i] = w->flights[--w->flight_count];
+		if (!job)
+			continue;
+		struct slot *slot = job->slot;
+
+		finish_job(w, job, a);
+		if (slot && a == SITE_FAILS)
+			scheduler_slot_done(w->s, slot);
+		else if (slot && !w->want_nothing)
+			scheduler_want(w->s, slot, w->now);
+	}
+}
+
+static void finish_closes(struct world *w)
+{
+	for (size_t i = 0; i < w->close_count; i++) {
+		struct slot *slot = scheduler_slot(w->s, w->closes[i]);
+
+		if (slot)
+			scheduler_slot_done(w->s, slot);
+	}
+	w->close_count = 0;
+}
+
+static void run(struct world *w, int64_t us)
+{
+	for (int64_t end = w->now + us, tick = w->now; w->now < end; w->now += w->step_us) {
+		if (w->now >= tick) {
+			scheduler_tick(w->s, w->now);
+			tick = w->now + 100000;
+		}
+		answer_questions(w);
+		finish_flights(w);
+		finish_closes(w);
+		while (scheduler_pump(w->s, w->now, 1000))
+			;
+		while (w->ended_count)
+			settle(w, w->ended[--w->ended_count]);
+	}
+}
+
+/* -- counters, computed anew ------------------------------------------------------------ */
+
+static void check_counts(struct world *w)
+{
+	struct scheduler_figures f = scheduler_figures(w->s), n = {0};
+	uint64_t open = 0;
+
+	for (size_t i = 0; i < w->mails.by_id.size; i++)
+		for (struct table_link *l = w->mails.by_id.slots[i]; l; l = l->next) {
+			struct mail *mail = ITEM_OF(l, struct mail, link);
+
+			for (uint32_t k = 0; k < mail->recipient_count; k++) {
+				uint8_t state = mail->recipients[k].state;
+
+				n.ready += state == RECIPIENT_READY;
+				n.waiting += state == RECIPIENT_WAITING;
+				n.flying += state == RECIPIENT_FLYING;
+				open += state != RECIPIENT_GONE;
+			}
+		}
+	assert_int_equal(open, w->mails.recipients);
+	assert_int_equal(f.ready, n.ready);
+	assert_int_equal(f.waiting, n.waiting);
+	assert_int_equal(f.flying, n.flying);
+	for (size_t i = 0; i < w->s->sites.size; i++)
+		for (struct table_link *l = w->s->sites.slots[i]; l; l = l->next) {
+			struct site *site = ITEM_OF(l, struct site, link);
+			uint32_t ready = 0, flying = 0, waiting = 0, domains = 0, shares = 0;
+
+			for (size_t k = 0; k < w->s->domains.size; k++)
+				for (struct table_link *m = w->s->domains.slots[k]; m; m = m->next) {
+					struct domain *d = ITEM_OF(m, struct domain, link);
+
+					if (d->site != site)
+						continue;
+					domains++;
+					flying += d->flying;
+					waiting += d->waiting;
+					for (struct lane *lane = d->lanes; lane; lane = lane->next)
+						ready += lane->share ? lane->ready_count : 0;
+				}
+			for (size_t k = 0; k < w->s->shares.size; k++)
+				for (struct table_link *m = w->s->shares.slots[k]; m; m = m->next)
+					shares += ITEM_OF(m, struct share, link)->site == site;
+			assert_int_equal(site->ready, ready);
+			assert_int_equal(site->flying, flying);
+			assert_int_equal(site->waiting, waiting);
+			assert_int_equal(site->domains, domains);
+			assert_int_equal(site->shares, shares);
+			n.ready_up += site->proven ? ready : 0;
+			n.slots += site->slots;
+		}
+	assert_int_equal(f.ready_up, n.ready_up);
+	assert_int_equal(f.slots, n.slots);
+}
+
+/* Nothing is left: no message, and no lane, share or submitter that one held. */
+static void world_empty(struct world *w)
+{
+	check_counts(w);
+	assert_int_equal(w->mails.recipients, 0);
+	assert_int_equal(w->mails.by_id.count, 0);
+	assert_int_equal(w->mails.submitters.count, 0);
+	assert_int_equal(w->s->lanes.count, 0);
+	assert_int_equal(w->s->shares.count, 0);
+	assert_int_equal(w->s->jobs.count, 0);
+}
+
+static void world_free(struct world *w)
+{
+	scheduler_free(&w->s);
+	mails_free(&w->mails);
+	config_drop(&w->config);
+	free(w->flights);
+	free(w->questions);
+	free(w->ended);
+	free(w->starts_us);
+}
+
+/* -- tests ---------------------------------------------------------------------------------- */
+
+static void test_simple(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, "");
+	for (int i = 0; i < 200; i++)
+		add(&w, "u0", i % 2 ? "s0" : "s1", 3);
+	check_counts(&w);
+	run(&w, 5 * SECOND);
+	assert_int_equal(w.taken, 600);
+	assert_int_equal(w.started, 200); /* one transaction for a message's recipients at one site */
+	world_empty(&w);
+	world_free(&w);
+}
+
+static enum answer s0_is_dead(struct world *w, const struct job *job)
+{
+	(void)w;
+	return text_equals(job->slot->site->name, "s0") ? SITE_FAILS : TAKES;
+}
+
+static void test_site_down_and_back(void **state)
+{
+	struct world w;
+	int64_t least[] = {0, 45, 90, 180, 180}, most[] = {0, 75, 150, 300, 300};
+
+	(void)state;
+	world_init(&w, "retry { first = 1m longest = 4m }");
+	w.answer = s0_is_dead;
+	w.step_us = 10000;
+	struct mail *mail = add(&w, "u0", "s0", 1);
+
+	for (uint32_t round = 1; round <= 4; round++) {
+		for (int i = 0; i < 100000 && w.downs < round; i++)
+			run(&w, 10000);
+		assert_int_equal(w.downs, round);
+		check_counts(&w);
+		assert_int_equal(w.started, round); /* one attempt a round */
+		assert_true(w.down_wait_us >= least[round] * SECOND);
+		assert_true(w.down_wait_us <= most[round] * SECOND);
+		assert_int_equal(mail->recipients[0].state, RECIPIENT_READY);
+		assert_true(text_equals(scheduler_reason(&mail->recipients[0]), "connection refused"));
+		assert_int_equal(scheduler_figures(w.s).ready_up, 0);
+	}
+	for (int i = 0; i < 50; i++)
+		add(&w, "u1", "s0", 1);
+	w.answer = takes_all;
+	run(&w, 301 * SECOND);
+	assert_int_equal(w.taken, 51);
+	assert_int_equal(w.ups, 1);
+	world_empty(&w);
+	world_free(&w);
+}
+
+static void test_backoff_bounds(void **state)
+{
+	struct world w;
+	int64_t low = INT64_MAX, high = 0;
+
+	(void)state;
+	world_init(&w, "retry { first = 5m longest = 4h }");
+	for (int i = 0; i < 1000; i++) {
+		int64_t wait = scheduler_backoff(w.s, 1);
+
+		low = wait < low ? wait : low;
+		high = wait > high ? wait : high;
+		wait = scheduler_backoff(w.s, 60000);
+		assert_true(wait >= 180 * MINUTE && wait <= 300 * MINUTE);
+		wait = scheduler_backoff(w.s, 3);
+		assert_true(wait >= 15 * MINUTE && wait <= 25 * MINUTE);
+	}
+	assert_true(low >= 225 * SECOND && low < 240 * SECOND);
+	assert_true(high <= 375 * SECOND && high > 360 * SECOND);
+	world_free(&w);
+}
+
+struct burst {
+	bool fail_one;
+};
+
+static enum answer one_fails(struct world *w, const struct job *job)
+{
+	struct burst *b = w->script;
+
+	(void)job;
+	if (!b->fail_one)
+		return TAKES;
+	b->fail_one = false;
+	return SITE_FAILS;
+}
+
+static void test_window(void **state)
+{
+	struct world w;
+	struct burst b = {false};
+	const struct site *site = NULL;
+
+	(void)state;
+	world_init(&w, "limits { site-connections = 20 }");
+	w.script = &b;
+	w.answer = one_fails;
+	for (int i = 0; i < 5000; i++)
+		add(&w, "u0", "s0", 1);
+	run(&w, 5000);
+	assert_int_equal(scheduler_top(w.s, &site, 1), 1);
+	assert_int_equal(w.most_slots, 5); /* not known yet */
+	run(&w, 1 * SECOND);
+	assert_int_equal(site->window, 20);
+	assert_int_equal(w.most_slots, 20);
+	b.fail_one = true;
+	run(&w, 15000);
+	assert_false(b.fail_one);
+	assert_true(site->window >= 10 && site->window < 14);
+	assert_int_equal(w.downs, 0); /* others of its connections are served */
+	check_counts(&w);
+	run(&w, 10 * SECOND);
+	assert_int_equal(w.taken, 5000);
+	world_empty(&w);
+	world_free(&w);
+}
+
+static void test_fairness(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, "");
+	for (int i = 0; i < 100; i++)
+		add(&w, "u0", "s0", 1000);
+	for (int i = 0; i < 100; i++)
+		add(&w, "u2", "s0", 1);
+	for (int i = 0; i < 10; i++)
+		add(&w, "u1", "s0", 1);
+	run(&w, 3 * SECOND);
+	assert_int_equal(w.by_submitter[1], 10);
+	assert_true(w.to_see_all_of_u1 <= 40);
+	/* Many single messages instead of a few large ones. */
+	run(&w, 60 * SECOND);
+	world_empty(&w);
+	for (int i = 0; i < 100000; i++)
+		add(&w, "u0", "s0", 1);
+	run(&w, 100 * 1000);
+	w.by_submitter[1] = w.to_see_all_of_u1 = 0;
+	uint64_t before = w.started;
+
+	for (int i = 0; i < 10; i++)
+		add(&w, "u1", "s0", 1);
+	run(&w, 100 * 1000);
+	assert_true(w.to_see_all_of_u1 && w.to_see_all_of_u1 - before <= 24);
+	check_counts(&w);
+	world_free(&w); /* with most of it still there */
+}
+
+static void test_sites_take_turns(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, "limits { deliveries = 16 site-connections = 16 }");
+	for (int i = 0; i < 3000; i++)
+		add(&w, "u0", "s0", 1);
+	run(&w, 200 * 1000); /* the first site has all connections */
+	assert_true(w.by_site[0] > 100);
+	memset(w.by_site, 0, sizeof w.by_site);
+	for (int i = 0; i < 3000; i++)
+		for (char site[] = "s1"; site[1] < '4'; site[1]++)
+			add(&w, "u0", site, 1);
+	run(&w, 4 * SECOND);
+	check_counts(&w);
+	for (int i = 1; i < 4; i++) {
+		assert_true(w.by_site[i] > 300);
+		assert_true(w.by_site[i] < 3 * w.by_site[0] + 3000);
+	}
+	run(&w, 60 * SECOND);
+	assert_int_equal(w.taken, 12000);
+	world_empty(&w);
+	world_free(&w);
+}
+
+/* More sites than connections: none is forgotten. */
+static void test_more_sites_than_connections(void **state)
+{
+	struct world w;
+	char site[16];
+
+	(void)state;
+	world_init(&w, "limits { deliveries = 4 }");
+	for (int i = 0; i < 300; i++)
+		for (int k = 0; k < 5; k++) {
+			snprintf(site, sizeof site, "site%d.example", i);
+			add(&w, "u0", site, 1);
+		}
+	run(&w, 60 * SECOND);
+	assert_int_equal(w.taken, 1500);
+	world_empty(&w);
+	world_free(&w);
+}
+
+static enum answer s0_times_out(struct world *w, const struct job *job)
+{
+	static const int64_t timeout = 30 * SECOND;
+
+	if (!text_equals(job->slot->site->name, "s0"))
+		return TAKES;
+	for (size_t i = 0; i < w->flight_count; i++)
+		if (w->flights[i].job == job->id && w->now < w->flights[i].end_us + timeout)
+			return NEVER;
+	return SITE_FAILS;
+}
+
+/* Recipients a second that the living sites took, with a third of the mail for a dead one or without it. */
+static double rate_with(bool dead)
+{
+	struct world w;
+	uint64_t taken = 0;
+
+	world_init(&w, "limits { deliveries = 60 site-connections = 20 }\nretry { first = 10s longest = 1m }");
+	w.answer = s0_times_out;
+	w.step_us = 2000;
+	for (int i = 0; i < 20000; i++) {
+		add(&w, "u0", "s1", 1);
+		add(&w, "u0", "s2", 1);
+		if (dead)
+			add(&w, "u0", "s0", 1);
+	}
+	int64_t start = w.now;
+
+	while (w.taken < 40000 && w.now < start + 600 * SECOND) {
+		run(&w, 100000);
+		/* A dead site's mail never slows intake, not even while it is tried. */
+		if (w.taken < 39000)
+			assert_true(scheduler_figures(w.s).ready_up <= 40000 - w.taken);
+	}
+	taken = w.taken;
+	assert_int_equal(taken, 40000);
+	check_counts(&w);
+	double rate = (double)taken / (double)(w.now - start);
+
+	world_free(&w);
+	return rate;
+}
+
+static void test_dead_site_slows_nobody(void **state)
+{
+	double without = rate_with(false), with = rate_with(true);
+
+	(void)state;
+	assert_true(with > 0.95 * without);
+}
+
+static void site_by_generation(struct world *w, const char *domain, char *site, size_t size)
+{
+	(void)domain;
+	snprintf(site, size, "%s", (const char *)w->script);
+}
+
+static void test_mx_changes(void **state)
+{
+	struct world w;
+	const struct site *top[4];
+
+	(void)state;
+	world_init(&w, "limits { site-connections = 1 }\nretry { first = 10m }");
+	w.site_of = site_by_generation;
+	w.script = (void *)(uintptr_t) "s0";
+	w.latency_us = 2 * SECOND;
+	w.step_us = 20000;
+	for (int i = 0; i < 500; i++)
+		add(&w, i % 2 ? "u0" : "u1", "d.example", 1);
+	run(&w, 10 * SECOND);
+	check_counts(&w);
+	assert_true(w.by_site[0] > 2 && w.by_site[1] == 0);
+	w.script = (void *)(uintptr_t) "s1";
+	w.latency_us = 10000;
+	run(&w, 301 * SECOND); /* the answer's lifetime */
+	check_counts(&w);
+	assert_true(w.by_site[1] > 0);
+	run(&w, 60 * SECOND);
+	assert_int_equal(w.taken, 500);
+	world_empty(&w);
+	assert_int_equal(scheduler_top(w.s, top, 4), 1); /* the old one is gone */
+	world_free(&w);
+}
+
+static enum answer defers_once(struct world *w, const struct job *job)
+{
+	(void)w;
+	return job->recipients[0]->attempts ? TAKES : DEFERS;
+}
+
+/* What waits and flies moves from site to site with its domain, and so do its counts. */
+static void test_counts_move_too(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, "retry { first = 10m }");
+	w.site_of = site_by_generation;
+	w.script = (void *)(uintptr_t) "s0";
+	w.answer = defers_once;
+	for (int i = 0; i < 50; i++)
+		add(&w, "u0", "d.example", 2);
+	run(&w, 2 * SECOND);
+	check_counts(&w);
+	assert_int_equal(scheduler_figures(w.s).waiting, 100);
+	w.script = (void *)(uintptr_t) "s1";
+	w.now += 300 * SECOND;
+	add(&w, "u0", "d.example", 2);
+	run(&w, 1 * SECOND);
+	check_counts(&w);
+	w.step_us = 10000;
+	run(&w, 40 * MINUTE);
+	assert_int_equal(w.taken, 102);
+	world_empty(&w);
+	world_free(&w);
+}
+
+static void all_one_site(struct world *w, const char *domain, char *site, size_t size)
+{
+	(void)w;
+	(void)domain;
+	snprintf(site, size, "s5");
+}
+
+/* Customers of one provider, or a thousand domains behind one MX set: the resolver names one site. */
+static void test_one_site_for_many_domains(void **state)
+{
+	struct world w;
+	char domain[32];
+	const struct site *top[8];
+
+	(void)state;
+	world_init(&w, "limits { site-connections = 7 }");
+	w.site_of = all_one_site;
+	for (int i = 0; i < 3000; i++) {
+		snprintf(domain, sizeof domain, "d%d.example", i % 1000);
+		add(&w, "u0", domain, 1);
+	}
+	run(&w, 100000);
+	assert_int_equal(scheduler_top(w.s, top, 8), 1);
+	check_counts(&w);
+	run(&w, 20 * SECOND);
+	assert_int_equal(w.asked, 1000);
+	assert_int_equal(w.taken, 3000);
+	assert_int_equal(w.most_slots, 7);
+	world_empty(&w);
+	world_free(&w);
+}
+
+/* A message for many domains at one site goes in one transaction. */
+static void test_one_transaction_over_domains(void **state)
+{
+	struct world w;
+	struct mail *mail;
+	char domain[32];
+
+	(void)state;
+	world_init(&w, "");
+	w.site_of = all_one_site;
+	w.silent_resolver = true;
+	mail = mail_new(&w.mails, 1, text_of("u0"), 100);
+	for (uint32_t i = 0; i < 100; i++) {
+		snprintf(domain, sizeof domain, "d%u.example", i);
+		scheduler_add(w.s, &mail->recipients[i], text_of(domain), 0, w.now);
+	}
+	answer_questions(&w);
+	w.silent_resolver = false;
+	answer_questions(&w);
+	run(&w, 1 * SECOND);
+	assert_int_equal(w.started, 1);
+	assert_int_equal(w.taken, 100);
+	world_empty(&w);
+	world_free(&w);
+}
+
+static void test_rate(void **state)
+{
+	struct world w;
+	uint64_t most = 0;
+
+	(void)state;
+	world_init(&w, "site s0 { mx = *.slow.example rate = 600 }"); /* ten a second */
+	for (int i = 0; i < 2000; i++)
+		add(&w, "u0", "s0", 1);
+	run(&w, 60 * SECOND);
+	assert_true(w.started >= 590 && w.started <= 612);
+	for (uint64_t i = 0; i < w.started; i++) {
+		uint64_t n = 0;
+
+		for (uint64_t k = i; k < w.started && w.starts_us[k] < w.starts_us[i] + SECOND; k++)
+			n++;
+		most = n > most ? n : most;
+	}
+	assert_true(most <= 21); /* a second's worth and one in hand */
+	run(&w, 30 * SECOND);
+	assert_true(w.started >= 890 && w.started <= 912);
+	/* What was not used is not saved up. */
+	w.now += 3600 * SECOND;
+	uint64_t before = w.started;
+
+	run(&w, 1 * SECOND);
+	assert_true(w.started - before <= 21);
+	check_counts(&w);
+	world_free(&w);
+}
+
+static void test_idle_slots_close(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, "");
+	for (int i = 0; i < 5; i++)
+		add(&w, "u0", "s0", 1);
+	run(&w, 1900000);
+	assert_int_equal(w.closed, 0);
+	assert_int_equal(scheduler_figures(w.s).slots, 5);
+	run(&w, 400000);
+	assert_int_equal(w.closed, 5);
+	assert_int_equal(scheduler_figures(w.s).slots, 0);
+	world_empty(&w);
+	world_free(&w);
+}
+
+static enum answer never(struct world *w, const struct job *job)
+{
+	(void)w;
+	(void)job;
+	return NEVER;
+}
+
+static void workers_die(struct world *w)
+{
+	for (int i = 0; i < 2; i++) {
+		w->workers[i].channel = NULL;
+		scheduler_worker_died(w->s, &w->workers[i], w->now);
+	}
+	check_counts(w);
+	assert_int_equal(scheduler_figures(w->s).slots, 0);
+	assert_int_equal(scheduler_figures(w->s).flying, 0);
+	run(w, 1 * SECOND); /* nobody is there to send it to */
+	assert_int_equal(scheduler_figures(w->s).slots, 0);
+	w->workers[0].channel = w->workers[1].channel = (struct channel *)(void *)w;
+}
+
+static void test_worker_dies(void **state)
+{
+	struct world w;
+	struct mail *mails[3];
+
+	(void)state;
+	world_init(&w, "");
+	w.answer = never;
+	for (int i = 0; i < 3; i++)
+		mails[i] = add(&w, "u0", "s0", 4);
+	for (int crash = 0; crash < 3; crash++) {
+		run(&w, 1 * SECOND);
+		assert_int_equal(scheduler_figures(w.s).flying, 12);
+		assert_int_equal(w.held, 0);
+		workers_die(&w);
+	}
+	assert_int_equal(w.held, 12); /* not only the first of each message */
+	assert_int_equal(scheduler_figures(w.s).ready, 0);
+	w.answer = takes_all;
+	/* A person lets them go: they get new chances, and a success takes the count back. */
+	for (int i = 0; i < 3; i++)
+		for (int k = 0; k < 4; k++)
+			scheduler_add(w.s, &mails[i]->recipients[k], text_of("s0"), 0, w.now);
+	run(&w, 1 * SECOND);
+	assert_int_equal(w.taken, 12);
+	run(&w, 3 * SECOND);
+	world_empty(&w);
+	world_free(&w);
+}
+
+static void test_adopt(void **state)
+{
+	struct world w;
+	const uint32_t numbers[] = {1, 2, 2, 9};
+	int64_t due;
+
+	(void)state;
+	world_init(&w, "");
+	scheduler_allow(w.s, false);
+	struct mail *mail = add(&w, "u0", "s0", 4);
+	struct job *job = scheduler_adopt(w.s, &w.workers[0], 77, mail, numbers, 4);
+
+	assert_non_null(job);
+	assert_int_equal(job->count, 2);
+	assert_null(scheduler_adopt(w.s, &w.workers[0], 77, mail, numbers, 4));
+	assert_null(scheduler_adopt(w.s, &w.workers[1], 78, mail, numbers, 4)); /* they fly already */
+	check_counts(&w);
+	scheduler_allow(w.s, true);
+	run(&w, 1 * SECOND);
+	assert_int_equal(w.taken, 2); /* the other two */
+	scheduler_outcome(w.s, &mail->recipients[1], OUTCOME_RELAYED, SCOPE_NONE, w.now, &due);
+	settle(&w, &mail->recipients[1]);
+	scheduler_job_done(w.s, scheduler_job(w.s, 77), false, w.now);
+	check_counts(&w);
+	run(&w, 4 * SECOND);
+	assert_int_equal(w.taken, 3); /* the fourth one came back from a job without an answer for it */
+	world_empty(&w);
+	world_free(&w);
+}
+
+static void test_remove_in_each_state(void **state)
+{
+	struct world w;
+	int64_t due = 0;
+
+	(void)state;
+	world_init(&w, "retry { first = 1m }");
+	/* Ready, its domain asked for. */
+	w.silent_resolver = true;
+	struct mail *mail = add(&w, "u0", "s0", 3);
+
+	scheduler_remove(w.s, &mail->recipients[0], RECIPIENT_HELD);
+	check_counts(&w);
+	w.silent_resolver = false;
+	scheduler_allow(w.s, false);
+	run(&w, 10000);
+	/* Ready at a site. */
+	scheduler_remove(w.s, &mail->recipients[1], RECIPIENT_ENDING);
+	check_counts(&w);
+	scheduler_allow(w.s, true);
+	w.answer = never;
+	run(&w, 10000);
+	assert_int_equal(mail->recipients[2].state, RECIPIENT_FLYING);
+	struct job *job = mail->recipients[2].job;
+	struct slot *slot = job->slot;
+
+	mail->recipients[2].attempts = 1;
+	scheduler_outcome(w.s, &mail->recipients[2], OUTCOME_DEFERRED, SCOPE_RECIPIENT, w.now, &due);
+	scheduler_job_done(w.s, job, false, w.now);
+	assert_true(due >= w.now + 45 * SECOND && due <= w.now + 75 * SECOND);
+	assert_int_equal(mail->recipients[2].state, RECIPIENT_WAITING);
+	scheduler_slot_done(w.s, slot);
+	/* Hurried, and put back; then taken from the wheel. */
+	w.answer = defers_once;
+	scheduler_hurry(w.s, &mail->recipients[2], w.now);
+	assert_int_equal(mail->recipients[2].state, RECIPIENT_READY);
+	check_counts(&w);
+	mail->recipients[2].attempts = 0;
+	run(&w, 1 * SECOND);
+	assert_int_equal(mail->recipients[2].state, RECIPIENT_WAITING);
+	scheduler_remove(w.s, &mail->recipients[2], RECIPIENT_ENDING);
+	check_counts(&w);
+	assert_int_equal(w.s->lanes.count, 0);
+	settle(&w, &mail->recipients[1]);
+	settle(&w, &mail->recipients[2]);
+	scheduler_add(w.s, &mail->recipients[0], text_of("s0"), 0, w.now);
+	w.answer = takes_all;
+	run(&w, 3 * SECOND);
+	world_empty(&w);
+	world_free(&w);
+}
+
+static void test_reject_route_ends_in_slices(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, "route no.example { to = \"reject: not here\" }");
+	for (int i = 0; i < 50; i++)
+		for (char submitter[] = "u0"; submitter[1] < '4'; submitter[1]++)
+			add(&w, submitter, "no.example", 50);
+	scheduler_tick(w.s, w.now);
+	assert_int_equal(w.failed, END_MAX);
+	check_counts(&w);
+	run(&w, 2 * SECOND);
+	assert_int_equal(w.failed, 10000);
+	assert_int_equal(w.asked, 0);
+	assert_int_equal(w.s->domains.count, 0);
+	world_empty(&w);
+	world_free(&w);
+}
+
+static void no_such_domain(struct world *w, const char *domain, char *site, size_t size)
+{
+	(void)w;
+	snprintf(site, size, domain[0] == 'x' ? "!5" : domain[0] == 't' ? "!4" : "s0");
+}
+
+static void test_no_site(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, "retry { first = 1m longest = 4m }");
+	w.site_of = no_such_domain;
+	w.step_us = 10000;
+	for (int i = 0; i < 10; i++) {
+		add(&w, "u0", "x.example", 10);
+		add(&w, "u0", "t.example", 10);
+	}
+	run(&w, 2 * SECOND);
+	assert_int_equal(w.failed, 100);
+	assert_int_equal(scheduler_figures(w.s).ready, 100);
+	assert_int_equal(w.asked, 2);
+	run(&w, 10 * MINUTE);
+	assert_true(w.asked >= 5 && w.asked <= 7); /* with a growing wait */
+	check_counts(&w);
+	w.site_of = site_is_domain;
+	run(&w, 6 * MINUTE);
+	assert_int_equal(w.taken, 100);
+	world_empty(&w);
+	world_free(&w);
+}
+
+static enum answer tls_fails(struct world *w, const struct job *job)
+{
+	(void)w;
+	return text_equals(job->domain->name, "strict.example") ? DOMAIN_FAILS : TAKES;
+}
+
+/* A domain's own policy fails: the site's other domains go on, and the domain's wait grows. */
+static void test_domain_fails(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, "retry { first = 1m longest = 32m }");
+	w.site_of = all_one_site;
+	w.answer = tls_fails;
+	w.step_us = 10000;
+	for (int i = 0; i < 20; i++) {
+		add(&w, "u0", "strict.example", 1);
+		add(&w, "u0", "easy.example", 1);
+	}
+	run(&w, 10 * SECOND);
+	assert_int_equal(w.taken, 20);
+	assert_int_equal(w.downs, 0);
+	check_counts(&w);
+	uint64_t before = w.started;
+
+	assert_true(before <= 20 + 5); /* those under way together fail together */
+	run(&w, 63 * MINUTE);
+	assert_true(w.started - before >= 4 && w.started - before <= 6 * 5);
+	w.answer = takes_all;
+	run(&w, 41 * MINUTE);
+	assert_int_equal(w.taken, 40);
+	world_empty(&w);
+	world_free(&w);
+}
+
+static void test_wheel(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, "");
+	struct mail *mail = mail_new(&w.mails, 1, text_of("u0"), 5);
+	/* This very second, soon, the last slot, beyond a turn of the wheel, beyond two. */
+	const int64_t waits[] = {700000, 61 * SECOND, 8191 * SECOND + 5, 8192 * SECOND + 300000,
+				 20000 * SECOND + 999999};
+
+	w.now += 200000;
+	for (uint32_t i = 0; i < 5; i++)
+		scheduler_add(w.s, &mail->recipients[i], text_of("s0"), w.now + waits[i], w.now);
+	int64_t start = w.now;
+
+	w.step_us = 50000;
+	for (uint32_t i = 0; i < 5; i++) {
+		while (w.taken == i && w.now < start + 30000 * SECOND)
+			run(&w, 100000);
+		int64_t late = w.now - start - waits[i];
+
+		assert_int_equal(w.taken, i + 1);
+		assert_true(late >= 0 && late < 2 * SECOND);
+	}
+	run(&w, 3 * SECOND);
+	world_empty(&w);
+	world_free(&w);
+}
+
+static void test_clock_stands_still_and_jumps(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, "");
+	struct mail *mail = mail_new(&w.mails, 1, text_of("u0"), 100);
+
+	for (uint32_t i = 0; i < 100; i++)
+		scheduler_add(w.s, &mail->recipients[i], text_of("s0"),
+			      w.now + (int64_t)(i + 1) * 400 * SECOND, w.now);
+	for (int i = 0; i < 1000; i++)
+		scheduler_tick(w.s, w.now);
+	assert_int_equal(scheduler_figures(w.s).waiting, 100);
+	w.now += 100 * 1000 * SECOND; /* a machine that slept for a day */
+	run(&w, 3 * SECOND);
+	assert_int_equal(w.taken, 100);
+	run(&w, 3 * SECOND);
+	world_empty(&w);
+	world_free(&w);
+}
+
+/* One message that breaks each connection must not hold up those behind it. */
+static enum answer poison(struct world *w, const struct job *job)
+{
+	(void)w;
+	return job->mail->id == 1 ? SITE_FAILS : TAKES;
+}
+
+static void test_poison_holds_up_nobody(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, "retry { first = 1m longest = 2m }\nlimits { site-connections = 1 }");
+	w.answer = poison;
+	w.step_us = 10000;
+	for (int i = 0; i < 20; i++)
+		add(&w, "u0", "s0", 1);
+	run(&w, 10 * MINUTE);
+	assert_int_equal(w.taken, 19);
+	assert_int_equal(scheduler_figures(w.s).ready, 1);
+	check_counts(&w);
+	world_free(&w);
+}
+
+static void test_flush(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, "retry { first = 1h longest = 4h }");
+	w.answer = s0_is_dead;
+	for (int i = 0; i < 10; i++)
+		add(&w, "u0", "s0", 1);
+	run(&w, 2 * SECOND);
+	w.answer = defers_once;
+	for (int i = 0; i < 10; i++)
+		add(&w, "u0", "s1", 1);
+	run(&w, 2 * SECOND);
+	assert_int_equal(w.taken, 0);
+	w.answer = takes_all;
+	assert_int_equal(scheduler_flush(w.s, w.now), 20);
+	run(&w, 4 * SECOND);
+	assert_int_equal(w.taken, 20);
+	world_empty(&w);
+	world_free(&w);
+}
+
+static void test_reload(void **state)
+{
+	struct world w;
+	struct config *other = config_of("hostname = mail.example.net\npostmaster = p@example.net\n"
+					 "queue = /tmp/q\nroute asked.example { to = \"reject: no\" }\n");
+
+	(void)state;
+	world_init(&w, "route no.example { to = \"reject: not here\" }");
+	w.silent_resolver = true;
+	add(&w, "u0", "asked.example", 10);
+	add(&w, "u0", "no.example", 10);
+	scheduler_configure(w.s, other);
+	w.silent_resolver = false;
+	run(&w, 1 * SECOND);
+	assert_int_equal(w.failed, 10);
+	assert_int_equal(w.taken, 10);
+	run(&w, 3 * SECOND);
+	world_empty(&w);
+	config_drop(&other);
+	world_free(&w);
+}
+
+/* Ten thousand submitters at one domain, and as many domains: nothing is looked for one by one. */
+static void test_many(void **state)
+{
+	struct world w;
+	char submitter[32], domain[32];
+
+	(void)state;
+	world_init(&w, "");
+	w.latency_us = 1000;
+	for (int i = 0; i < 200000; i++) {
+		snprintf(submitter, sizeof submitter, "login:%d", i % 20000);
+		add(&w, submitter, "s0", 1);
+	}
+	for (int i = 0; i < 100000; i++) {
+		snprintf(domain, sizeof domain, "d%d.example", i);
+		add(&w, "u0", domain, 1);
+	}
+	run(&w, 1 * SECOND);
+	assert_true(w.question_count <= ASKED_MAX);
+	run(&w, 20 * SECOND);
+	assert_int_equal(w.taken, 300000);
+	assert_true(w.s->domains.count <= DOMAINS_KEPT);
+	world_empty(&w);
+	world_free(&w);
+}
+
+/* What a worker says of a slot that is gone does not touch the one that took its place. */
+static void test_slot_numbers(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, "");
+	w.answer = never;
+	add(&w, "u0", "s0", 1);
+	run(&w, 5000);
+	uint32_t number = w.flights[0].slot;
+
+	scheduler_slot_done(w.s, scheduler_slot(w.s, number));
+	add(&w, "u0", "s1", 1);
+	run(&w, 5000);
+	assert_null(scheduler_slot(w.s, number));
+	assert_int_equal(w.flights[1].slot & SLOT_INDEX, number & SLOT_INDEX);
+	w.answer = takes_all;
+	run(&w, 4 * SECOND);
+	assert_int_equal(w.taken, 2); /* the first one runs on without its slot */
+	world_empty(&w);
+	world_free(&w);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_simple),
+	    cmocka_unit_test(test_site_down_and_back),
+	    cmocka_unit_test(test_backoff_bounds),
+	    cmocka_unit_test(test_window),
+	    cmocka_unit_test(test_fairness),
+	    cmocka_unit_test(test_sites_take_turns),
+	    cmocka_unit_test(test_more_sites_than_connections),
+	    cmocka_unit_test(test_dead_site_slows_nobody),
+	    cmocka_unit_test(test_mx_changes),
+	    cmocka_unit_test(test_counts_move_too),
+	    cmocka_unit_test(test_one_site_for_many_domains),
+	    cmocka_unit_test(test_one_transaction_over_domains),
+	    cmocka_unit_test(test_rate),
+	    cmocka_unit_test(test_idle_slots_close),
+	    cmocka_unit_test(test_worker_dies),
+	    cmocka_unit_test(test_adopt),
+	    cmocka_unit_test(test_remove_in_each_state),
+	    cmocka_unit_test(test_reject_route_ends_in_slices),
+	    cmocka_unit_test(test_no_site),
+	    cmocka_unit_test(test_domain_fails),
+	    cmocka_unit_test(test_wheel),
+	    cmocka_unit_test(test_clock_stands_still_and_jumps),
+	    cmocka_unit_test(test_poison_holds_up_nobody),
+	    cmocka_unit_test(test_flush),
+	    cmocka_unit_test(test_reload),
+	    cmocka_unit_test(test_many),
+	    cmocka_unit_test(test_slot_numbers),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
