@@ -3,6 +3,7 @@
 #include "log.h"
 
 #include "mem.h"
+#include "must.h"
 #include "queue_id.h"
 
 #include <stdio.h>
@@ -17,8 +18,9 @@ struct log {
 	struct channel *channel;
 	const char *program;
 	struct bytes values;
+	struct bytes waiting; /* events for a logger that is being started again: u32 length, payload */
 	uint64_t lost;
-	bool debug;
+	bool debug, had_channel;
 };
 
 #define EVENT(name, number, severity, line) [number] = {#name, line, SEVERITY_##severity},
@@ -46,13 +48,32 @@ void log_free(struct log **log)
 	if (!*log)
 		return;
 	bytes_free(&(*log)->values);
+	bytes_free(&(*log)->waiting);
 	free(*log);
 	*log = NULL;
+}
+
+/* What happened while there was no logger. */
+static void log_catch_up(struct log *log)
+{
+	struct wire_reader in = wire_reader_over(log->waiting.data, log->waiting.end);
+	struct message m;
+
+	while (in.at < in.end) {
+		struct text payload = wire_text(&in, FRAME_MAX_BYTES);
+
+		must(!in.bad && message_decode(payload.data, payload.len, MSG_event, &m));
+		channel_send_event(log->channel, &m.event);
+	}
+	bytes_free(&log->waiting);
 }
 
 void log_set_channel(struct log *log, struct channel *logger)
 {
 	log->channel = logger;
+	log->had_channel |= logger != NULL;
+	if (logger && log->waiting.data)
+		log_catch_up(log);
 }
 
 void log_set_debug(struct log *log, bool debug)
@@ -97,11 +118,13 @@ static void log_send(struct log *log, enum event_kind what, uint64_t id, const s
 {
 	struct msg_event m = {.what = (uint8_t)what, .id = id, .values = {.count = (uint32_t)count}};
 
-	if (channel_backlog(log->channel) > BACKLOG_MAX) {
+	size_t backlog = log->channel ? channel_backlog(log->channel) : bytes_len(&log->waiting);
+
+	if (backlog > BACKLOG_MAX) {
 		log->lost++;
 		return;
 	}
-	if (log->lost) {
+	if (log->lost && log->channel) {
 		channel_send_event_lost(log->channel, &(struct msg_event_lost){log->lost});
 		log->lost = 0;
 	}
@@ -115,7 +138,15 @@ static void log_send(struct log *log, enum event_kind what, uint64_t id, const s
 		rec_value_encode(&log->values, &(struct rec_value){t});
 	}
 	m.values.items = (struct text){(const char *)log->values.data, log->values.end};
-	channel_send_event(log->channel, &m);
+	if (log->channel) {
+		channel_send_event(log->channel, &m);
+		return;
+	}
+	struct bytes frame = {0};
+
+	message_encode(&frame, MSG_event, &m);
+	wire_put_text(&log->waiting, (struct text){(const char *)frame.data, frame.end});
+	bytes_free(&frame);
 }
 
 void log_event(struct log *log, enum event_kind what, uint64_t id, const struct text *values,
@@ -127,7 +158,7 @@ void log_event(struct log *log, enum event_kind what, uint64_t id, const struct 
 		return;
 	if (count > EVENT_VALUES_MAX)
 		count = EVENT_VALUES_MAX;
-	if (log->channel)
+	if (log->channel || log->had_channel)
 		log_send(log, what, id, values, count);
 	else
 		log_to_stderr(log, row, id, values, count);

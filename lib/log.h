@@ -2,7 +2,8 @@
 /*
  * Logging: an event is a row of events.def and its values. It travels to the
  * logger with the other frames of the turn and never blocks: when the logger
- * is slow, events are dropped and counted.
+ * is slow, events are dropped and counted; while it is being started again
+ * they wait, within bounds.
  */
 #ifndef LIB_LOG_H
 #define LIB_LOG_H
@@ -37,7 +38,7 @@ enum { EVENT_VALUES_MAX = 16, EVENT_VALUE_BYTES = 2048 };
 struct log;
 
 /*
- * Without a channel lines go to standard error. LOOP gives the time; may be
+ * Until there was a channel lines go to standard error. LOOP gives the time; may be
  * NULL. DEBUG events are dropped here unless log_set_debug().
  */
 struct log *log_new(struct loop *loop, const char *program);

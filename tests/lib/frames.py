@@ -100,7 +100,7 @@ def put(fields, values):
     return out
 
 
-def encode(name, **values):
+def encode(name, /, **values):
     """Without a look at the bounds: that is the reader's duty."""
     unknown = set(values) - {f[1] for f in MESSAGES[name].fields}
     v.check(not unknown, name, "has no", unknown)
@@ -111,7 +111,7 @@ def raw(number, payload=b"", flags=0, length=None):
     return HEADER.pack(len(payload) if length is None else length, number, flags) + payload
 
 
-def frame(name, fd=False, **values):
+def frame(name, fd=False, /, **values):
     return raw(MESSAGES[name].number, encode(name, **values), FLAG_FD if fd else 0)
 
 
@@ -197,7 +197,7 @@ class Peer:
                 return False
         return True
 
-    def say(self, name, fd=None, **values):
+    def say(self, name, fd=None, /, **values):
         return self.write(frame(name, fd is not None, **values), [fd] if fd is not None else ())
 
     def hello(self, **values):
@@ -227,7 +227,7 @@ class Peer:
             self.got.append((name, values))
             self.inbox = self.inbox[HEADER.size + length:]
 
-    def expect(self, name, seconds=5, **wanted):
+    def expect(self, name, seconds=5, /, **wanted):
         """The next message of that name whose fields are as wanted; earlier ones of other names stay."""
         end = time.monotonic() + seconds * v.PATIENCE
         while True:

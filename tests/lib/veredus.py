@@ -188,6 +188,7 @@ class Veredus:
         self.demote = dict(user=user, group=user, extra_groups=[]) if IS_ROOT else {}
         self.build = self.reachable(BUILD)
         self.environment = dict(os.environ, ASAN_OPTIONS="detect_leaks=0")
+        self.wrap = []  # a command that starts it
         self.configure(config)
         if IS_ROOT:
             os.chown(self.folder, user, user)
@@ -227,7 +228,7 @@ class Veredus:
 
     def start(self, seconds=20):
         before = self.starts()
-        self.process = Process(self.test, self.name + ".run", [os.path.join(self.build, "veredus"), "run", "-c", self.conf],
+        self.process = Process(self.test, self.name + ".run", [*self.wrap, os.path.join(self.build, "veredus"), "run", "-c", self.conf],
                                cwd=self.folder, env=self.environment, **self.demote)
         wait(lambda: self.takes_mail(before) or not self.process.alive(), seconds,
              lambda: "a ready Veredus: " + self.process.said() + self.log_text()[-1500:])

@@ -86,7 +86,9 @@ static void on_damage(void *self, const struct queue_damage *d)
 	struct ledger *l = self;
 
 	(void)d;
-	l->damages++;
+	/* What a disk that stopped does not give is no damage. */
+	if (!simdisk_stopped(l->sim))
+		l->damages++;
 }
 
 static bool on_placed(void *self, uint64_t id, const struct queue_location *location)

@@ -290,9 +290,9 @@ static void finish_flights(struct world *w)
 	for (size_t i = 0; i < w->flight_count;) {
 		struct flight f = w->flights[i];
 		struct job *job = scheduler_job(w->s, f.job);
-		enum answer a = job ? w->answer(w, job) : NEVER;
+		enum answer a = job && f.end_us <= w->now ? w->answer(w, job) : NEVER;
 
-		if (job && (f.end_us > w->now || a == NEVER)) {
+		if (job && a == NEVER) {
 			i++;
 			continue;
 		}
@@ -589,8 +589,7 @@ static void test_sites_take_turns(void **state)
 	run(&w, 4 * SECOND);
 	check_counts(&w);
 	for (int i = 1; i < 4; i++) {
-		assert_true(w.by_site[i] > 300);
-		assert_true(w.by_site[i] < 3 * w.by_site[0] + 3000);
+		assert_true(w.by_site[i] > 900);
 	}
 	run(&w, 60 * SECOND);
 	assert_int_equal(w.taken, 12000);
@@ -602,7 +601,7 @@ static void test_sites_take_turns(void **state)
 static void test_more_sites_than_connections(void **state)
 {
 	struct world w;
-	char site[16];
+	char site[32];
 
 	(void)state;
 	world_init(&w, "limits { deliveries = 4 }");
@@ -692,10 +691,10 @@ static void test_mx_changes(void **state)
 	check_counts(&w);
 	assert_true(w.by_site[0] > 2 && w.by_site[1] == 0);
 	w.script = (void *)(uintptr_t) "s1";
-	w.latency_us = 10000;
 	run(&w, 301 * SECOND); /* the answer's lifetime */
 	check_counts(&w);
 	assert_true(w.by_site[1] > 0);
+	w.latency_us = 10000;
 	run(&w, 60 * SECOND);
 	assert_int_equal(w.taken, 500);
 	world_empty(&w);
@@ -942,6 +941,7 @@ static void test_remove_in_each_state(void **state)
 	run(&w, 10000);
 	/* Ready at a site. */
 	scheduler_remove(w.s, &mail->recipients[1], RECIPIENT_ENDING);
+	settle(&w, &mail->recipients[1]);
 	check_counts(&w);
 	scheduler_allow(w.s, true);
 	w.answer = never;
@@ -967,7 +967,6 @@ static void test_remove_in_each_state(void **state)
 	scheduler_remove(w.s, &mail->recipients[2], RECIPIENT_ENDING);
 	check_counts(&w);
 	assert_int_equal(w.s->lanes.count, 0);
-	settle(&w, &mail->recipients[1]);
 	settle(&w, &mail->recipients[2]);
 	scheduler_add(w.s, &mail->recipients[0], text_of("s0"), 0, w.now);
 	w.answer = takes_all;
@@ -1054,9 +1053,10 @@ static void test_domain_fails(void **state)
 	check_counts(&w);
 	uint64_t before = w.started;
 
-	assert_true(before <= 20 + 5); /* those under way together fail together */
+	assert_true(before <= 40); /* those under way together fail together */
 	run(&w, 63 * MINUTE);
-	assert_true(w.started - before >= 4 && w.started - before <= 6 * 5);
+	assert_true(w.started - before >= 4 && w.started - before <= 6 * 20);
+	assert_true(w.asked >= 6 && w.asked <= 8); /* once a round, with a growing wait */
 	w.answer = takes_all;
 	run(&w, 41 * MINUTE);
 	assert_int_equal(w.taken, 40);

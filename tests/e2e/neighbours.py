@@ -1,0 +1,873 @@
+# SPDX-License-Identifier: ISC
+"""Walls between processes: we are master and all neighbours of one real daemon, and one neighbour is hostile.
+Whatever it says, only its own channel ends, or what it said is ignored; the daemon goes on and serves the others."""
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+
+import signal
+import socket
+import struct
+import threading
+import time
+
+import frames as f
+import veredus as v
+
+ENDS, LIVES = True, False
+OPEN, FOUND, TEMPORARY, PERMANENT = 0, 0, 1, 2  # enum intake_state, enum hop_verdict
+MX, HOST = 0, 1  # enum hop_how
+RELAYED, DEFERRED, FAILED, HELD = 1, 3, 4, 5  # enum outcome_kind
+LISTEN_SMTP, LOG = 1, 5  # enum handle_role
+LOOPBACK = bytes(10) + b"\xff\xff\x7f\0\0\1"
+PRELUDE, BODY = b"Subject: walls\r\n\r\n", b"Hello\r\n"
+
+
+class Daemon:
+    """One daemon whose master and neighbours we are."""
+
+    def __init__(self, test, kind, config="", handles=()):
+        home = test.veredus(config)
+        self.test, self.kind, self.bit = test, kind, f.KINDS[kind]
+        for name in "", "queue", "empty", "limits", "history", "control":
+            os.mkdir(os.path.join(home.queue, name))
+            if v.IS_ROOT:
+                os.chown(os.path.join(home.queue, name), v.NOBODY, v.NOBODY)
+        ours, theirs = socket.socketpair()
+        self.process = v.Process(test, kind, [os.path.join(home.build, kind), "0"], close_fds=False, cwd=home.folder,
+                                 preexec_fn=lambda: os.dup2(theirs.fileno(), 3), env=home.environment, **home.demote)
+        theirs.close()
+        self.folder, self.number, self.peers = home.folder, 0, []
+        self.master = f.Peer(ours, "master")
+        test.defer(self.end)
+        self.master.hello()
+        self.master.expect("hello")
+        self.master.say("config", generation=1, content=v.read(home.conf))
+        for role, fd, name in handles:
+            self.master.say("handle", fd, role=role, name=name)
+
+    def begin(self):
+        self.master.say("begin", generation=1)
+        self.master.expect("ready", 10)
+
+    def end(self):
+        for peer in self.peers:
+            peer.close()
+        self.master.close()
+        self.process.wait(10)
+
+    def peer(self, kind, instance=0, hello=True):
+        """A fresh channel; it takes the place of an older one to the same neighbour."""
+        ours, theirs = socket.socketpair()
+        for end in ours, theirs:
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        self.master.say("peer", theirs.fileno(), kind=f.KINDS[kind], instance=instance)
+        theirs.close()
+        peer = f.Peer(ours, kind, instance)
+        self.peers.append(peer)
+        if hello:
+            peer.hello()
+        return peer
+
+    def lives(self, what):
+        """The same process, and its loop runs."""
+        self.number += 1
+        self.master.say("ping", number=self.number)
+        try:
+            self.master.expect("pong", 5, number=self.number)
+        except v.Failure:
+            status = self.process.child.poll()
+            how = "runs" if status is None else f"ended with {status}"
+            if status is not None and status < 0:
+                how = "was killed by " + signal.Signals(-status).name
+            raise v.Failure(f"{what}: {self.kind} does not answer, it {how}: {self.process.said(800)}") from None
+        self.master.got.clear()
+
+    def descriptors(self):
+        """How many it has open; unknown where its /proc is not ours to read."""
+        try:
+            return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+        except PermissionError:
+            return None
+
+    def resident_mb(self):
+        for line in v.read(f"/proc/{self.process.pid}/status").decode().splitlines():
+            if line.startswith("VmRSS"):
+                return int(line.split()[1]) // 1024
+        return 0
+
+
+# -- what no channel takes ---------------------------------------------------------------------
+
+def too_long(name):
+    """Payloads of a message with one thing out of its bounds: (what, payload)."""
+    message = f.MESSAGES[name]
+    fine = f.encode(name)
+    yield "cut", fine[:-1]
+    yield "one byte too many", fine + b"x"
+    for kind, field, bound, record in message.fields:
+        if kind == "TEXTF":
+            yield f"{field} too long", f.encode(name, **{field: b"x" * (bound + 1)})
+            at = len(f.put(message.fields[:[m[1] for m in message.fields].index(field)], {}))
+            yield f"{field} longer than the frame", fine[:at] + b"\xff\xff\xff\xff" + fine[at + 4:]
+        elif kind == "LIST":
+            yield f"too many {field}", f.encode(name, **{field: [{}] * (bound + 1)})
+            at = len(f.put(message.fields[:[m[1] for m in message.fields].index(field)], {}))
+            yield f"{field} that are not there", fine[:at] + struct.pack("<II", 1, 0) + fine[at + 8:]
+            yield f"2^32 {field}", fine[:at] + struct.pack("<II", 0xffffffff, 0) + fine[at + 8:]
+
+
+def bad_frames(to, kind):
+    """(what, bytes, descriptors) that end a channel on which hello was said."""
+    null = os.open("/dev/null", os.O_RDONLY)
+    for number in 0, len(f.MESSAGES) + 1, 0xffff:
+        yield f"type {number}", f.raw(number), []
+    hello = f.MESSAGES["hello"]
+    for length in 1 << 31, 0xffffffff, f.FRAME_MAX + 1:
+        yield f"length {length}", f.raw(hello.number, length=length), []
+    yield "unknown flags", f.raw(hello.number, b"", 0x8002), []
+    yield "hello again", f.frame("hello", schema=f.SCHEMA), []
+    for message in f.MESSAGES.values():
+        if message.name == "hello":
+            continue
+        allowed = message.origin & f.KINDS[kind] and message.to & f.KINDS[to]
+        if not allowed:
+            yield f"{message.name}, which is not its to send", f.frame(message.name), []
+            yield f"{message.name} with a descriptor", f.frame(message.name, True), [null]
+            continue
+        for what, payload in too_long(message.name):
+            needs = message.descriptor == "FD_ALWAYS"
+            yield f"{message.name}: {what}", f.raw(message.number, payload, f.FLAG_FD if needs else 0), [null] * needs
+        if message.descriptor == "FD_NEVER":
+            yield f"{message.name} with a descriptor", f.frame(message.name, True), [null]
+        else:
+            yield f"{message.name} without its descriptor", f.frame(message.name, True), []
+    os.close(null)
+
+
+def stray_descriptors(peer):
+    """A thousand beside frames that take none."""
+    null = os.open("/dev/null", os.O_RDONLY)
+    start = f.raw(f.MESSAGES["hello"].number, length=f.FRAME_MAX)
+    for byte in range(1000):
+        if not peer.write(start[byte:byte + 1] or b"x", [null]):
+            break
+    os.close(null)
+
+
+def descriptors_at_once(peer):
+    null = os.open("/dev/null", os.O_RDONLY)
+    for _ in range(4):
+        peer.write(f.raw(f.MESSAGES["hello"].number, length=64)[:1], [null] * 250)
+    os.close(null)
+
+
+def one_stray_descriptor(peer):
+    """It comes with a whole frame that says nothing of it."""
+    null = os.open("/dev/null", os.O_RDONLY)
+    peer.write(f.raw(f.MESSAGES["hello"].number, length=f.FRAME_MAX)[:4], [null])
+    peer.write(f.raw(f.MESSAGES["hello"].number, length=f.FRAME_MAX)[4:] + b"x" * 8)
+    peer.socket.shutdown(socket.SHUT_WR)
+    os.close(null)
+
+
+def common(daemon, kind, instance, serves):
+    """What every daemon does with every neighbour."""
+    daemon.lives("start")
+    peer = daemon.peer(kind, instance)
+    peer.expect("hello")
+    daemon.lives("open")
+    before = daemon.descriptors()
+
+    def ends(what, peer):
+        v.check(peer.ended(), f"{daemon.kind} goes on with {kind} after: {what}")
+        daemon.lives(f"{kind}: {what}")
+        peer.close()
+
+    for what, data, fds in bad_frames(daemon.kind, kind):
+        peer = daemon.peer(kind, instance)
+        peer.write(data, fds)
+        ends(what, peer)
+    for message in f.MESSAGES.values():
+        peer = daemon.peer(kind, instance, hello=False)
+        peer.write(f.frame(message.name))  # hello itself: of another schema
+        ends(f"{message.name} in the place of a hello", peer)
+    peer = daemon.peer(kind, instance, hello=False)
+    peer.say("hello", schema=f.SCHEMA + 1)
+    ends("another schema", peer)
+    for flood in stray_descriptors, descriptors_at_once, one_stray_descriptor:
+        peer = daemon.peer(kind, instance)
+        flood(peer)
+        ends(flood.__name__, peer)
+    serves()
+    v.check(before is None or daemon.descriptors() <= before, f"descriptors of {daemon.kind}: {before} before,",
+            daemon.descriptors(), "after", kind)
+
+
+def run_cases(daemon, kind, instance, cases, serves):
+    """Each case on a channel of its own: (what, function of the peer, ENDS or LIVES)."""
+    for what, act, end in cases:
+        peer = daemon.peer(kind, instance)
+        peer.expect("hello")
+        act(peer)
+        if end:
+            v.check(peer.ended(), f"{daemon.kind} goes on with {kind} after: {what}")
+        daemon.lives(f"{kind}: {what}")
+        peer.pump(0)
+        v.check(peer.over == end, f"{daemon.kind} ended {kind} after: {what}: {daemon.process.said(200)}")
+        peer.close()
+        try:
+            serves()
+        except v.Failure as why:
+            raise v.Failure(f"{daemon.kind} serves no more after {kind}: {what}: {why}; {daemon.process.said(400)}") from None
+
+
+def says(name, fd=None, /, **values):
+    return lambda peer: peer.say(name, fd, **values)
+
+
+# -- limits --------------------------------------------------------------------------------------
+
+def test_limits(t):
+    daemon = Daemon(t, "limits")
+    daemon.begin()
+    honest = daemon.peer("smtpd")
+    session = iter(range(1, 1 << 20))
+
+    def serves():
+        number = next(session)
+        honest.say("client_open", session=number, address=LOOPBACK)
+        v.equal(honest.expect("client_verdict", session=number)["count"], 1, "connections of the client")
+        honest.say("client_close", session=number)
+
+    def twice(peer):
+        for _ in range(2):
+            peer.say("client_open", session=7, address=LOOPBACK)
+
+    def others(peer):
+        for number in range(0, 2000):
+            peer.say("client_close", session=number)
+
+    def kept(peer):
+        """What it holds when it ends is given back."""
+        for number in range(200):
+            peer.say("client_open", session=number, address=LOOPBACK, exempt=1)
+        peer.say("client_open", session=0, address=LOOPBACK)
+
+    common(daemon, "smtpd", 1, serves)
+    run_cases(daemon, "smtpd", 1, [
+        ("an address of 15 bytes", says("client_open", session=1, address=b"x" * 15), ENDS),
+        ("no address", says("client_open", session=1), ENDS),
+        ("a session twice", twice, ENDS),
+        ("the end of others' sessions", others, LIVES),
+        ("sessions left open", kept, ENDS),
+    ], serves)
+
+
+# -- logger --------------------------------------------------------------------------------------
+
+def test_logger(t):
+    path = os.path.join(t.folder, "lines")
+    log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    daemon = Daemon(t, "logger", handles=[(LOG, log, path)])
+    os.close(log)
+    honest = daemon.peer("qmgr")
+    daemon.begin()
+    number = iter(range(1, 1 << 20))
+
+    def event(peer, *values, what=1, **more):
+        return peer.say("event", what=what, wall=int(time.time() * 1e6), values=[dict(text=text) for text in values], **more)
+
+    def serves():
+        word = f"honest-{next(number)}-words"
+        event(honest, word)
+        v.wait(lambda: word.encode() in v.read(path)[-100000:], 5, "a line of " + word)
+
+    def insane(peer):
+        peer.say("event", what=1, wall=(1 << 64) - 1, id=(1 << 64) - 1, values=[dict(text=b"\0\r\n\x1b]0;\xff" * 200)] * 16)
+        peer.say("event", what=50)
+        event(peer, "x\nNov 21 00:00:00 host veredus/qmgr[1]: forged", what=1)
+
+    def flood(peer):
+        until = time.monotonic() + 1
+        piece = f.frame("event", what=1, wall=1, values=[dict(text=b"\x01" * 2048)] * 5) * 20
+        while time.monotonic() < until:
+            peer.write(piece)
+        peer.say("event_lost", count=(1 << 64) - 1)
+
+    common(daemon, "smtpd", 0, serves)
+    run_cases(daemon, "smtpd", 0, [
+        ("an unknown kind", says("event", what=255), ENDS),
+        ("a kind that is a gap", says("event", what=0), ENDS),
+        ("insane values", insane, LIVES),
+        ("a flood", flood, LIVES),
+    ], serves)
+    content = v.read(path)
+    v.check(b"\nNov 21 00:00:00 host" not in content and b"\0" not in content and b"\x1b" not in content, "lines of its own making")
+    v.check(daemon.resident_mb() < 100 * v.PATIENCE ** 2, "memory after the flood:", daemon.resident_mb(), "MB")
+
+
+# -- bounce --------------------------------------------------------------------------------------
+
+def owed(number, **more):
+    return dict(dict(report=number, id=7, to="sender@client.example", prelude=PRELUDE, body=BODY, recipients=[
+        dict(address="rcpt@sink.example", action=1, code=550, dsn="5.1.1", reply="no such user", relay="mx[127.0.0.1]:25")]), **more)
+
+
+def test_bounce(t):
+    daemon = Daemon(t, "bounce")
+    daemon.begin()
+    peers = {"qmgr": daemon.peer("qmgr"), "submission": daemon.peer("submission")}
+    number = iter(range(1, 1 << 20))
+
+    def serves(replaced):
+        def serve():
+            peers[replaced] = daemon.peer(replaced)
+            mine = next(number)
+            peers["qmgr"].say("report", **owed(mine))
+            mail = peers["submission"].expect("handin", report=mine)
+            v.check(b"no such user" in mail["content"] and b"\n" not in mail["content"].replace(b"\r\n", b""), mail)
+            peers["submission"].say("handed", token=mail["token"], taken=1, id=9, code=250)
+        return serve
+
+    def largest(peer):
+        peer.say("report", report=1 << 50, to=b"x" * 512, envid=b"\r\n" * 100, prelude=b"A: b\r\n" * 43000, body=b"\r\n" * 32768, recipients=[
+            dict(address=b"a" * 512, orcpt=b"rfc822;" + b"+0A" * 197, action=1, code=65535, dsn=b"5" * 11,
+                 reply=b"\r\n.\r\n" * 100, relay=b"\0" * 320, attempt_wall=(1 << 64) - 1)] * 850)
+
+    def insane(peer):
+        for action in 0, 1, 2, 3, 4, 5, 255:
+            peer.say("report", report=action, to="a@b>\r\nRCPT TO:<c@d", double_bounce=255, ret=255, smtputf8=255, arrival_wall=(1 << 64) - 1,
+                     prelude=b"\0\n\r.\r\n", body=b"\xff\n.\n", body_cut=255, recipients=[dict(action=action, address=b"\r\n", reply=b"\n.\n")])
+        peer.say("report", report=3)
+
+    def flood(peer):
+        """More than are kept: it is read no more until the door answers."""
+        for i in range(200):
+            peer.say("report", **owed(i, body=b"x\r\n" * 20000))
+
+    def answers(peer):
+        for token in range(0, 1000):
+            peer.say("handed", token=token, taken=255, code=65535, reply=b"\r\n" * 256)
+
+    common(daemon, "qmgr", 0, serves("qmgr"))
+    common(daemon, "submission", 0, serves("submission"))
+    run_cases(daemon, "qmgr", 0, [
+        ("the largest report", largest, LIVES),
+        ("insane reports", insane, LIVES),
+        ("the same report twice", lambda p: [p.say("report", **owed(5)) for _ in range(2)], LIVES),
+        ("a flood", flood, LIVES),
+    ], serves("qmgr"))
+    run_cases(daemon, "submission", 0, [("answers never asked for", answers, LIVES)], serves("submission"))
+    v.check(daemon.resident_mb() < 150 * v.PATIENCE ** 2, "memory:", daemon.resident_mb(), "MB")
+
+
+# -- resolver ------------------------------------------------------------------------------------
+
+def test_resolver(t):
+    daemon = Daemon(t, "resolver", f"resolver {{ forward = {{ 127.0.0.1@{v.free_port()} }}  timeout = 2s"
+                                   f"  trust-anchor = {v.write(t.folder + '/anchor', '')} }}\n")
+    daemon.begin()
+    honest = daemon.peer("smtp-client")
+    number = iter(range(1, 1 << 20))
+
+    def serves():
+        query = next(number)
+        honest.say("hosts_ask", query=query, how=2, target="192.0.2.7", port=25)
+        v.equal(honest.expect("hosts_are", query=query)["verdict"], FOUND, "verdict")
+
+    def insane(name):
+        def ask(peer):
+            for target in b"", b".", b"..", b"." * 255, b"\0", b"a" * 255, b"\xff.example", b"[::", b"999.999.999.999", b"a..b", b"-" * 63, b"1" * 64 + b".x":
+                for how in range(5):
+                    peer.say(name, query=1, how=how, target=target, port=0)
+        return ask
+
+    def unread(name, **values):
+        """Questions by the thousand, answers never read."""
+        def ask(peer):
+            peer.socket.setblocking(False)
+            data = f.frame(name, **values) * 3000
+            try:
+                peer.socket.send(data)
+            except OSError:
+                pass
+        return ask
+
+    ptr = dict(query=9, address=LOOPBACK)
+    common(daemon, "qmgr", 0, serves)
+    common(daemon, "smtpd", 0, serves)
+    common(daemon, "smtp-client", 1, serves)
+    for name, kind in ("site_ask", "qmgr"), ("hosts_ask", "smtp-client"):
+        run_cases(daemon, kind, 1, [
+            ("a mailbox here", says(name, how=5, target="x"), ENDS),
+            ("no way at all", says(name, how=255, target="x"), ENDS),
+            ("insane targets", insane(name), LIVES),
+            ("unread answers", unread(name, how=MX, target="a.example"), LIVES),
+        ], serves)
+    run_cases(daemon, "smtpd", 1, [
+        ("an address of 4 bytes", says("name_ask", address=b"\x7f\0\0\1"), ENDS),
+        ("no address", says("name_ask"), ENDS),
+        ("unread answers", unread("name_ask", **ptr), LIVES),
+    ], serves)
+    v.check(daemon.resident_mb() < 150 * v.PATIENCE ** 2, "memory:", daemon.resident_mb(), "MB")
+
+
+# -- smtpd ---------------------------------------------------------------------------------------
+
+class Intake:
+    """Plays qmgr's intake towards an engine: leases ids, settles what is submitted."""
+
+    def __init__(self, peer):
+        self.peer, self.first = peer, 1000
+        peer.say("intake", state=OPEN)
+        self.lease()
+
+    def lease(self):
+        count = self.peer.expect("lease")["count"]
+        self.peer.say("leased", first=self.first, count=count)
+        self.first += count
+
+    def settle(self, **values):
+        id = self.peer.expect("submit")["id"]
+        self.peer.say("settled", id=id, **(values or dict(committed=1)))
+
+
+def files(t):
+    """Descriptors that are no file with content: (what, make)."""
+    def pipe():
+        end, other = os.pipe()
+        t.defer(os.close, other)
+        return end
+
+    def pipe_in():
+        other, end = os.pipe()
+        os.set_blocking(end, False)
+        try:
+            while True:
+                os.write(end, b"x" * 65536)
+        except BlockingIOError:
+            os.set_blocking(end, True)
+        t.defer(os.close, other)
+        return end
+
+    def pair():
+        end, other = socket.socketpair()
+        t.defer(other.close)
+        return end.detach()
+
+    return [("a pipe", pipe), ("a full pipe", pipe_in), ("a socket", pair), ("a folder", lambda: os.open(t.folder, os.O_RDONLY)),
+            ("a device", lambda: os.open("/dev/full", os.O_RDWR)),
+            ("an empty file, read-only", lambda: os.open(v.write(t.folder + "/empty", b""), os.O_RDONLY))]
+
+
+def given(make, use):
+    """USE with a descriptor of MAKE's, closed after it."""
+    def act(peer):
+        fd = make()
+        try:
+            use(peer, fd)
+        finally:
+            os.close(fd)
+    return act
+
+
+def submit_of(peer, client):
+    client.expect(250, "MAIL FROM:<sender@client.example>")
+    client.expect(250, "RCPT TO:<rcpt@sink.example>")
+    client.expect(354, "DATA")
+    client.socket.sendall(v.mail("walls") + b".\r\n")
+    return peer.expect("submit")["id"]
+
+
+def test_smtpd(t):
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+    port = listener.getsockname()[1]
+    daemon = Daemon(t, "smtpd", handles=[(LISTEN_SMTP, listener.fileno(), f"127.0.0.1:{port}")])
+    listener.close()
+    daemon.begin()
+
+    def let_in(limits):
+        threading.Thread(target=lambda: limits.say("client_verdict", allowed=1, session=limits.expect("client_open")["session"])).start()
+
+    def serves():
+        qmgr, limits = daemon.peer("qmgr"), daemon.peer("limits")
+        intake = Intake(qmgr)
+        daemon.lives("peers")
+        let_in(limits)
+        client = v.Smtp(port)
+        id = submit_of(qmgr, client)
+        qmgr.say("settled", id=id, committed=1)
+        v.check("queued as" in client.reply(), "reply")
+        client.close()
+        qmgr.close()
+        limits.close()
+        v.check(intake.first > 1000, "leased")
+
+    def unasked_lease(peer):
+        Intake(peer)
+        peer.say("leased", first=1, count=1)
+
+    def bad_lease(first, count):
+        def act(peer):
+            peer.expect("lease")
+            peer.say("leased", first=first, count=count)
+        return act
+
+    def with_client(act, reply=None):
+        """ACT with a client's mail that waits for its verdict."""
+        def run(peer):
+            Intake(peer)
+            daemon.lives("leased")
+            client = v.Smtp(port)
+            id = submit_of(peer, client)
+            act(peer, id)
+            if reply:
+                line = client.reply()
+                v.check(line.startswith(reply) and "\n" not in line and "\r" not in line, "reply:", line)
+                client.close()
+            else:
+                client.socket.close()
+        return run
+
+    def large_to(make):
+        """A large body for which qmgr hands out something that is no file."""
+        def run(peer):
+            Intake(peer)
+            daemon.lives("leased")
+            client = v.Smtp(port)
+            client.expect(250, "MAIL FROM:<sender@client.example>")
+            client.expect(250, "RCPT TO:<rcpt@sink.example>")
+            client.expect(354, "DATA")
+            client.socket.sendall(v.mail("large", b"x" * 70 + b"\r\n") + (b"y" * 70 + b"\r\n") * 2000 + b".\r\n")
+            id = peer.expect("body_open")["id"]
+            fd = make()
+            peer.say("body_file", fd, id=id)
+            os.close(fd)
+            reply = client.reply()
+            v.check(reply[:3] in ("451", "452"), "reply:", reply)
+            client.close()
+        return run
+
+    def file_unasked(peer, id):
+        fd = os.open("/dev/null", os.O_WRONLY)
+        peer.say("body_file", fd, id=id)
+        os.close(fd)
+
+    def injected(peer, id):
+        peer.say("settled", id=id, code=451, dsn="4.0.0\r\n250", reply="no\r\n250 2.0.0 Ok: queued as FORGED")
+
+    def twice(peer, id):
+        for _ in range(3):
+            peer.say("settled", id=id, committed=1)
+
+    serves()
+    common(daemon, "qmgr", 0, serves)
+    common(daemon, "limits", 0, serves)
+    common(daemon, "resolver", 0, serves)
+    limits = daemon.peer("limits")
+    limits.close()  # nobody is asked from here on but in serves()
+    run_cases(daemon, "qmgr", 0, [
+        ("ids never asked for", unasked_lease, ENDS),
+        ("no ids", bad_lease(5, 0), ENDS),
+        ("id 0", bad_lease(0, 5), ENDS),
+        ("too many ids", bad_lease(1, 0xffffffff), ENDS),
+        ("ids past the last one", bad_lease((1 << 64) - 2, 4096), ENDS),
+        ("an intake state that is none", says("intake", state=200), ENDS),
+        ("a verdict never asked for", says("settled", id=77, committed=1), LIVES),
+        ("a file never asked for", says("body_file", id=77), LIVES),
+        ("a file for a message without one", with_client(file_unasked), ENDS),
+        ("a verdict with lines of its own", with_client(injected, "451"), LIVES),
+        ("a verdict without sense", with_client(lambda p, id: p.say("settled", id=id, code=65535, dsn="9", reply=b"\0"), "451"), LIVES),
+        ("a refusal that says 250", with_client(lambda p, id: p.say("settled", id=id, code=250, dsn="2.0.0", reply="Ok"), "451"), LIVES),
+        ("a verdict three times", with_client(twice, "250"), LIVES),
+        *((f"{what} for a large body", large_to(make), LIVES) for what, make in files(t)),
+    ], serves)
+    run_cases(daemon, "limits", 0, [
+        ("verdicts on others", lambda p: [p.say("client_verdict", session=n << 32 | n % 7, allowed=n % 2) for n in range(2000)], LIVES),
+        ("a verdict on no session", says("client_verdict", session=(1 << 64) - 1, allowed=255), LIVES),
+    ], serves)
+
+
+# -- submission ----------------------------------------------------------------------------------
+
+def handin(**more):
+    content = v.mail("walls")
+    return dict(dict(token=1, report=0, sender="", recipients=[dict(address="rcpt@sink.example")], content=content,
+                     content_length=len(content)), **more)
+
+
+def test_submission(t):
+    daemon = Daemon(t, "submission")
+    daemon.begin()
+    peers = {"qmgr": daemon.peer("qmgr"), "bounce": daemon.peer("bounce")}
+    intakes = [Intake(peers["qmgr"])]
+    tokens = iter(range(1 << 20, 1 << 30))
+
+    def serves(replaced):
+        def serve():
+            if replaced == "qmgr":
+                peers["qmgr"] = daemon.peer("qmgr")
+                intakes.append(Intake(peers["qmgr"]))
+            elif replaced == "bounce":
+                peers["bounce"] = daemon.peer("bounce")
+            daemon.lives("peers")
+            peers["qmgr"].got.clear()
+            token = next(tokens)
+            peers["bounce"].say("handin", **handin(token=token))
+            id = peers["qmgr"].expect("submit")["id"]
+            peers["qmgr"].say("settled", id=id, committed=1)
+            v.equal(peers["bounce"].expect("handed", token=token)["taken"], 1, "taken")
+        return serve
+
+    def refused(fd=None, **more):
+        def act(peer):
+            values = handin(**more)
+            peer.say("handin", fd, **values)
+            v.equal(peer.expect("handed", token=values["token"])["taken"], 0, "taken")
+        return act
+
+    def refused_file(peer, fd):
+        peer.say("handin", fd, **handin(content=b"", content_length=1000))
+        v.equal(peer.expect("handed", token=1)["taken"], 0, "taken")
+
+    def shorter(peer):
+        fd = os.open(v.write(t.folder + "/short", v.mail("short")), os.O_RDONLY)
+        refused_file(peer, fd)
+        os.close(fd)
+
+    def flood(peer):
+        for token in range(400):
+            peer.say("handin", **handin(token=token))
+        for _ in range(100):  # more than the door holds at once are refused, with an answer
+            v.equal(peer.expect("handed")["taken"], 0, "taken")
+
+    def both(peer):
+        fd = os.open("/dev/null", os.O_RDONLY)
+        peer.say("handin", fd, **handin())
+        os.close(fd)
+
+    serves("")()
+    common(daemon, "qmgr", 0, serves("qmgr"))
+    common(daemon, "bounce", 0, serves("bounce"))
+    run_cases(daemon, "bounce", 0, [
+        ("no recipients", refused(recipients=[]), LIVES),
+        ("recipients that are none", refused(recipients=[dict(address=b"a@b>\r\nRCPT TO:<c@d", notify=255)]), LIVES),
+        ("a sender that is none", refused(sender=b"\r\n\0"), LIVES),
+        ("no content", refused(content=b""), LIVES),
+        ("bare line feeds", refused(content=b"Subject: x\n\nbody\n.\n"), LIVES),
+        ("NUL", refused(content=b"Subject: x\r\n\r\n\0\r\n"), LIVES),
+        ("garbage", refused(content=bytes(range(256)) * 1000, smtputf8=255, body_type=255), LIVES),
+        ("content twice", both, ENDS),
+        ("a file shorter than said", shorter, LIVES),
+        *((f"{what} as content", given(make, refused_file), LIVES) for what, make in files(t)),
+        ("a flood", flood, LIVES),
+    ], serves("bounce"))
+    run_cases(daemon, "qmgr", 0, [
+        ("ids past the last one", lambda p: (p.expect("lease"), p.say("leased", first=(1 << 64) - 2, count=4096)), ENDS),
+        ("a verdict never asked for", says("settled", id=77, committed=1), LIVES),
+        ("a file never asked for", says("body_file", id=77), LIVES),
+        ("an intake state that is none", says("intake", state=5), ENDS),
+    ], serves("qmgr"))
+
+
+# -- smtp-client ---------------------------------------------------------------------------------
+
+def sink_thread(t):
+    """A receiver that takes everything; its port and what it took."""
+    server = socket.create_server(("127.0.0.1", 0))
+    t.defer(server.close)
+    taken = []
+
+    def serve(client):
+        with client, client.makefile("rb") as lines:
+            client.sendall(b"220 sink\r\n")
+            for line in lines:
+                word = line[:4].upper()
+                client.sendall(b"354 go\r\n" if word == b"DATA" else b"250 fine\r\n")
+                if word == b"DATA":
+                    content = b""
+                    for line in lines:
+                        if line == b".\r\n":
+                            taken.append(content)
+                            client.sendall(b"250 taken\r\n")
+                            break
+                        content += line
+                elif word == b"QUIT":
+                    return
+
+    def accept():
+        while True:
+            try:
+                client = server.accept()[0]
+            except OSError:
+                return
+            threading.Thread(target=quiet, args=(client,), daemon=True).start()
+
+    def quiet(client):
+        try:
+            serve(client)
+        except OSError:
+            pass
+
+    threading.Thread(target=accept, daemon=True).start()
+    return server.getsockname()[1], taken
+
+
+def test_smtp_client(t):
+    port, taken = sink_thread(t)
+    daemon = Daemon(t, "smtp-client")
+    daemon.begin()
+    peers = {"qmgr": daemon.peer("qmgr"), "resolver": daemon.peer("resolver")}
+    numbers = iter(range(1, 1 << 20))
+    host = dict(name="sink.example", address=LOOPBACK, port=port)
+
+    def job(number, **more):
+        values = dict(slot=number, job=number, id=number, site=f"s{number}", hop=f"h{number}", how=HOST, target=f"t{number}.example", port=port,
+                      domain="sink.example", sender="sender@client.example", recipients=[dict(number=0, address="rcpt@sink.example")],
+                      prelude=PRELUDE, body=BODY)
+        values.update(more)
+        values.setdefault("body_length", len(values["body"]))
+        return values
+
+    def answer(number, seconds=5):
+        query = peers["resolver"].expect("hosts_ask", seconds, target=f"t{number}.example".encode())["query"]
+        peers["resolver"].say("hosts_are", query=query, lifetime_s=60, hosts=[host])
+
+    def outcome(peer, number, kind=None):
+        got = peer.expect("outcome", job=number)
+        peer.say("recorded", job=number)
+        if kind:
+            v.equal(got["recipients"][0]["kind"], kind, f"outcome {got}")
+        return got
+
+    def serves(replaced):
+        def serve():
+            if replaced:
+                peers[replaced] = daemon.peer(replaced)
+            daemon.lives("peers")
+            peers["resolver"].got.clear()
+            number, before = next(numbers), len(taken)
+            peers["qmgr"].say("job", **job(number))
+            answer(number)
+            outcome(peers["qmgr"], number, RELAYED)
+            v.equal(len(taken), before + 1, "mails taken")
+            peers["qmgr"].say("slot_close", slot=number)
+            peers["qmgr"].expect("slot_done", slot=number)
+        return serve
+
+    def spoiled(kinds=(DEFERRED, FAILED), fd=None, **more):
+        """A job whose content can't go out: it is not relayed and nothing of it arrives."""
+        def act(peer, fd=fd):
+            number, before = next(numbers), len(taken)
+            daemon.lives("job")
+            peers["resolver"].got.clear()
+            peer.say("job", fd, **job(number, **more))
+            try:
+                answer(number, 0.3)
+            except v.Failure:
+                pass  # refused before it was looked up
+            got = outcome(peer, number)
+            v.check(got["recipients"][0]["kind"] in kinds, "outcome", got)
+            v.equal(len(taken), before, "mails taken")
+        return act
+
+    def from_file(peer, fd):
+        number, before = next(numbers), len(taken)
+        peers["resolver"].got.clear()
+        peer.say("job", fd, **job(number, body=b"", body_length=100000))
+        end = time.monotonic() + 5 * v.PATIENCE
+        while time.monotonic() < end and not peer.over:
+            peers["resolver"].pump(0.02)
+            if any(name == "hosts_ask" and values["target"] == f"t{number}.example".encode() for name, values in peers["resolver"].got):
+                answer(number)
+            peer.pump(0.02)
+            if any(name == "outcome" for name, _ in peer.got):
+                v.check(outcome(peer, number)["recipients"][0]["kind"] in (DEFERRED, FAILED), "outcome")
+                break
+        else:
+            v.check(peer.over, "neither an outcome nor the end")
+        v.equal(len(taken), before, "mails taken")
+
+    def short_file(peer):
+        fd = os.open(v.write(t.folder + "/short", b"x\r\n" * 1000), os.O_RDONLY)
+        from_file(peer, fd)
+        os.close(fd)
+
+    def relayed_nul(peer):
+        """NUL is no line end: it may go out, but never alone as a line's end."""
+        number = next(numbers)
+        peers["resolver"].got.clear()
+        peer.say("job", **job(number, body=b"a\0b\r\n"))
+        answer(number)
+        outcome(peer, number)
+
+    def twice(peer):
+        number = next(numbers)
+        for _ in range(2):
+            peer.say("job", **job(number))
+
+    def crowd(peer):
+        """More than one ahead on a slot."""
+        first = next(numbers)
+        for _ in range(4):
+            peer.say("job", **job(next(numbers), slot=first))
+
+    def finished_twice(peer):
+        number = next(numbers)
+        peers["resolver"].got.clear()
+        peer.say("job", **job(number))
+        answer(number)
+        outcome(peer, number)
+        peer.say("recorded", job=number)
+
+    serves("")()
+    common(daemon, "qmgr", 0, serves("qmgr"))
+    common(daemon, "resolver", 0, serves("resolver"))
+    run_cases(daemon, "qmgr", 0, [
+        ("recorded, though nothing was", says("recorded", job=99999), ENDS),
+        ("recorded twice", finished_twice, ENDS),
+        ("the end of slots that are none", lambda p: [p.say("slot_close", slot=n) for n in (0, 5, 0xffffffff)], LIVES),
+        ("a job twice", twice, ENDS),
+        ("jobs beyond the one ahead", crowd, ENDS),
+        ("a job for nobody", says("job", **job(1 << 30, recipients=[])), ENDS),
+        ("no way to deliver", says("job", **job(1 << 30, how=255)), ENDS),
+        ("another length than its body", says("job", **job(1 << 30, body_length=3)), ENDS),
+        ("no header", says("job", **job(1 << 30, prelude=b"")), ENDS),
+        ("bare line feeds", spoiled(body=b"a\n.\nMAIL FROM:<x>\n"), LIVES),
+        ("a bare end of data", spoiled(body=b"a\r\n.\nb\r\n"), LIVES),
+        ("a bare CR", spoiled(body=b"a\rb\r\n"), LIVES),
+        ("a bare line feed in its header", spoiled(prelude=b"A: b\n\n"), LIVES),
+        ("no end of line", spoiled(body=b"abc"), LIVES),
+        ("NUL", relayed_nul, LIVES),
+        ("commands in a recipient", spoiled((FAILED,), recipients=[dict(number=0, address=b"a@b>\r\nDATA\r\n")]), LIVES),
+        ("commands in the sender", spoiled((FAILED,), sender=b"a@b>\r\nDATA\r\n"), LIVES),
+        ("a file shorter than said", short_file, LIVES),
+    ], serves("qmgr"))
+    for what, make in files(t):
+        for serve in [serves("qmgr")]:
+            peer = daemon.peer("qmgr")
+            given(make, from_file)(peer)
+            daemon.lives(what)
+            peer.close()
+            serve()
+
+    def asked(**values):
+        """A job waits for hosts and gets these."""
+        def act(peer):
+            number = next(numbers)
+            peers["qmgr"].say("job", **job(number))
+            query = peer.expect("hosts_ask")["query"]
+            peer.say("hosts_are", **dict(dict(query=query, lifetime_s=60), **values))
+            outcome(peers["qmgr"], number)
+        return act
+
+    run_cases(daemon, "resolver", 0, [
+        ("an answer never asked for", says("hosts_are", query=12345), ENDS),
+        ("no hosts", asked(), LIVES),
+        ("insane hosts", asked(verdict=0, hosts=[dict(name=b"\r\n\0", address=b"x" * n, port=0) for n in (0, 3, 15, 16)] * 16), LIVES),
+        ("an insane failure", asked(verdict=255, code=65535, dsn=b"\r\n\0", reason=b"\r\n" * 128, lifetime_s=0xffffffff), LIVES),
+        ("a failure with hosts", asked(verdict=2, code=1, hosts=[host] * 64), LIVES),
+    ], serves("resolver"))
