@@ -68,12 +68,26 @@ SCENARIOS = {
         "messages": {"postfix": 100, "loop": 200, "veredus": 200},
         "load": ["--sessions", "10", "--size", str(5 << 20)],
     },
+    "slow-receivers": {
+        "text": "receivers that take 100 ms for each reply, 200 destinations",
+        "messages": {"postfix": 10000, "veredus": 40000},
+        "load": ["--sessions", "50", "--domains", "200"],
+        "sink": ["--delay-ms", "100"],
+        "destinations": 200,
+    },
     "idle10k": {
         "text": "10,000 idle clients, then new ones",
         "idle": 10000,
     },
+    "million": {
+        "text": "1,000,000 messages for a next hop that is dead, a restart, and then it takes them",
+        "queued": 1000000,
+        "messages": {"veredus": 1000000},
+    },
 }
-DEFAULT_SCENARIOS = ["main", "one-per-connection", "slow-sync-50", "slow-sync-500", "lone", "5MB", "idle10k"]
+DEFAULT_SCENARIOS = [
+    "main", "one-per-connection", "slow-sync-50", "slow-sync-500", "lone", "slow-receivers", "5MB", "idle10k", "million",
+]
 
 
 def die(text):
@@ -156,8 +170,10 @@ class Server:
 
     name = ""
 
-    def __init__(self, build, folder, port, sink_port, slow_ms):
-        self.build, self.folder, self.port, self.sink_port, self.slow_ms = build, folder, port, sink_port, slow_ms
+    def __init__(self, build, folder, port, sink_ports, slow_ms):
+        self.build, self.folder, self.port, self.slow_ms = build, folder, port, slow_ms
+        # One next hop, or one for each of the domains dN.sink.example.
+        self.sink_port, self.sink_ports = sink_ports[0], sink_ports
         self.process = None
         self.pid = 0
 
@@ -212,6 +228,10 @@ class Postfix(Server):
         subprocess.run([os.path.join(HERE, "postfix.sh"), *arguments], check=True, timeout=300, env=environment)
 
     def launch(self):
+        os.makedirs(os.path.join(self.folder, "etc"), exist_ok=True)
+        with open(os.path.join(self.folder, "etc", "transport"), "w", encoding="ascii") as file:
+            for number, port in enumerate(self.sink_ports[1:]):
+                file.write(f"d{number}.sink.example smtp:[127.0.0.1]:{port}\n")
         self.script("start", self.folder, str(self.port), f"[127.0.0.1]:{self.sink_port}")
         with open(os.path.join(self.folder, "master.pid"), encoding="ascii") as file:
             self.pid = int(file.read())
@@ -234,6 +254,10 @@ class Veredus(Server):
                 "relay-from = { 127.0.0.0/8 }\n"
                 f"listen smtp {{ address = 127.0.0.1:{self.port} }}\n"
                 f"route * {{ to = smtp:[127.0.0.1]:{self.sink_port} }}\n"
+                + "".join(
+                    f"route d{number}.sink.example {{ to = smtp:[127.0.0.1]:{port} }}\n"
+                    for number, port in enumerate(self.sink_ports[1:])
+                ) +
                 "limits { per-client = 20000 }\n"
                 f"log = {os.path.join(self.folder, 'log')}\n"
             )
@@ -276,9 +300,12 @@ class Strace:
         die("strace gave no total")
 
 
-def start_sink(build, folder, arguments):
+def start_sink(build, folder, arguments, ports):
+    """The sink and its ports; each given one is 0 for any."""
     ready = os.path.join(folder, "sink.ready")
-    command = [os.path.join(build, "bench", "sink"), "--listen", "127.0.0.1:0", "--ready-file", ready, *arguments]
+    command = [os.path.join(build, "bench", "sink"), "--ready-file", ready, *arguments]
+    for port in ports:
+        command += ["--listen", f"127.0.0.1:{port}"]
     sink = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     end = time.monotonic() + START_LIMIT_S
     while not os.path.exists(ready):
@@ -286,7 +313,7 @@ def start_sink(build, folder, arguments):
             die("the sink does not start")
         time.sleep(0.01)
     with open(ready, encoding="ascii") as file:
-        return sink, int(file.readline().rsplit(":", 1)[1])
+        return sink, [int(line.rsplit(":", 1)[1]) for line in file if ":" in line]
 
 
 @contextlib.contextmanager
@@ -294,8 +321,9 @@ def serving(options, name, scenario, sink_arguments):
     """A sink and a server in a folder of their own; both are gone afterwards."""
     folder = tempfile.mkdtemp(prefix=f"{name}-", dir=options.folder)
     os.chmod(folder, 0o755)
-    sink, sink_port = start_sink(options.build, folder, sink_arguments)
-    server = SERVERS[name](options.build, folder, free_port(), sink_port, scenario.get("slow_ms"))
+    ports = [0] * (scenario.get("destinations", 0) + 1)
+    sink, sink_ports = start_sink(options.build, folder, sink_arguments + scenario.get("sink", []), ports)
+    server = SERVERS[name](options.build, folder, free_port(), sink_ports, scenario.get("slow_ms"))
     try:
         server.start()
         yield server, sink
@@ -322,6 +350,7 @@ def measure_mail(options, name, scenario, strace=False):
             stdout=subprocess.PIPE, check=False,
         )
         sent = json.loads(load.stdout)
+        memory_kb = memory_kb_of(server.pid)
         got = json.loads(sink.communicate()[0])
         time.sleep(0.2)  # the last outcomes are recorded and logged after the last arrival
         cpu_us = cpu_us_of(server.pid) - cpu_us
@@ -337,6 +366,7 @@ def measure_mail(options, name, scenario, strace=False):
         "delivered_per_s": got["arrived"] / seconds if seconds > 0 else 0,
         "accepted_per_s": sent["messages_per_s"],
         "cpu_us": cpu_us / max(1, got["arrived"]),
+        "memory_mb": memory_kb / 1024,
         "arrival_p50_ms": got["latency_p50_ms"],
         "arrival_p99_ms": got["latency_p99_ms"],
         "reply_p50_ms": sent["dot_to_250_p50_ms"],
@@ -366,6 +396,65 @@ def measure_idle(options, name, scenario):
     return result
 
 
+def command(options, server, *words):
+    """The veredus command on the server's queue; what it says as JSON, where it does."""
+    done = subprocess.run(
+        [os.path.join(options.build, "veredus"), *words, "-c", os.path.join(server.folder, "veredus.conf")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, timeout=options.timeout,
+    )
+    if done.returncode:
+        return {}
+    return json.loads(done.stdout) if "--json" in words else {"text": done.stdout.decode()}
+
+
+def fill(options, server, messages):
+    load = subprocess.run(
+        [os.path.join(options.build, "bench", "load"), "--to", f"127.0.0.1:{server.port}", "--messages", str(messages),
+         "--timeout", str(options.timeout), "--sessions", "50"],
+        stdout=subprocess.PIPE, check=False,
+    )
+    return json.loads(load.stdout)
+
+
+def qmgr_kb(server):
+    for pid in processes_of(server.pid):
+        with contextlib.suppress(OSError):
+            with open(f"/proc/{pid}/cmdline", encoding="latin-1") as line, open(f"/proc/{pid}/status", encoding="latin-1") as status:
+                if "qmgr" in line.read().split("\0")[0]:
+                    return next(int(row.split()[1]) for row in status if row.startswith("VmRSS:"))
+    return 0
+
+
+def measure_queued(options, name, scenario):
+    """Accepts against a dead next hop, dies, comes back, and delivers it all."""
+    part = max(100, int(scenario["queued"] * options.scale) // 10)
+    result = {"messages": 10 * part}
+    with serving(options, name, scenario, ["--timeout", "1"]) as (server, nothing):
+        nothing.wait()
+        rates = [fill(options, server, part)["messages_per_s"] for _ in range(10)]
+        result.update(accepted_first=rates[0], accepted_last=rates[-1], qmgr_mb=qmgr_kb(server) / 1024)
+        for pid in processes_of(server.pid)[1:]:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        server.process.kill()
+        server.process.wait()
+        start = time.monotonic()
+        server.start()
+        result["first_mail_s"] = -1 if fill(options, server, 1)["accepted"] != 1 else time.monotonic() - start
+        while command(options, server, "status", "--json").get("loading", True) and time.monotonic() < start + options.timeout:
+            time.sleep(0.02)
+        result.update(loaded_s=time.monotonic() - start, qmgr_again_mb=qmgr_kb(server) / 1024)
+        expected = 10 * part + 1
+        sink, _ = start_sink(options.build, server.folder, ["--expect", str(expected), "--timeout", str(options.timeout)],
+                             [server.sink_port])
+        start = time.monotonic()
+        command(options, server, "queue", "flush")
+        got = json.loads(sink.communicate()[0])
+        result["drained_per_s"] = got["arrived"] / (time.monotonic() - start)
+    result["good"] = got["arrived"] >= expected and not (got["duplicates"] or got["corrupt"])
+    return result
+
+
 def medians(rounds):
     keys = [key for key, value in rounds[0].items() if isinstance(value, (int, float)) and not isinstance(value, bool)]
     summary = {key: statistics.median(one[key] for one in rounds) for key in keys}
@@ -390,19 +479,20 @@ def ratios(summaries):
 
 def run_scenario(options, key):
     scenario = SCENARIOS[key]
-    measure = measure_idle if "idle" in scenario else measure_mail
-    rounds = {name: [] for name in options.servers}
+    measure = measure_idle if "idle" in scenario else measure_queued if "queued" in scenario else measure_mail
+    servers = [name for name in options.servers if name in scenario.get("messages", options.servers)]
+    rounds = {name: [] for name in servers}
     for number in range(options.rounds):
         # Another order each round: what the one before leaves behind (dirty pages, TIME_WAIT) meets each in turn.
-        turn = number % len(options.servers)
-        for name in options.servers[turn:] + options.servers[:turn]:
+        turn = number % max(1, len(servers))
+        for name in servers[turn:] + servers[:turn]:
             print(f"  {key} round {number + 1}: {name} ...", end="", flush=True, file=sys.stderr)
             one = measure(options, name, scenario)
             rounds[name].append(one)
             print(" ok" if one["good"] else f" NOT GOOD {one}", file=sys.stderr)
-    summaries = {name: medians(rounds[name]) for name in options.servers}
-    if options.syscalls and "idle" not in scenario:
-        for name in options.servers:
+    summaries = {name: medians(rounds[name]) for name in servers}
+    if options.syscalls and measure == measure_mail:
+        for name in servers:
             print(f"  {key} strace: {name}", file=sys.stderr)
             summaries[name]["system_calls"] = measure_mail(options, name, scenario, strace=True)["system_calls"]
     return {"text": scenario["text"], "median": summaries, "ratios": ratios(summaries), "rounds": rounds}
@@ -410,11 +500,11 @@ def run_scenario(options, key):
 
 def print_mail(result):
     print(f"{'':10}{'delivered/s':>12}{'CPU us/msg':>12}{'calls/msg':>11}{'arrival p50':>13}{'p99 ms':>10}"
-          f"{'250 p50':>10}{'p99 ms':>10}")
+          f"{'250 p50':>10}{'p99 ms':>10}{'MB':>10}")
     for name, row in result["median"].items():
         calls = f"{row['system_calls']:.1f}" if "system_calls" in row else "-"
         print(f"{name:10}{row['delivered_per_s']:12.0f}{row['cpu_us']:12.1f}{calls:>11}{row['arrival_p50_ms']:13.2f}"
-              f"{row['arrival_p99_ms']:10.2f}{row['reply_p50_ms']:10.3f}{row['reply_p99_ms']:10.3f}"
+              f"{row['arrival_p99_ms']:10.2f}{row['reply_p50_ms']:10.3f}{row['reply_p99_ms']:10.3f}{row['memory_mb']:10.1f}"
               f"{'' if row['good'] else '  NOT GOOD'}")
     for pair, ratio in result["ratios"].items():
         print(f"{pair}: {ratio['delivered_per_s']:.2f} times the messages/s, {ratio['cpu_us']:.4f} of the CPU a message")
@@ -425,6 +515,14 @@ def print_idle(result):
     for name, row in result["median"].items():
         new = f"{row['greet_p50_ms']:.2f}" if row["new_greeted"] else "none"
         print(f"{name:10}{row['greeted']:10.0f}{new:>12}{row['greet_worst_ms']:10.2f}{row['kb_per_client']:13.1f}")
+
+
+def print_queued(result):
+    for name, row in result["median"].items():
+        print(f"{name}: {row['messages']:.0f} queued; accepted {row['accepted_first']:.0f}/s at first, "
+              f"{row['accepted_last']:.0f}/s at last; qmgr {row['qmgr_mb']:.0f} MB, after the restart "
+              f"{row['qmgr_again_mb']:.0f} MB; first mail {row['first_mail_s']:.2f} s, all loaded {row['loaded_s']:.2f} s "
+              f"after the start; drained at {row['drained_per_s']:.0f}/s{'' if row['good'] else '  NOT GOOD'}")
 
 
 def arguments():
@@ -476,7 +574,7 @@ def main():
         result = run_scenario(options, key)
         results["scenarios"][key] = result
         print(f"\n{key}: {result['text']} (median of {options.rounds}, {kind})")
-        (print_idle if "idle" in SCENARIOS[key] else print_mail)(result)
+        (print_idle if "idle" in SCENARIOS[key] else print_queued if "queued" in SCENARIOS[key] else print_mail)(result)
         # No Postfix serves 10,000 clients with a process each: that it does not is the figure, not a fault of the run.
         good = good and all(row["good"] for name, row in result["median"].items()
                             if not ("idle" in SCENARIOS[key] and name == "postfix"))

@@ -12,7 +12,7 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 
-#define SINK_LISTENERS 64u
+#define SINK_LISTENERS 256u
 #define SINK_RUNS 64u
 #define SINK_RULES 64u
 #define SINK_NUMBER_MOST 100000000u
