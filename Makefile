@@ -72,7 +72,7 @@ $(BUILD)/bench/slowsync.so: bench/slowsync.c
 UNITS := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 unit_objs = $(foreach d,$(UNITS_$(1)),$(filter-out $(BUILD)/obj/$(d)/$(subst -,_,$(d)).o,$(call objs,$(d))))
 define unit_rule
-$(BUILD)/unit/$(1): tests/unit/$(1).c $(call unit_objs,$(1)) $(if $(UNIT_SIM_$(1)),$(wildcard tests/sim/*.c)) $(BUILD)/libqueue.a $(BUILD)/libveredus.a
+$(BUILD)/unit/$(1): tests/unit/$(1).c $(call unit_objs,$(1)) $(if $(UNIT_SIM_$(1)),tests/sim/simdisk.c tests/sim/ledger.c) $(BUILD)/libqueue.a $(BUILD)/libveredus.a
 	@mkdir -p $$(@D)
 	@echo "LD $$@"
 	@$$(CC) $$(ALL_CFLAGS) $$(foreach d,$$(UNITS_$(1)),-I$$(d)) -Iqueue -Ilib -Itests/sim -I. -MF $$@.d $$(filter %.c %.o %.a,$$^) \
@@ -164,3 +164,14 @@ lint:
 	tests/lint
 
 .PHONY: replays fuzzers fuzz check check-slow asan lint bench
+
+# make sim SEED=1 HOURS=1: the real queue and scheduler through virtual hours of crashes and faults.
+SEED ?= 1
+HOURS ?= 1
+SIM_OBJS := $(addprefix $(BUILD)/obj/qmgr/,scheduler.o lanes.o wheel.o mail.o table.o)
+$(BUILD)/sim: tests/sim/sim.c tests/sim/book.c tests/sim/simdisk.c $(SIM_OBJS) $(BUILD)/libqueue.a $(BUILD)/libveredus.a
+	$(CC) $(ALL_CFLAGS) -Iqmgr -Iqueue -Ilib -Itests/sim -MF $@.d $^ $(LDFLAGS_ALL) $(LIBS) -lpthread -o $@
+sim: $(BUILD)/sim
+	$(BUILD)/sim seed=$(SEED) hours=$(HOURS)
+check check-slow: $(BUILD)/sim
+.PHONY: sim

@@ -10,10 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
-	FDS_MAX = 64,		  /* descriptors under way in one direction */
+	FDS_MAX = 64,		  /* descriptors that came and were not taken */
+	OUT_FDS_MAX = 800,	  /* descriptors that the peer has not taken */
 	READ_BYTES = 256 * 1024,  /* asked for at once */
 	TURN_BYTES = 1024 * 1024, /* taken from one peer in a turn, so that others get theirs */
 	KEEP_BYTES = 512 * 1024,  /* buffers kept when empty */
@@ -24,9 +26,9 @@ struct channel {
 	struct watch watch;
 	struct turn_end flush, bury, reread;
 	struct bytes in, out;
-	int in_fds[FDS_MAX], out_fds[FDS_MAX];
-	size_t in_fd_count, out_fd_count;
-	size_t out_fd_at[FDS_MAX]; /* where in the out stream (from out.start) its frame begins */
+	int in_fds[FDS_MAX], *out_fds;
+	size_t in_fd_count, out_fd_count, out_fd_size;
+	size_t *out_fd_at; /* where in the out stream (from out.start) its frame begins */
 	void *owner;
 	void (*drained)(struct channel *c);
 	size_t drained_low;
@@ -70,10 +72,27 @@ size_t channel_backlog(const struct channel *c)
 	return bytes_len(&c->out);
 }
 
+size_t channel_descriptors(const struct channel *c)
+{
+	return c->out_fd_count;
+}
+
 void channel_when_drained(struct channel *c, size_t low, void (*drained)(struct channel *c))
 {
 	c->drained_low = low;
 	c->drained = drained;
+}
+
+static void channel_empty_out(struct channel *c)
+{
+	for (size_t i = 0; i < c->out_fd_count; i++)
+		close(c->out_fds[i]);
+	free(c->out_fds);
+	free(c->out_fd_at);
+	c->out_fds = NULL;
+	c->out_fd_at = NULL;
+	c->out_fd_count = c->out_fd_size = 0;
+	bytes_free(&c->out);
 }
 
 static void channel_close(struct channel *c)
@@ -84,11 +103,9 @@ static void channel_close(struct channel *c)
 	turn_end_cancel(&c->reread);
 	for (size_t i = 0; i < c->in_fd_count; i++)
 		close(c->in_fds[i]);
-	for (size_t i = 0; i < c->out_fd_count; i++)
-		close(c->out_fds[i]);
-	c->in_fd_count = c->out_fd_count = 0;
+	c->in_fd_count = 0;
 	bytes_free(&c->in);
-	bytes_free(&c->out);
+	channel_empty_out(c);
 	if (c->fd >= 0)
 		close(c->fd);
 	c->fd = -1;
@@ -188,8 +205,13 @@ static void channel_flush(void *arg)
 			      errno == ETOOMANYREFS))
 			break;
 		if (n <= 0) {
+			const char *why = strerror(errno);
+			bool closed = errno == EPIPE || errno == ECONNRESET;
+
 			/* The reading side sees the end as well, after what is still to be read. */
-			bytes_free(&c->out);
+			channel_empty_out(c);
+			if (!closed)
+				channel_end(c, why);
 			break;
 		}
 		bytes_take(&c->out, (size_t)n, KEEP_BYTES);
@@ -210,7 +232,7 @@ void channel_send(struct channel *c, enum message_type type, const void *m, int 
 
 	must(rule && (rule->from & c->config.self_kind) && (rule->to & c->peer_kind));
 	must(fd >= 0 ? rule->fd != FD_NEVER : rule->fd != FD_ALWAYS);
-	if (c->ended || (fd >= 0 && c->out_fd_count == FDS_MAX)) {
+	if (c->ended || (fd >= 0 && c->out_fd_count == OUT_FDS_MAX)) {
 		if (fd >= 0)
 			close(fd);
 		if (!c->ended)
@@ -232,6 +254,11 @@ void channel_send(struct channel *c, enum message_type type, const void *m, int 
 	memcpy(at, &len32, sizeof len32);
 	memcpy(at + sizeof len32, head, sizeof head);
 	if (fd >= 0) {
+		if (c->out_fd_count == c->out_fd_size) {
+			c->out_fd_size = c->out_fd_size ? c->out_fd_size * 2 : 16;
+			c->out_fds = mem_resize(c->out_fds, c->out_fd_size, sizeof *c->out_fds);
+			c->out_fd_at = mem_resize(c->out_fd_at, c->out_fd_size, sizeof *c->out_fd_at);
+		}
 		c->out_fds[c->out_fd_count] = fd;
 		c->out_fd_at[c->out_fd_count++] = begin;
 	}
@@ -283,6 +310,17 @@ refused:
 		close(m->fd);
 }
 
+/*
+ * Between daemons only files travel. Reading a pipe, or writing one, could
+ * make the loop wait for whoever holds its other end.
+ */
+static bool fd_fits(const struct channel *c, int fd)
+{
+	struct stat st;
+
+	return c->peer_kind == PEER_MASTER || (fstat(fd, &st) == 0 && S_ISREG(st.st_mode));
+}
+
 /* Takes the descriptor that belongs to this frame; false when the peer broke its word about it. */
 static bool frame_take_fd(struct channel *c, const struct message_rule *rule, uint16_t flags, int *fd)
 {
@@ -293,7 +331,7 @@ static bool frame_take_fd(struct channel *c, const struct message_rule *rule, ui
 		return false;
 	if (!announced)
 		return true;
-	if (!c->in_fd_count)
+	if (!c->in_fd_count || !fd_fits(c, c->in_fds[0]))
 		return false;
 	*fd = c->in_fds[0];
 	c->in_fd_count--;
@@ -342,6 +380,9 @@ static void channel_take_frames(struct channel *c)
 {
 	while (!c->ended && !c->paused && channel_take_frame(c))
 		;
+	/* A descriptor comes with the first byte of its frame: one left over belongs to none. */
+	if (c->in_fd_count && !c->ended && !bytes_len(&c->in))
+		channel_end(c, "sent a descriptor without its message");
 }
 
 static void channel_reread(void *arg)

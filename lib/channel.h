@@ -53,6 +53,8 @@ uint32_t channel_peer_pid(const struct channel *c); /* from its hello; 0 before 
 /*
  * Queues a message; M is its struct msg_NAME, FD goes along (the channel
  * closes it after sending) or is -1. Harmless on a channel that ended.
+ * A peer with 800 descriptors that it has not taken is ended: who sends
+ * many looks at channel_descriptors() first.
  */
 void channel_send(struct channel *c, enum message_type type, const void *m, int fd);
 
@@ -64,6 +66,7 @@ void channel_free(struct channel **c);
 
 /* Bytes queued that the peer has not taken. Above a bound of its own choice the owner stops producing. */
 size_t channel_backlog(const struct channel *c);
+size_t channel_descriptors(const struct channel *c); /* queued with them */
 /* Calls DRAINED once when the backlog has fallen below LOW bytes. */
 void channel_when_drained(struct channel *c, size_t low, void (*drained)(struct channel *c));
 

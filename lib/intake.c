@@ -457,6 +457,10 @@ static void serve_settled(struct intake *in, struct channel *c, const struct msg
 		message_settle(m, &ok);
 		return;
 	}
+	if (!s->code) { /* whether it is stored is not known: neither yes nor no may be said */
+		message_settle(m, NULL);
+		return;
+	}
 	text_copy(dsn, sizeof dsn, s->dsn);
 	bool sane = s->code >= 400 && s->code < 600 && dsn[0] == (char)('0' + s->code / 100);
 	struct reply r = {s->code, dsn, s->reply};

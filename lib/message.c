@@ -109,26 +109,30 @@ static void print_text(FILE *to, const char *name, struct text t)
 	fprintf(to, " %s=%zu:\"%s\"", name, t.len, line);
 }
 
-#define RECORD(n)
-#define RECORD_END(n)
+#define RECORD(n)                                                                                  \
+	static void print_rec_##n(FILE *to, const struct rec_##n *m)                               \
+	{
+#define RECORD_END(n) }
 #define MESSAGE(n, from, to_, fd)                                                                  \
 	static void print_##n(FILE *to, const void *p)                                             \
 	{                                                                                          \
 		const struct msg_##n *m = p;
 #define MESSAGE_END(n) }
-#define U8(f) RECORD_ONLY(f, fprintf(to, " " #f "=%u", (unsigned)m->f))
+#define U8(f) fprintf(to, " " #f "=%u", (unsigned)m->f);
 #define U16(f) U8(f)
 #define U32(f) U8(f)
-#define U64(f) RECORD_ONLY(f, fprintf(to, " " #f "=%llu", (unsigned long long)m->f))
-#define TEXTF(f, max) RECORD_ONLY(f, print_text(to, #f, m->f))
-#define LIST(r, f, max) RECORD_ONLY(f, fprintf(to, " " #f "=%u items", m->f.count))
-#define RECORD_ONLY(f, stmt) stmt;
-#undef RECORD
-#undef RECORD_END
-#define RECORD(n)                                                                                  \
-	static inline void print_rec_##n(FILE *to, const struct rec_##n *m)                        \
-	{
-#define RECORD_END(n) }
+#define U64(f) fprintf(to, " " #f "=%llu", (unsigned long long)m->f);
+#define TEXTF(f, max) print_text(to, #f, m->f);
+/* The first item stands for all. */
+#define LIST(r, f, max)                                                                            \
+	struct wire_list rest = m->f;                                                              \
+	struct rec_##r item;                                                                       \
+	fprintf(to, " " #f "=%u items", rest.count);                                               \
+	if (list_next_##r(&rest, &item)) {                                                         \
+		fputs(" (", to);                                                                   \
+		print_rec_##r(to, &item);                                                          \
+		fputs(" )", to);                                                                   \
+	}
 #include "messages.def"
 #undef RECORD
 #undef MESSAGE
@@ -140,7 +144,6 @@ static void print_text(FILE *to, const char *name, struct text t)
 #undef U64
 #undef TEXTF
 #undef LIST
-#undef RECORD_ONLY
 
 /* -- the table ------------------------------------------------------------------ */
 

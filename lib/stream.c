@@ -104,7 +104,8 @@ static void stream_linger(struct stream *s)
 	timer_set(&s->limit, SECONDS(LINGER_SECONDS));
 }
 
-/* Writes what it can; an error is left for the reading side to meet, after what is still to be read. */
+/* Writes what it can; an error is left for the reading side to meet, after what is still to be
+ * read. */
 static void stream_flush(void *arg)
 {
 	struct stream *s = arg;
@@ -259,7 +260,8 @@ static struct stream *stream_make(struct loop *loop, int fd, const struct stream
 	s->owner = owner;
 	s->fd = fd;
 	must(fcntl(fd, F_SETFL, O_NONBLOCK) == 0);
-	/* Replies leave once a turn: waiting for more (Nagle) would only delay them. Fails on UNIX sockets. */
+	/* Replies leave once a turn: waiting for more (Nagle) would only delay them. Fails on UNIX
+	 * sockets. */
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 	watch_add(&s->watch, loop, fd, stream_ready, s);
 	return s;
@@ -338,8 +340,11 @@ void stream_free(struct stream **sp)
 	if (!s)
 		return;
 	*sp = NULL;
-	if (bytes_len(&s->out) && !s->ended && !s->connecting) {
-		/* Tried once: a last reply that does not fit is lost with the connection. */
+	if (bytes_len(&s->out) && !s->connecting) {
+		/*
+		 * Tried once, also when the peer has closed its half: it may still read. A last
+		 * reply that does not fit is lost with the connection.
+		 */
 		ssize_t ignored = send(s->fd, bytes_at(&s->out), bytes_len(&s->out), MSG_NOSIGNAL);
 		(void)ignored;
 		bytes_free(&s->out);

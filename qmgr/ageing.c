@@ -41,8 +41,8 @@ static void expire_one(struct qmgr *q, struct recipient *r, struct text reason)
 		 (int)reason.len, reason.len ? reason.data : "");
 	scheduler_remove(q->scheduler, r, RECIPIENT_ENDING);
 	q->counters.failed++;
-	recipient_finish(q, r, QUEUE_FAILED, r->flags & FLAG_NO_FAILURE ? 0 : QUEUE_OWED_FAILURE, 0,
-			 text_of("4.4.7"), text_of(text));
+	/* Owed whatever NOTIFY says: report.c logs it, and settles in silence. */
+	recipient_finish(q, r, QUEUE_FAILED, QUEUE_OWED_FAILURE, 0, text_of("4.4.7"), text_of(text));
 }
 
 /* The reply that a recipient was deferred with stands on disk; its sender should read it. */

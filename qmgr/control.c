@@ -160,7 +160,6 @@ static void release_recipients(struct release *rel, struct mail *mail)
 
 	for (uint32_t n = 0; envelope_next(&it, &er); n++) {
 		struct recipient *r = mail_recipient(mail, n);
-		struct text domain = address_domain(er.address);
 
 		if (!r || r->state != RECIPIENT_HELD ||
 		    (rel->recipient != RECIPIENT_ALL && rel->recipient != n))
@@ -168,8 +167,7 @@ static void release_recipients(struct release *rel, struct mail *mail)
 		r->crashes = 0;
 		recipient_record(q, r, QUEUE_RELEASED, 0, text_of("4.0.0"),
 				 text_of("released by a person"), 0);
-		scheduler_add(q->scheduler, r, domain.len ? domain : q->d->config->hostname, 0,
-			      now_us(q));
+		scheduler_add(q->scheduler, r, domain_of(q, er.address), 0, now_us(q));
 	}
 }
 

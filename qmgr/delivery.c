@@ -16,6 +16,9 @@ enum {
 	IN_FLIGHT_WAIT_S = 5,
 	BACKLOG_HIGH = 16 << 20, /* bytes of jobs that a worker has not read yet: no more for now */
 	BACKLOG_LOW = 4 << 20,
+	FILES_HIGH = 64, /* or so many open files on their way */
+	LIFETIME_LEAST_S = 5,
+	LIFETIME_MOST_S = 24 * 3600,
 };
 
 /* -- time ------------------------------------------------------------------------ */
@@ -105,13 +108,25 @@ void recipient_record(struct qmgr *q, struct recipient *r, enum queue_kind kind,
 			due_us ? wall_of(q, due_us) : (struct walltime){0});
 }
 
+/* Its address stands on disk only. */
+static void log_held(struct qmgr *q, const struct recipient *r, struct text why)
+{
+	char who[32];
+
+	snprintf(who, sizeof who, "recipient %u", r->number);
+	LOG(q->d->log, held, r->mail->id, text_of(who), why);
+}
+
 static void face_end(void *owner, struct recipient *r, const struct domain_verdict *v)
 {
 	struct qmgr *q = owner;
-	uint8_t owed = v->kind == QUEUE_FAILED && !(r->flags & FLAG_NO_FAILURE) ? QUEUE_OWED_FAILURE : 0;
+	/* Owed whatever NOTIFY says: report.c, which reads the address, logs it and settles in silence. */
+	uint8_t owed = v->kind == QUEUE_FAILED ? QUEUE_OWED_FAILURE : 0;
 
 	if (v->kind == QUEUE_FAILED)
 		q->counters.failed++;
+	if (v->kind == QUEUE_HELD)
+		log_held(q, r, text_of(v->text));
 	recipient_finish(q, r, v->kind, owed, v->code, text_of(v->dsn), text_of(v->text));
 }
 
@@ -169,11 +184,13 @@ static void backlog_low(struct channel *c)
 
 static void backlog_look(struct qmgr *q, struct worker *w)
 {
-	if (w->choked || channel_backlog(w->channel) < BACKLOG_HIGH)
+	bool files = channel_descriptors(w->channel) >= FILES_HIGH;
+
+	if (w->choked || (channel_backlog(w->channel) < BACKLOG_HIGH && !files))
 		return;
 	w->choked = true;
 	q->choked++;
-	channel_when_drained(w->channel, BACKLOG_LOW, backlog_low);
+	channel_when_drained(w->channel, files ? 0 : BACKLOG_LOW, backlog_low);
 	may_deliver(q);
 }
 
@@ -238,12 +255,12 @@ static void fetch_failed(struct qmgr *q, struct job *job, enum queue_result why)
 	char text[160];
 
 	snprintf(text, sizeof text, "its content can't be read: %s", queue_result_text(why));
-	log_error(q->d->log, "a message is held: %s", text);
 	for (uint32_t i = 0; i < job->count; i++) {
 		struct recipient *r = job->recipients[i];
 		int64_t due;
 
 		scheduler_outcome(q->scheduler, r, OUTCOME_HELD, SCOPE_RECIPIENT, now_us(q), &due);
+		log_held(q, r, text_of(text));
 		recipient_finish(q, r, QUEUE_HELD, 0, 0, text_of("4.3.0"), text_of(text));
 	}
 }
@@ -314,10 +331,7 @@ void delivery_release(struct qmgr *q, struct mail *mail, struct text envelope)
 	struct envelope_recipient r;
 
 	for (uint32_t i = 0; i < mail->recipient_count && envelope_next(&it, &r); i++) {
-		struct text domain = address_domain(r.address);
-
-		scheduler_add(q->scheduler, &mail->recipients[i],
-			      domain.len ? domain : q->d->config->hostname, 0, now_us(q));
+		scheduler_add(q->scheduler, &mail->recipients[i], domain_of(q, r.address), 0, now_us(q));
 	}
 }
 
@@ -489,6 +503,14 @@ void delivery_outcome(struct channel *c, const struct message *m)
 	store_await_job(q, w, m->outcome.job);
 }
 
+/* A worker whose channel alone broke can have only what was in flight at such an end: it gets nothing by naming it. */
+static bool may_have(const struct worker *w, struct mail *mail, uint32_t number)
+{
+	const struct recipient *r = mail_recipient(mail, number);
+
+	return w->adopting || (r && r->crashes);
+}
+
 void delivery_in_flight(struct channel *c, const struct message *m)
 {
 	struct qmgr *q = qmgr_of(c);
@@ -498,7 +520,7 @@ void delivery_in_flight(struct channel *c, const struct message *m)
 	uint32_t *numbers, count = 0;
 	struct rec_number n;
 
-	if (w->told) {
+	if (!w->telling) {
 		channel_end(c, "told of jobs in flight out of phase");
 		return;
 	}
@@ -506,7 +528,8 @@ void delivery_in_flight(struct channel *c, const struct message *m)
 		return;
 	numbers = mem_new(list.count, sizeof *numbers);
 	while (list_next_number(&list, &n))
-		numbers[count++] = n.number;
+		if (may_have(w, mail, n.number))
+			numbers[count++] = n.number;
 	scheduler_adopt(q->scheduler, w, m->in_flight.job, mail, numbers, count);
 	free(numbers);
 }
@@ -535,6 +558,8 @@ static void in_flight_late(void *arg)
 	for (size_t i = 0; i < q->worker_count; i++)
 		q->workers[i].told = true;
 	delivery_begin(q);
+	if (!q->delivering) /* there is none yet */
+		timer_set(&q->in_flight_limit, SECONDS(IN_FLIGHT_WAIT_S));
 }
 
 void delivery_in_flight_end(struct channel *c, const struct message *m)
@@ -543,7 +568,9 @@ void delivery_in_flight_end(struct channel *c, const struct message *m)
 
 	(void)m;
 	w->told = true;
+	w->telling = w->adopting = false;
 	delivery_begin(qmgr_of(c));
+	store_kick(qmgr_of(c));
 }
 
 void delivery_loaded(struct qmgr *q)
@@ -572,12 +599,18 @@ void delivery_site_is(struct channel *c, const struct message *m)
 {
 	struct qmgr *q = qmgr_of(c);
 	const struct msg_site_is *a = &m->site_is;
+	uint32_t lifetime = a->lifetime_s;
 
+	/* None at all would mean a question for each job. */
+	if (lifetime < LIFETIME_LEAST_S)
+		lifetime = LIFETIME_LEAST_S;
+	if (lifetime > LIFETIME_MOST_S)
+		lifetime = LIFETIME_MOST_S;
 	if (a->verdict == HOP_FOUND)
-		scheduler_site_is(q->scheduler, a->query, a->site, a->hop, a->lifetime_s, now_us(q));
+		scheduler_site_is(q->scheduler, a->query, a->site, a->hop, lifetime, now_us(q));
 	else
 		scheduler_no_site(q->scheduler, a->query, a->verdict == HOP_PERMANENT, a->code, a->dsn,
-				  a->reason, a->lifetime_s, now_us(q));
+				  a->reason, lifetime, now_us(q));
 }
 
 /* -- log lines of sites ---------------------------------------------------------------------------- */
@@ -638,7 +671,10 @@ void delivery_peer(struct qmgr *q, struct channel *c)
 	}
 	w->channel = c;
 	w->told = false;
-	w->adopting = !q->delivering; /* jobs of a qmgr before this one are its own to report */
+	w->telling = true;
+	/* Jobs of a qmgr before this one are its own to report, once. */
+	w->adopting = !q->delivering || !w->life;
+	w->life++;
 	daemon_set_peer_state(c, w);
 	if (q->scheduler)
 		scheduler_set_workers(q->scheduler, q->workers, q->worker_count);
@@ -652,6 +688,7 @@ void delivery_gone(struct qmgr *q, struct channel *c)
 		if (q->workers[i].channel != c)
 			continue;
 		q->workers[i].channel = NULL;
+		q->workers[i].life++;
 		q->choked -= q->workers[i].choked;
 		q->workers[i].choked = false;
 		if (q->scheduler)

@@ -17,6 +17,7 @@ enum {
 	DOUBTS_MAX = 1000000,
 	READY_HIGH = 200, /* messages ready at sites that take mail: intake slows */
 	READY_LOW = 150,
+	FILES_MAX = 600, /* on their way to one engine */
 	PACE_MS = 10, /* the longest that intake stands still for pace */
 };
 
@@ -122,18 +123,43 @@ static void lease_give(struct qmgr *q, struct engine *e)
 	}
 	unsigned at = e->lease_at++ % LEASES_MAX;
 
+	if (e->leases[at].count && e->forgotten < e->leases[at].first + e->leases[at].count)
+		e->forgotten = e->leases[at].first + e->leases[at].count;
 	e->leases[at].first = first;
 	e->leases[at].count = e->leases_wanted;
+	free(e->leases[at].used);
+	e->leases[at].used = mem_new(e->leases_wanted / 8 + 1, 1);
 	channel_send_leased(e->channel, &(struct msg_leased){first, e->leases_wanted});
 	e->leases_wanted = 0;
 }
 
 static bool lease_holds(const struct engine *e, uint64_t id)
 {
-	for (unsigned i = 0; i < LEASES_MAX; i++)
-		if (id >= e->leases[i].first && id - e->leases[i].first < e->leases[i].count)
+	/* The newest first: an id is mostly of that one. */
+	for (unsigned i = 1; i <= LEASES_MAX; i++) {
+		unsigned at = (e->lease_at - i) % LEASES_MAX;
+
+		if (!e->leases[at].count)
+			break;
+		if (id >= e->leases[at].first && id - e->leases[at].first < e->leases[at].count)
 			return true;
+	}
 	return false;
+}
+
+/* Notes that ID, of a lease that holds it, is submitted; false when it was before. */
+static bool lease_use(struct engine *e, uint64_t id)
+{
+	unsigned at = 0;
+
+	while (id < e->leases[at].first || id - e->leases[at].first >= e->leases[at].count)
+		at++;
+	uint64_t bit = id - e->leases[at].first;
+	uint8_t *byte = &e->leases[at].used[bit / 8], mask = (uint8_t)(1u << bit % 8);
+	bool fresh = !(*byte & mask);
+
+	*byte |= mask;
+	return fresh;
 }
 
 void door_lease(struct channel *c, const struct message *m)
@@ -150,18 +176,21 @@ void door_lease(struct channel *c, const struct message *m)
 
 /* -- submit ------------------------------------------------------------------------- */
 
+struct text domain_of(const struct qmgr *q, struct text address)
+{
+	struct text domain = address_domain(address);
+
+	return domain.len && domain.len < QUEUE_DOMAIN_MAX ? domain : q->d->config->hostname;
+}
+
 static void recipient_domains(const struct qmgr *q, struct text envelope, struct text *domains,
 			      uint32_t count)
 {
 	struct envelope_iter it = envelope_recipients(envelope);
 	struct envelope_recipient r;
 
-	for (uint32_t i = 0; i < count && envelope_next(&it, &r); i++) {
-		struct text domain = address_domain(r.address);
-
-		domains[i] = domain.len && domain.len < QUEUE_DOMAIN_MAX ? domain
-									  : q->d->config->hostname;
-	}
+	for (uint32_t i = 0; i < count && envelope_next(&it, &r); i++)
+		domains[i] = domain_of(q, r.address);
 }
 
 static enum queue_result submit_add(struct qmgr *q, const struct msg_submit *m,
@@ -189,6 +218,24 @@ static enum queue_result submit_add(struct qmgr *q, const struct msg_submit *m,
 	return r;
 }
 
+static void body_drop(struct qmgr *q, struct engine *e, uint64_t id);
+
+static void submit_refuse(struct qmgr *q, struct engine *e, const struct msg_submit *m,
+			  enum queue_result why)
+{
+	door_refuse(e, m->id, why);
+	if (m->report)
+		report_refused(q, m->report);
+	if (m->body_in_file)
+		body_drop(q, e, m->id);
+}
+
+/* What a full queue owes its senders must not wait for room in it. */
+static bool over_limit(const struct qmgr *q, const struct msg_submit *m, uint32_t recipients)
+{
+	return !m->report && q->mails.recipients + recipients > q->d->config->queue_limit;
+}
+
 /* True when it was taken or refused; false when it must be tried again after the next seal. */
 static bool submit_try(struct qmgr *q, struct engine *e, const struct msg_submit *m)
 {
@@ -197,11 +244,13 @@ static bool submit_try(struct qmgr *q, struct engine *e, const struct msg_submit
 
 	must(envelope_decode(m->envelope, &envelope));
 	if (m->report && !report_known(q, m->report)) {
-		door_refuse(e, m->id, QUEUE_ABORTED); /* given up meanwhile, and made anew */
+		door_refuse(e, m->id, QUEUE_ABORTED); /* given up meanwhile and made anew, or here twice */
+		if (m->body_in_file)
+			body_drop(q, e, m->id);
 		return true;
 	}
-	if (q->draining || q->mails.recipients + envelope.recipient_count > q->d->config->queue_limit) {
-		door_refuse(e, m->id, q->draining ? QUEUE_WAIT : QUEUE_TOO_BIG);
+	if (q->draining || over_limit(q, m, envelope.recipient_count)) {
+		submit_refuse(q, e, m, q->draining ? QUEUE_WAIT : QUEUE_TOO_BIG);
 		return true;
 	}
 	enum queue_result r = submit_add(q, m, &envelope, &placed);
@@ -209,9 +258,7 @@ static bool submit_try(struct qmgr *q, struct engine *e, const struct msg_submit
 	if (r == QUEUE_BATCH_FULL || r == QUEUE_WAIT)
 		return false;
 	if (r != QUEUE_OK) {
-		door_refuse(e, m->id, r == QUEUE_IO ? QUEUE_ABORTED : r);
-		if (m->report)
-			report_refused(q, m->report);
+		submit_refuse(q, e, m, r == QUEUE_IO ? QUEUE_ABORTED : r);
 		return true;
 	}
 	struct mail *mail = mail_new(&q->mails, m->id, envelope.submitter, envelope.recipient_count);
@@ -220,6 +267,8 @@ static bool submit_try(struct qmgr *q, struct engine *e, const struct msg_submit
 	mail->size_bytes = (int64_t)(m->prelude.len + m->body_length);
 	mail->body_in_file = m->body_in_file != 0;
 	mail_keep_content(&q->mails, mail, queue_batch_filling(q->queue), &placed);
+	if (m->report)
+		report_taken(q, m->report);
 	store_await_submit(q, e, mail, m->report);
 	return true;
 }
@@ -247,6 +296,24 @@ static void stash_retry(struct qmgr *q, struct engine *e)
 		channel_resume(e->channel);
 }
 
+void door_stashes(struct qmgr *q)
+{
+	for (size_t i = 0; i < q->engine_count; i++)
+		stash_retry(q, &q->engines[i]);
+}
+
+/* Its engine is gone, or in doubt of it over a new channel and told no: it must not be stored later. */
+static void stash_drop(struct qmgr *q, struct engine *e)
+{
+	struct message m;
+
+	if (!bytes_len(&e->stash))
+		return;
+	must(message_decode(bytes_at(&e->stash), bytes_len(&e->stash), MSG_submit, &m));
+	submit_refuse(q, e, &m.submit, QUEUE_ABORTED);
+	bytes_free(&e->stash);
+}
+
 /* A submit whose body is in a file: the file is made safe first, in a thread. */
 struct file_submit {
 	struct work work;
@@ -254,6 +321,7 @@ struct file_submit {
 	struct engine *e;
 	struct bytes frame;
 	uint64_t id, length;
+	uint32_t life; /* of the engine's channel */
 	enum queue_result result;
 };
 
@@ -270,8 +338,13 @@ static void file_submit_done(void *arg)
 	struct message m;
 
 	must(message_decode(bytes_at(&f->frame), bytes_len(&f->frame), MSG_submit, &m));
-	if (f->result != QUEUE_OK) {
-		door_refuse(f->e, f->id, f->result == QUEUE_FULL ? QUEUE_FULL : QUEUE_ABORTED);
+	if (f->life != f->e->life) {
+		body_drop(f->q, f->e, f->id); /* as stash_drop() */
+	} else if (mail_find(&f->q->mails, f->id)) {
+		if (f->e->channel)
+			channel_end(f->e->channel, "submitted an id twice");
+	} else if (f->result != QUEUE_OK) {
+		submit_refuse(f->q, f->e, &m.submit, f->result == QUEUE_FULL ? QUEUE_FULL : QUEUE_ABORTED);
 	} else if (bytes_len(&f->e->stash) || !submit_try(f->q, f->e, &m.submit)) {
 		if (!bytes_len(&f->e->stash)) {
 			submit_stash(f->q, f->e, &m.submit);
@@ -291,6 +364,7 @@ static void submit_file(struct qmgr *q, struct engine *e, const struct msg_submi
 	f->work = (struct work){.run = file_submit_run, .done = file_submit_done, .arg = f};
 	f->q = q;
 	f->e = e;
+	f->life = e->life;
 	f->id = m->id;
 	f->length = m->body_length;
 	message_encode(&f->frame, MSG_submit, m);
@@ -301,7 +375,7 @@ static const char *submit_fault(struct qmgr *q, struct engine *e, const struct m
 {
 	struct envelope envelope;
 
-	if (!lease_holds(e, m->id))
+	if (m->id >= e->forgotten && !lease_holds(e, m->id))
 		return "submitted an id that is not its own";
 	if (mail_find(&q->mails, m->id))
 		return "submitted an id twice";
@@ -322,6 +396,10 @@ void door_submit(struct channel *c, const struct message *m)
 
 	if (fault)
 		channel_end(c, fault);
+	else if (!lease_holds(e, m->submit.id)) /* of a lease long ago: perhaps its own, perhaps not */
+		door_refuse(e, m->submit.id, QUEUE_WAIT);
+	else if (!lease_use(e, m->submit.id))
+		channel_end(c, "submitted an id twice");
 	else if (m->submit.body_in_file)
 		submit_file(q, e, &m->submit);
 	else if (!submit_try(q, e, &m->submit))
@@ -335,6 +413,7 @@ struct body_open {
 	struct qmgr *q;
 	struct engine *e;
 	uint64_t id;
+	uint32_t life; /* of the engine's channel */
 	int fd;
 	enum queue_result result;
 };
@@ -351,11 +430,16 @@ static void body_open_done(void *arg)
 	struct body_open *b = arg;
 	struct channel *c = b->e->channel;
 
-	if (c)
-		channel_send(c, MSG_body_file, &(struct msg_body_file){b->id},
-			     b->result == QUEUE_OK ? b->fd : -1);
-	else if (b->result == QUEUE_OK)
+	/* One that does not take its files gets no more; one that is new did not ask for this one. */
+	bool fits = c && b->life == b->e->life && channel_descriptors(c) < FILES_MAX;
+
+	if (b->result == QUEUE_OK && !fits) {
 		close(b->fd);
+		body_drop(b->q, b->e, b->id);
+	}
+	if (c && b->life == b->e->life)
+		channel_send(c, MSG_body_file, &(struct msg_body_file){b->id},
+			     b->result == QUEUE_OK && fits ? b->fd : -1);
 	free(b);
 }
 
@@ -380,8 +464,19 @@ static void body_work(struct qmgr *q, struct engine *e, uint64_t id, void (*run)
 	b->q = q;
 	b->e = e;
 	b->id = id;
+	b->life = e ? e->life : 0;
 	b->fd = -1;
 	pool_add(q->readers, &b->work);
+}
+
+static void body_drop(struct qmgr *q, struct engine *e, uint64_t id)
+{
+	body_work(q, e, id, body_drop_run, body_drop_done);
+}
+
+void door_body_refused(struct qmgr *q, uint64_t id)
+{
+	body_drop(q, NULL, id);
 }
 
 void door_body_open(struct channel *c, const struct message *m)
@@ -389,9 +484,11 @@ void door_body_open(struct channel *c, const struct message *m)
 	struct qmgr *q = qmgr_of(c);
 	struct engine *e = daemon_peer_state(c);
 
-	if (!lease_holds(e, m->body_open.id) || mail_find(&q->mails, m->body_open.id))
+	bool own = lease_holds(e, m->body_open.id);
+
+	if ((!own && m->body_open.id >= e->forgotten) || mail_find(&q->mails, m->body_open.id))
 		channel_end(c, "opened a body that is not its own");
-	else if (q->intake != INTAKE_OPEN)
+	else if (q->intake != INTAKE_OPEN || !own)
 		channel_send_body_file(c, &(struct msg_body_file){m->body_open.id});
 	else
 		body_work(q, e, m->body_open.id, body_open_run, body_open_done);
@@ -402,10 +499,12 @@ void door_body_drop(struct channel *c, const struct message *m)
 	struct qmgr *q = qmgr_of(c);
 	struct engine *e = daemon_peer_state(c);
 
-	if (!lease_holds(e, m->body_drop.id) || mail_find(&q->mails, m->body_drop.id))
+	bool own = lease_holds(e, m->body_drop.id);
+
+	if ((!own && m->body_drop.id >= e->forgotten) || mail_find(&q->mails, m->body_drop.id))
 		channel_end(c, "dropped a body that is not its own");
-	else
-		body_work(q, e, m->body_drop.id, body_drop_run, body_drop_done);
+	else if (own)
+		body_drop(q, e, m->body_drop.id);
 }
 
 /* -- doubts -------------------------------------------------------------------------------- */
@@ -463,7 +562,7 @@ void door_import(struct channel *c, const struct message *m)
 			       .body_length = m->import.body.len};
 	struct envelope envelope;
 
-	if (!e || e->importing || !envelope_decode(s.envelope, &envelope)) {
+	if (!e || e->importing || !m->import.request || !envelope_decode(s.envelope, &envelope)) {
 		channel_end(c, "imports out of turn or malformed");
 		return;
 	}
@@ -496,6 +595,7 @@ void door_peer(struct qmgr *q, struct channel *c)
 		e->instance = channel_instance(c);
 	}
 	e->channel = c;
+	e->life++;
 	e->leases_wanted = 0;
 	bytes_free(&e->doubts);
 	daemon_set_peer_state(c, e);
@@ -507,8 +607,11 @@ void door_peer(struct qmgr *q, struct channel *c)
 void door_gone(struct qmgr *q, struct channel *c)
 {
 	for (size_t i = 0; i < q->engine_count; i++)
-		if (q->engines[i].channel == c)
+		if (q->engines[i].channel == c) {
 			q->engines[i].channel = NULL;
+			q->engines[i].life++;
+			stash_drop(q, &q->engines[i]);
+		}
 }
 
 void door_round(struct qmgr *q)

@@ -38,26 +38,34 @@ void site_pump_not(struct scheduler *s, struct site *site)
 	site->pump_prev = NULL;
 }
 
-void site_starve(struct scheduler *s, struct site *site, bool starved)
+void site_feed(struct scheduler *s, struct site *site)
 {
-	if (starved == (site->starved_prev != NULL))
+	struct hungry *list = &s->hungry[site->hungry];
+
+	if (!site->hungry_prev)
 		return;
-	if (starved) {
-		site->starved_next = NULL;
-		site->starved_prev = s->starved_end;
-		*s->starved_end = site;
-		s->starved_end = &site->starved_next;
-		s->starved_count++;
-		return;
-	}
-	*site->starved_prev = site->starved_next;
-	if (site->starved_next)
-		site->starved_next->starved_prev = site->starved_prev;
+	*site->hungry_prev = site->hungry_next;
+	if (site->hungry_next)
+		site->hungry_next->hungry_prev = site->hungry_prev;
 	else
-		s->starved_end = site->starved_prev;
-	site->starved_next = NULL;
-	site->starved_prev = NULL;
-	s->starved_count--;
+		list->end = site->hungry_prev;
+	site->hungry_next = NULL;
+	site->hungry_prev = NULL;
+	list->count--;
+}
+
+void site_hunger(struct scheduler *s, struct site *site)
+{
+	if (site->hungry_prev)
+		return;
+	site->hungry = site->slots > 0;
+	struct hungry *list = &s->hungry[site->hungry];
+
+	site->hungry_next = NULL;
+	site->hungry_prev = list->end;
+	*list->end = site;
+	list->end = &site->hungry_next;
+	list->count++;
 }
 
 void site_prove(struct scheduler *s, struct site *site, bool proven)
@@ -143,7 +151,7 @@ bool site_collect(struct scheduler *s, struct site *site)
 		return false;
 	site_pump_not(s, site);
 	site_time(s, site, false);
-	site_starve(s, site, false);
+	site_feed(s, site);
 	table_remove(&s->sites, &site->link);
 	free(site);
 	return true;
@@ -552,7 +560,8 @@ void domain_end_some(struct scheduler *s, struct domain *d, unsigned *budget)
 			bool last = lane->count == 1;
 
 			--*budget;
-			scheduler_remove(s, r, v.kind == QUEUE_HELD ? RECIPIENT_HELD : RECIPIENT_ENDING);
+			scheduler_remove(s, r,
+					 v.kind == QUEUE_HELD ? RECIPIENT_HELD : RECIPIENT_ENDING);
 			s->face.end(s->face.owner, r, &v);
 			if (last && !next)
 				return; /* the domain may have gone with it */

@@ -150,7 +150,8 @@ struct site {
 	struct slot *idle;			/* slots that wait for a job */
 	struct site *pump_next, **pump_prev;	/* to be served in this turn */
 	struct site *timed_next, **timed_prev;	/* down, or waiting for its rate */
-	struct site *starved_next, **starved_prev; /* none of the process's connections was left for it */
+	struct site *hungry_next, **hungry_prev; /* no connection of the process's was left for it */
+	uint8_t hungry;				/* in which of the two lists */
 	uint32_t domains, shares;		/* that name it */
 	uint32_t ready, flying, waiting, slots; /* recipients, and connections */
 	uint32_t window;			/* connections that it is trusted with now */
@@ -197,7 +198,9 @@ struct worker {
 	uint32_t slots;
 	bool told;     /* what it has in flight */
 	bool choked;   /* its channel is full */
-	bool adopting; /* it may report on jobs of a qmgr before this one */
+	bool telling;  /* of them, until it says that it is through */
+	bool adopting; /* so long it may report on jobs of a qmgr before this one */
+	uint32_t life; /* another one for each of its channels */
 };
 
 #endif

@@ -27,7 +27,7 @@ static const struct daemon_row row = {
 
 enum {
 	TICK_MS = 100,
-	PUMP_JOBS = 1000, /* started in one turn */
+	PUMP_JOBS = 256, /* started in one turn */
 	FETCHES_MAX = 256, /* messages being read from disk at once */
 	DRAIN_LOOK_MS = 20,
 	BATCH_MAPPING_BYTES = 1 << 20,
@@ -83,8 +83,11 @@ static void qmgr_gone(struct daemon *d, struct channel *c)
 		control_gone(q, c);
 	if (q->resolver == c)
 		q->resolver = NULL;
-	if (q->bounce == c)
+	if (q->bounce == c) {
 		q->bounce = NULL;
+		if (q->reports)
+			reports_bounce_gone(q);
+	}
 }
 
 static void qmgr_handle(struct daemon *d, const struct msg_handle *m, int fd)
@@ -160,7 +163,9 @@ static void qmgr_drain(struct daemon *d, struct duration limit)
 /* After all handlers of a turn: new work goes out, then the batch. */
 void qmgr_turn(struct qmgr *q)
 {
-	bool busy = store_congested(q) || pool_pending(q->readers) > FETCHES_MAX;
+	/* What could not be recorded is not begun. */
+	bool busy = store_congested(q) || pool_pending(q->readers) > FETCHES_MAX ||
+		    q->intake == INTAKE_BROKEN;
 
 	if (!busy && scheduler_pump(q->scheduler, now_us(q), PUMP_JOBS))
 		timer_set(&q->tick, (struct duration){0});

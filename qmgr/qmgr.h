@@ -19,7 +19,8 @@
 #include "queue_id.h"
 #include "scheduler.h"
 
-enum { WORKERS_MAX = 128, ENGINES_MAX = 128, LEASES_MAX = 16 };
+/* Leases: a slow client keeps its id while others use up many ranges. */
+enum { WORKERS_MAX = 128, ENGINES_MAX = 128, LEASES_MAX = 1024 };
 
 /* qmgr's own bits among a recipient's flags on disk: what its envelope says of NOTIFY. */
 enum {
@@ -39,8 +40,11 @@ struct engine {
 	struct channel *channel; /* NULL while it is away */
 	struct {
 		uint64_t first, count;
+		uint8_t *used; /* a bit an id: it was submitted */
 	} leases[LEASES_MAX]; /* ids that it may use; the oldest is forgotten first */
 	unsigned lease_at;
+	uint64_t forgotten; /* ids below it may be of a lease that was forgotten */
+	uint32_t life;	    /* another one for each of its channels */
 	uint32_t leases_wanted; /* ids asked for, not yet given */
 	struct bytes stash;	/* a submit that did not fit into the batch, encoded */
 	struct bytes doubts;	/* ids of in_doubt, u64 each, answered when all is loaded */
@@ -133,10 +137,12 @@ void door_import(struct channel *c, const struct message *m);
 void door_peer(struct qmgr *q, struct channel *c);
 void door_gone(struct qmgr *q, struct channel *c);
 void door_round(struct qmgr *q);	/* after a commit: leases, stashes, pace */
+void door_stashes(struct qmgr *q);	/* what found no room is tried again */
 void door_loaded(struct qmgr *q);	/* answers doubts */
 void door_pace(struct qmgr *q);		/* pauses and resumes intake */
 void door_took(struct engine *e, uint64_t id); /* it is durable */
 void door_refuse(struct engine *e, uint64_t id, enum queue_result why);
+void door_body_refused(struct qmgr *q, uint64_t id); /* nothing names the file any more */
 void door_state(struct qmgr *q);	/* tells engines when intake's state changed */
 
 /* -- delivery.c ----------------------------------------------------------------------- */
@@ -163,6 +169,9 @@ void recipient_finish(struct qmgr *q, struct recipient *r, enum queue_kind kind,
 void recipient_record(struct qmgr *q, struct recipient *r, enum queue_kind kind, uint16_t code,
 		      struct text dsn, struct text text, int64_t due_us);
 
+/* Of an address; what has none, or one that can't be, is for this host. */
+struct text domain_of(const struct qmgr *q, struct text address);
+
 /* Monotonic time to wall time and back, clamped to what a retry may take. */
 struct walltime wall_of(const struct qmgr *q, int64_t mono_us);
 int64_t mono_of(const struct qmgr *q, struct walltime wall);
@@ -178,7 +187,8 @@ void report_owe(struct qmgr *q, struct mail *mail, bool now);
 void report_failed(struct channel *c, const struct message *m);
 /* A message with this report id was taken in: the recipients that it settles, for its commit record. */
 size_t report_settles(struct qmgr *q, uint64_t report, const struct queue_outcome **outcomes);
-bool report_known(const struct qmgr *q, uint64_t report);
+bool report_known(const struct qmgr *q, uint64_t report); /* and not in a batch already */
+void report_taken(struct qmgr *q, uint64_t report);	  /* it is in a batch now */
 void report_committed(struct qmgr *q, uint64_t report, uint64_t id);
 void report_refused(struct qmgr *q, uint64_t report);
 void reports_tick(struct qmgr *q);

@@ -19,6 +19,7 @@ enum {
 	SENT_MAX = 64,	     /* reports under way at once */
 	TICK_MAX = 1000,     /* looked at in one tick */
 	RECIPIENTS_PER = 1000, /* of one report */
+	RELAY_MAX = 320,     /* of the message between processes */
 };
 
 struct report_item {
@@ -39,6 +40,7 @@ struct report {
 	int64_t due_us; /* waiting: when it is made; sent: when it is given up */
 	enum report_step step;
 	uint8_t owed; /* which flag this report settles */
+	bool taken;   /* sent: its mail is in a batch */
 	struct queue_location location;
 	struct queue_content content;
 	struct report_item *items;
@@ -131,6 +133,7 @@ static void report_later(struct qmgr *q, struct report *r, int64_t wait_us)
 {
 	report_empty(r);
 	r->step = STEP_WAITING;
+	r->taken = false;
 	r->id = 0;
 	r->due_us = now_us(q) + wait_us;
 	list_add(&q->reports->waiting, r);
@@ -286,7 +289,7 @@ static void put_recipient(struct bytes *to, const struct report *r, const struct
 	/* delivery.c stored "RELAY said: REPLY" */
 	const char *said = rr.reply.len ? memmem(rr.reply.data, rr.reply.len, " said: ", 7) : NULL;
 
-	if (said && rr.code && !memchr(rr.reply.data, ' ', (size_t)(said - rr.reply.data))) {
+	if (said && rr.code && said - rr.reply.data <= RELAY_MAX && !memchr(rr.reply.data, ' ', (size_t)(said - rr.reply.data))) {
 		rr.relay = (struct text){rr.reply.data, (size_t)(said - rr.reply.data)};
 		rr.reply = (struct text){said + 7, rr.reply.len - rr.relay.len - 7};
 	}
@@ -349,12 +352,16 @@ static void report_sort(struct report *r, const struct mail *mail, const struct 
 		bool hold = null_sender && r->owed == QUEUE_OWED_FAILURE &&
 			    address_is_postmaster(r->q, er.address);
 
-		if (!notify_allows(er.notify, r->owed) && !(null_sender && !hold && er.notify == NOTIFY_NEVER &&
-							    r->owed == QUEUE_OWED_FAILURE &&
-							    text_equals(e->submitter, "bounce"))) {
+		/* Reports carry NOTIFY=NEVER, which does not mean that nobody hears of their failure. */
+		bool told = notify_allows(er.notify, r->owed) ||
+			    (null_sender && er.notify == NOTIFY_NEVER && r->owed == QUEUE_OWED_FAILURE &&
+			     text_equals(e->submitter, "bounce"));
+
+		if (told && hold) {
+			LOG(r->q->d->log, held, r->mail, er.address, text_of("nobody is left to be told of its failure"));
+			settle_silently(r, rcpt, item, true);
+		} else if (!told || (null_sender && r->owed != QUEUE_OWED_FAILURE)) {
 			settle_silently(r, rcpt, item, false);
-		} else if (hold || (null_sender && r->owed != QUEUE_OWED_FAILURE)) {
-			settle_silently(r, rcpt, item, hold);
 		} else {
 			put_recipient(list, r, rcpt, item, &er);
 			r->settles[kept++] = settle_of(r, rcpt, item);
@@ -388,6 +395,20 @@ static void report_send(struct report *r, const struct mail *mail, const struct 
 	channel_send_report(q->bounce, &m);
 }
 
+/* What ended a recipient may still be on its way to disk: the record before it says something else. */
+static bool read_is_newest(const struct report *r, struct mail *mail)
+{
+	for (uint32_t i = 0; i < r->count; i++) {
+		const struct report_item *item = &r->items[i];
+		const struct recipient *rcpt = mail_recipient(mail, item->number);
+
+		if (rcpt && rcpt->state == RECIPIENT_OWED && item->has_copy &&
+		    item->copy.outcome.kind != (enum queue_kind)rcpt->kind)
+			return false;
+	}
+	return true;
+}
+
 static void read_done(void *arg)
 {
 	struct report *r = arg;
@@ -401,6 +422,13 @@ static void read_done(void *arg)
 		report_free(q, r);
 		return;
 	}
+	if (r->result == QUEUE_OK && !read_is_newest(r, mail)) {
+		report_later(q, r, 100000);
+		return;
+	}
+	if (r->result != QUEUE_OK && r->result != QUEUE_GONE)
+		log_error(q->d->log, "a report waits, since its message can't be read: %s",
+			  queue_result_text(r->result));
 	if (r->result != QUEUE_OK || !q->bounce || !envelope_decode(r->content.envelope, &e)) {
 		report_later(q, r, r->result == QUEUE_GONE ? 0 : (int64_t)AGAIN_S * 1000000);
 		return;
@@ -433,13 +461,45 @@ static struct report *report_find(const struct qmgr *q, uint64_t id)
 
 bool report_known(const struct qmgr *q, uint64_t report)
 {
-	return report_find(q, report) != NULL;
+	const struct report *r = report_find(q, report);
+
+	return r && !r->taken;
+}
+
+void report_taken(struct qmgr *q, uint64_t report)
+{
+	struct report *r = report_find(q, report);
+
+	if (r)
+		r->taken = true;
+}
+
+/* Since it was made a recipient may have ended, or been held: its newer state must not be written over. */
+static void settles_refresh(struct report *r, struct mail *mail)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < r->count; i++) {
+		struct queue_outcome *o = &r->settles[i];
+		const struct recipient *rcpt = mail ? mail_recipient(mail, o->recipient) : NULL;
+		bool waits = rcpt && rcpt->kind == QUEUE_WAITING && o->kind == QUEUE_DEFERRED;
+
+		if (!rcpt || !(rcpt->flags & r->owed) || !(waits || rcpt->kind == (uint8_t)o->kind))
+			continue;
+		o->attempts = rcpt->attempts;
+		if (rcpt->state == RECIPIENT_WAITING)
+			o->next = wall_of(r->q, rcpt->due_us);
+		r->settles[kept++] = *o;
+	}
+	r->count = kept;
 }
 
 size_t report_settles(struct qmgr *q, uint64_t report, const struct queue_outcome **outcomes)
 {
 	struct report *r = report_find(q, report);
 
+	if (r)
+		settles_refresh(r, mail_find(&q->mails, r->mail));
 	*outcomes = r ? r->settles : NULL;
 	return r ? r->count : 0;
 }
@@ -491,20 +551,28 @@ void report_failed(struct channel *c, const struct message *m)
 
 	log_warning(q->d->log, "a report could not be handed in: %.*s",
 		    (int)m->report_failed.reason.len, m->report_failed.reason.data);
-	report_refused(q, m->report_failed.report);
+	if (report_known(q, m->report_failed.report)) /* else its mail is being written */
+		report_refused(q, m->report_failed.report);
 }
 
 void reports_bounce_gone(struct qmgr *q)
 {
-	/* Some may be in the door's hands already: they count as sent until their time is over. */
-	(void)q;
+	struct report *next;
+
+	/* One that the door brings all the same is not known any more, and refused. */
+	for (struct report *r = q->reports->sent.first; r; r = next) {
+		next = r->next;
+		if (!r->taken)
+			report_refused(q, r->id);
+	}
 }
 
 void reports_tick(struct qmgr *q)
 {
 	struct report *r = q->reports->waiting.first, *next;
 
-	while (q->reports->sent.first && q->reports->sent.first->due_us <= now_us(q))
+	while (q->reports->sent.first && q->reports->sent.first->due_us <= now_us(q) &&
+	       !q->reports->sent.first->taken)
 		report_refused(q, q->reports->sent.first->id);
 	for (int i = 0; r && i < TICK_MAX && q->reports->busy < SENT_MAX && q->bounce; r = next, i++) {
 		struct mail *mail = mail_find(&q->mails, r->mail);

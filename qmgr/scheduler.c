@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct scheduler *scheduler_new(const struct scheduler_face *face, struct mails *mails, uint64_t seed)
+struct scheduler *scheduler_new(const struct scheduler_face *face, struct mails *mails,
+				uint64_t seed)
 {
 	struct scheduler *s = mem_new(1, sizeof *s);
 
@@ -22,7 +23,8 @@ struct scheduler *scheduler_new(const struct scheduler_face *face, struct mails 
 	s->next_job = (seed << 32) & INT64_MAX;
 	s->newest_idle = &s->oldest_idle;
 	s->pump_end = &s->pump;
-	s->starved_end = &s->starved;
+	for (int i = 0; i < 2; i++)
+		s->hungry[i].end = &s->hungry[i].first;
 	table_init(&s->domains);
 	table_init(&s->lanes);
 	table_init(&s->asked);
@@ -316,7 +318,8 @@ static struct slot *slot_new(struct scheduler *s, struct site *site)
 	}
 	struct slot *slot = mem_new(1, sizeof *slot);
 
-	/* What a worker still says of the slot that had this place before is not taken for this one's. */
+	/* What a worker still says of the slot that had this place before is not taken for this
+	 * one's. */
 	s->life += SLOT_INDEX + 1;
 	slot->number = number | (s->life & ~(uint32_t)SLOT_INDEX);
 	slot->site = site;
@@ -340,13 +343,14 @@ static void slot_close(struct scheduler *s, struct slot *slot)
 	s->face.close_slot(s->face.owner, slot);
 }
 
-/* Sites that got no connection are served next, before others grow. */
-static void starved_wake(struct scheduler *s, uint64_t count)
+/* Sites without a connection are served next, before others grow. */
+static void hungry_wake(struct scheduler *s, uint64_t count)
 {
-	for (; s->starved && count; count--) {
-		struct site *site = s->starved;
+	struct site *site;
 
-		site_starve(s, site, false);
+	for (; (site = s->hungry[0].first ? s->hungry[0].first : s->hungry[1].first) && count;
+	     count--) {
+		site_feed(s, site);
 		site_pump_later(s, site);
 	}
 }
@@ -368,7 +372,7 @@ static void slot_free(struct scheduler *s, struct slot *slot)
 	s->figures.slots--;
 	slot->worker->slots--;
 	site->slots--;
-	starved_wake(s, 1);
+	hungry_wake(s, 1);
 	if (site->ready)
 		site_pump_later(s, site);
 	free(slot->hop);
@@ -381,11 +385,26 @@ void scheduler_slot_done(struct scheduler *s, struct slot *slot)
 	slot_free(s, slot);
 }
 
-/* All connections are taken and a site has none: one that has several, or had its one for long, gives. */
-static bool slot_yields(const struct scheduler *s, const struct slot *slot)
+/*
+ * All connections are taken: to a site without any, one gives that has
+ * several, or had its one for long; to a site that would have more, one with
+ * two more.
+ */
+static bool slot_yields(struct scheduler *s, const struct slot *slot)
 {
-	return s->starved_count > s->closing && s->slot_count >= s->config->limit_deliveries &&
-	       (slot->site->slots > 1 || slot->sent >= YIELD_JOBS);
+	struct site *more = s->hungry[1].first;
+
+	if (s->slot_count < s->config->limit_deliveries)
+		return false;
+	if (s->hungry[0].count > s->closing)
+		return slot->site->slots > 1 || slot->sent >= YIELD_JOBS;
+	if (!more || s->hungry[1].count <= s->closing)
+		return false;
+	if (slot->site->slots > more->slots + 1)
+		return true;
+	site_feed(s, more); /* perhaps to the next one in the list */
+	site_hunger(s, more);
+	return false;
 }
 
 void scheduler_want(struct scheduler *s, struct slot *slot, int64_t now_us)
@@ -451,9 +470,11 @@ static struct job *job_make(struct scheduler *s, struct lane *lane)
 	struct mail *mail = lane->ready->mail;
 	uint32_t most = (uint32_t)s->config->limit_recipients, n = 0;
 	struct domain *d = lane->domain;
-	/* Those before it were looked at when they were the first; a look at all for each is quadratic. */
+	/* Those before it were looked at when they were the first; a look at all for each is
+	 * quadratic. */
 	uint32_t first = (uint32_t)(lane->ready - mail->recipients);
-	uint32_t end = mail->recipient_count - first < LOOK_MAX ? mail->recipient_count : first + LOOK_MAX;
+	uint32_t end =
+	    mail->recipient_count - first < LOOK_MAX ? mail->recipient_count : first + LOOK_MAX;
 
 	if (most > 1000)
 		most = 1000; /* of the message between processes */
@@ -522,7 +543,8 @@ void scheduler_outcome(struct scheduler *s, struct recipient *r, enum outcome_ki
 	bool taken = kind == OUTCOME_RELAYED || kind == OUTCOME_DELIVERED;
 
 	must(r->state == RECIPIENT_FLYING);
-	if (kind != OUTCOME_HELD && scope != SCOPE_SITE && scope != SCOPE_DOMAIN && !r->job->failed) {
+	if (kind != OUTCOME_HELD && scope != SCOPE_SITE && scope != SCOPE_DOMAIN &&
+	    !r->job->failed) {
 		lane->domain->failures = 0;
 		if (r->job->slot)
 			site_answers(s, r->job->slot->site, now_us);
@@ -646,7 +668,8 @@ void scheduler_worker_died(struct scheduler *s, struct worker *worker, int64_t n
 			if (job->worker != worker)
 				continue;
 			for (uint32_t k = 0; k < job->count; k++)
-				if (job->recipients[k] && job->recipients[k]->state == RECIPIENT_FLYING &&
+				if (job->recipients[k] &&
+				    job->recipients[k]->state == RECIPIENT_FLYING &&
 				    job->recipients[k]->job == job)
 					job->recipients[k]->crashes++;
 			scheduler_job_done(s, job, false, now_us);
@@ -693,17 +716,13 @@ static struct slot *site_slot(struct scheduler *s, struct site *site, const char
 
 	if (fresh || slot)
 		return fresh ? fresh : slot;
-	if (!site->slots) {
-		site_starve(s, site, true);
-		/* An idle one of another site makes room. */
-		if (s->oldest_idle && s->starved_count > s->closing &&
-		    s->slot_count >= s->config->limit_deliveries)
-			slot_close(s, s->oldest_idle);
-	}
+	if (site->slots < site->window)
+		site_hunger(s, site);
 	return NULL;
 }
 
-/* The next lane of the site in turn. What it leaves behind goes to the end of its share, that to the ring's. */
+/* The next lane of the site in turn. What it leaves behind goes to the end of its share, that to
+ * the ring's. */
 static void site_rotate(struct lane *lane)
 {
 	struct share *share = lane->share;
@@ -737,9 +756,8 @@ static bool site_serve(struct scheduler *s, struct site *site, int64_t now_us)
 		domain_ask(s, lane->domain);
 		return true;
 	}
-	struct slot *slot = site_rate_allows(s, site, now_us)
-				? site_slot(s, site, lane->domain->hop)
-				: NULL;
+	struct slot *slot =
+	    site_rate_allows(s, site, now_us) ? site_slot(s, site, lane->domain->hop) : NULL;
 
 	if (!slot)
 		return false;
@@ -780,6 +798,10 @@ bool scheduler_pump(struct scheduler *s, int64_t now_us, unsigned budget)
 		if (!site_collect(s, site) && more)
 			site_pump_later(s, site);
 	}
+	/* Connections that found nothing to do make room for sites that found none. */
+	while (s->oldest_idle && !s->pump && s->slot_count >= s->config->limit_deliveries &&
+	       s->hungry[0].count + s->hungry[1].count > s->closing)
+		slot_close(s, s->oldest_idle);
 	return s->allowed && s->pump;
 }
 
@@ -841,11 +863,12 @@ void scheduler_tick(struct scheduler *s, int64_t now_us)
 	sites_wake(s, now_us);
 	domains_wake(s, now_us);
 	if (s->slot_count < s->config->limit_deliveries)
-		starved_wake(s, s->config->limit_deliveries - s->slot_count);
+		hungry_wake(s, s->config->limit_deliveries - s->slot_count);
 	while (s->oldest_idle && s->oldest_idle->idle_since_us + IDLE_US <= now_us)
 		slot_close(s, s->oldest_idle);
 	for (int i = 0; i < 64; i++)
-		if (!table_slice(&s->domains, &s->sweep_at, sweep_domain, &(struct sweep){s, now_us}))
+		if (!table_slice(&s->domains, &s->sweep_at, sweep_domain,
+				 &(struct sweep){s, now_us}))
 			s->sweep_at = 0;
 }
 

@@ -27,7 +27,8 @@ struct scheduler_face {
 	void (*start)(void *owner, struct job *job);
 	/* No more work for this slot: scheduler_slot_done() follows. */
 	void (*close_slot)(void *owner, struct slot *slot);
-	/* This recipient ends without delivery (state is RECIPIENT_ENDING), or is held (RECIPIENT_HELD). */
+	/* This recipient ends without delivery (state is RECIPIENT_ENDING), or is held
+	 * (RECIPIENT_HELD). */
 	void (*end)(void *owner, struct recipient *r, const struct domain_verdict *verdict);
 	/* For the log. */
 	void (*site_down)(void *owner, const struct site *site, int64_t wait_us);
@@ -35,7 +36,8 @@ struct scheduler_face {
 };
 
 /* Neither of FACE's functions may call the scheduler. */
-struct scheduler *scheduler_new(const struct scheduler_face *face, struct mails *mails, uint64_t seed);
+struct scheduler *scheduler_new(const struct scheduler_face *face, struct mails *mails,
+				uint64_t seed);
 /* With all jobs, slots, lanes and sites; MAILS are the caller's, and so is what flies. */
 void scheduler_free(struct scheduler **s);
 
@@ -45,14 +47,16 @@ void scheduler_configure(struct scheduler *s, const struct config *config);
 /* Deliverers, in the order of their instances; a worker without a channel gets nothing. */
 void scheduler_set_workers(struct scheduler *s, struct worker *workers, size_t count);
 
-/* Nothing is started before this (in-flight jobs of an earlier qmgr must be known), nor while stopped. */
+/* Nothing is started before this (in-flight jobs of an earlier qmgr must be known), nor while
+ * stopped. */
 void scheduler_allow(struct scheduler *s, bool allow);
 
 /* A recipient to be delivered: into its domain's lane; ready now, or at DUE_US. */
 void scheduler_add(struct scheduler *s, struct recipient *r, struct text domain, int64_t due_us,
 		   int64_t now_us);
 
-/* Takes it out of lane or wheel (hold, delete, expiry); state becomes STATE. Not for flying ones. */
+/* Takes it out of lane or wheel (hold, delete, expiry); state becomes STATE. Not for flying ones.
+ */
 void scheduler_remove(struct scheduler *s, struct recipient *r, enum recipient_state state);
 
 /* A waiting one becomes ready now. */
@@ -77,7 +81,8 @@ void scheduler_slot_done(struct scheduler *s, struct slot *slot);
 struct slot *scheduler_slot(const struct scheduler *s, uint32_t number);
 
 struct job *scheduler_job(const struct scheduler *s, uint64_t id);
-/* A job of an earlier life that a worker reported; its recipients become flying. NULL: none is open. */
+/* A job of an earlier life that a worker reported; its recipients become flying. NULL: none is
+ * open. */
 struct job *scheduler_adopt(struct scheduler *s, struct worker *worker, uint64_t id,
 			    struct mail *mail, const uint32_t *numbers, uint32_t count);
 
@@ -97,15 +102,17 @@ void scheduler_failed(struct scheduler *s, struct job *job, enum failure_scope s
  * in flight at three such deaths is held. */
 void scheduler_worker_died(struct scheduler *s, struct worker *worker, int64_t now_us);
 
-/* Serves all sites that have something to do; bounded by BUDGET jobs. Once a turn; true: there is more. */
+/* Serves all sites that have something to do; bounded by BUDGET jobs. Once a turn; true: there is
+ * more. */
 bool scheduler_pump(struct scheduler *s, int64_t now_us, unsigned budget);
 
 /* Timers: down sites, the wheel, idle slots. Every 100 ms or so; a call late is no harm. */
 void scheduler_tick(struct scheduler *s, int64_t now_us);
 
 struct scheduler_figures {
-	uint64_t ready;	     /* all, also at sites that are down */
-	uint64_t ready_up;   /* at sites that took mail since they failed last: what intake is paced by */
+	uint64_t ready; /* all, also at sites that are down */
+	uint64_t
+	    ready_up; /* at sites that took mail since they failed last: what intake is paced by */
 	uint64_t waiting, flying, slots;
 };
 struct scheduler_figures scheduler_figures(const struct scheduler *s);

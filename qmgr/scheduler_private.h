@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Shared by the scheduler's files: lanes.c (the structure), scheduler.c (who goes next), wheel.c (time). */
+/* Shared by the scheduler's files: lanes.c (the structure), scheduler.c (who goes next), wheel.c
+ * (time). */
 #ifndef QMGR_SCHEDULER_PRIVATE_H
 #define QMGR_SCHEDULER_PRIVATE_H
 
@@ -10,18 +11,23 @@ enum {
 	FIRST_WINDOW = 5,	   /* connections to a site that nothing is known of */
 	IDLE_US = 2 * 1000 * 1000, /* an idle connection is kept so long */
 	CRASHES_MAX = 3,
-	SLOT_INDEX = 0xfffff, /* of a slot's number; the rest differs from life to life */
+	SLOT_INDEX = 0xfffff,	      /* of a slot's number; the rest differs from life to life */
 	SERVED_US = 60 * 1000 * 1000, /* a success so recent outweighs a failure */
-	DOMAINS_KEPT = 20000, /* known, without mail */
-	SPREAD_SLOTS = 100, /* a site stays on one worker up to so many slots */
-	ASKED_MAX = 4096, /* questions in the air; further domains wait for a tick */
-	LIFETIME_LEAST_S = 5, /* of an answer, whatever it says of itself */
+	DOMAINS_KEPT = 20000,	      /* known, without mail */
+	SPREAD_SLOTS = 100,	      /* a site stays on one worker up to so many slots */
+	ASKED_MAX = 4096,	      /* questions in the air; further domains wait for a tick */
+	LIFETIME_LEAST_S = 5,	      /* of an answer, whatever it says of itself */
 	LIFETIME_MOST_S = 86400,
-	TURN_JOBS = 16, /* of a site, before the next one's turn */
+	TURN_JOBS = 16,	  /* of a site, before the next one's turn */
 	YIELD_JOBS = 100, /* over a site's last connection before it yields to a site without any */
-	LOOK_MAX = 4096, /* recipients of a message that are looked through for one job */
+	LOOK_MAX = 4096,  /* recipients of a message that are looked through for one job */
 	WAKE_MAX = 10000, /* domains looked at in one tick */
-	END_MAX = 1000, /* recipients that end without delivery in one tick */
+	END_MAX = 1000,	  /* recipients that end without delivery in one tick */
+};
+
+struct hungry {
+	struct site *first, **end;
+	uint32_t count;
 };
 
 struct scheduler {
@@ -32,15 +38,16 @@ struct scheduler {
 	size_t worker_count;
 	struct table domains, lanes, asked, sites, shares, jobs;
 	struct site *pump, **pump_end; /* sites with something to do, in turn */
-	struct site *timed;   /* sites that are down or wait for their rate */
-	struct site *starved, **starved_end;
-	struct domain *timed_domains, *timed_at; /* timed_at: where the next tick goes on */
-	struct slot **slots; /* by number; NULL: free */
+	struct site *timed;	       /* sites that are down or wait for their rate */
+	/* All connections are taken: sites that have none, and those that would have more. */
+	struct hungry hungry[2];
+	struct domain *timed_domains, *timed_at;     /* timed_at: where the next tick goes on */
+	struct slot **slots;			     /* by number; NULL: free */
 	uint32_t slot_size, slot_count, slot_lowest; /* no number below slot_lowest is free */
-	uint32_t starved_count, closing;
+	uint32_t closing;			     /* slots that were asked to */
 	struct slot *oldest_idle, **newest_idle;
 	struct recipient *wheel[WHEEL_SLOTS];
-	size_t sweep_at; /* in the table of domains */
+	size_t sweep_at;  /* in the table of domains */
 	int64_t wheel_at; /* the second up to which the wheel has turned */
 	uint64_t next_job, next_query, random;
 	struct scheduler_figures figures;
@@ -65,7 +72,8 @@ void domain_sweep(struct scheduler *s, struct domain *d, int64_t now_us);
 void domain_flies(struct domain *d, bool flies); /* one recipient more, or less */
 void domain_waits(struct domain *d, bool waits);
 void site_pump_later(struct scheduler *s, struct site *site);
-void site_starve(struct scheduler *s, struct site *site, bool starved);
+void site_hunger(struct scheduler *s, struct site *site); /* into the list, at its end */
+void site_feed(struct scheduler *s, struct site *site);	  /* out of it */
 void site_prove(struct scheduler *s, struct site *site, bool proven);
 void site_pump_not(struct scheduler *s, struct site *site);
 void site_time(struct scheduler *s, struct site *site, bool timed);

@@ -31,6 +31,7 @@ struct round {
 	} *submits;
 	struct {
 		struct worker *worker;
+		uint32_t life; /* of the worker: another process does not know the job */
 		uint64_t job;
 	} *jobs;
 	size_t submit_count, submit_size, job_count, job_size;
@@ -218,6 +219,7 @@ void store_await_job(struct qmgr *q, struct worker *w, uint64_t job)
 		r->jobs = mem_resize(r->jobs, r->job_size, sizeof *r->jobs);
 	}
 	r->jobs[r->job_count].worker = w;
+	r->jobs[r->job_count].life = w->life;
 	r->jobs[r->job_count++].job = job;
 	store_kick(q);
 }
@@ -288,6 +290,9 @@ static void submit_done(struct qmgr *q, struct engine *e, struct mail *mail, uin
 
 	if (result != QUEUE_OK) {
 		door_refuse(e, mail->id, result);
+		/* After QUEUE_IO its record may be there all the same. */
+		if (mail->body_in_file && result == QUEUE_ABORTED)
+			door_body_refused(q, mail->id);
 		if (report)
 			report_refused(q, report);
 		refuse_mail(q, mail);
@@ -303,9 +308,15 @@ static void submit_done(struct qmgr *q, struct engine *e, struct mail *mail, uin
 	delivery_release(q, mail, bytes);
 }
 
+/* The newest outcome counts, so one that another has taken the place of must not come after it. */
 static void again(void *arg, const struct queue_outcome *o)
 {
-	late_add(arg, o);
+	struct qmgr *q = arg;
+	struct mail *mail = mail_find(&q->mails, o->id);
+	struct recipient *r = mail ? mail_recipient(mail, o->recipient) : NULL;
+
+	if (r && r->kind == o->kind)
+		late_add(q, o);
 }
 
 /* Jobs whose outcomes were in a commit that failed wait for the next one. */
@@ -314,6 +325,8 @@ static void jobs_done(struct qmgr *q, struct round *r, bool durable)
 	for (size_t i = 0; i < r->job_count; i++) {
 		struct worker *w = r->jobs[i].worker;
 
+		if (r->jobs[i].life != w->life)
+			continue;
 		if (!durable)
 			store_await_job(q, w, r->jobs[i].job);
 		else if (w->channel)
@@ -399,6 +412,7 @@ static void seal(struct qmgr *q)
 		return;
 	late_retry(q);
 	queue_clean_apply(q->queue);
+	door_stashes(q);
 	if (queue_batch_seal(q->queue, &batch) != QUEUE_OK)
 		return;
 	if (!batch) {

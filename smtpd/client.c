@@ -349,7 +349,8 @@ static int64_t silent_since(const struct client *c)
 	return deadline.us - session_config(c->session)->timeout_command.us;
 }
 
-/* Under pressure patience is shorter: the client that has been silent for longest is told that its time is over. */
+/* Under pressure patience is shorter: the client that has been silent for longest is told that its
+ * time is over. */
 static bool displace_one(struct smtpd *self)
 {
 	int64_t oldest = loop_now(self->d->loop).us - SILENT_US;
@@ -366,7 +367,8 @@ static bool displace_one(struct smtpd *self)
 	}
 	if (!found)
 		return false;
-	session_expire(found->session, (struct moment){session_deadline(found->session), loop_wall(self->d->loop)});
+	session_expire(found->session,
+		       (struct moment){session_deadline(found->session), loop_wall(self->d->loop)});
 	client_free(found, true);
 	return true;
 }

@@ -201,26 +201,33 @@ def common(daemon, kind, instance, serves):
         flood(peer)
         ends(flood.__name__, peer)
     serves()
-    v.check(before is None or daemon.descriptors() <= before, f"descriptors of {daemon.kind}: {before} before,",
-            daemon.descriptors(), "after", kind)
+    v.wait(lambda: before is None or daemon.descriptors() <= before, 10,
+           lambda: f"{before} descriptors of {daemon.kind} as before {kind}; it has {daemon.descriptors()}")
 
 
 def run_cases(daemon, kind, instance, cases, serves):
     """Each case on a channel of its own: (what, function of the peer, ENDS or LIVES)."""
     for what, act, end in cases:
-        peer = daemon.peer(kind, instance)
-        peer.expect("hello")
-        act(peer)
-        if end:
-            v.check(peer.ended(), f"{daemon.kind} goes on with {kind} after: {what}")
-        daemon.lives(f"{kind}: {what}")
-        peer.pump(0)
-        v.check(peer.over == end, f"{daemon.kind} ended {kind} after: {what}: {daemon.process.said(200)}")
-        peer.close()
+        try:
+            run_case(daemon, kind, instance, act, end)
+        except (v.Failure, OSError) as why:
+            raise v.Failure(f"{daemon.kind}, hostile {kind}, {what}: {why}; {daemon.process.said(400)}") from why
         try:
             serves()
-        except v.Failure as why:
-            raise v.Failure(f"{daemon.kind} serves no more after {kind}: {what}: {why}; {daemon.process.said(400)}") from None
+        except (v.Failure, OSError) as why:
+            raise v.Failure(f"{daemon.kind} serves no more after {kind}: {what}: {why}; {daemon.process.said(400)}") from why
+
+
+def run_case(daemon, kind, instance, act, end):
+    peer = daemon.peer(kind, instance)
+    peer.expect("hello")
+    act(peer)
+    if end:
+        v.check(peer.ended(), "its channel goes on")
+    daemon.lives("case")
+    peer.pump(0)
+    v.check(peer.over == end, "its channel ended")
+    peer.close()
 
 
 def says(name, fd=None, /, **values):
@@ -319,7 +326,7 @@ def test_bounce(t):
     daemon = Daemon(t, "bounce")
     daemon.begin()
     peers = {"qmgr": daemon.peer("qmgr"), "submission": daemon.peer("submission")}
-    number = iter(range(1, 1 << 20))
+    number = iter(range(1 << 20, 1 << 30))
 
     def serves(replaced):
         def serve():
@@ -344,8 +351,12 @@ def test_bounce(t):
 
     def flood(peer):
         """More than are kept: it is read no more until the door answers."""
-        for i in range(200):
-            peer.say("report", **owed(i, body=b"x\r\n" * 20000))
+        try:
+            for i in range(200):
+                peer.write(f.frame("report", **owed(i, body=b"x\r\n" * 20000)), seconds=0.5)
+        except v.Failure:
+            return
+        raise v.Failure("all of it was read")
 
     def answers(peer):
         for token in range(0, 1000):
@@ -429,8 +440,8 @@ class Intake:
         self.peer.say("leased", first=self.first, count=count)
         self.first += count
 
-    def settle(self, **values):
-        id = self.peer.expect("submit")["id"]
+    def settle(self, seconds=0.2, **values):
+        id = self.peer.expect("submit", seconds)["id"]
         self.peer.say("settled", id=id, **(values or dict(committed=1)))
 
 
@@ -458,8 +469,12 @@ def files(t):
         return end.detach()
 
     return [("a pipe", pipe), ("a full pipe", pipe_in), ("a socket", pair), ("a folder", lambda: os.open(t.folder, os.O_RDONLY)),
-            ("a device", lambda: os.open("/dev/full", os.O_RDWR)),
-            ("an empty file, read-only", lambda: os.open(v.write(t.folder + "/empty", b""), os.O_RDONLY))]
+            ("a device", lambda: os.open("/dev/full", os.O_RDWR))]
+
+
+def empty(t):
+    """A file that can't be written."""
+    return os.open(v.write(t.folder + "/empty", b""), os.O_RDONLY)
 
 
 def given(make, use):
@@ -490,13 +505,18 @@ def test_smtpd(t):
     daemon.begin()
 
     def let_in(limits):
-        threading.Thread(target=lambda: limits.say("client_verdict", allowed=1, session=limits.expect("client_open")["session"])).start()
+        """Everybody, until the channel ends."""
+        try:
+            while True:
+                limits.say("client_verdict", allowed=1, session=limits.expect("client_open")["session"])
+        except (v.Failure, OSError, ValueError):
+            pass
 
     def serves():
         qmgr, limits = daemon.peer("qmgr"), daemon.peer("limits")
         intake = Intake(qmgr)
         daemon.lives("peers")
-        let_in(limits)
+        threading.Thread(target=let_in, args=(limits,), daemon=True).start()
         client = v.Smtp(port)
         id = submit_of(qmgr, client)
         qmgr.say("settled", id=id, committed=1)
@@ -583,7 +603,8 @@ def test_smtpd(t):
         ("a verdict without sense", with_client(lambda p, id: p.say("settled", id=id, code=65535, dsn="9", reply=b"\0"), "451"), LIVES),
         ("a refusal that says 250", with_client(lambda p, id: p.say("settled", id=id, code=250, dsn="2.0.0", reply="Ok"), "451"), LIVES),
         ("a verdict three times", with_client(twice, "250"), LIVES),
-        *((f"{what} for a large body", large_to(make), LIVES) for what, make in files(t)),
+        *((f"{what} for a large body", large_to(make), ENDS) for what, make in files(t)),
+        ("a file that can't be written", large_to(lambda: empty(t)), LIVES),
     ], serves)
     run_cases(daemon, "limits", 0, [
         ("verdicts on others", lambda p: [p.say("client_verdict", session=n << 32 | n % 7, allowed=n % 2) for n in range(2000)], LIVES),
@@ -643,6 +664,12 @@ def test_submission(t):
             peer.say("handin", **handin(token=token))
         for _ in range(100):  # more than the door holds at once are refused, with an answer
             v.equal(peer.expect("handed")["taken"], 0, "taken")
+        daemon.lives("flood")
+        try:
+            while True:
+                intakes[-1].settle()
+        except v.Failure:
+            pass
 
     def both(peer):
         fd = os.open("/dev/null", os.O_RDONLY)
@@ -662,7 +689,9 @@ def test_submission(t):
         ("garbage", refused(content=bytes(range(256)) * 1000, smtputf8=255, body_type=255), LIVES),
         ("content twice", both, ENDS),
         ("a file shorter than said", shorter, LIVES),
-        *((f"{what} as content", given(make, refused_file), LIVES) for what, make in files(t)),
+        *((f"{what} as content", given(make, lambda p, fd: p.say("handin", fd, **handin(content=b"", content_length=9))), ENDS)
+          for what, make in files(t)),
+        ("an empty file as content", given(lambda: empty(t), refused_file), LIVES),
         ("a flood", flood, LIVES),
     ], serves("bounce"))
     run_cases(daemon, "qmgr", 0, [
@@ -845,21 +874,15 @@ def test_smtp_client(t):
         ("commands in a recipient", spoiled((FAILED,), recipients=[dict(number=0, address=b"a@b>\r\nDATA\r\n")]), LIVES),
         ("commands in the sender", spoiled((FAILED,), sender=b"a@b>\r\nDATA\r\n"), LIVES),
         ("a file shorter than said", short_file, LIVES),
+        ("an empty file", given(lambda: empty(t), from_file), LIVES),
+        *((f"{what} as content", given(make, from_file), ENDS) for what, make in files(t)),
     ], serves("qmgr"))
-    for what, make in files(t):
-        for serve in [serves("qmgr")]:
-            peer = daemon.peer("qmgr")
-            given(make, from_file)(peer)
-            daemon.lives(what)
-            peer.close()
-            serve()
-
     def asked(**values):
         """A job waits for hosts and gets these."""
         def act(peer):
             number = next(numbers)
             peers["qmgr"].say("job", **job(number))
-            query = peer.expect("hosts_ask")["query"]
+            query = peer.expect("hosts_ask", target=f"t{number}.example".encode())["query"]
             peer.say("hosts_are", **dict(dict(query=query, lifetime_s=60), **values))
             outcome(peers["qmgr"], number)
         return act
@@ -867,7 +890,372 @@ def test_smtp_client(t):
     run_cases(daemon, "resolver", 0, [
         ("an answer never asked for", says("hosts_are", query=12345), ENDS),
         ("no hosts", asked(), LIVES),
-        ("insane hosts", asked(verdict=0, hosts=[dict(name=b"\r\n\0", address=b"x" * n, port=0) for n in (0, 3, 15, 16)] * 16), LIVES),
+        ("insane hosts", asked(verdict=0, hosts=[dict(name=b"\r\n\0", address=a, port=0) for a in (b"", b"x" * 3, b"x" * 15, bytes(15) + b"\1")] * 16), LIVES),
         ("an insane failure", asked(verdict=255, code=65535, dsn=b"\r\n\0", reason=b"\r\n" * 128, lifetime_s=0xffffffff), LIVES),
         ("a failure with hosts", asked(verdict=2, code=1, hosts=[host] * 64), LIVES),
     ], serves("resolver"))
+
+
+# -- qmgr ----------------------------------------------------------------------------------------
+
+class Qmgr:
+    """qmgr with honest neighbours: two engines (smtpd and submission), two workers, a resolver, bounce."""
+
+    def __init__(self, t):
+        self.daemon = Daemon(t, "qmgr", "retry { first = 1h }\n")
+        self.peers = {}
+        for kind in "smtpd", "submission", "resolver", "bounce", "smtp-client":
+            self.renew(kind)
+        self.daemon.begin()
+        self.peers["smtpd"].expect("intake", 20, state=OPEN)
+        self.ids, self.domains = [], iter(range(1, 1 << 20))
+
+    def renew(self, kind):
+        self.peers[kind] = self.daemon.peer(kind)
+        if kind == "smtp-client":
+            self.peers[kind].say("in_flight_end")
+
+    def id(self):
+        """A fresh one, leased to the honest smtpd."""
+        if not self.ids:
+            self.ids = leased(self.peers["smtpd"], 500)
+        return self.ids.pop()
+
+    def submit(self, domain):
+        id = self.id()
+        self.peers["smtpd"].say("submit", **mail_of(id, domain))
+        v.equal(self.peers["smtpd"].expect("settled", id=id)["committed"], 1, "committed")
+        return id
+
+    def site(self, domain, **more):
+        query = self.peers["resolver"].expect("site_ask", target=domain.encode())["query"]
+        self.peers["resolver"].say("site_is", **dict(dict(query=query, site=domain, hop=domain, lifetime_s=600), **more))
+
+    def domain(self):
+        return f"d{next(self.domains)}.example"
+
+    def deliver(self, worker, id):
+        """The job of that message goes its honest way."""
+        job = worker.expect("job", id=id)
+        worker.say("outcome", **outcome_of(job))
+        worker.expect("recorded", job=job["job"])
+        worker.say("slot_done", slot=job["slot"])
+
+    def serves(self):
+        domain = self.domain()
+        id = self.submit(domain)
+        self.site(domain)
+        self.deliver(self.peers["smtp-client"], id)
+        for peer in self.peers.values():
+            peer.got.clear()
+
+    def serves_with(self, kind):
+        def serve():
+            if kind:
+                self.renew(kind)
+                if kind == "smtpd":
+                    self.ids = []
+            self.daemon.lives("peers")
+            self.serves()
+        return serve
+
+
+def leased(peer, count):
+    peer.say("lease", count=count)
+    answer = peer.expect("leased")
+    return list(range(answer["first"], answer["first"] + answer["count"]))
+
+
+def mail_of(id, domain="sink.example", **more):
+    return dict(dict(id=id, envelope=f.envelope([f"rcpt@{domain}"]), prelude=PRELUDE, body=BODY, body_length=len(BODY)), **more)
+
+
+def outcome_of(job, kind=RELAYED, number=0, /, **more):
+    return dict(dict(slot=job["slot"], job=job["job"], id=job["id"], relay="sink[127.0.0.1]:25",
+                     recipients=[dict(number=number, kind=kind, code=250, dsn="2.0.0", reply="taken")]), **more)
+
+
+def test_qmgr_engines(t):
+    qmgr = Qmgr(t)
+    daemon, others = qmgr.daemon, qmgr.serves_with("")
+    others()
+
+    def lent(act):
+        """ACT with ids of its own."""
+        return lambda peer: act(peer, leased(peer, 50))
+
+    def submits(*mails):
+        return lambda peer: [peer.say("submit", **m) for m in mails]
+
+    def own(**more):
+        return lent(lambda peer, ids: peer.say("submit", **mail_of(ids[0], "hostile.example", **more)))
+
+    def refused(peer, id):
+        values = peer.expect("settled", id=id)
+        v.check(not values["committed"] and 400 <= values["code"] < 500, values)
+
+    def twice(peer, ids):
+        peer.say("submit", **mail_of(ids[0], "twice.example"))
+        peer.expect("settled", id=ids[0], committed=1)
+        peer.say("submit", **mail_of(ids[0], "twice.example"))
+
+    def twice_at_once(peer, ids):
+        peer.write(f.frame("submit", **mail_of(ids[0], "twice.example")) * 2)
+
+    def after_delivery(peer, ids):
+        domain = qmgr.domain()
+        peer.say("submit", **mail_of(ids[0], domain))
+        peer.expect("settled", id=ids[0], committed=1)
+        qmgr.site(domain)
+        qmgr.deliver(qmgr.peers["smtp-client"], ids[0])
+        daemon.lives("delivered")
+        peer.say("submit", **mail_of(ids[0], domain))
+
+    def file_unopened(peer, ids):
+        peer.say("submit", **mail_of(ids[0], body=b"", body_length=100000, body_in_file=1))
+        refused(peer, ids[0])
+
+    def file_shorter(peer, ids):
+        peer.say("body_open", id=ids[0])
+        fd = peer.expect("body_file", id=ids[0])["fd"]
+        os.write(fd, b"x\r\n" * 100)
+        os.close(fd)
+        peer.say("submit", **mail_of(ids[0], body=b"", body_length=100000, body_in_file=1))
+        refused(peer, ids[0])
+
+    def file_and_inline(peer, ids):
+        """The same id by both ways while a thread looks at the file."""
+        peer.say("body_open", id=ids[0])
+        fd = peer.expect("body_file", id=ids[0])["fd"]
+        os.write(fd, b"x" * 70000)
+        os.close(fd)
+        large = f.frame("submit", **mail_of(ids[0], body=b"", body_length=70000, body_in_file=1))
+        peer.write(large + f.frame("submit", **mail_of(ids[0])) + large)
+
+    def opened_twice(peer, ids):
+        peer.write(f.frame("body_open", id=ids[0]) * 5 + f.frame("body_drop", id=ids[0]) * 5)
+
+    def opened_all(peer, ids):
+        """And the files never taken."""
+        for _ in range(40):
+            if not peer.write(b"".join(f.frame("body_open", id=id) for id in ids), seconds=1):
+                return
+        for id in ids:
+            peer.say("body_drop", id=id)
+        daemon.lives("files")
+
+    def endless(peer, ids):
+        """Answers that nobody reads."""
+        try:
+            for _ in range(50):
+                peer.write(f.frame("in_doubt", id=ids[0]) * 1000 + f.frame("in_doubt_end"), seconds=0.3)
+        except v.Failure:
+            pass
+
+    def doubts(peer):
+        for id in others_ids:
+            peer.say("in_doubt", id=id)
+        peer.say("in_doubt_end", count=0)
+        for id in others_ids:
+            refused(peer, id)
+
+    def sparse(peer, ids):
+        peer.say("submit", **mail_of(ids[0], envelope=f.envelope([b"a@" + b"b" * 300, b"@", b"\0\r\n", b"\xff@\xff", "x"], sender=b"\r\n\0")))
+        peer.expect("settled", id=ids[0], committed=1)
+
+    others_ids = [qmgr.id() for _ in range(20)]
+    waiting = qmgr.submit("waits.example")
+    common(daemon, "smtpd", 1, others)
+    common(daemon, "submission", 1, others)
+    run_cases(daemon, "smtpd", 1, [
+        ("an id never leased", submits(mail_of(1 << 60)), ENDS),
+        ("id 0", submits(mail_of(0)), ENDS),
+        ("the last id of all", submits(mail_of((1 << 64) - 1)), ENDS),
+        ("another engine's id", submits(mail_of(others_ids[0])), ENDS),
+        ("another engine's id that is in use", submits(mail_of(waiting)), ENDS),
+        ("an id twice", lent(twice), ENDS),
+        ("an id twice at once", lent(twice_at_once), ENDS),
+        ("an id again after its delivery", lent(after_delivery), ENDS),
+        ("a report's number", own(report=1), ENDS),
+        ("no envelope", own(envelope=b""), ENDS),
+        ("an envelope of garbage", own(envelope=bytes(range(256)) * 100), ENDS),
+        ("no recipients", own(envelope=f.envelope([])), ENDS),
+        ("a recipient without an address", own(envelope=f.envelope([""])), ENDS),
+        ("too many recipients", own(envelope=f.envelope(["a@b"] * 10001)), ENDS),
+        ("another length than its body", own(body_length=5), ENDS),
+        ("a body both ways", own(body_in_file=1), ENDS),
+        ("a body a third way", own(body_in_file=2), ENDS),
+        ("addresses that are none", lent(sparse), LIVES),
+        ("a file never opened", lent(file_unopened), LIVES),
+        ("a file shorter than said", lent(file_shorter), LIVES),
+        ("an id by both ways", lent(file_and_inline), ENDS),
+        ("a file never leased", says("body_open", id=1 << 60), ENDS),
+        ("another engine's file", says("body_open", id=others_ids[0]), ENDS),
+        ("a message that is not its own dropped", says("body_drop", id=waiting), ENDS),
+        ("a file opened again and again", lent(opened_twice), LIVES),
+        ("files opened and never taken", lent(opened_all), LIVES),
+        ("no ids", says("lease"), ENDS),
+        ("more ids than there may be", says("lease", count=65537), ENDS),
+        ("doubts about others' ids", doubts, LIVES),
+        ("doubts without end", lent(endless), LIVES),
+    ], others)
+    run_cases(daemon, "submission", 1, [
+        ("a report that nobody owes", lent(lambda p, ids: (p.say("submit", **mail_of(ids[0], report=12345)), refused(p, ids[0]))), LIVES),
+    ], others)
+    v.check(daemon.resident_mb() < 300 * v.PATIENCE ** 2, "memory:", daemon.resident_mb(), "MB")
+
+
+def test_qmgr_deliverers(t):
+    qmgr = Qmgr(t)
+    daemon, others = qmgr.daemon, qmgr.serves_with("")
+    honest = qmgr.peers["smtp-client"]
+    others()
+
+    def with_job(act, ends=False):
+        """ACT of a second worker while the honest one delivers; then its outcome still counts."""
+        def run(peer):
+            domain = qmgr.domain()
+            id = qmgr.submit(domain)
+            qmgr.site(domain)
+            job = honest.expect("job", id=id)
+            act(peer, job)
+            v.check(not ends or peer.ended(), "its channel goes on")
+            daemon.lives("thief")
+            honest.say("outcome", **outcome_of(job, DEFERRED))
+            honest.expect("recorded", job=job["job"])
+            honest.say("slot_done", slot=job["slot"])
+            # Deferred by the honest one, it is still there.
+            qmgr.peers["smtpd"].say("in_doubt", id=id)
+            qmgr.peers["smtpd"].say("in_doubt_end", count=1)
+            v.equal(qmgr.peers["smtpd"].expect("settled", id=id)["committed"], 1, "the message is still queued")
+        return run
+
+    def with_own(act):
+        """ACT of the hostile worker on a job that it was handed; afterwards the message is delivered by the honest one."""
+        def run(peer):
+            peer.say("in_flight_end")
+            daemon.lives("told")
+            qmgr.peers["smtp-client"].close()
+            daemon.lives("alone")
+            domain = qmgr.domain()
+            id = qmgr.submit(domain)
+            qmgr.site(domain)
+            job = peer.expect("job", id=id)
+            act(peer, job)
+            daemon.lives("outcome")
+            peer.ended(0.05)
+            over = peer.over
+            peer.socket.shutdown(socket.SHUT_RDWR)
+            daemon.lives("closed")
+            qmgr.renew("smtp-client")
+            nonlocal honest
+            honest = qmgr.peers["smtp-client"]
+            qmgr.deliver(honest, id)
+            v.check(over, "its channel goes on")
+        return run
+
+    def own_kind(kind, **more):
+        return with_own(lambda peer, job: peer.say("outcome", **outcome_of(job, kind, **more)))
+
+    def steal_waiting(peer):
+        """A message that no worker was handed: told as in flight, and as relayed."""
+        domain = qmgr.domain()
+        id = qmgr.submit(domain)
+        daemon.lives("submitted")
+        peer.say("in_flight", slot=1, job=1 << 40, id=id, recipients=[dict(number=0)])
+        peer.say("outcome", slot=1, job=1 << 40, id=id, recipients=[dict(number=0, kind=RELAYED, code=250, dsn="2.0.0")])
+        peer.expect("recorded", job=1 << 40)
+        qmgr.site(domain)
+        qmgr.deliver(honest, id)
+
+    def insane_flight(peer):
+        known = qmgr.submit("waits.example")
+        peer.say("in_flight", slot=(1 << 32) - 1, job=0, id=known, recipients=[dict(number=n) for n in (5, (1 << 32) - 1)])
+        peer.say("in_flight", slot=0, job=7, id=12345, recipients=[])
+        peer.say("in_flight", slot=0, job=7, id=known, recipients=[])
+
+    def foreign(peer):
+        for n in (0, 1, 2, 500, (1 << 32) - 1):
+            peer.say("want", slot=n)
+            peer.say("slot_done", slot=n, unused_job=n)
+        for n in (0, 1, (1 << 64) - 1):
+            peer.say("outcome", slot=n & 0xff, job=n, id=n, recipients=[dict(number=0, kind=FAILED)])
+
+    def too_late(peer):
+        peer.say("in_flight_end")
+        peer.say("in_flight", slot=1, job=5, id=5, recipients=[dict(number=0)])
+
+    def thief(name, **values):
+        return lambda peer, job: peer.say(name, **{k: job[w] if isinstance(w, str) else w for k, w in values.items()})
+
+    common(daemon, "smtp-client", 1, others)
+    run_cases(daemon, "smtp-client", 1, [
+        ("in flight after their end", too_late, ENDS),
+        ("jobs in flight that can't be", insane_flight, LIVES),
+        ("a message that was handed to nobody", steal_waiting, LIVES),
+        ("slots and jobs of nobody", foreign, LIVES),
+        ("another's slot wanted", with_job(thief("want", slot="slot")), LIVES),
+        ("another's slot given back", with_job(thief("slot_done", slot="slot", unused_job="job")), LIVES),
+        ("another's outcome", with_job(lambda peer, job: peer.say("outcome", **outcome_of(job)), True), ENDS),
+        ("another's job in flight", with_job(thief("in_flight", slot="slot", job="job", id="id")), LIVES),
+        ("another's recipients as a job of its own", with_job(lambda peer, job: (
+            peer.say("in_flight", slot=9, job=1 << 41, id=job["id"], recipients=[dict(number=0)]),
+            peer.say("outcome", **outcome_of(job, job=1 << 41)))), LIVES),
+        ("no kind", own_kind(0), ENDS),
+        ("held by a worker", own_kind(HELD), ENDS),
+        ("a kind that is none", own_kind(255), ENDS),
+        ("a scope that is none", own_kind(DEFERRED, scope=99), ENDS),
+        ("another message's outcome", own_kind(RELAYED, id=5), ENDS),
+    ], others)
+    run_cases(daemon, "resolver", 0, [], others)
+
+    def unknown_recipient(peer):
+        """It names one that the message has not: the real one goes back to be delivered."""
+        peer.say("in_flight_end")
+        qmgr.peers["smtp-client"].close()
+        daemon.lives("alone")
+        domain = qmgr.domain()
+        id = qmgr.submit(domain)
+        qmgr.site(domain)
+        job = peer.expect("job", id=id)
+        peer.say("outcome", **outcome_of(job, RELAYED, 4000000000))
+        peer.expect("recorded", job=job["job"])
+        peer.say("want", slot=job["slot"])
+        qmgr.deliver(peer, id)
+        qmgr.renew("smtp-client")
+
+    run_cases(daemon, "smtp-client", 1, [("an unknown recipient", unknown_recipient, LIVES)], others)
+
+
+def test_qmgr_others(t):
+    qmgr = Qmgr(t)
+    daemon = qmgr.daemon
+    qmgr.serves()
+
+    def asked(**values):
+        """A domain's site is answered insanely; it must wait or end, the daemon goes on."""
+        def act(peer):
+            domain = qmgr.domain()
+            qmgr.submit(domain)
+            query = peer.expect("site_ask", target=domain.encode())["query"]
+            peer.say("site_is", **dict(dict(query=query, lifetime_s=1), **values))
+            for _ in range(3):  # and again, when nothing is asked
+                peer.say("site_is", **dict(dict(query=query, lifetime_s=1), **values))
+            daemon.lives("site")
+        return act
+
+    common(daemon, "resolver", 0, qmgr.serves_with("resolver"))
+    common(daemon, "bounce", 0, qmgr.serves_with("bounce"))
+    run_cases(daemon, "resolver", 0, [
+        ("an answer never asked for", lambda p: [p.say("site_is", query=n, site="x", hop="x") for n in (0, 1, (1 << 64) - 1)], LIVES),
+        ("no site", asked(), LIVES),
+        ("insane names", asked(site=b"\0\r\n" * 85, hop=b"\xff" * 320, lifetime_s=0xffffffff), LIVES),
+        ("an insane failure", asked(verdict=255, code=65535, dsn=b"\r\n\0", reason=b"\r\n" * 128, lifetime_s=0), LIVES),
+        ("a failure for good without words", asked(verdict=PERMANENT), LIVES),
+    ], qmgr.serves_with("resolver"))
+    run_cases(daemon, "bounce", 0, [
+        ("failures of reports that nobody owes", lambda p: [p.say("report_failed", report=n, reason=b"\r\n\0" * 85) for n in range(100)], LIVES),
+    ], qmgr.serves_with("bounce"))
+
+
+v.main(globals())

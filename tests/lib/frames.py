@@ -249,6 +249,10 @@ class Peer:
         return self.over
 
     def close(self):
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)  # a thread that still waits on it would keep it open
+        except OSError:
+            pass
         self.socket.close()
         for fd in self.fds + [values["fd"] for _, values in self.got if values["fd"] is not None]:
             os.close(fd)

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "mem.h"
-#include "scheduler_private.h"
+#include "qmgr/scheduler_private.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,9 +56,9 @@ struct world {
 	uint64_t started, taken, failed, held, asked, downs, ups, closed, most_slots;
 	int64_t down_wait_us, *starts_us;
 	size_t starts_size;
-	uint64_t by_site[8]; /* jobs of sites "s0" to "s7" */
-	uint64_t by_submitter[4]; /* recipients of submitters "u0" to "u3" that were started */
-	uint64_t to_see_all_of_u1;	   /* jobs started until u1 had its ten */
+	uint64_t by_site[8];	   /* jobs of sites "s0" to "s7" */
+	uint64_t by_submitter[4];  /* recipients of submitters "u0" to "u3" that were started */
+	uint64_t to_see_all_of_u1; /* jobs started until u1 had its ten */
 	void *script;
 };
 
@@ -198,7 +198,8 @@ static void world_init(struct world *w, const char *more)
 	w->answer = takes_all;
 	w->site_of = site_is_domain;
 	snprintf(text, sizeof text,
-		 "hostname = mail.example.net\npostmaster = p@example.net\nqueue = /tmp/q\n%s\n", more);
+		 "hostname = mail.example.net\npostmaster = p@example.net\nqueue = /tmp/q\n%s\n",
+		 more);
 	w->config = config_of(text);
 	mails_init(&w->mails, 1 << 20);
 	w->s = scheduler_new(&face, &w->mails, 0x123456789abcd);
@@ -244,10 +245,11 @@ static void answer_questions(struct world *w)
 
 		w->site_of(w, list[i].domain, site, sizeof site);
 		if (site[0] == '!')
-			scheduler_no_site(w->s, list[i].query, site[1] == '5', 550, text_of("5.4.4"),
-					  text_of("no such domain"), 60, w->now);
+			scheduler_no_site(w->s, list[i].query, site[1] == '5', 550,
+					  text_of("5.4.4"), text_of("no such domain"), 60, w->now);
 		else
-			scheduler_site_is(w->s, list[i].query, text_of(site), text_of(site), 300, w->now);
+			scheduler_site_is(w->s, list[i].query, text_of(site), text_of(site), 300,
+					  w->now);
 	}
 	free(list);
 }
@@ -367,7 +369,8 @@ static void check_counts(struct world *w)
 			uint32_t ready = 0, flying = 0, waiting = 0, domains = 0, shares = 0;
 
 			for (size_t k = 0; k < w->s->domains.size; k++)
-				for (struct table_link *m = w->s->domains.slots[k]; m; m = m->next) {
+				for (struct table_link *m = w->s->domains.slots[k]; m;
+				     m = m->next) {
 					struct domain *d = ITEM_OF(m, struct domain, link);
 
 					if (d->site != site)
@@ -429,7 +432,8 @@ static void test_simple(void **state)
 	check_counts(&w);
 	run(&w, 5 * SECOND);
 	assert_int_equal(w.taken, 600);
-	assert_int_equal(w.started, 200); /* one transaction for a message's recipients at one site */
+	assert_int_equal(w.started,
+			 200); /* one transaction for a message's recipients at one site */
 	world_empty(&w);
 	world_free(&w);
 }
@@ -460,7 +464,8 @@ static void test_site_down_and_back(void **state)
 		assert_true(w.down_wait_us >= least[round] * SECOND);
 		assert_true(w.down_wait_us <= most[round] * SECOND);
 		assert_int_equal(mail->recipients[0].state, RECIPIENT_READY);
-		assert_true(text_equals(scheduler_reason(&mail->recipients[0]), "connection refused"));
+		assert_true(
+		    text_equals(scheduler_reason(&mail->recipients[0]), "connection refused"));
 		assert_int_equal(scheduler_figures(w.s).ready_up, 0);
 	}
 	for (int i = 0; i < 50; i++)
@@ -628,13 +633,16 @@ static enum answer s0_times_out(struct world *w, const struct job *job)
 	return SITE_FAILS;
 }
 
-/* Recipients a second that the living sites took, with a third of the mail for a dead one or without it. */
+/* Recipients a second that the living sites took, with a third of the mail for a dead one or
+ * without it. */
 static double rate_with(bool dead)
 {
 	struct world w;
 	uint64_t taken = 0;
 
-	world_init(&w, "limits { deliveries = 60 site-connections = 20 }\nretry { first = 10s longest = 1m }");
+	world_init(
+	    &w,
+	    "limits { deliveries = 60 site-connections = 20 }\nretry { first = 10s longest = 1m }");
 	w.answer = s0_times_out;
 	w.step_us = 2000;
 	for (int i = 0; i < 20000; i++) {
@@ -742,7 +750,8 @@ static void all_one_site(struct world *w, const char *domain, char *site, size_t
 	snprintf(site, size, "s5");
 }
 
-/* Customers of one provider, or a thousand domains behind one MX set: the resolver names one site. */
+/* Customers of one provider, or a thousand domains behind one MX set: the resolver names one site.
+ */
 static void test_one_site_for_many_domains(void **state)
 {
 	struct world w;
@@ -908,7 +917,8 @@ static void test_adopt(void **state)
 	assert_non_null(job);
 	assert_int_equal(job->count, 2);
 	assert_null(scheduler_adopt(w.s, &w.workers[0], 77, mail, numbers, 4));
-	assert_null(scheduler_adopt(w.s, &w.workers[1], 78, mail, numbers, 4)); /* they fly already */
+	assert_null(
+	    scheduler_adopt(w.s, &w.workers[1], 78, mail, numbers, 4)); /* they fly already */
 	check_counts(&w);
 	scheduler_allow(w.s, true);
 	run(&w, 1 * SECOND);
@@ -918,7 +928,8 @@ static void test_adopt(void **state)
 	scheduler_job_done(w.s, scheduler_job(w.s, 77), false, w.now);
 	check_counts(&w);
 	run(&w, 4 * SECOND);
-	assert_int_equal(w.taken, 3); /* the fourth one came back from a job without an answer for it */
+	assert_int_equal(w.taken,
+			 3); /* the fourth one came back from a job without an answer for it */
 	world_empty(&w);
 	world_free(&w);
 }
@@ -951,7 +962,8 @@ static void test_remove_in_each_state(void **state)
 	struct slot *slot = job->slot;
 
 	mail->recipients[2].attempts = 1;
-	scheduler_outcome(w.s, &mail->recipients[2], OUTCOME_DEFERRED, SCOPE_RECIPIENT, w.now, &due);
+	scheduler_outcome(w.s, &mail->recipients[2], OUTCOME_DEFERRED, SCOPE_RECIPIENT, w.now,
+			  &due);
 	scheduler_job_done(w.s, job, false, w.now);
 	assert_true(due >= w.now + 45 * SECOND && due <= w.now + 75 * SECOND);
 	assert_int_equal(mail->recipients[2].state, RECIPIENT_WAITING);
@@ -1166,8 +1178,9 @@ static void test_flush(void **state)
 static void test_reload(void **state)
 {
 	struct world w;
-	struct config *other = config_of("hostname = mail.example.net\npostmaster = p@example.net\n"
-					 "queue = /tmp/q\nroute asked.example { to = \"reject: no\" }\n");
+	struct config *other =
+	    config_of("hostname = mail.example.net\npostmaster = p@example.net\n"
+		      "queue = /tmp/q\nroute asked.example { to = \"reject: no\" }\n");
 
 	(void)state;
 	world_init(&w, "route no.example { to = \"reject: not here\" }");

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: ISC
+"""Receivers and name servers that do what they should not. A receiver is a table: what it says at each stage."""
+import socket
+import struct
+import threading
+import time
+
+import veredus as v
+
+GOOD = {
+    "greeting": b"220 receiver.example ESMTP\r\n", "ehlo": b"250-receiver.example\r\n250-PIPELINING\r\n250 8BITMIME\r\n",
+    "helo": b"250 receiver.example\r\n", "mail": b"250 2.1.0 Ok\r\n", "rcpt": b"250 2.1.5 Ok\r\n", "data": b"354 Go ahead\r\n",
+    "dot": b"250 2.0.0 Ok\r\n", "rset": b"250 2.0.0 Ok\r\n", "quit": b"221 2.0.0 Bye\r\n"}
+
+
+class Over(Exception):
+    pass
+
+
+def hang(conn):
+    conn.until_closed()
+
+
+def close(conn):
+    raise Over
+
+
+def reset(conn):
+    conn.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    raise Over
+
+
+def late(seconds, reply):
+    def act(conn):
+        time.sleep(seconds)
+        conn.send(reply)
+    return act
+
+
+def drip(reply, pause):
+    def act(conn):
+        for octet in reply:
+            conn.send(bytes([octet]))
+            time.sleep(pause)
+    return act
+
+
+def endless(piece, pause=0):
+    """Goes on until nobody takes it; twenty megabytes are too many."""
+    def act(conn):
+        conn.receiver.endless = 0
+        while conn.receiver.endless < 20_000_000:
+            conn.send(piece)
+            conn.receiver.endless += len(piece)
+            time.sleep(pause)
+        raise Over
+    return act
+
+
+class Conversation:
+    def __init__(self, receiver, connection):
+        self.receiver, self.socket = receiver, connection
+        connection.settimeout(60)
+        self.file = connection.makefile("rb")
+
+    def send(self, data):
+        try:
+            self.socket.sendall(data)
+        except OSError:
+            raise Over from None
+
+    def until_closed(self):
+        try:
+            while self.socket.recv(65536):
+                pass
+        except OSError:
+            pass
+        raise Over
+
+    def act(self, stage):
+        says = self.receiver.says[stage]
+        if callable(says):
+            says(self)
+        else:
+            self.send(says)
+        return says
+
+    def content(self):
+        lines = []
+        while (line := self.file.readline()) != b".\r\n":
+            if not line:
+                raise Over
+            lines.append(line[1:] if line.startswith(b".") else line)
+        self.receiver.contents.append(b"".join(lines))
+
+    def run(self):
+        self.act("greeting")
+        while line := self.file.readline(4096):
+            verb = line[:4].decode(errors="replace").strip().lower()
+            self.receiver.commands.append(line)
+            if verb not in GOOD:
+                self.send(b"500 5.5.1 what?\r\n")
+                continue
+            said = self.act(verb)
+            if verb == "data" and not (isinstance(said, bytes) and not said.startswith(b"3")):
+                self.content()
+                self.act("dot")
+            elif verb == "quit":
+                return
+
+
+class Receiver:
+    """Listens at v.SINK and a port of its own."""
+
+    def __init__(self, test, address=v.SINK, port=0, **says):
+        self.says = dict(GOOD, **says)
+        self.contents, self.commands, self.endless, self.connections = [], [], 0, 0
+        self.listener = socket.create_server((address, port), backlog=100)
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+        test.defer(self.listener.close)
+
+    def accept(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+
+    def serve(self, connection):
+        conversation = Conversation(self, connection)
+        try:
+            conversation.run()
+        except (Over, OSError):
+            pass
+        conversation.file.close()
+        connection.close()
+
+
+# -- DNS ------------------------------------------------------------------------------------------
+
+A, CNAME, MX = 1, 5, 15
+NXDOMAIN, SERVFAIL = 3, 2
+
+
+def wire_name(name):
+    return b"".join(bytes([len(word)]) + word.encode() for word in name.split(".") if word) + b"\0"
+
+
+def mx(preference, name):
+    return MX, struct.pack(">H", preference) + (name if isinstance(name, bytes) else wire_name(name))
+
+
+def a(address):
+    return A, socket.inet_aton(address)
+
+
+class NameServer:
+    """ANSWER(name, type) gives a list of (type, rdata), an rcode, None for silence, or a function of the whole
+    question that gives the packet."""
+
+    def __init__(self, test, answer):
+        self.answer = answer
+        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.udp.bind(("127.0.0.1", 0))
+        self.port = self.udp.getsockname()[1]
+        self.tcp = socket.create_server(("127.0.0.1", self.port), backlog=100)
+        self.asked = []
+        for loop in self.serve_udp, self.serve_tcp:
+            threading.Thread(target=loop, daemon=True).start()
+        test.defer(self.tcp.close)
+        test.defer(self.udp.close)
+
+    def reply(self, question, limit):
+        at, words = 12, []
+        while question[at]:
+            words.append(question[at + 1:at + 1 + question[at]].decode(errors="replace").lower())
+            at += 1 + question[at]
+        kind = struct.unpack(">H", question[at + 1:at + 3])[0]
+        name, asked = ".".join(words), question[12:at + 5]
+        self.asked.append((name, kind))
+        found = self.answer(name, kind)
+        if found is None:
+            return None
+        if callable(found):
+            return found(question, asked)
+        rcode, records = (found, []) if isinstance(found, int) else (0, found)
+        body = b"".join((b"\xc0\x0c" if len(r) == 2 else wire_name(r[2])) + struct.pack(">HHIH", r[0], 1, 60, len(r[1])) + r[1]
+                        for r in records)
+        packet = question[:2] + struct.pack(">HHHHH", 0x8180 | rcode, 1, len(records), 0, 0) + asked + body
+        if len(packet) > limit:
+            packet = question[:2] + struct.pack(">HHHHH", 0x8380, 1, 0, 0, 0) + asked
+        return packet
+
+    def serve_udp(self):
+        while True:
+            try:
+                question, peer = self.udp.recvfrom(4096)
+                packet = self.reply(question, 1232)
+                if packet is not None:
+                    self.udp.sendto(packet, peer)
+            except (OSError, IndexError, struct.error):
+                if self.udp.fileno() < 0:
+                    return
+
+    def serve_tcp(self):
+        while True:
+            try:
+                connection, _ = self.tcp.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve_connection, args=(connection,), daemon=True).start()
+
+    def serve_connection(self, connection):
+        connection.settimeout(20)
+        try:
+            with connection, connection.makefile("rb") as file:
+                while len(size := file.read(2)) == 2:
+                    packet = self.reply(file.read(struct.unpack(">H", size)[0]), 65535)
+                    if packet is not None:
+                        connection.sendall(struct.pack(">H", len(packet)) + packet)
+        except (OSError, IndexError, struct.error):
+            pass
