@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Expiry and delay notices. All messages are looked at in slices, again and
- * again: that costs no memory for each of them, and a clock that was set
- * wrong for a while does no harm that is not seen at once.
+ * again: that costs no memory for each of them.
  */
 #include "qmgr.h"
 
@@ -17,6 +16,7 @@ enum {
 	SLICE_MS = 20,
 	ROUND_LONGEST_S = 60,
 	READS_MAX = 256,
+	CLOCK_SET_S = 10, /* wall and monotonic time part by more between two looks: it was set */
 };
 
 static void hold_damaged(struct qmgr *q, struct mail *mail)
@@ -31,6 +31,51 @@ static void hold_damaged(struct qmgr *q, struct mail *mail)
 				 text_of("part of its record was damaged on disk"));
 	}
 	mail->damaged = false;
+	LOG(q->d->log, held, mail->id, {NULL, 0}, text_of("part of its record was damaged on disk"));
+}
+
+static void hold_if_damaged(void *arg, struct table_link *link)
+{
+	struct mail *mail = ITEM_OF(link, struct mail, link);
+
+	if (mail->damaged && mail->committed)
+		hold_damaged(arg, mail);
+}
+
+void ageing_hold_damaged(struct qmgr *q)
+{
+	for (size_t at = 0; table_slice(&q->mails.by_id, &at, hold_if_damaged, q);)
+		;
+}
+
+struct shift {
+	int64_t us;
+};
+
+static void shift_mail(void *arg, struct table_link *link)
+{
+	struct shift *shift = arg;
+
+	ITEM_OF(link, struct mail, link)->arrival_wall += shift->us;
+}
+
+/*
+ * A clock that was set is no time that passed: what is queued keeps its age.
+ * Across a restart only the arrival on disk is known.
+ */
+void ageing_clock(struct qmgr *q)
+{
+	int64_t offset = loop_wall(q->loop).us - now_us(q);
+	struct shift shift = {offset - q->clock_offset};
+	bool was_set = q->clock_offset && llabs(shift.us) > (int64_t)CLOCK_SET_S * 1000000;
+
+	q->clock_offset = offset;
+	if (!was_set)
+		return;
+	log_warning(q->d->log, "the clock was set by %lld s; what is queued keeps its age",
+		    (long long)(shift.us / 1000000));
+	for (size_t at = 0; table_slice(&q->mails.by_id, &at, shift_mail, &shift);)
+		;
 }
 
 static void expire_one(struct qmgr *q, struct recipient *r, struct text reason)

@@ -165,6 +165,7 @@ static void release_recipients(struct release *rel, struct mail *mail)
 		    (rel->recipient != RECIPIENT_ALL && rel->recipient != n))
 			continue;
 		r->crashes = 0;
+		mail_count_held(&q->mails, r, false);
 		recipient_record(q, r, QUEUE_RELEASED, 0, text_of("4.0.0"),
 				 text_of("released by a person"), 0);
 		scheduler_add(q->scheduler, r, domain_of(q, er.address), 0, now_us(q));
@@ -310,7 +311,6 @@ void control_status(struct channel *c, const struct message *m)
 
 	for (size_t i = 0; i < n; i++)
 		put_site(&sites, q, top[i]);
-	uint64_t known = f.ready + f.flying + f.waiting;
 	struct msg_status_is a = {
 	    .request = m->status_ask.request,
 	    .intake = (uint8_t)q->intake,
@@ -320,7 +320,7 @@ void control_status(struct channel *c, const struct message *m)
 	    .ready = f.ready,
 	    .in_flight = f.flying,
 	    .deferred = f.waiting,
-	    .held = q->mails.recipients > known ? q->mails.recipients - known : 0,
+	    .held = q->mails.held,
 	    .oldest_wall = (uint64_t)q->oldest_wall,
 	    .accepted = q->counters.accepted,
 	    .relayed = q->counters.relayed,

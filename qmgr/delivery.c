@@ -90,6 +90,7 @@ void recipient_finish(struct qmgr *q, struct recipient *r, enum queue_kind kind,
 	r->kind = (uint8_t)kind;
 	r->code = code;
 	r->flags = (uint8_t)((r->flags & ~QUEUE_OWED_DELAY) | flags);
+	mail_count_held(&q->mails, r, kind == QUEUE_HELD);
 	if (kind == QUEUE_HELD)
 		r->state = RECIPIENT_HELD;
 	else

@@ -111,9 +111,18 @@ struct recipient *mail_recipient(struct mail *mail, uint32_t number)
 	return &mail->recipients[low];
 }
 
+void mail_count_held(struct mails *mails, struct recipient *r, bool held)
+{
+	if (r->held_counted == held)
+		return;
+	r->held_counted = held;
+	mails->held += held ? 1 : UINT64_MAX;
+}
+
 bool mail_settle(struct mails *mails, struct recipient *r)
 {
 	must(r->state != RECIPIENT_GONE && r->mail->open_count > 0);
+	mail_count_held(mails, r, false);
 	r->state = RECIPIENT_GONE;
 	mails->recipients--;
 	return --r->mail->open_count == 0;
@@ -123,6 +132,8 @@ void mail_free(struct mails *mails, struct mail *mail)
 {
 	mail_drop_content(mail);
 	mails->recipients -= mail->open_count;
+	for (uint32_t i = 0; i < mail->recipient_count; i++)
+		mail_count_held(mails, &mail->recipients[i], false);
 	table_remove(&mails->by_id, &mail->link);
 	submitter_drop(mails, mail->submitter);
 	free(mail);

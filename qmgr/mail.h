@@ -12,6 +12,7 @@ struct mails {
 	struct table by_id;
 	struct table submitters;
 	uint64_t recipients; /* open ones */
+	uint64_t held;	     /* of these */
 	/* Contents still in memory, oldest first; they go content_max_bytes of mail later. */
 	struct content *oldest, **newest_end;
 	uint64_t written, content_max_bytes;
@@ -32,6 +33,9 @@ struct recipient *mail_recipient(struct mail *mail, uint32_t number);
 
 /* The recipient is settled; true when it was the last one, and the message can be freed. */
 bool mail_settle(struct mails *mails, struct recipient *r);
+
+/* The recipient is held now, or no longer: for the count alone. */
+void mail_count_held(struct mails *mails, struct recipient *r, bool held);
 
 /* All its recipients must be out of lanes, wheel and jobs. */
 void mail_free(struct mails *mails, struct mail *mail);

@@ -52,6 +52,7 @@ struct recipient {
 	uint8_t kind;  /* enum queue_kind, as on disk */
 	uint8_t flags; /* enum queue_flag */
 	uint8_t wish : 4, crashes : 4; /* wish: enum queue_action to carry out when it comes back */
+	bool held_counted;	       /* in mails.held */
 	bool said;		       /* its end stands in the log */
 	bool expiring;		       /* its last reply is being read */
 };

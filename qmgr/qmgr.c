@@ -27,6 +27,7 @@ static const struct daemon_row row = {
 
 enum {
 	TICK_MS = 100,
+	RETRY_TICKS = 10, /* between two tries to find room on a full disk */
 	PUMP_JOBS = 256, /* started in one turn */
 	FETCHES_MAX = 256, /* messages being read from disk at once */
 	DRAIN_LOOK_MS = 20,
@@ -42,7 +43,9 @@ static void qmgr_tick(void *arg)
 		return; /* it could not be opened */
 	scheduler_tick(q->scheduler, now_us(q));
 	reports_tick(q);
-	if (q->intake == INTAKE_FULL || q->intake == INTAKE_BROKEN)
+	ageing_clock(q);
+	if (++q->ticks % RETRY_TICKS == 0 &&
+	    (q->intake == INTAKE_FULL || q->intake == INTAKE_BROKEN))
 		queue_retry(q->queue);
 	store_kick(q);
 }

@@ -69,7 +69,7 @@ struct qmgr {
 	enum queue_result append_result;
 	struct queue_batch *flying_batch;
 	struct turn_end turn;
-	bool maintaining, loaded;
+	bool maintaining, loaded, damage_seen;
 	struct late *late, **late_end; /* outcomes that found no room in the batch */
 	size_t late_count;
 
@@ -91,6 +91,8 @@ struct qmgr {
 	struct reports *reports;
 	struct timer tick, age;
 	size_t age_at;
+	int64_t clock_offset; /* wall time less monotonic time, us */
+	unsigned ticks;
 	struct counters counters;
 	struct walltime started;
 	int64_t oldest_wall; /* arrival of the oldest message, as ageing met it last */
@@ -197,6 +199,8 @@ void reports_bounce_gone(struct qmgr *q);
 /* -- ageing.c ---------------------------------------------------------------------------- */
 
 void ageing_init(struct qmgr *q);
+void ageing_hold_damaged(struct qmgr *q); /* once all is loaded, before anything is delivered */
+void ageing_clock(struct qmgr *q);	  /* often: sees when the clock was set */
 
 /* -- control.c ----------------------------------------------------------------------------- */
 

@@ -321,6 +321,7 @@ static void settle_silently(struct report *r, struct recipient *rcpt, const stru
 	rcpt->flags = o.flags;
 	if (hold) {
 		rcpt->state = RECIPIENT_HELD;
+		mail_count_held(&r->q->mails, rcpt, true);
 		rcpt->kind = QUEUE_HELD;
 		o.kind = QUEUE_HELD;
 	}

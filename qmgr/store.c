@@ -134,7 +134,7 @@ static void owner_damage(void *self, const struct queue_damage *damage)
 		 damage->length, damage->offset);
 	LOG(q->d->log, damage, damage->id, text_of(what));
 	if (mail)
-		mail->damaged = true; /* ageing holds it */
+		mail->damaged = q->damage_seen = true; /* ageing_hold_damaged() holds it */
 }
 
 /* A recipient as recovery found it, on its way again. */
@@ -149,6 +149,7 @@ static void entry_recipient(struct qmgr *q, struct recipient *r, const struct qu
 	switch (from->kind) {
 	case QUEUE_HELD:
 		r->state = RECIPIENT_HELD;
+		mail_count_held(&q->mails, r, true);
 		break;
 	case QUEUE_WAITING:
 	case QUEUE_DEFERRED:
@@ -182,6 +183,7 @@ static void owner_entry(void *self, const struct queue_entry *e)
 	mail->body_in_file = e->body_in_file;
 	mail->committed = true;
 	mail->damaged = e->damaged;
+	q->damage_seen |= e->damaged;
 	/* Numbers first: the scheduler looks through the whole array. */
 	for (uint32_t i = 0; i < e->open_count; i++)
 		mail->recipients[i].number = e->open[i].number;
@@ -400,6 +402,8 @@ static void load(struct qmgr *q)
 	if (r != QUEUE_OK)
 		return;
 	q->loaded = true;
+	if (q->damage_seen)
+		ageing_hold_damaged(q);
 	door_loaded(q);
 	delivery_loaded(q);
 }

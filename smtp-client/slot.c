@@ -210,7 +210,8 @@ static size_t slot_input(void *owner, const uint8_t *data, size_t len)
 		enum dialog_says says = dialog_input(&s->dialog, data + used, len - used, &n);
 
 		used += n;
-		/* The time is for a whole reply: a piece of one, now and then, gets no more of it. */
+		/* The time is for a whole reply: a piece of one, now and then, gets no more of it.
+		 */
 		if (says == DIALOG_WAIT && (!n || !s->dialog.reader.whole) &&
 		    !stream_backlog(stream))
 			break;

@@ -203,7 +203,6 @@ def test_endless_data(t):
             pass
         v.check(sent < 20_000_000, "it takes everything", piece[:20])
         smtp.socket.close()
-    v.wait(lambda: veredus.log_text().count("far too much") >= 0, 1, "")
     v.check(status(pid, "VmRSS") - before < 4096 * v.PATIENCE, "smtpd grew by", status(pid, "VmRSS") - before, "KB")
     sound(veredus)
 
@@ -289,10 +288,11 @@ def test_replies_never_read(t):
     flooders = []
     for _ in range(20):
         s = raw(veredus.port, receive_buffer=4096)
+        s.recv(512)
         s.setblocking(False)
         taken = 0
         end = time.monotonic() + 0.3
-        while taken < 3_000_000 and time.monotonic() < end:
+        while taken < 60_000_000 and time.monotonic() < end:
             try:
                 taken += s.send(b"HELP\r\n" * 10000)
             except BlockingIOError:
@@ -300,6 +300,7 @@ def test_replies_never_read(t):
             except OSError:
                 break
         flooders.append((s, taken))
+    v.check(all(10_000 < taken < 30_000_000 for _, taken in flooders), "taken:", [taken for _, taken in flooders])
     grown = status(pid, "VmRSS") - before
     v.check(grown < 20 * 256 * v.PATIENCE, "smtpd grew by", grown, "KB for 20 clients")
     sound(veredus)

@@ -19,7 +19,7 @@ ENDS, LIVES = True, False
 OPEN, FOUND, TEMPORARY, PERMANENT = 0, 0, 1, 2  # enum intake_state, enum hop_verdict
 MX, HOST = 0, 1  # enum hop_how
 RELAYED, DEFERRED, FAILED, HELD = 1, 3, 4, 5  # enum outcome_kind
-LISTEN_SMTP, LOG = 1, 5  # enum handle_role
+LISTEN_SMTP, LISTEN_CONTROL, LOG = 1, 4, 5  # enum handle_role
 LOOPBACK = bytes(10) + b"\xff\xff\x7f\0\0\1"
 PRELUDE, BODY = b"Subject: walls\r\n\r\n", b"Hello\r\n"
 
@@ -39,6 +39,7 @@ class Daemon:
                                  preexec_fn=lambda: os.dup2(theirs.fileno(), 3), env=home.environment, **home.demote)
         theirs.close()
         self.folder, self.number, self.peers = home.folder, 0, []
+        self.control = os.path.join(home.queue, "control/socket")
         self.master = f.Peer(ours, "master")
         test.defer(self.end)
         self.master.hello()
@@ -59,12 +60,18 @@ class Daemon:
 
     def peer(self, kind, instance=0, hello=True):
         """A fresh channel; it takes the place of an older one to the same neighbour."""
+        if kind == "control":
+            ours = socket.socket(socket.AF_UNIX)
+            ours.connect(self.control)
+            return self.use(f.Peer(ours, kind), hello)
         ours, theirs = socket.socketpair()
         for end in ours, theirs:
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         self.master.say("peer", theirs.fileno(), kind=f.KINDS[kind], instance=instance)
         theirs.close()
-        peer = f.Peer(ours, kind, instance)
+        return self.use(f.Peer(ours, kind, instance), hello)
+
+    def use(self, peer, hello):
         self.peers.append(peer)
         if hello:
             peer.hello()
@@ -313,6 +320,22 @@ def test_logger(t):
     content = v.read(path)
     v.check(b"\nNov 21 00:00:00 host" not in content and b"\0" not in content and b"\x1b" not in content, "lines of its own making")
     v.check(daemon.resident_mb() < 100 * v.PATIENCE ** 2, "memory after the flood:", daemon.resident_mb(), "MB")
+
+
+def test_logger_with_a_target_that_stands_still(t):
+    """Lines that nobody takes are counted and dropped; the loop goes on, and its memory has a bound."""
+    reader, writer = os.pipe()
+    t.defer(os.close, reader)
+    daemon = Daemon(t, "logger", handles=[(LOG, writer, "stdout")])
+    os.close(writer)
+    daemon.begin()
+    peer = daemon.peer("smtpd")
+    piece = f.frame("event", what=1, wall=1, values=[dict(text=b"\x01" * 2048)]) * 100
+    for _ in range(100):  # 10,000
+        peer.write(piece)
+        daemon.lives("flood")
+    v.check(not peer.ended(0.05), "its channel ended")
+    v.check(daemon.resident_mb() < 100 * v.PATIENCE ** 2, "memory:", daemon.resident_mb(), "MB")
 
 
 # -- bounce --------------------------------------------------------------------------------------
@@ -679,6 +702,8 @@ def test_submission(t):
     serves("")()
     common(daemon, "qmgr", 0, serves("qmgr"))
     common(daemon, "bounce", 0, serves("bounce"))
+    common(daemon, "limits", 0, serves(""))
+    common(daemon, "resolver", 0, serves(""))
     run_cases(daemon, "bounce", 0, [
         ("no recipients", refused(recipients=[]), LIVES),
         ("recipients that are none", refused(recipients=[dict(address=b"a@b>\r\nRCPT TO:<c@d", notify=255)]), LIVES),
@@ -903,6 +928,13 @@ class Qmgr:
 
     def __init__(self, t):
         self.daemon = Daemon(t, "qmgr", "retry { first = 1h }\n")
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(self.daemon.control)
+        os.chmod(self.daemon.control, 0o777)
+        listener.listen()
+        listener.setblocking(False)
+        self.daemon.master.say("handle", listener.fileno(), role=LISTEN_CONTROL, name="control")
+        listener.close()
         self.peers = {}
         for kind in "smtpd", "submission", "resolver", "bounce", "smtp-client":
             self.renew(kind)
@@ -1253,6 +1285,48 @@ def test_qmgr_others(t):
         ("an insane failure", asked(verdict=255, code=65535, dsn=b"\r\n\0", reason=b"\r\n" * 128, lifetime_s=0), LIVES),
         ("a failure for good without words", asked(verdict=PERMANENT), LIVES),
     ], qmgr.serves_with("resolver"))
+    common(daemon, "control", 0, qmgr.serves)
+    queued = qmgr.submit("waits.example")
+
+    def gone_at_once(request):
+        """Who imports is gone when it is committed."""
+        def act(peer):
+            peer.say("import", request=request, envelope=f.envelope(["a@waits.example"]), prelude=PRELUDE, body=BODY)
+            peer.close()
+            peer.over = True
+            daemon.lives("import")
+            time.sleep(0.05)
+        return act
+
+    def two_imports(peer):
+        both = b"".join(f.frame("import", request=n, envelope=f.envelope(["a@waits.example"]), prelude=PRELUDE) for n in (1, 2))
+        peer.write(both)
+
+    def unread(peer):
+        try:
+            for _ in range(20):
+                peer.write(f.frame("status_ask", request=1, sites=65535) * 1000, seconds=0.2)
+        except v.Failure:
+            pass
+
+    def all_actions(peer):
+        for action in range(1, 7):
+            peer.say("act", request=action, action=action, targets=[dict(id=n, recipient=n) for n in range(500)] +
+                     [dict(id=queued, recipient=77)] * 500)
+            v.equal(peer.expect("acted", request=action)["changed"], 0, "changed")
+
+    run_cases(daemon, "control", 0, [
+        ("no action", says("act", action=0), ENDS),
+        ("an unknown action", says("act", action=7), ENDS),
+        ("actions on what is not there", all_actions, LIVES),
+        ("a malformed import", says("import", request=1), ENDS),
+        ("an import without a number", says("import", envelope=f.envelope(["a@waits.example"]), prelude=PRELUDE), ENDS),
+        ("two imports at once", two_imports, ENDS),
+        ("an import and gone", gone_at_once(1), ENDS),
+        ("an import without a number and gone", gone_at_once(0), ENDS),
+        ("answers never read", unread, LIVES),
+    ], qmgr.serves)
+    v.check(daemon.resident_mb() < 300 * v.PATIENCE ** 2, "memory:", daemon.resident_mb(), "MB")
     run_cases(daemon, "bounce", 0, [
         ("failures of reports that nobody owes", lambda p: [p.say("report_failed", report=n, reason=b"\r\n\0" * 85) for n in range(100)], LIVES),
     ], qmgr.serves_with("bounce"))

@@ -1,50 +1,100 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Outbound sessions with a receiver that says what it likes. The first byte
- * chooses protocol and job; 0xFF cuts the rest into reads, 0xFE is an expiry
- * and 0xFD the end of the connection. A job's verdicts are complete when it
- * is settled, nobody counts as served without a reply of the second class,
- * and only CRLF lines are sent.
+ * chooses protocol and job (enum flag); 0xFF cuts the rest into reads, 0xFE is
+ * an expiry, 0xFD the end of the connection, 0xFC lets what was sent leave. A
+ * job's verdicts are complete when it is settled, nobody counts as served
+ * without a reply of the second class, and only CRLF lines are sent.
  */
 #include "dialog.h"
 #include "must.h"
 
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+enum flag {
+	FLAG_LMTP = 1,
+	FLAG_MANY = 2, /* recipients */
+	FLAG_8BIT = 4,
+	FLAG_UTF8 = 8,
+	FLAG_UNSAFE = 16, /* an address that could end its line */
+	FLAG_FILE = 32,	  /* the body is in a file, two blocks a turn */
+	FLAG_BARE = 64,	  /* it holds a bare LF */
+	FLAG_ONCE = 128,  /* QUIT after the first job */
+};
+
+static const struct text bodies[] = {TEXT(".\r\nb\xc3\xbc\r\n"), TEXT(".\r\nbare\nline\r\n")};
+
+static int body_file(struct text body)
+{
+	int fd = memfd_create("body", MFD_CLOEXEC);
+
+	must(fd >= 0 && write(fd, body.data, body.len) == (ssize_t)body.len);
+	return fd;
+}
+
 static struct job *make_job(unsigned flags)
 {
+	const struct text body = bodies[(flags & FLAG_BARE) != 0];
 	struct bytes items = {0};
 	struct msg_job m = {
 	    .job = 1,
 	    .sender = TEXT("s@a.example"),
-	    .envid = TEXT("x"),
+	    .envid = text_of(flags & FLAG_UNSAFE ? "x y" : "x"),
 	    .ret = RET_FULL,
-	    .body_type = flags & 4 ? BODY_8BITMIME : BODY_7BIT,
-	    .smtputf8 = flags >> 3 & 1,
+	    .body_type = flags & FLAG_8BIT ? BODY_8BITMIME : BODY_7BIT,
+	    .smtputf8 = (flags & FLAG_UTF8) != 0,
 	    .prelude = TEXT("Subject: x\r\n\r\n"),
-	    .body = TEXT(".\r\nb\xc3\xbc\r\n"),
+	    .body_length = body.len,
 	};
-	unsigned count = flags & 2 ? 40 : 2;
+	unsigned count = flags & FLAG_MANY ? 40 : 2;
 
-	for (uint32_t i = 0; i < count; i++)
-		rec_job_recipient_encode(&items,
-					 &(struct rec_job_recipient){.number = i,
-								     .address = TEXT("r@b.example"),
-								     .notify = NOTIFY_FAILURE});
+	for (uint32_t i = 0; i < count; i++) {
+		struct rec_job_recipient r = {.number = i,
+					      .address = TEXT("\"r\\\" \"@b.example"),
+					      .orcpt = TEXT("rfc822;r"),
+					      .notify = NOTIFY_FAILURE};
+
+		if ((flags & FLAG_UNSAFE) && i == 0)
+			r.address = text_of("r>\r\nDATA@b.example");
+		if (flags & FLAG_UNSAFE)
+			r.orcpt = text_of("rfc822;r\r\n");
+		rec_job_recipient_encode(&items, &r);
+	}
 	m.recipients = (struct wire_list){count, {(const char *)items.data, items.end}};
-	m.body_length = m.body.len;
-	struct job *job = job_new(&m, -1);
+	if (!(flags & FLAG_FILE))
+		m.body = body;
+	struct job *job = job_new(&m, flags & FLAG_FILE ? body_file(body) : -1);
 
 	bytes_free(&items);
 	must(job);
 	return job;
 }
 
-static void check_settled(const struct job *job)
+/* What qmgr would be told. */
+static void check_outcome(struct job *job)
+{
+	struct bytes items = {0}, payload = {0};
+	struct message m;
+
+	job_set_relay(job, text_of("mx.example[192.0.2.1]:25"));
+	struct msg_outcome outcome = job_outcome(job, &items);
+
+	message_encode(&payload, MSG_outcome, &outcome);
+	must(message_decode(bytes_at(&payload), bytes_len(&payload), MSG_outcome, &m));
+	must(m.outcome.recipients.count == job->recipient_count);
+	must(job_in_flight(job, &items).recipients.count == job->recipient_count);
+	bytes_free(&items);
+	bytes_free(&payload);
+}
+
+static void check_settled(struct job *job)
 {
 	must(job->open == 0);
+	check_outcome(job);
 	for (uint32_t i = 0; i < job->recipient_count; i++) {
 		const struct recipient *r = &job->recipients[i];
 
@@ -77,12 +127,47 @@ static bool follow(struct dialog *d, struct job **job, enum dialog_says says, un
 		}
 		if (!dialog_is_free(d))
 			return false;
+		if (d->jobs && (flags & FLAG_ONCE)) {
+			dialog_quit(d);
+			return true;
+		}
 		job_free(job);
 		*job = make_job(flags);
 		says = dialog_begin(d, *job);
 		if (says == DIALOG_SETTLED)
 			return false;
 	}
+	return true;
+}
+
+/* The file's blocks, as long as they are wanted; with FLAG_ONCE it is shorter than was said. */
+static bool feed(struct dialog *d, struct job **job, unsigned flags)
+{
+	const struct text body = bodies[(flags & FLAG_BARE) != 0];
+	uint64_t offset, want;
+	bool open = true;
+
+	while (open && (want = dialog_wants_body(d, &offset)) > 0) {
+		must(offset + want == body.len);
+		struct text block = {body.data + offset, want > 4 ? 4 : (size_t)want};
+
+		if ((flags & FLAG_ONCE) && offset)
+			block.len = 0;
+		open = follow(d, job, dialog_body(d, block), flags);
+	}
+	return open;
+}
+
+static bool event(struct dialog *d, struct job **job, uint8_t what, unsigned flags)
+{
+	must(dialog_patience(d).us >= 0);
+	if (what == 0xfe)
+		return follow(d, job, dialog_expired(d), flags);
+	if (what == 0xfd)
+		return follow(d, job, dialog_ended(d, dialog_past_dot(d) ? "late" : "reset"),
+			      flags);
+	if (what == 0xfc)
+		dialog_flushed(d);
 	return true;
 }
 
@@ -95,18 +180,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	unsigned flags = size ? data[0] : 0;
 	bool open = true;
 
-	dialog_start(&d, &config, flags & 1 ? HOP_LMTP : HOP_MX, &out);
+	dialog_start(&d, &config, flags & FLAG_LMTP ? HOP_LMTP : HOP_MX, &out);
 	for (size_t i = 1; i < size && open; i++) {
 		size_t used = 1;
 
-		if (data[i] < 0xfd) {
+		if (data[i] < 0xfc) {
 			bytes_add(&in, &data[i], 1);
 			continue;
 		}
-		if (data[i] == 0xfe)
-			open = follow(&d, &job, dialog_expired(&d), flags);
-		else if (data[i] == 0xfd)
-			open = follow(&d, &job, dialog_ended(&d, "reset"), flags);
+		open = event(&d, &job, data[i], flags);
 		while (open && used && bytes_len(&in)) {
 			enum dialog_says says =
 			    dialog_input(&d, bytes_at(&in), bytes_len(&in), &used);
@@ -116,6 +198,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			if (says == DIALOG_WAIT)
 				break;
 		}
+		if (open && data[i] == 0xfc)
+			open = feed(&d, &job, flags);
 		check_sent(&out);
 	}
 	/* Whatever comes last, a job that is under way can be brought to its end. */

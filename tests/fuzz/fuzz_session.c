@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The session engine: a session in pieces of any size and with answers that
- * come late. Every reply is whole and well-formed, what is handed over holds
- * CRLF lines only, and nothing is kept.
+ * come late, from a stranger or a friend, or mail handed in whole. The first
+ * byte: 1 normalises bare newlines, 2 late answers, 4 refusals and a lost
+ * client, the rest how long the pieces are; the second one is an enum variant. Every reply is whole
+ * and well-formed, what is handed over holds CRLF lines only, and nothing is kept.
  */
 #include "envelope.h"
 #include "must.h"
@@ -12,17 +14,31 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+enum variant {
+	VARIANT_STRANGER = 1,
+	VARIANT_HANDIN = 2, /* lines: sender, recipients, an empty one, content */
+	VARIANT_REPAIRS = 4,
+	VARIANT_DRAIN = 8,   /* half-way */
+	VARIANT_CLOSED = 16, /* no mail is taken */
+	VARIANT_HOLD = 32,   /* the body's file is late */
+	VARIANT_SLOW = 64,   /* an hour a piece */
+	VARIANT_ABORT = 128, /* the answer at the end of data is lost */
+};
+
 struct host {
 	struct session *session;
 	struct bytes out, body;
 	struct moment now;
 	bool later, open;
+	uint8_t variant;
 };
 
 static const char config_text[] =
     "hostname = mx.test\nrelay-from = { 10.0.0.0/8 }\nrelay-to = { c.d }\n"
-    "route no.d { to = \"reject: no\" }\n"
-    "limits { message = 64K header = 4K recipients = 100 errors = 1000 idle-commands = 1000 }\n";
+    "route no.d { to = \"reject: no\" }\nroute gone.d { to = \"reject: 550 5.1.1 gone\" }\n"
+    "postmaster = ann@c.d\n"
+    "limits { message = 64K header = 4K recipients = 20 errors = 30 idle-commands = 60 received = "
+    "3 }\n";
 
 static void check_lines(const uint8_t *at, size_t len)
 {
@@ -52,15 +68,25 @@ static void ask(void *owner, enum session_point point)
 	if (point == POINT_DATA)
 		h->open = false;
 	session_answer(h->session, h->now,
-		       point == POINT_DATA ? &(struct reply)REPLY(250, "2.0.0", "Ok") : NULL);
+		       point == POINT_DATA && !(h->variant & VARIANT_ABORT)
+			   ? &(struct reply)REPLY(250, "2.0.0", "Ok")
+			   : NULL);
 }
 
 static uint64_t open_message(void *owner, const struct reply **refusal)
 {
 	struct host *h = owner;
 
-	(void)refusal;
+	static const struct reply closed = REPLY(451, "4.3.2", "not now"),
+				  over = REPLY(421, "4.3.2", "not any more");
+
 	must(!h->open);
+	if (h->variant & VARIANT_CLOSED) {
+		*refusal = h->later ? &over : &closed;
+		return 0;
+	}
+	if (h->variant & VARIANT_HOLD)
+		session_hold(h->session, true);
 	h->open = true;
 	h->body.start = h->body.end = 0;
 	return 36;
@@ -122,6 +148,44 @@ static void answer(struct host *h, uint8_t choice)
 		session_answer(h->session, h->now, point == POINT_DATA ? &ok : NULL);
 }
 
+static struct text take_line(struct text *t)
+{
+	ptrdiff_t at = text_find(*t, '\n');
+	size_t n = at < 0 ? t->len : (size_t)at;
+	struct text line = {t->data, n};
+
+	t->data += n + (at >= 0);
+	t->len -= n + (at >= 0);
+	return line;
+}
+
+/* As the door does with what bounce and pickup bring. */
+static void hand_in(struct host *h, struct text t, uint8_t choice)
+{
+	struct session *s = h->session;
+	struct text sender = take_line(&t);
+	bool fine = session_hand_sender(s, h->now, sender, choice & 1, choice >> 3);
+	struct text rcpt;
+
+	while (fine && (rcpt = take_line(&t)).len)
+		fine = session_hand_recipient(s, rcpt, NOTIFY_NEVER);
+	while (fine && t.len) {
+		size_t n = session_hand_content(s, h->now, (const uint8_t *)t.data, t.len);
+
+		must(n <= t.len);
+		t.data += n;
+		t.len -= n;
+		session_hold(s, false);
+		fine = n > 0 || !session_hand_verdict(s);
+		if (!n)
+			break;
+	}
+	if (fine)
+		fine = session_hand_end(s, h->now);
+	answer(h, choice);
+	must(fine || session_hand_verdict(s) || session_is_over(s));
+}
+
 static void play(struct host *h, const uint8_t *data, size_t size, uint8_t choice)
 {
 	size_t step = 1 + (size_t)(choice >> 3) * 13;
@@ -136,9 +200,12 @@ static void play(struct host *h, const uint8_t *data, size_t size, uint8_t choic
 			bytes_take(&in, n, 0);
 			check_replies(&h->out);
 			answer(h, choice);
+			session_hold(h->session, false);
 		}
+		if ((h->variant & VARIANT_DRAIN) && at >= size / 2)
+			session_drain(h->session, h->now);
 		must(!h->open || !session_is_over(h->session));
-		h->now.mono.us += 1000;
+		h->now.mono.us += h->variant & VARIANT_SLOW ? INT64_C(3600000000) : 1000;
 		session_expire(h->session, h->now);
 	}
 	bytes_free(&in);
@@ -150,22 +217,33 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct config_errors errors = {0};
 	char text[512];
 
-	if (size < 1)
+	if (size < 2)
 		return 0;
 	strcpy(text, config_text);
 	if (data[0] & 1)
 		strcat(text, "bare-newline = normalise\n");
 	struct config *config = config_read(text_of(text), &errors);
-	struct host h = {.later = (data[0] & 2) != 0, .now = {{1}, {1}}};
+	struct host h = {.later = (data[0] & 2) != 0, .now = {{1}, {1}}, .variant = data[1]};
 	struct session_setup setup = {
 	    .face = &face, .owner = &h, .config = config, .out = &h.out, .seed = 1};
+	bool handin = (h.variant & VARIANT_HANDIN) != 0;
 
 	must(config);
-	must(host_address_parse(text_of("10.0.0.1"), setup.address));
+	must(host_address_parse(text_of(h.variant & VARIANT_STRANGER ? "2001:db8::1" : "10.0.0.1"),
+				setup.address));
+	setup.repairs = (h.variant & VARIANT_REPAIRS) != 0;
+	if (handin) {
+		setup.out = NULL;
+		setup.login = text_of("uid:1000");
+		setup.submitter = setup.login;
+	}
 	h.session = session_new(&setup, h.now);
 	config_drop(&config);
 	session_begin(h.session);
-	play(&h, data + 1, size - 1, data[0]);
+	if (handin)
+		hand_in(&h, (struct text){(const char *)data + 2, size - 2}, data[0]);
+	else
+		play(&h, data + 2, size - 2, data[0]);
 	if (data[0] & 4)
 		session_lost(h.session);
 	session_free(&h.session);
