@@ -284,6 +284,11 @@ const struct reply *intake_refusal(const struct intake *in)
 	return &reply_closed;
 }
 
+bool intake_is_limited(const struct intake *in)
+{
+	return in->state == INTAKE_LIMIT && (in->ids_left || in->ids_ahead);
+}
+
 size_t intake_unsettled(const struct intake *in)
 {
 	return in->unsettled;

@@ -46,6 +46,9 @@ void intake_serve(struct intake *in, struct channel *c, const struct message *m)
 /* NULL when mail is taken, else the reply to MAIL. */
 const struct reply *intake_refusal(const struct intake *in);
 
+/* True while only queue-limit refuses mail: a report that is owed is taken all the same. */
+bool intake_is_limited(const struct intake *in);
+
 /* Begins a message: its ID is intake_id(). NULL: no ID is left or mail is not taken. */
 struct intake_message *intake_begin(struct intake *in, const struct intake_face *face, void *owner);
 uint64_t intake_id(const struct intake_message *m);

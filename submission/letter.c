@@ -174,7 +174,10 @@ static void letter_ask(void *owner, enum session_point point)
 
 		intake_submit(l->message, l->report, m.envelope, m.prelude);
 	} else if (point == POINT_SENDER) {
-		session_answer(l->session, moment_of(l), intake_refusal(l->self->intake));
+		bool taken = l->report && intake_is_limited(l->self->intake);
+
+		session_answer(l->session, moment_of(l),
+			       taken ? NULL : intake_refusal(l->self->intake));
 	} else {
 		session_answer(l->session, moment_of(l), NULL);
 	}
