@@ -67,6 +67,7 @@ configure() {
 			"$here/postfix/$file" >"$dir/etc/$file"
 	done
 	: >"$dir/etc/dynamicmaps.cf"
+	[ -e "$dir/etc/transport" ] || : >"$dir/etc/transport"
 	owner=$(free_id 61001)
 	drop=$(free_id $((owner + 1)))
 	cp /etc/passwd "$dir/etc/passwd.copy"

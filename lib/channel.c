@@ -14,11 +14,12 @@
 #include <unistd.h>
 
 enum {
-	FDS_MAX = 64,		  /* descriptors that came and were not taken */
-	OUT_FDS_MAX = 800,	  /* descriptors that the peer has not taken */
-	READ_BYTES = 256 * 1024,  /* asked for at once */
-	TURN_BYTES = 1024 * 1024, /* taken from one peer in a turn, so that others get theirs */
-	KEEP_BYTES = 512 * 1024,  /* buffers kept when empty */
+	FDS_MAX = 64,		   /* descriptors that came and were not taken */
+	OUT_FDS_MAX = 800,	   /* descriptors that the peer has not taken */
+	READ_BYTES = 256 * 1024,   /* asked for at once */
+	TURN_BYTES = 1024 * 1024,  /* taken from one peer in a turn, so that others get theirs */
+	OUT_BYTES_MAX = 128 << 20, /* unread: far above where owners that can stop have stopped */
+	KEEP_BYTES = 512 * 1024,   /* buffers kept when empty */
 };
 
 struct channel {
@@ -150,7 +151,8 @@ static void channel_break_rule(struct channel *c, const char *what, const char *
 	channel_end(c, why);
 }
 
-/* How many bytes may leave together with the first N descriptors: a descriptor leaves with its frame. */
+/* How many bytes may leave together with the first N descriptors: a descriptor leaves with its
+ * frame. */
 static size_t bytes_until_next_fd(const struct channel *c)
 {
 	for (size_t i = 0; i < c->out_fd_count; i++)
@@ -239,6 +241,12 @@ void channel_send(struct channel *c, enum message_type type, const void *m, int 
 			channel_end(c, "takes no descriptors");
 		return;
 	}
+	if (bytes_len(&c->out) > OUT_BYTES_MAX) {
+		if (fd >= 0)
+			close(fd);
+		channel_end(c, "does not read");
+		return;
+	}
 	size_t begin = bytes_len(&c->out);
 
 	bytes_room(&c->out, FRAME_HEADER_BYTES);
@@ -257,7 +265,8 @@ void channel_send(struct channel *c, enum message_type type, const void *m, int 
 		if (c->out_fd_count == c->out_fd_size) {
 			c->out_fd_size = c->out_fd_size ? c->out_fd_size * 2 : 16;
 			c->out_fds = mem_resize(c->out_fds, c->out_fd_size, sizeof *c->out_fds);
-			c->out_fd_at = mem_resize(c->out_fd_at, c->out_fd_size, sizeof *c->out_fd_at);
+			c->out_fd_at =
+			    mem_resize(c->out_fd_at, c->out_fd_size, sizeof *c->out_fd_at);
 		}
 		c->out_fds[c->out_fd_count] = fd;
 		c->out_fd_at[c->out_fd_count++] = begin;
@@ -322,7 +331,8 @@ static bool fd_fits(const struct channel *c, int fd)
 }
 
 /* Takes the descriptor that belongs to this frame; false when the peer broke its word about it. */
-static bool frame_take_fd(struct channel *c, const struct message_rule *rule, uint16_t flags, int *fd)
+static bool frame_take_fd(struct channel *c, const struct message_rule *rule, uint16_t flags,
+			  int *fd)
 {
 	bool announced = (flags & FRAME_FLAG_FD) != 0;
 

@@ -145,7 +145,7 @@ void value_print(const struct setting_row *row, const void *from, struct bytes *
 		print_list(row->type, from, to);
 		break;
 	case TYPE_COUNT:
-		must(!"a type");
+		must(false); /* not a type */
 	}
 }
 

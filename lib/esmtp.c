@@ -53,7 +53,7 @@ bool esmtp_is_orcpt(struct text t)
 {
 	ptrdiff_t semicolon = text_find(t, ';');
 
-	if (semicolon <= 0 || t.len > ORCPT_MAX)
+	if (!t.data || semicolon <= 0 || t.len > ORCPT_MAX)
 		return false;
 	struct text type = {t.data, (size_t)semicolon};
 	struct text value = {t.data + semicolon + 1, t.len - (size_t)semicolon - 1};

@@ -86,7 +86,7 @@ static void address_of(const struct sockaddr_storage *from, uint8_t *address)
 /* False when there is nobody more, or nothing to take him with. */
 static bool accept_one(struct listener *l)
 {
-	struct sockaddr_storage from;
+	struct sockaddr_storage from = {0};
 	socklen_t len = sizeof from;
 	int fd = accept4(l->fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	uint8_t address[16];

@@ -44,10 +44,10 @@ struct play {
 	struct loop *loop;
 	struct channel *channel; /* NULL: gone */
 	uint8_t how;
-	int peer;	 /* our hand on the other end, -1: closed */
-	int passed;	 /* a file to pass */
-	unsigned passes; /* descriptors that go with its next words */
-	bool passes_socket;
+	int peer;	   /* our hand on the other end, -1: closed */
+	const int *passed; /* a file and a pipe */
+	unsigned passes;   /* descriptors that go with its next words */
+	bool passes_pipe;
 	bool opened, was_gone;
 };
 
@@ -125,7 +125,7 @@ static void peer_says(struct play *p, const void *data, size_t len)
 		size_t bytes = p->passes * sizeof(int);
 
 		for (unsigned i = 0; i < p->passes; i++)
-			fds[i] = p->passes_socket ? p->peer : p->passed;
+			fds[i] = p->passed[p->passes_pipe];
 		msg.msg_control = control.space;
 		msg.msg_controllen = CMSG_SPACE(bytes);
 		control.header.cmsg_level = SOL_SOCKET;
@@ -241,7 +241,7 @@ static void we_send(struct play *p, uint8_t what)
 static void peer_passes_fds(struct play *p, uint8_t what)
 {
 	p->passes = (what & 31) <= PASSED_MAX ? what & 31 : PASSED_MAX;
-	p->passes_socket = (what & 32) != 0;
+	p->passes_pipe = (what & 32) != 0;
 }
 
 static void peer_does(struct play *p, enum deed deed)
@@ -322,15 +322,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static bool before[FD_WATCHED], after[FD_WATCHED];
 	static struct loop *loop;
-	static int file = -1;
+	static int passed[3];
 	struct play p = {.in = wire_reader_over(data, size)};
 
-	if (!loop)
+	if (!loop) {
 		loop = loop_new();
-	if (file < 0)
-		file = memfd_create("passed", MFD_CLOEXEC);
+		passed[0] = memfd_create("passed", MFD_CLOEXEC);
+		must(passed[0] >= 0 && pipe2(passed + 1, O_CLOEXEC) == 0);
+	}
 	p.loop = loop;
-	p.passed = file;
+	p.passed = passed;
 	p.how = wire_u8(&p.in) % 4;
 	open_fds(before);
 	play_begin(&p);

@@ -22,7 +22,8 @@ enum variant {
 	VARIANT_CLOSED = 16, /* no mail is taken */
 	VARIANT_HOLD = 32,   /* the body's file is late */
 	VARIANT_SLOW = 64,   /* an hour a piece */
-	VARIANT_ABORT = 128, /* the answer at the end of data is lost */
+	VARIANT_ABORT =
+	    128, /* the answer at the end of data is lost; with refusals see verdict() */
 };
 
 struct host {
@@ -30,15 +31,15 @@ struct host {
 	struct bytes out, body;
 	struct moment now;
 	bool later, open;
-	uint8_t variant;
+	uint8_t choice, variant;
 };
 
 static const char config_text[] =
     "hostname = mx.test\nrelay-from = { 10.0.0.0/8 }\nrelay-to = { c.d }\n"
     "route no.d { to = \"reject: no\" }\nroute gone.d { to = \"reject: 550 5.1.1 gone\" }\n"
     "postmaster = ann@c.d\n"
-    "limits { message = 64K header = 4K recipients = 20 errors = 30 idle-commands = 60 received = "
-    "3 }\n";
+    "limits { message = 64K header = 4K recipients = 100 errors = 30 idle-commands = 60 received = "
+    "25 }\n";
 
 static void check_lines(const uint8_t *at, size_t len)
 {
@@ -47,6 +48,34 @@ static void check_lines(const uint8_t *at, size_t len)
 		must(at[i] != '\r' || (i + 1 < len && at[i + 1] == '\n'));
 		must(at[i] != '\0');
 	}
+}
+
+/* Refusals at the end of data, at the header (8) and of the client (16); else of all but the
+ * client. */
+static const struct reply *verdict(const struct host *h, enum session_point point)
+{
+	static const struct reply ok = REPLY(250, "2.0.0", "Ok"), no = REPLY(451, "4.3.0", "no");
+	bool refuses = (h->choice & 4) != 0;
+
+	if (refuses && (h->variant & VARIANT_ABORT))
+		return point == POINT_DATA || (point == POINT_HEADER && (h->choice & 8)) ||
+			       (point == POINT_CLIENT && (h->choice & 16))
+			   ? &no
+			   : NULL;
+	if (h->variant & VARIANT_ABORT)
+		return NULL;
+	if (refuses && h->later && point != POINT_CLIENT)
+		return &no;
+	return point == POINT_DATA ? &ok : NULL;
+}
+
+static void give_answer(struct host *h, enum session_point point)
+{
+	const struct reply *r = verdict(h, point);
+
+	if (point == POINT_DATA && r)
+		h->open = false;
+	session_answer(h->session, h->now, r);
 }
 
 static void ask(void *owner, enum session_point point)
@@ -65,12 +94,7 @@ static void ask(void *owner, enum session_point point)
 	must(h->open == (point == POINT_DATA || point == POINT_HEADER));
 	if (point != POINT_HEADER && h->later)
 		return;
-	if (point == POINT_DATA)
-		h->open = false;
-	session_answer(h->session, h->now,
-		       point == POINT_DATA && !(h->variant & VARIANT_ABORT)
-			   ? &(struct reply)REPLY(250, "2.0.0", "Ok")
-			   : NULL);
+	give_answer(h, point);
 }
 
 static uint64_t open_message(void *owner, const struct reply **refusal)
@@ -133,19 +157,12 @@ static void check_replies(struct bytes *out)
 }
 
 /* Answers what is outstanding, as a host does in a later turn. */
-static void answer(struct host *h, uint8_t choice)
+static void answer_late(struct host *h)
 {
-	static const struct reply ok = REPLY(250, "2.0.0", "Ok"), no = REPLY(451, "4.3.0", "no");
 	enum session_point point = session_asks(h->session);
 
-	if (!point)
-		return;
-	if (point == POINT_DATA)
-		h->open = false;
-	if (choice & 4)
-		session_answer(h->session, h->now, point == POINT_CLIENT ? NULL : &no);
-	else
-		session_answer(h->session, h->now, point == POINT_DATA ? &ok : NULL);
+	if (point)
+		give_answer(h, point);
 }
 
 static struct text take_line(struct text *t)
@@ -182,7 +199,7 @@ static void hand_in(struct host *h, struct text t, uint8_t choice)
 	}
 	if (fine)
 		fine = session_hand_end(s, h->now);
-	answer(h, choice);
+	answer_late(h);
 	must(fine || session_hand_verdict(s) || session_is_over(s));
 }
 
@@ -199,7 +216,7 @@ static void play(struct host *h, const uint8_t *data, size_t size, uint8_t choic
 			must(n <= bytes_len(&in));
 			bytes_take(&in, n, 0);
 			check_replies(&h->out);
-			answer(h, choice);
+			answer_late(h);
 			session_hold(h->session, false);
 		}
 		if ((h->variant & VARIANT_DRAIN) && at >= size / 2)
@@ -223,7 +240,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (data[0] & 1)
 		strcat(text, "bare-newline = normalise\n");
 	struct config *config = config_read(text_of(text), &errors);
-	struct host h = {.later = (data[0] & 2) != 0, .now = {{1}, {1}}, .variant = data[1]};
+	struct host h = {
+	    .later = (data[0] & 2) != 0, .now = {{1}, {1}}, .choice = data[0], .variant = data[1]};
 	struct session_setup setup = {
 	    .face = &face, .owner = &h, .config = config, .out = &h.out, .seed = 1};
 	bool handin = (h.variant & VARIANT_HANDIN) != 0;

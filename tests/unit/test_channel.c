@@ -672,6 +672,32 @@ static void test_descriptors_stay_with_their_frames(void **state)
 	assert_int_equal(descriptors_open(), before);
 }
 
+/* An owner that goes on all the same loses the channel, not its memory. */
+static void test_a_peer_that_never_reads(void **state)
+{
+	struct line a = {0}, b = {0};
+	struct channel_config ca = honest(PEER_MASTER), cb = honest(PEER_SMTPD);
+	char *content = mem_new(1, 1048576);
+	int pair[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	a.channel = channel_new(&ca, pair[0], PEER_SMTPD, 0, &a);
+	b.channel = channel_new(&cb, pair[1], PEER_MASTER, 0, &b);
+	turns(2);
+	channel_pause(b.channel);
+	for (unsigned i = 0; i < 200; i++)
+		channel_send_config(a.channel, &(struct msg_config){i, {content, 1048576}});
+	assert_true(channel_backlog(a.channel) < 130u << 20);
+	turns(1);
+	assert_int_equal(a.seen.gone, 1);
+	assert_string_equal(a.seen.why, "does not read");
+	channel_resume(b.channel);
+	turns(5);
+	assert_int_equal(b.seen.gone, 1);
+	free(content);
+}
+
 static void test_a_peer_that_does_not_read(void **state)
 {
 	struct line a = {0}, b = {0};
@@ -735,6 +761,7 @@ int main(void)
 	    cmocka_unit_test(test_descriptors_in_one_heap),
 	    cmocka_unit_test(test_descriptor_of_the_refused),
 	    cmocka_unit_test(test_descriptors_stay_with_their_frames),
+	    cmocka_unit_test(test_a_peer_that_never_reads),
 	    cmocka_unit_test(test_a_peer_that_does_not_read),
 	};
 
