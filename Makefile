@@ -176,9 +176,24 @@ lint:
 SEED ?= 1
 HOURS ?= 1
 SIM_OBJS := $(addprefix $(BUILD)/obj/qmgr/,scheduler.o lanes.o wheel.o mail.o table.o)
-$(BUILD)/sim: tests/sim/sim.c tests/sim/book.c tests/sim/simdisk.c $(SIM_OBJS) $(BUILD)/libqueue.a $(BUILD)/libveredus.a
+$(BUILD)/sim: $(patsubst %,tests/sim/%.c,sim sim_store book simdisk) $(SIM_OBJS) $(BUILD)/libqueue.a $(BUILD)/libveredus.a
 	$(CC) $(ALL_CFLAGS) -Iqmgr -Iqueue -Ilib -Itests/sim -MF $@.d $^ $(LDFLAGS_ALL) $(LIBS) -lpthread -o $@
 sim: $(BUILD)/sim
 	$(BUILD)/sim seed=$(SEED) hours=$(HOURS)
 check check-slow: $(BUILD)/sim
 .PHONY: sim
+
+# The corpus files that follow from messages.def and events.def (tests/fuzz/seeds.c).
+$(BUILD)/seeds: tests/fuzz/seeds.c tests/fuzz/message_sample.h $(BUILD)/libveredus.a
+	@echo "LD $@"
+	@$(CC) $(ALL_CFLAGS) -Ilib -MF $@.d $(filter %.c %.a,$^) $(LDFLAGS_ALL) $(LIBS) -o $@
+seeds: $(BUILD)/seeds
+	$(BUILD)/seeds tests/fuzz/corpus
+
+# Lines of each decoder that its target's corpus reaches; below 90 % it fails.
+coverage:
+	$(MAKE) BUILD=build/coverage CC=clang CFLAGS='-Wno-error -Wno-format-nonliteral -Wno-string-conversion -O1 -g \
+		-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=0 -fprofile-instr-generate -fcoverage-mapping' \
+		LDFLAGS='-fprofile-instr-generate' replays
+	tests/fuzz/coverage.sh build/coverage
+.PHONY: seeds coverage

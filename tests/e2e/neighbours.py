@@ -1239,7 +1239,6 @@ def test_qmgr_deliverers(t):
         ("a scope that is none", own_kind(DEFERRED, scope=99), ENDS),
         ("another message's outcome", own_kind(RELAYED, id=5), ENDS),
     ], others)
-    run_cases(daemon, "resolver", 0, [], others)
 
     def unknown_recipient(peer):
         """It names one that the message has not: the real one goes back to be delivered."""

@@ -103,12 +103,13 @@ def test_to_postfix(t):
     if not v.IS_ROOT:
         raise v.Skip("starting an unpacked Postfix needs root")
     v.peer("postfix", "usr/lib/postfix/sbin/master")
+    environment = dict(os.environ, POSTFIX_PACKAGE=v.reachable(t, os.path.join(v.PEERS, "postfix"), "peer"))
     out, port = v.free_port((v.SINK,)), v.free_port()
     sink = t.sink(f"{v.SINK}:{out}")
     script = os.path.join(v.ROOT, "bench/postfix.sh")
     folder = t.folder + "/postfix"
     t.defer(subprocess.run, ["sh", script, "stop", folder])
-    subprocess.run(["sh", script, "start", folder, str(port), f"[{v.SINK}]:{out}"], check=True, timeout=60)
+    subprocess.run(["sh", script, "start", folder, str(port), f"[{v.SINK}]:{out}"], check=True, timeout=60, env=environment)
     veredus = t.veredus(f"route * {{ to = smtp:[127.0.0.1]:{port} }}\n").start()
     sent = [v.mail(f"to postfix {i}", b".line\r\n" * (1 + i * 200)) for i in range(20)]
     client = v.Smtp(veredus.port)

@@ -21,7 +21,9 @@ def test_listen_fds_and_notify(t):
     notify.bind(path)
     os.chmod(path, 0o777)
     notify.settimeout(20 * v.PATIENCE)
-    environment = dict(v.peer_environment("systemd"), NOTIFY_SOCKET=path, ASAN_OPTIONS="detect_leaks=0")
+    package = v.reachable(t, os.path.join(v.PEERS, "systemd"), "peer")
+    tool = tool.replace(os.path.join(v.PEERS, "systemd"), package)
+    environment = dict(v.peer_environment("systemd", package), NOTIFY_SOCKET=path, ASAN_OPTIONS="detect_leaks=0")
     process = v.Process(t, "activate", [tool, "-l", f"127.0.0.1:{veredus.port}", "-E", f"NOTIFY_SOCKET={path}",
                                         "-E", "ASAN_OPTIONS=detect_leaks=0",
                                         veredus.build + "/veredus", "run", "-c", veredus.conf],

@@ -32,6 +32,26 @@ static void write_and_read(const struct config *c)
 	bytes_free(&twice);
 }
 
+/* What a server asks it, about the names that it holds itself and about others. */
+static void ask(const struct config *c, const uint8_t *data, size_t size)
+{
+	static const uint8_t addresses[][16] = {
+	    {[10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1}, {[15] = 1}, {0x20, 0x01, 0x0d, 0xb8}};
+	struct text any = {(const char *)data, size > 200 ? 200 : size};
+
+	must(config_route(c, any));
+	(void)config_relays_to(c, any);
+	must(domain_matches(text_of("*"), any));
+	for (size_t i = 0; i < sizeof addresses / sizeof *addresses; i++)
+		(void)config_relays_from(c, addresses[i]);
+	(void)config_relays_to(c, text_of("sub.customer.example"));
+	(void)config_relays_to(c, text_of("customer.example"));
+	for (size_t i = 0; i < c->site_count; i++) {
+		must(!domain_matches(c->sites[i].name, text_of("")));
+		(void)domain_matches(c->sites[i].name, any);
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct config_errors errors;
@@ -43,7 +63,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	config_errors_free(&errors);
 	if (!c)
 		return 0;
-	must(config_route(c, (struct text){(const char *)data, size > 200 ? 200 : size}));
+	ask(c, data, size);
 	write_and_read(c);
 	config_drop(&c);
 	return 0;

@@ -94,9 +94,25 @@ def peer(*parts):
     raise Skip(f"{parts[0]} is not unpacked (tests/peers)")
 
 
-def peer_environment(name):
-    base = os.path.join(PEERS, name, "usr/lib/x86_64-linux-gnu")
+def peer_environment(name, folder=None):
+    base = os.path.join(folder or os.path.join(PEERS, name), "usr/lib/x86_64-linux-gnu")
     return dict(os.environ, LD_LIBRARY_PATH=f"{base}:{base}/systemd")
+
+
+def reachable(test, folder, name, wanted=lambda path: True):
+    """FOLDER, or a copy of it in the test's own where nobody, as whom root starts things, cannot reach it. WANTED says
+    which of its files the copy has."""
+    path = folder
+    while IS_ROOT and path != "/":
+        if not os.stat(path).st_mode & 0o001:
+            copy = os.path.join(test.folder, name)
+            if not os.path.isdir(copy):
+                shutil.copytree(folder, copy, symlinks=True, ignore=lambda where, names: [
+                    n for n in names if not wanted(os.path.join(where, n))])
+                os.chmod(copy, 0o755)
+            return copy
+        path = os.path.dirname(path)
+    return folder
 
 
 class Process:
@@ -186,29 +202,13 @@ class Veredus:
         self.conf = os.path.join(self.folder, "veredus.conf")
         self.queue = os.path.join(self.folder, "queue")
         self.demote = dict(user=user, group=user, extra_groups=[]) if IS_ROOT else {}
-        self.build = self.reachable(BUILD)
+        self.build = reachable(test, BUILD, "build", lambda path: os.path.dirname(path) == BUILD and os.path.isfile(path) and os.access(path, os.X_OK))
         self.environment = dict(os.environ, ASAN_OPTIONS="detect_leaks=0")
         self.wrap = []  # a command that starts it
         self.configure(config)
         if IS_ROOT:
             os.chown(self.folder, user, user)
         self.process = None
-
-    def reachable(self, build):
-        """The programs, copied to where nobody may run them if need be."""
-        path = build
-        while IS_ROOT and path != "/":
-            if not os.stat(path).st_mode & 0o001:
-                copy = os.path.join(self.test.folder, "build")
-                if not os.path.isdir(copy):
-                    os.mkdir(copy, 0o755)
-                    for program in os.listdir(build):
-                        source = os.path.join(build, program)
-                        if os.path.isfile(source) and os.access(source, os.X_OK):
-                            shutil.copy(source, copy)
-                return copy
-            path = os.path.dirname(path)
-        return build
 
     def configure(self, config):
         """Writes the configuration: CONFIG, and each setting that it does not name itself."""

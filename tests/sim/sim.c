@@ -9,11 +9,10 @@
  *
  * Ends with 1 at the first broken promise, and says at which step.
  */
-#include "book.h"
+#include "sim.h"
+
 #include "mem.h"
 #include "must.h"
-#include "scheduler.h"
-#include "simdisk.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -21,95 +20,6 @@
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
-
-enum {
-	STEP_US = 10000,
-	SECOND = 1000000,
-	SITES = 40,
-	DOMAINS = 400,
-	SEGMENT = 512 << 10,
-	WORKERS = 2,
-	LATE_MAX = 20000,
-	POISON = 9973, /* of so many messages one kills its worker */
-	TASK_MAX = 8,
-};
-
-/* What an smtp-client knows of a job; it lives until the outcome is confirmed. */
-struct task {
-	struct table_link link; /* by job */
-	uint64_t job, mail;
-	uint32_t slot, site, count;
-	unsigned worker;
-	bool said;   /* the outcome is on its way to disk */
-	bool orphan; /* and its worker has died meanwhile */
-	enum failure_scope scope;
-	struct {
-		uint32_t number;
-		enum outcome_kind kind;
-	} recipients[TASK_MAX];
-};
-
-struct event {
-	int64_t at_us;
-	uint64_t job;
-};
-
-enum mood { TAKING, DEFERRING, REFUSING, FLAKY, DEAD, MOODS };
-
-struct receiver {
-	enum mood mood;
-	int64_t until_us;
-};
-
-struct round {
-	uint64_t *mails, *jobs;
-	size_t mail_count, mail_size, job_count, job_size;
-};
-
-struct late {
-	struct late *next;
-	struct queue_outcome_copy copy;
-};
-
-struct owed {
-	uint64_t id;
-	uint32_t recipient;
-	int64_t due_us;
-};
-
-struct sim {
-	uint64_t seed, step, random;
-	int64_t now, wall_ahead;
-	struct simdisk *disk;
-	struct queue *queue;
-	struct mails mails;
-	struct scheduler *scheduler;
-	struct config *config;
-	struct worker workers[WORKERS];
-	struct round filling, flying;
-	struct queue_batch *batch; /* in flight */
-	int64_t batch_end_us, work_end_us, over_since_us, full_until_us;
-	struct late *late, **late_end;
-	size_t late_count;
-	struct owed *owed;
-	size_t owed_count, owed_size;
-	struct table tasks;
-	struct event *events; /* a heap */
-	size_t event_count, event_size;
-	uint64_t *queries, *closes;
-	size_t query_count, query_size, close_count, close_size;
-	struct receiver receivers[SITES];
-	uint32_t site_of_domain[DOMAINS];
-	struct book book;
-	size_t age_at;
-	bool ending;
-	int64_t crash_at_us, worker_crash_at_us;
-	struct {
-		uint64_t accepted, refused, full, unanswered, taken, failed, deferred,
-		    site_failures, bounces, held, power, process, qmgr, worker, aborts, jumps,
-		    segments_most;
-	} n;
-};
 
 /* The tables' seeds come from the one seed too. */
 static uint64_t table_random;
@@ -126,7 +36,7 @@ ssize_t getrandom(void *to, size_t len, unsigned flags)
 	return (ssize_t)len;
 }
 
-static uint64_t chance(struct sim *s, uint64_t limit)
+uint64_t sim_chance(struct sim *s, uint64_t limit)
 {
 	s->random ^= s->random << 13;
 	s->random ^= s->random >> 7;
@@ -134,12 +44,12 @@ static uint64_t chance(struct sim *s, uint64_t limit)
 	return (s->random * 0x2545f4914f6cdd1du >> 16) % limit;
 }
 
-static int64_t wall(const struct sim *s)
+int64_t sim_wall(const struct sim *s)
 {
 	return s->now + s->wall_ahead;
 }
 
-static void *grow(void *list, size_t count, size_t *size, size_t item)
+void *sim_grow(void *list, size_t count, size_t *size, size_t item)
 {
 	if (count < *size)
 		return list;
@@ -151,7 +61,7 @@ static void *grow(void *list, size_t count, size_t *size, size_t item)
 
 static void event_add(struct sim *s, int64_t at_us, uint64_t job)
 {
-	s->events = grow(s->events, s->event_count, &s->event_size, sizeof *s->events);
+	s->events = sim_grow(s->events, s->event_count, &s->event_size, sizeof *s->events);
 	size_t at = s->event_count++;
 
 	for (; at && s->events[(at - 1) / 2].at_us > at_us; at = (at - 1) / 2)
@@ -177,7 +87,7 @@ static uint64_t event_take(struct sim *s)
 	return job;
 }
 
-static struct task *task_find(const struct sim *s, uint64_t job)
+struct task *sim_task_find(const struct sim *s, uint64_t job)
 {
 	struct table_link *l = table_first(&s->tasks, table_hash_number(&s->tasks, job));
 
@@ -187,429 +97,10 @@ static struct task *task_find(const struct sim *s, uint64_t job)
 	return NULL;
 }
 
-static void task_free(struct sim *s, struct task *t)
+void sim_task_free(struct sim *s, struct task *t)
 {
 	table_remove(&s->tasks, &t->link);
 	free(t);
-}
-
-/* -- outcomes on their way to disk ------------------------------------------------------ */
-
-static void late_add(struct sim *s, const struct queue_outcome *o)
-{
-	struct late *late = mem_new(1, sizeof *late);
-	struct queue_outcome_copy *c = &late->copy;
-
-	c->outcome = *o;
-	c->outcome.dsn = (struct text){c->dsn, text_copy(c->dsn, sizeof c->dsn, o->dsn)};
-	c->outcome.text = (struct text){c->text, text_copy(c->text, sizeof c->text, o->text)};
-	*s->late_end = late;
-	s->late_end = &late->next;
-	s->late_count++;
-}
-
-static void late_retry(struct sim *s)
-{
-	while (s->late && queue_add_outcome(s->queue, &s->late->copy.outcome) == QUEUE_OK) {
-		struct late *late = s->late;
-
-		s->late = late->next;
-		if (!s->late)
-			s->late_end = &s->late;
-		s->late_count--;
-		free(late);
-	}
-}
-
-static void outcome_add(struct sim *s, const struct queue_outcome *o)
-{
-	if (s->late || queue_add_outcome(s->queue, o) != QUEUE_OK)
-		late_add(s, o);
-}
-
-static void record(struct sim *s, struct recipient *r, enum queue_kind kind, uint8_t flags,
-		   int64_t next)
-{
-	r->kind = (uint8_t)kind;
-	r->flags = flags;
-	outcome_add(s, &(struct queue_outcome){
-			   .id = r->mail->id,
-			   .recipient = r->number,
-			   .kind = kind,
-			   .flags = flags,
-			   .attempts = r->attempts,
-			   .code = 250,
-			   .dsn = text_of("2.0.0"),
-			   .text = text_of("mx.example[192.0.2.1]:25 said: 250 2.0.0 taken"),
-			   .at = {wall(s)},
-			   .next = {next}});
-}
-
-static void owe(struct sim *s, uint64_t id, uint32_t recipient)
-{
-	s->owed = grow(s->owed, s->owed_count, &s->owed_size, sizeof *s->owed);
-	s->owed[s->owed_count++] = (struct owed){id, recipient, s->now + 2 * SECOND};
-}
-
-/* Ends, held or failed: state is set, the record goes out. A report's own failure owes nothing. */
-static void finish(struct sim *s, struct recipient *r, enum queue_kind kind)
-{
-	bool owes = kind == QUEUE_FAILED && !text_equals(r->mail->submitter->name, "bounce");
-
-	s->n.failed += kind == QUEUE_FAILED;
-	s->n.held += kind == QUEUE_HELD;
-	if (kind == QUEUE_FAILED && !owes)
-		book_dropped(&s->book, r->mail->id, r->number);
-	r->state = kind == QUEUE_HELD ? RECIPIENT_HELD : owes ? RECIPIENT_OWED : RECIPIENT_ENDING;
-	record(s, r, kind, owes ? QUEUE_OWED_FAILURE : 0, 0);
-	if (owes)
-		owe(s, r->mail->id, r->number);
-}
-
-/* -- what the queue asks and tells --------------------------------------------------------- */
-
-static bool on_placed(void *self, uint64_t id, const struct queue_location *location)
-{
-	struct sim *s = self;
-	struct mail *mail = mail_find(&s->mails, id);
-
-	if (mail)
-		mail->location = *location;
-	return mail != NULL;
-}
-
-static struct queue_where on_outcome(void *self, const struct queue_outcome *o,
-				     struct queue_where now, bool moved, struct queue_where old)
-{
-	struct sim *s = self;
-	struct mail *mail = mail_find(&s->mails, o->id);
-	struct recipient *r = mail ? mail_recipient(mail, o->recipient) : NULL;
-
-	if (!moved)
-		book_recorded(&s->book, o->id, o->recipient, queue_settled(o->kind, o->flags));
-	if (!r)
-		return now;
-	struct queue_where had = r->where;
-
-	if (moved && (had.generation != old.generation || had.offset != old.offset))
-		return now;
-	r->where = now;
-	if (moved || !queue_settled(o->kind, o->flags))
-		return had;
-	if ((r->state == RECIPIENT_ENDING || r->state == RECIPIENT_OWED) &&
-	    mail_settle(&s->mails, r)) {
-		queue_message_forget(s->queue, &mail->location);
-		mail_free(&s->mails, mail);
-	}
-	return had;
-}
-
-static bool on_locate(void *self, uint64_t id, struct queue_location *location)
-{
-	struct sim *s = self;
-	struct mail *mail = mail_find(&s->mails, id);
-
-	if (!mail || !mail->committed)
-		return false;
-	*location = mail->location;
-	return true;
-}
-
-static void state_of(const struct sim *s, const struct recipient *r, struct queue_recipient *to)
-{
-	*to = (struct queue_recipient){.number = r->number,
-				       .kind = (enum queue_kind)r->kind,
-				       .flags = r->flags,
-				       .attempts = r->attempts,
-				       .where = r->where};
-	if (r->state == RECIPIENT_WAITING)
-		to->next = (struct walltime){r->due_us + s->wall_ahead};
-}
-
-static uint32_t on_open(void *self, uint64_t id, struct queue_recipient *open, uint32_t max)
-{
-	struct sim *s = self;
-	struct mail *mail = mail_find(&s->mails, id);
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; mail && i < mail->recipient_count && n < max; i++)
-		if (mail->recipients[i].state != RECIPIENT_GONE)
-			state_of(s, &mail->recipients[i], &open[n++]);
-	return n;
-}
-
-static bool on_recipient(void *self, uint64_t id, uint32_t number, struct queue_recipient *state)
-{
-	struct sim *s = self;
-	struct mail *mail = mail_find(&s->mails, id);
-	struct recipient *r = mail ? mail_recipient(mail, number) : NULL;
-
-	if (r)
-		state_of(s, r, state);
-	return r != NULL;
-}
-
-static void on_damage(void *self, const struct queue_damage *d)
-{
-	struct sim *s = self;
-
-	book_break(&s->book, "damage was reported after a crash", d->id);
-}
-
-static int64_t mono_of(const struct sim *s, int64_t wall_us)
-{
-	int64_t wait = wall_us - wall(s), longest = s->config->retry_longest.us * 2;
-
-	return s->now + (wait > longest ? longest : wait);
-}
-
-static void on_entry(void *self, const struct queue_entry *e)
-{
-	struct sim *s = self;
-
-	book_entry(&s->book, e);
-	if (mail_find(&s->mails, e->id))
-		return;
-	struct mail *mail = mail_new(&s->mails, e->id, e->submitter, e->open_count);
-
-	mail->arrival_wall = e->arrival.us;
-	mail->location = e->location;
-	mail->committed = true;
-	for (uint32_t i = 0; i < e->open_count; i++)
-		mail->recipients[i].number = e->open[i].number;
-	for (uint32_t i = 0; i < e->open_count; i++) {
-		const struct queue_recipient *o = &e->open[i];
-		struct recipient *r = &mail->recipients[i];
-
-		r->kind = (uint8_t)o->kind;
-		r->flags = o->flags;
-		r->attempts = o->attempts;
-		r->where = o->where;
-		if (o->kind == QUEUE_HELD) {
-			r->state = RECIPIENT_HELD;
-		} else if (o->kind == QUEUE_FAILED) {
-			r->state = RECIPIENT_OWED;
-			owe(s, e->id, o->number);
-		} else {
-			scheduler_add(s->scheduler, r, o->domain,
-				      o->next.us ? mono_of(s, o->next.us) : 0, s->now);
-		}
-	}
-}
-
-/* -- senders --------------------------------------------------------------------------------- */
-
-static struct text domain_name(char *to, size_t size, uint64_t domain)
-{
-	int n = snprintf(to, size, "d%llu.example", (unsigned long long)domain);
-
-	return (struct text){to, (size_t)n};
-}
-
-static bool round_add(struct sim *s, struct queue_message *m, struct text *domains)
-{
-	char content[BOOK_CONTENT_MAX];
-	struct queue_placed placed;
-
-	m->body = (struct text){content, book_content(m->id, content)};
-	m->envelope = text_of("envelope");
-	m->prelude = text_of("Subject: x\r\n\r\n");
-	m->arrival = (struct walltime){wall(s)};
-	m->domains = domains;
-	book_sent(&s->book, m->id, m->recipient_count);
-	enum queue_result result = queue_add_message(s->queue, m, &placed);
-
-	if (result != QUEUE_OK) {
-		book_refused(&s->book, m->id);
-		s->n.full += result == QUEUE_FULL;
-		s->n.refused++;
-		return false;
-	}
-	struct mail *mail = mail_new(&s->mails, m->id, m->submitter, m->recipient_count);
-
-	mail->arrival_wall = wall(s);
-	mail_keep_content(&s->mails, mail, queue_batch_filling(s->queue), &placed);
-	struct round *r = &s->filling;
-
-	r->mails = grow(r->mails, r->mail_count, &r->mail_size, sizeof *r->mails);
-	r->mails[r->mail_count++] = m->id;
-	return true;
-}
-
-static void sender_sends(struct sim *s)
-{
-	struct queue_message m = {.recipient_count =
-				      (uint32_t)(1 + (chance(s, 4) ? 0 : chance(s, 3)))};
-	struct text domains[BOOK_RECIPIENTS];
-	char names[BOOK_RECIPIENTS][32], submitter[32];
-
-	if (queue_ids_take(s->queue, 1, &m.id) != QUEUE_OK)
-		return;
-	snprintf(submitter, sizeof submitter, "net:192.0.2.%llu",
-		 (unsigned long long)chance(s, 20));
-	m.submitter = text_of(submitter);
-	for (uint32_t i = 0; i < m.recipient_count; i++)
-		domains[i] = domain_name(names[i], sizeof names[i], book_domain(m.id, i) % DOMAINS);
-	round_add(s, &m, domains);
-}
-
-/* One report for one recipient: the record that takes it in settles what it reports. */
-static bool report(struct sim *s, const struct owed *o)
-{
-	struct mail *mail = mail_find(&s->mails, o->id);
-	struct recipient *r = mail ? mail_recipient(mail, o->recipient) : NULL;
-	struct queue_outcome settle = {
-	    .id = o->id, .recipient = o->recipient, .kind = QUEUE_FAILED};
-	struct queue_message m = {.submitter = text_of("bounce"),
-				  .recipient_count = 1,
-				  .settles = &settle,
-				  .settle_count = 1};
-	char name[32];
-	struct text domain;
-
-	if (!r || r->state != RECIPIENT_OWED)
-		return true;
-	if (!r->where.generation || queue_ids_take(s->queue, 1, &m.id) != QUEUE_OK)
-		return false;
-	domain = domain_name(name, sizeof name, book_domain(m.id, 0) % DOMAINS);
-	settle.attempts = r->attempts;
-	book_reports(&s->book, m.id, o->id, o->recipient);
-	return round_add(s, &m, &domain);
-}
-
-static void reports(struct sim *s)
-{
-	size_t count = s->owed_count < 50 ? s->owed_count : 50;
-
-	for (size_t i = 0; i < count;) {
-		struct owed o = s->owed[i];
-
-		if (o.due_us > s->now) {
-			i++;
-			continue;
-		}
-		s->owed[i] = s->owed[--s->owed_count];
-		count = count < s->owed_count ? count : s->owed_count;
-		if (!report(s, &o)) {
-			o.due_us = s->now + SECOND;
-			s->owed = grow(s->owed, s->owed_count, &s->owed_size, sizeof *s->owed);
-			s->owed[s->owed_count++] = o;
-		}
-	}
-}
-
-/* -- the round -------------------------------------------------------------------------------- */
-
-static void mail_refused(struct sim *s, struct mail *mail, enum queue_result result)
-{
-	uint64_t of;
-	uint32_t recipient;
-
-	if (result == QUEUE_ABORTED)
-		book_refused(&s->book, mail->id);
-	s->n.refused += result == QUEUE_ABORTED;
-	s->n.unanswered += result != QUEUE_ABORTED;
-	if (book_report_of(&s->book, mail->id, &of, &recipient))
-		owe(s, of, recipient);
-	mail_free(&s->mails, mail);
-}
-
-static void mail_committed(struct sim *s, struct mail *mail)
-{
-	uint64_t of;
-	uint32_t recipient;
-	char name[32];
-
-	mail->committed = true;
-	book_acked(&s->book, mail->id);
-	s->n.accepted++;
-	s->n.bounces += book_report_of(&s->book, mail->id, &of, &recipient);
-	for (uint32_t i = 0; i < mail->recipient_count; i++)
-		scheduler_add(s->scheduler, &mail->recipients[i],
-			      domain_name(name, sizeof name, book_domain(mail->id, i) % DOMAINS), 0,
-			      s->now);
-}
-
-static void again(void *arg, const struct queue_outcome *o)
-{
-	late_add(arg, o);
-}
-
-static void job_await(struct sim *s, uint64_t job)
-{
-	struct round *r = &s->filling;
-
-	r->jobs = grow(r->jobs, r->job_count, &r->job_size, sizeof *r->jobs);
-	r->jobs[r->job_count++] = job;
-}
-
-static void jobs_done(struct sim *s, struct round *r, bool durable)
-{
-	for (size_t i = 0; i < r->job_count; i++) {
-		struct task *t = task_find(s, r->jobs[i]);
-
-		if (!durable)
-			job_await(s, r->jobs[i]);
-		else if (t && t->said)
-			task_free(s, t);
-	}
-	r->job_count = 0;
-}
-
-static void append_done(struct sim *s)
-{
-	struct round r = s->flying;
-	enum queue_result result = queue_batch_write(s->queue, s->batch);
-
-	if (simdisk_stopped(s->disk) && result != QUEUE_OK)
-		return; /* the machine stands still: nobody hears of it */
-	s->flying = (struct round){0};
-	s->n.aborts += result != QUEUE_OK;
-	if (result != QUEUE_OK)
-		queue_batch_outcomes(s->batch, again, s);
-	queue_batch_done(s->queue, &s->batch, result);
-	jobs_done(s, &r, result == QUEUE_OK);
-	for (size_t i = 0; i < r.mail_count; i++) {
-		struct mail *mail = mail_find(&s->mails, r.mails[i]);
-
-		must(mail);
-		if (result == QUEUE_OK)
-			mail_committed(s, mail);
-		else
-			mail_refused(s, mail, result);
-	}
-	free(r.mails);
-	free(r.jobs);
-}
-
-static void seal(struct sim *s)
-{
-	late_retry(s);
-	queue_clean_apply(s->queue);
-	if (queue_batch_seal(s->queue, &s->batch) != QUEUE_OK)
-		return;
-	if (!s->batch) {
-		if (!s->late)
-			jobs_done(s, &s->filling, true);
-		return;
-	}
-	s->flying = s->filling;
-	s->filling = (struct round){0};
-	s->batch_end_us = s->now + (int64_t)chance(s, 3 * STEP_US);
-	if (s->late)
-		jobs_done(s, &s->flying, false);
-	late_retry(s);
-}
-
-static void maintain(struct sim *s)
-{
-	if (s->work_end_us && s->work_end_us <= s->now) {
-		queue_work_run(s->queue);
-		queue_work_done(s->queue);
-		s->work_end_us = 0;
-	}
-	if (!s->work_end_us && queue_work_wanted(s->queue))
-		s->work_end_us = s->now + 1 + (int64_t)chance(s, 20000);
 }
 
 /* -- deliveries ------------------------------------------------------------------------------- */
@@ -618,7 +109,7 @@ static void face_ask(void *owner, const struct domain *d)
 {
 	struct sim *s = owner;
 
-	s->queries = grow(s->queries, s->query_count, &s->query_size, sizeof *s->queries);
+	s->queries = sim_grow(s->queries, s->query_count, &s->query_size, sizeof *s->queries);
 	s->queries[s->query_count++] =
 	    d->query << 16 | (uint64_t)strtoul(d->name.data + 1, NULL, 10);
 }
@@ -634,12 +125,12 @@ static void answer_queries(struct sim *s)
 
 		must(domain < DOMAINS);
 		snprintf(name, sizeof name, "s%u", s->site_of_domain[domain]);
-		if (!chance(s, 500) && !s->ending)
-			scheduler_no_site(s->scheduler, query, !chance(s, 4), 550, text_of("5.4.4"),
-					  text_of("no such domain"), 30, s->now);
+		if (!sim_chance(s, 500) && !s->ending)
+			scheduler_no_site(s->scheduler, query, !sim_chance(s, 4), 550,
+					  text_of("5.4.4"), text_of("no such domain"), 30, s->now);
 		else
 			scheduler_site_is(s->scheduler, query, text_of(name), text_of(name),
-					  (uint32_t)(30 + chance(s, 600)), s->now);
+					  (uint32_t)(30 + sim_chance(s, 600)), s->now);
 	}
 }
 
@@ -678,22 +169,23 @@ static void face_start(void *owner, struct job *job)
 	for (; t->count < job->count; t->count++)
 		t->recipients[t->count].number = job->recipients[t->count]->number;
 	table_add(&s->tasks, &t->link, table_hash_number(&s->tasks, t->job));
-	event_add(
-	    s, s->now + 1000 + (int64_t)chance(s, (uint64_t)latencies[s->receivers[t->site].mood]),
-	    t->job);
+	event_add(s,
+		  s->now + 1000 +
+		      (int64_t)sim_chance(s, (uint64_t)latencies[s->receivers[t->site].mood]),
+		  t->job);
 }
 
 static void face_close(void *owner, struct slot *slot)
 {
 	struct sim *s = owner;
 
-	s->closes = grow(s->closes, s->close_count, &s->close_size, sizeof *s->closes);
+	s->closes = sim_grow(s->closes, s->close_count, &s->close_size, sizeof *s->closes);
 	s->closes[s->close_count++] = slot->number;
 }
 
 static void face_end(void *owner, struct recipient *r, const struct domain_verdict *v)
 {
-	finish(owner, r, v->kind);
+	sim_finish(owner, r, v->kind);
 }
 
 static void face_site(void *owner, const struct site *site, int64_t wait_us)
@@ -715,11 +207,11 @@ static void face_up(void *owner, const struct site *site)
 static void task_verdict(struct sim *s, struct task *t)
 {
 	struct receiver *r = &s->receivers[t->site];
-	bool broken = r->mood == DEAD || (r->mood == FLAKY && !chance(s, 4));
+	bool broken = r->mood == DEAD || (r->mood == FLAKY && !sim_chance(s, 4));
 
 	t->scope = broken ? SCOPE_SITE : SCOPE_NONE;
 	for (uint32_t i = 0; i < t->count; i++) {
-		uint64_t dice = chance(s, 100);
+		uint64_t dice = sim_chance(s, 100);
 		enum outcome_kind kind = OUTCOME_RELAYED;
 
 		if (broken || dice < (r->mood == DEFERRING ? 60 : 2))
@@ -757,11 +249,11 @@ static void outcome_apply(struct sim *s, struct task *t, struct job *job)
 				  kind == OUTCOME_DEFERRED ? t->scope : SCOPE_NONE, s->now, &due);
 		relayed |= kind == OUTCOME_RELAYED;
 		if (kind != OUTCOME_DEFERRED) {
-			finish(s, r, kind == OUTCOME_RELAYED ? QUEUE_RELAYED : QUEUE_FAILED);
+			sim_finish(s, r, kind == OUTCOME_RELAYED ? QUEUE_RELAYED : QUEUE_FAILED);
 		} else if (t->scope != SCOPE_SITE) {
 			s->n.deferred++;
 			mail_drop_content(r->mail);
-			record(s, r, QUEUE_DEFERRED, r->flags, due + s->wall_ahead);
+			sim_record(s, r, QUEUE_DEFERRED, r->flags, due + s->wall_ahead);
 		}
 	}
 	scheduler_job_done(s->scheduler, job, relayed, s->now);
@@ -788,11 +280,11 @@ static void tasks_die(struct sim *s, unsigned worker)
 			}
 			for (uint32_t k = 0; k < t->count; k++) {
 				if (!t->said && s->receivers[t->site].mood == TAKING &&
-				    chance(s, 2))
+				    sim_chance(s, 2))
 					book_taken(&s->book, t->mail, t->recipients[k].number);
 				book_parted(&s->book, t->mail, t->recipients[k].number);
 			}
-			task_free(s, t);
+			sim_task_free(s, t);
 		}
 }
 
@@ -806,12 +298,12 @@ static void worker_dies(struct sim *s, unsigned w)
 static void deliveries(struct sim *s)
 {
 	while (s->event_count && s->events[0].at_us <= s->now) {
-		struct task *t = task_find(s, event_take(s));
+		struct task *t = sim_task_find(s, event_take(s));
 		struct job *job = t ? scheduler_job(s->scheduler, t->job) : NULL;
 
 		if (!t || t->said)
 			continue;
-		if (t->mail % POISON == 7 && chance(s, 3) && !s->ending) {
+		if (t->mail % POISON == 7 && sim_chance(s, 3) && !s->ending) {
 			worker_dies(s, t->worker);
 			continue;
 		}
@@ -819,7 +311,7 @@ static void deliveries(struct sim *s)
 		t->said = true;
 		if (job)
 			outcome_apply(s, t, job);
-		job_await(s, t->job);
+		sim_job_await(s, t->job);
 	}
 	for (size_t i = 0; i < s->close_count;) {
 		struct slot *slot = scheduler_slot(s->scheduler, (uint32_t)s->closes[i]);
@@ -840,21 +332,21 @@ static void age_mail(void *arg, struct table_link *link)
 {
 	struct sim *s = arg;
 	struct mail *mail = ITEM_OF(link, struct mail, link);
-	bool old = wall(s) - mail->arrival_wall >= s->config->retry_expire.us && !s->ending;
+	bool old = sim_wall(s) - mail->arrival_wall >= s->config->retry_expire.us && !s->ending;
 
 	for (uint32_t i = 0; mail->committed && i < mail->recipient_count; i++) {
 		struct recipient *r = &mail->recipients[i];
 		char name[32];
 
 		if (r->state == RECIPIENT_HELD) {
-			record(s, r, QUEUE_RELEASED, r->flags, wall(s));
+			sim_record(s, r, QUEUE_RELEASED, r->flags, sim_wall(s));
 			scheduler_add(s->scheduler, r,
-				      domain_name(name, sizeof name,
-						  book_domain(mail->id, r->number) % DOMAINS),
+				      sim_domain_name(name, sizeof name,
+						      book_domain(mail->id, r->number) % DOMAINS),
 				      0, s->now);
 		} else if (old && (r->state == RECIPIENT_READY || r->state == RECIPIENT_WAITING)) {
 			scheduler_remove(s->scheduler, r, RECIPIENT_ENDING);
-			finish(s, r, QUEUE_FAILED);
+			sim_finish(s, r, QUEUE_FAILED);
 		}
 	}
 }
@@ -877,7 +369,7 @@ static void world_changes(struct sim *s)
 		}
 		if (r->until_us > s->now)
 			continue;
-		uint64_t dice = chance(s, 100);
+		uint64_t dice = sim_chance(s, 100);
 
 		r->mood = dice < 60   ? TAKING
 			  : dice < 75 ? DEFERRING
@@ -885,14 +377,14 @@ static void world_changes(struct sim *s)
 			  : dice < 93 ? FLAKY
 				      : DEAD;
 		/* One in ten that die do so for a day. */
-		r->until_us =
-		    s->now + (r->mood == DEAD && !chance(s, 10) ? 86400LL * SECOND
-								: (int64_t)chance(s, 600) * SECOND);
+		r->until_us = s->now + (r->mood == DEAD && !sim_chance(s, 10)
+					    ? 86400LL * SECOND
+					    : (int64_t)sim_chance(s, 600) * SECOND);
 	}
-	if (!chance(s, 10))
-		s->site_of_domain[chance(s, DOMAINS)] = (uint32_t)chance(s, SITES);
-	if (!chance(s, 600) && !s->ending) {
-		s->wall_ahead += ((int64_t)chance(s, 1200) - 600) * SECOND;
+	if (!sim_chance(s, 10))
+		s->site_of_domain[sim_chance(s, DOMAINS)] = (uint32_t)sim_chance(s, SITES);
+	if (!sim_chance(s, 600) && !s->ending) {
+		s->wall_ahead += ((int64_t)sim_chance(s, 1200) - 600) * SECOND;
 		s->n.jumps++;
 	}
 }
@@ -906,11 +398,11 @@ static void disk_changes(struct sim *s)
 	}
 	if (s->ending)
 		return;
-	if (!s->full_until_us && !chance(s, 300)) {
-		s->full_until_us = s->now + (int64_t)(1 + chance(s, 30)) * SECOND;
-		simdisk_capacity(s->disk, simdisk_used(s->disk) + chance(s, 3 * SEGMENT));
+	if (!s->full_until_us && !sim_chance(s, 300)) {
+		s->full_until_us = s->now + (int64_t)(1 + sim_chance(s, 30)) * SECOND;
+		simdisk_capacity(s->disk, simdisk_used(s->disk) + sim_chance(s, 3 * SEGMENT));
 	}
-	if (!chance(s, 400)) {
+	if (!sim_chance(s, 400)) {
 		/* All at once: the commit fails, and so does what should make that durable. */
 		simdisk_fail(s->disk, SIMDISK_SYNC, 1, EIO);
 		simdisk_fail(s->disk, SIMDISK_RENAME, 1, EIO);
@@ -918,14 +410,14 @@ static void disk_changes(struct sim *s)
 		simdisk_fail(s->disk, SIMDISK_ALLOCATE, 1, ENOSPC);
 		return;
 	}
-	if (!chance(s, 60))
-		simdisk_fail(s->disk, SIMDISK_SYNC, 1 + chance(s, 40), EIO);
-	if (!chance(s, 120))
-		simdisk_fail(s->disk, SIMDISK_WRITE, 1 + chance(s, 40), EIO);
-	if (!chance(s, 120))
-		simdisk_fail(s->disk, SIMDISK_RENAME, 1 + chance(s, 4), EIO);
-	if (!chance(s, 120))
-		simdisk_fail(s->disk, SIMDISK_SYNC_FOLDER, 1 + chance(s, 4), EIO);
+	if (!sim_chance(s, 60))
+		simdisk_fail(s->disk, SIMDISK_SYNC, 1 + sim_chance(s, 40), EIO);
+	if (!sim_chance(s, 120))
+		simdisk_fail(s->disk, SIMDISK_WRITE, 1 + sim_chance(s, 40), EIO);
+	if (!sim_chance(s, 120))
+		simdisk_fail(s->disk, SIMDISK_RENAME, 1 + sim_chance(s, 4), EIO);
+	if (!sim_chance(s, 120))
+		simdisk_fail(s->disk, SIMDISK_SYNC_FOLDER, 1 + sim_chance(s, 4), EIO);
 }
 
 /* Disk use: twice what lives, two segments, the reserve and those kept free. The cleaner has a
@@ -982,13 +474,13 @@ static void qmgr_dies(struct sim *s)
 static bool qmgr_opens(struct sim *s)
 {
 	const struct queue_owner owner = {.self = s,
-					  .entry = on_entry,
-					  .damage = on_damage,
-					  .placed = on_placed,
-					  .outcome = on_outcome,
-					  .locate = on_locate,
-					  .open = on_open,
-					  .recipient = on_recipient};
+					  .entry = sim_on_entry,
+					  .damage = sim_on_damage,
+					  .placed = sim_on_placed,
+					  .outcome = sim_on_outcome,
+					  .locate = sim_on_locate,
+					  .open = sim_on_open,
+					  .recipient = sim_on_recipient};
 	const struct queue_options options = {
 	    .segment_bytes = SEGMENT, .reserve_segments = 2, .lease_ids = 4096, .free_segments = 2};
 	const struct scheduler_face face = {.owner = s,
@@ -1033,7 +525,7 @@ static void tasks_told(struct sim *s)
 				/* Both who knew of it are gone. */
 				for (uint32_t k = 0; k < t->count; k++)
 					book_parted(&s->book, t->mail, numbers[k]);
-				task_free(s, t);
+				sim_task_free(s, t);
 				continue;
 			}
 			struct job *job =
@@ -1045,13 +537,13 @@ static void tasks_told(struct sim *s)
 				continue;
 			if (job)
 				outcome_apply(s, t, job);
-			job_await(s, t->job);
+			sim_job_await(s, t->job);
 		}
 }
 
 static void crash(struct sim *s)
 {
-	uint64_t dice = s->book.broken ? 0 : chance(s, 10);
+	uint64_t dice = s->book.broken ? 0 : sim_chance(s, 10);
 	bool power = dice < 5, whole = dice < 7;
 	int tries = 0;
 
@@ -1063,8 +555,8 @@ static void crash(struct sim *s)
 		tasks_die(s, WORKERS);
 	simdisk_crash(s->disk, power);
 	/* And once more while it recovers. */
-	if (!chance(s, 3))
-		simdisk_stop_after(s->disk, 1 + chance(s, 30));
+	if (!sim_chance(s, 3))
+		simdisk_stop_after(s->disk, 1 + sim_chance(s, 30));
 	while (!qmgr_opens(s) && !s->book.broken && tries++ < 10) {
 		qmgr_dies(s);
 		simdisk_crash(s->disk, power);
@@ -1084,12 +576,12 @@ static void crash(struct sim *s)
 static void crashes(struct sim *s)
 {
 	if (s->worker_crash_at_us <= s->now && !s->ending) {
-		s->worker_crash_at_us = s->now + (int64_t)(1 + chance(s, 120)) * SECOND;
-		worker_dies(s, (unsigned)chance(s, WORKERS));
+		s->worker_crash_at_us = s->now + (int64_t)(1 + sim_chance(s, 120)) * SECOND;
+		worker_dies(s, (unsigned)sim_chance(s, WORKERS));
 	}
 	if (s->crash_at_us <= s->now && !s->ending) {
-		s->crash_at_us = s->now + (int64_t)(1 + chance(s, 60)) * SECOND;
-		simdisk_stop_after(s->disk, 1 + chance(s, 200));
+		s->crash_at_us = s->now + (int64_t)(1 + sim_chance(s, 60)) * SECOND;
+		simdisk_stop_after(s->disk, 1 + sim_chance(s, 200));
 	}
 	while (simdisk_stopped(s->disk) && !s->book.broken)
 		crash(s);
@@ -1113,20 +605,20 @@ static void step(struct sim *s)
 			queue_retry(s->queue);
 	}
 	if (s->batch && s->batch_end_us <= s->now)
-		append_done(s);
+		sim_append_done(s);
 	answer_queries(s);
 	deliveries(s);
 	/* Intake is paced, as door.c paces it. */
 	if (!s->ending && s->mails.recipients < 60000)
-		for (uint64_t n = chance(s, 8); n; n--)
-			sender_sends(s);
-	reports(s);
+		for (uint64_t n = sim_chance(s, 8); n; n--)
+			sim_sender_sends(s);
+	sim_reports(s);
 	if (s->late_count < LATE_MAX)
 		scheduler_pump(s->scheduler, s->now, 1000);
 	if (!s->batch && !simdisk_stopped(s->disk))
-		seal(s);
+		sim_seal(s);
 	if (!simdisk_stopped(s->disk))
-		maintain(s);
+		sim_maintain(s);
 	crashes(s);
 }
 
@@ -1156,7 +648,7 @@ static void sim_init(struct sim *s, uint64_t seed)
 				    .told = true,
 				    .channel = (struct channel *)(void *)s}; /* never looked into */
 	for (uint32_t i = 0; i < DOMAINS; i++)
-		s->site_of_domain[i] = (uint32_t)chance(s, SITES);
+		s->site_of_domain[i] = (uint32_t)sim_chance(s, SITES);
 	s->crash_at_us = s->worker_crash_at_us = s->now + 5LL * SECOND;
 	if (qmgr_opens(s))
 		scheduler_allow(s->scheduler, true);

@@ -292,7 +292,7 @@ static void finish(struct test *t)
 
 static void remove_all(const char *dir)
 {
-	char command[200] = "";
+	char command[300] = "";
 
 	(void)snprintf(command, sizeof(command), "rm -rf '%s'", dir);
 	assert_int_equal(system(command), 0);

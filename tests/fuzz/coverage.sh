@@ -1,0 +1,91 @@
+#!/bin/sh
+# SPDX-License-Identifier: ISC
+# How many lines of its decoder each fuzz target reaches with its corpus alone; fails below 90 %. Run by `make coverage`.
+#   coverage.sh BUILD      a build by clang with -fprofile-instr-generate -fcoverage-mapping
+set -eu
+build=$(realpath "$1")
+cd "$(dirname "$0")/../.."
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# Target, file, and where a file also writes: a pattern of the functions that are its decoder (+), or of those that are not (-).
+cat >"$work/decoders" <<'END'
+address lib/address.c
+address lib/esmtp.c
+channel lib/channel.c
+config lib/config_token.c
+config lib/config_read.c
+config lib/config_value.c
+config lib/config_row.c
+config lib/config_route_to.c
+config lib/config_route.c
+config lib/config_finish.c
+config lib/config_print.c
+dialog smtp-client/dialog.c
+dialog smtp-client/outbound.c
+dialog smtp-client/offers.c
+dialog smtp-client/job.c
+dialog smtp-client/content.c
+dns_packet resolver/dns_packet.c
+envelope lib/envelope.c
+envelope lib/wire.c
+filter ctl/filter.c
+filter lib/queue_id.c
+header lib/header.c
+header lib/content.c
+history lib/history.c +history_(en|de)code|checksum|put_number|next_mark
+line logger/line.c
+message lib/message.c
+message lib/messages.def
+message lib/wire.c
+queue_record queue/record.c -put|outcome_(dsn|text|bytes|home)
+queue_record queue/index.c -index_(write|encode)
+queue_record queue/load.c
+queue_record queue/reader.c
+queue_record queue/view.c
+reply smtp-client/reply.c
+report bounce/report.c
+report bounce/report_field.c
+session lib/session.c
+session lib/session_verbs.c
+session lib/session_mail.c
+session lib/session_data.c
+session lib/session_hand.c
+session lib/session_trace.c
+trace lib/history.c
+trace lib/history_trace.c
+END
+
+profile() {
+	LLVM_PROFILE_FILE="$work/$1.raw" "$build/replay/fuzz_$1" "tests/fuzz/corpus/fuzz_$1" >/dev/null
+	llvm-profdata merge -sparse "$work/$1.raw" -o "$work/$1.profile"
+}
+
+# "LINES MISSED" of the functions wanted.
+functions() {
+	llvm-cov report -show-functions "$build/replay/fuzz_$1" -instr-profile="$work/$1.profile" "$2" 2>/dev/null |
+		awk -v pattern="${3#?}" -v without="$(printf %.1s "$3")" \
+			'NF == 10 && $1 != "Name" && $1 != "TOTAL" && (($1 ~ pattern) == (without == "+")) { lines += $5; missed += $6 }
+			END { print lines + 0, missed + 0 }'
+}
+
+whole() {
+	llvm-cov report "$build/replay/fuzz_$1" -instr-profile="$work/$1.profile" "$2" 2>/dev/null |
+		awk '$1 == "TOTAL" { print $8, $9 }'
+}
+
+bad=0
+for source in tests/fuzz/fuzz_*.c; do
+	target=$(basename "$source" .c)
+	grep -q "^${target#fuzz_} " "$work/decoders" || { echo "$target: its decoder is not named here"; bad=1; }
+done
+echo "target        decoder                        lines missed  covered"
+while read -r target file pattern; do
+	[ -e "$work/$target.profile" ] || profile "$target"
+	set -- $(if [ "$pattern" ]; then functions "$target" "$file" "$pattern"; else whole "$target" "$file"; fi) 0 0
+	awk -v target="$target" -v file="$file" -v lines="$1" -v missed="$2" 'BEGIN {
+		covered = lines ? 100 * (lines - missed) / lines : 0
+		printf "%-13s %-30s %5d %6d %7.1f%%%s\n", target, file, lines, missed, covered, covered < 90 ? "  TOO FEW" : ""
+		exit covered < 90 }' || bad=1
+done <"$work/decoders"
+exit $bad
