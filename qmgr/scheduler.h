@@ -35,7 +35,7 @@ struct scheduler_face {
 	void (*site_up)(void *owner, const struct site *site);
 };
 
-/* Neither of FACE's functions may call the scheduler. */
+/* None of FACE's functions may call the scheduler, but for scheduler_allow(). */
 struct scheduler *scheduler_new(const struct scheduler_face *face, struct mails *mails,
 				uint64_t seed);
 /* With all jobs, slots, lanes and sites; MAILS are the caller's, and so is what flies. */

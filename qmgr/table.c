@@ -111,8 +111,8 @@ void table_remove(struct table *t, struct table_link *item)
 	t->count--;
 }
 
-bool table_slice(const struct table *t, size_t *at, void (*visit)(void *arg, struct table_link *item),
-		 void *arg)
+bool table_slice(const struct table *t, size_t *at,
+		 void (*visit)(void *arg, struct table_link *item), void *arg)
 {
 	if (*at >= t->size)
 		return false;

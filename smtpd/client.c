@@ -18,6 +18,7 @@ enum {
 	/* When all places are taken, who has been silent for so long gives his to the next. */
 	SILENT_US = 500000,
 	DISPLACED_AT_ONCE = 8,
+	LIMITS_WAIT_S = 5, /* for its verdict; then the client is let in */
 };
 
 struct client {
@@ -277,11 +278,27 @@ static const struct stream_face stream_face = {
     .flushed = client_flushed,
 };
 
+static void client_let_in(struct client *c, const struct reply *refusal)
+{
+	if (!c->awaiting_limits)
+		return;
+	c->awaiting_limits = false;
+	if (session_asks(c->session) != POINT_CLIENT)
+		return;
+	session_answer(c->session, moment_of(c), refusal);
+	client_after(c);
+}
+
 static void client_fired(void *arg)
 {
 	struct client *c = arg;
 
 	c->armed = (struct monotime){INT64_MAX};
+	/* No client waits for a limits daemon that stands still. */
+	if (c->awaiting_limits && session_asks(c->session) == POINT_CLIENT) {
+		client_let_in(c, NULL);
+		return;
+	}
 	session_expire(c->session, moment_of(c));
 	client_after(c);
 }
@@ -432,20 +449,12 @@ void client_new(struct smtpd *self, int fd, const uint8_t *address)
 	memcpy(setup.address, address, sizeof setup.address);
 	c->session = session_new(&setup, moment_of(c));
 	LOG(self->d->log, connect, 0, session_client(c->session));
-	if (self->limits)
+	if (self->limits) {
 		ask_limits(c);
+		c->armed = monotime_add(loop_now(self->d->loop), SECONDS(LIMITS_WAIT_S));
+		timer_set(&c->timer, SECONDS(LIMITS_WAIT_S));
+	}
 	session_begin(c->session);
-	client_after(c);
-}
-
-static void client_let_in(struct client *c, const struct reply *refusal)
-{
-	if (!c->awaiting_limits)
-		return;
-	c->awaiting_limits = false;
-	if (session_asks(c->session) != POINT_CLIENT)
-		return;
-	session_answer(c->session, moment_of(c), refusal);
 	client_after(c);
 }
 

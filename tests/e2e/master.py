@@ -100,6 +100,19 @@ def runs(pid):
         return False
 
 
+def test_limits_stand_still(t):
+    """A limits daemon that hangs keeps nobody from being greeted."""
+    veredus, sink, _ = v.world(t)
+    (pid,) = veredus.daemons("limits")
+    os.kill(pid, signal.SIGSTOP)
+    t.defer(os.kill, pid, signal.SIGCONT)
+    client = v.Smtp(veredus.port)
+    client.send("sender@client.example", "rcpt@sink.example", v.mail("meanwhile"))
+    client.close()
+    sink.wait_mails(1)
+    os.kill(pid, signal.SIGCONT)
+
+
 def test_second_signal_hurries(t):
     """A delivery that hangs holds the first SIGTERM up for its drain time; a second one ends everything now."""
     veredus, _, _ = v.world(t, config="timeout { drain = 60s  drain-dot = 60s }\n")

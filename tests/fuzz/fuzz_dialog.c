@@ -21,7 +21,7 @@ enum flag {
 	FLAG_8BIT = 4,
 	FLAG_UTF8 = 8,
 	FLAG_UNSAFE = 16, /* an address that could end its line */
-	FLAG_FILE = 32,	  /* the body is in a file, two blocks a turn */
+	FLAG_FILE = 32,	  /* the body is in a file, two bytes a block */
 	FLAG_BARE = 64,	  /* it holds a bare LF */
 	FLAG_ONCE = 128,  /* QUIT after the first job */
 };
@@ -149,7 +149,7 @@ static bool feed(struct dialog *d, struct job **job, unsigned flags)
 
 	while (open && (want = dialog_wants_body(d, &offset)) > 0) {
 		must(offset + want == body.len);
-		struct text block = {body.data + offset, want > 4 ? 4 : (size_t)want};
+		struct text block = {body.data + offset, want > 2 ? 2 : (size_t)want};
 
 		if ((flags & FLAG_ONCE) && offset)
 			block.len = 0;
