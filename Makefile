@@ -175,7 +175,7 @@ lint:
 # make sim SEED=1 HOURS=1: the real queue and scheduler through virtual hours of crashes and faults.
 SEED ?= 1
 HOURS ?= 1
-SIM_OBJS := $(addprefix $(BUILD)/obj/qmgr/,scheduler.o lanes.o wheel.o mail.o table.o)
+SIM_OBJS := $(addprefix $(BUILD)/obj/qmgr/,scheduler.o jobs.o lanes.o wheel.o mail.o table.o)
 $(BUILD)/sim: $(patsubst %,tests/sim/%.c,sim sim_store book simdisk) $(SIM_OBJS) $(BUILD)/libqueue.a $(BUILD)/libveredus.a
 	$(CC) $(ALL_CFLAGS) -Iqmgr -Iqueue -Ilib -Itests/sim -MF $@.d $(filter %.c %.o %.a,$^) $(LDFLAGS_ALL) $(LIBS) -lpthread -o $@
 sim: $(BUILD)/sim

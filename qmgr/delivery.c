@@ -627,6 +627,15 @@ static void face_site_down(void *owner, const struct site *site, int64_t wait_us
 	    text_of(seconds));
 }
 
+static void face_domain_down(void *owner, const struct domain *d, int64_t wait_us)
+{
+	struct qmgr *q = owner;
+	char seconds[24];
+
+	snprintf(seconds, sizeof seconds, "%lld", (long long)(wait_us / 1000000));
+	LOG(q->d->log, domain_down, 0, d->name, text_of(d->verdict->text), text_of(seconds));
+}
+
 static void face_site_up(void *owner, const struct site *site)
 {
 	struct qmgr *q = owner;
@@ -644,7 +653,8 @@ void delivery_init(struct qmgr *q)
 				      .close_slot = face_close_slot,
 				      .end = face_end,
 				      .site_down = face_site_down,
-				      .site_up = face_site_up};
+				      .site_up = face_site_up,
+				      .domain_down = face_domain_down};
 
 	q->scheduler = scheduler_new(&face, &q->mails, q->d->epoch);
 	scheduler_configure(q->scheduler, q->d->config);

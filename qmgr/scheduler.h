@@ -33,6 +33,8 @@ struct scheduler_face {
 	/* For the log. */
 	void (*site_down)(void *owner, const struct site *site, int64_t wait_us);
 	void (*site_up)(void *owner, const struct site *site);
+	/* Its next hop can't be found for now (domain->verdict says why). May be NULL. */
+	void (*domain_down)(void *owner, const struct domain *domain, int64_t wait_us);
 };
 
 /* None of FACE's functions may call the scheduler, but for scheduler_allow(). */

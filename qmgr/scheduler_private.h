@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-/* Shared by the scheduler's files: lanes.c (the structure), scheduler.c (who goes next), wheel.c
- * (time). */
+/*
+ * Shared by the scheduler's files: lanes.c (the structure), jobs.c (slots and
+ * jobs), scheduler.c (who goes next), wheel.c (time).
+ */
 #ifndef QMGR_SCHEDULER_PRIVATE_H
 #define QMGR_SCHEDULER_PRIVATE_H
 
@@ -81,6 +83,13 @@ bool site_collect(struct scheduler *s, struct site *site);
 void sites_configure(struct scheduler *s);
 
 void lanes_free(struct scheduler *s); /* all of them, with domains, shares and sites */
+
+/* jobs.c */
+struct slot *slot_new(struct scheduler *s, struct site *site); /* NULL: no worker, or no more at once */
+void slot_idle(struct scheduler *s, struct slot *slot, bool idle, int64_t now_us);
+void slot_close(struct scheduler *s, struct slot *slot);
+struct job *job_make(struct scheduler *s, struct lane *lane);
+void hungry_wake(struct scheduler *s, uint64_t count);
 
 /* wheel.c */
 void wheel_add(struct scheduler *s, struct recipient *r, int64_t due_us);

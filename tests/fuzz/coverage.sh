@@ -34,6 +34,7 @@ filter lib/queue_id.c
 header lib/header.c
 header lib/content.c
 history lib/history.c +history_(en|de)code|checksum|put_number|next_mark
+import ctl/queue_import.c
 line logger/line.c
 message lib/message.c
 message lib/messages.def

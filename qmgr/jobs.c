@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: ISC */
+/* Slots and jobs: the right to a connection, and what travels over it. */
+#include "scheduler_private.h"
+
+#include "mem.h"
+#include "must.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* -- slots -------------------------------------------------------------------------- */
+
+struct slot *scheduler_slot(const struct scheduler *s, uint32_t number)
+{
+	uint32_t at = number & SLOT_INDEX;
+	struct slot *slot = at < s->slot_size ? s->slots[at] : NULL;
+
+	return slot && slot->number == number ? slot : NULL;
+}
+
+void slot_idle(struct scheduler *s, struct slot *slot, bool idle, int64_t now_us)
+{
+	if (idle == (slot->idle_prev != NULL))
+		return;
+	if (idle) {
+		struct slot **head = &slot->site->idle;
+
+		slot->idle_next = *head;
+		slot->idle_prev = head;
+		if (*head)
+			(*head)->idle_prev = &slot->idle_next;
+		*head = slot;
+		slot->age_next = NULL;
+		slot->age_prev = s->newest_idle;
+		*s->newest_idle = slot;
+		s->newest_idle = &slot->age_next;
+		slot->idle_since_us = now_us;
+		return;
+	}
+	*slot->idle_prev = slot->idle_next;
+	if (slot->idle_next)
+		slot->idle_next->idle_prev = slot->idle_prev;
+	*slot->age_prev = slot->age_next;
+	if (slot->age_next)
+		slot->age_next->age_prev = slot->age_prev;
+	else
+		s->newest_idle = slot->age_prev;
+	slot->idle_next = slot->age_next = NULL;
+	slot->idle_prev = slot->age_prev = NULL;
+}
+
+static struct worker *choose_worker(struct scheduler *s, const struct site *site)
+{
+	size_t n = s->worker_count;
+	size_t first = n ? (site->link.hash + site->slots / SPREAD_SLOTS) % n : 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct worker *w = &s->workers[(first + i) % n];
+
+		if (w->channel && w->told)
+			return w;
+	}
+	return NULL;
+}
+
+struct slot *slot_new(struct scheduler *s, struct site *site)
+{
+	struct worker *worker = choose_worker(s, site);
+	uint32_t number = s->slot_lowest;
+
+	if (!worker || s->slot_count >= s->config->limit_deliveries)
+		return NULL;
+	while (number < s->slot_size && s->slots[number])
+		number++;
+	if (number == s->slot_size) {
+		uint32_t size = s->slot_size ? s->slot_size * 2 : 64;
+
+		s->slots = mem_resize(s->slots, size, sizeof(struct slot *));
+		for (uint32_t i = s->slot_size; i < size; i++)
+			s->slots[i] = NULL;
+		s->slot_size = size;
+	}
+	struct slot *slot = mem_new(1, sizeof *slot);
+
+	/* What a worker still says of the slot that had this place before is not taken for this
+	 * one's. */
+	s->life += SLOT_INDEX + 1;
+	slot->number = number | (s->life & ~(uint32_t)SLOT_INDEX);
+	slot->site = site;
+	slot->worker = worker;
+	s->slots[number] = slot;
+	s->slot_lowest = number + 1;
+	s->slot_count++;
+	s->figures.slots++;
+	site->slots++;
+	worker->slots++;
+	return slot;
+}
+
+void slot_close(struct scheduler *s, struct slot *slot)
+{
+	if (slot->closing)
+		return;
+	slot_idle(s, slot, false, 0);
+	slot->closing = true;
+	s->closing++;
+	s->face.close_slot(s->face.owner, slot);
+}
+
+/* Sites without a connection are served next, before others grow. */
+void hungry_wake(struct scheduler *s, uint64_t count)
+{
+	struct site *site;
+
+	for (; (site = s->hungry[0].first ? s->hungry[0].first : s->hungry[1].first) && count;
+	     count--) {
+		site_feed(s, site);
+		site_pump_later(s, site);
+	}
+}
+
+static void slot_free(struct scheduler *s, struct slot *slot)
+{
+	struct site *site = slot->site;
+
+	slot_idle(s, slot, false, 0);
+	for (size_t i = 0; slot->jobs && i < s->jobs.size; i++)
+		for (struct table_link *l = s->jobs.slots[i]; l; l = l->next)
+			if (ITEM_OF(l, struct job, link)->slot == slot)
+				ITEM_OF(l, struct job, link)->slot = NULL;
+	s->slots[slot->number & SLOT_INDEX] = NULL;
+	if ((slot->number & SLOT_INDEX) < s->slot_lowest)
+		s->slot_lowest = slot->number & SLOT_INDEX;
+	s->closing -= slot->closing;
+	s->slot_count--;
+	s->figures.slots--;
+	slot->worker->slots--;
+	site->slots--;
+	hungry_wake(s, 1);
+	if (site->ready)
+		site_pump_later(s, site);
+	free(slot->hop);
+	free(slot);
+	site_collect(s, site);
+}
+
+void scheduler_slot_done(struct scheduler *s, struct slot *slot)
+{
+	slot_free(s, slot);
+}
+
+/*
+ * All connections are taken: to a site without any, one gives that has
+ * several, or had its one for long; to a site that would have more, one with
+ * two more.
+ */
+static bool slot_yields(struct scheduler *s, const struct slot *slot)
+{
+	struct site *more = s->hungry[1].first;
+
+	if (s->slot_count < s->config->limit_deliveries)
+		return false;
+	if (s->hungry[0].count > s->closing)
+		return slot->site->slots > 1 || slot->sent >= YIELD_JOBS;
+	if (!more || s->hungry[1].count <= s->closing)
+		return false;
+	if (slot->site->slots > more->slots + 1)
+		return true;
+	site_feed(s, more); /* perhaps to the next one in the list */
+	site_hunger(s, more);
+	return false;
+}
+
+void scheduler_want(struct scheduler *s, struct slot *slot, int64_t now_us)
+{
+	if (slot->closing)
+		return;
+	if (slot_yields(s, slot)) {
+		slot_close(s, slot);
+		return;
+	}
+	slot_idle(s, slot, true, now_us);
+	if (slot->site->ready)
+		site_pump_later(s, slot->site);
+}
+
+/* -- jobs ------------------------------------------------------------------------------ */
+
+struct job *scheduler_job(const struct scheduler *s, uint64_t id)
+{
+	struct table_link *link = table_first(&s->jobs, table_hash_number(&s->jobs, id));
+
+	for (; link; link = table_again(link))
+		if (ITEM_OF(link, struct job, link)->id == id)
+			return ITEM_OF(link, struct job, link);
+	return NULL;
+}
+
+static struct job *job_new(struct scheduler *s, uint64_t id, struct mail *mail, uint32_t room)
+{
+	struct job *job = mem_new(1, sizeof *job + room * sizeof(struct recipient *));
+
+	job->id = id;
+	job->mail = mail;
+	table_add(&s->jobs, &job->link, table_hash_number(&s->jobs, id));
+	return job;
+}
+
+static void job_take(struct scheduler *s, struct job *job, struct recipient *r)
+{
+	if (r->state == RECIPIENT_READY)
+		lane_take(s, r);
+	else
+		wheel_take(s, r);
+	r->state = RECIPIENT_FLYING;
+	r->job = job;
+	job->recipients[job->count++] = r;
+	s->figures.flying++;
+	domain_flies(r->lane->domain, true);
+}
+
+/* May R travel with the first one: the same connection, and the same site's permission? */
+static bool same_transaction(const struct recipient *r, const struct domain *d)
+{
+	const struct domain *other = r->state == RECIPIENT_READY ? r->lane->domain : NULL;
+
+	return other && (other == d || (other->state == DOMAIN_KNOWN && other->site == d->site &&
+					strcmp(other->hop, d->hop) == 0 && other->how == d->how &&
+					other->port == d->port));
+}
+
+struct job *job_make(struct scheduler *s, struct lane *lane)
+{
+	struct mail *mail = lane->ready->mail;
+	uint32_t most = (uint32_t)s->config->limit_recipients, n = 0;
+	struct domain *d = lane->domain;
+	/* Those before it were looked at when they were the first; a look at all for each is
+	 * quadratic. */
+	uint32_t first = (uint32_t)(lane->ready - mail->recipients);
+	uint32_t end =
+	    mail->recipient_count - first < LOOK_MAX ? mail->recipient_count : first + LOOK_MAX;
+
+	if (most > 1000)
+		most = 1000; /* of the message between processes */
+	for (uint32_t i = first; i < end && n < most; i++)
+		n += same_transaction(&mail->recipients[i], d);
+	struct job *job = job_new(s, ++s->next_job, mail, n);
+
+	job->domain = d;
+	for (uint32_t i = first; i < end && job->count < n; i++)
+		if (same_transaction(&mail->recipients[i], d))
+			job_take(s, job, &mail->recipients[i]);
+	return job;
+}
+
+struct job *scheduler_adopt(struct scheduler *s, struct worker *worker, uint64_t id,
+			    struct mail *mail, const uint32_t *numbers, uint32_t count)
+{
+	struct job *job;
+
+	if (scheduler_job(s, id))
+		return NULL;
+	job = job_new(s, id, mail, count);
+	job->worker = worker;
+	for (uint32_t i = 0; i < count; i++) {
+		struct recipient *r = mail_recipient(mail, numbers[i]);
+
+		if (r && (r->state == RECIPIENT_READY || r->state == RECIPIENT_WAITING))
+			job_take(s, job, r);
+	}
+	if (job->count) {
+		job->domain = job->recipients[0]->lane->domain;
+		return job;
+	}
+	table_remove(&s->jobs, &job->link);
+	free(job);
+	return NULL;
+}
+
+static void flying_ends(struct scheduler *s, struct recipient *r)
+{
+	must(r->state == RECIPIENT_FLYING);
+	s->figures.flying--;
+	domain_flies(r->lane->domain, false);
+}
+
+/* It answers for single messages, be it with a refusal: there is somebody. */
+static void site_answers(struct scheduler *s, struct site *site, int64_t now_us)
+{
+	site->served_us = now_us;
+	if (site->failures || site->down_until_us)
+		s->face.site_up(s->face.owner, site);
+	site->failures = 0;
+	site_prove(s, site, true);
+	if (!site->down_until_us)
+		return;
+	site->down_until_us = 0;
+	site->grown = 0;
+	if (site->ready)
+		site_pump_later(s, site);
+}
+
+void scheduler_outcome(struct scheduler *s, struct recipient *r, enum outcome_kind kind,
+		       enum failure_scope scope, int64_t now_us, int64_t *due_us)
+{
+	struct lane *lane = r->lane;
+	bool taken = kind == OUTCOME_RELAYED || kind == OUTCOME_DELIVERED;
+
+	must(r->state == RECIPIENT_FLYING);
+	if (kind != OUTCOME_HELD && scope != SCOPE_SITE && scope != SCOPE_DOMAIN &&
+	    !r->job->failed) {
+		lane->domain->failures = 0;
+		if (r->job->slot)
+			site_answers(s, r->job->slot->site, now_us);
+	}
+	flying_ends(s, r);
+	r->crashes = 0;
+	if (kind != OUTCOME_DEFERRED) {
+		if (taken && lane->domain->site)
+			lane->domain->site->relayed++;
+		r->state = RECIPIENT_ENDING;
+		r->lane = NULL;
+		lane_drop(s, lane);
+		return;
+	}
+	if (scope == SCOPE_SITE || scope == SCOPE_DOMAIN) {
+		/* Behind the others: one that fails again and again must not hold them up. */
+		recipient_ready(s, r, false);
+		return;
+	}
+	*due_us = now_us + scheduler_backoff(s, r->attempts);
+	wheel_add(s, r, *due_us);
+}
+
+static void site_grow(struct site *site)
+{
+	if (++site->grown < site->window || site->window >= site->cap)
+		return;
+	site->grown = 0;
+	site->window++;
+}
+
+static void hold_crashed(struct scheduler *s, struct recipient *r)
+{
+	static const struct domain_verdict v = {
+	    QUEUE_HELD, 0, "4.3.0", "was in flight at three crashes of the delivering process"};
+
+	if (r->crashes < CRASHES_MAX)
+		return;
+	r->crashes = 0; /* a person who releases it gives it three more */
+	scheduler_remove(s, r, RECIPIENT_HELD);
+	s->face.end(s->face.owner, r, &v);
+}
+
+void scheduler_job_done(struct scheduler *s, struct job *job, bool relayed, int64_t now_us)
+{
+	(void)now_us;
+	struct slot *slot = job->slot;
+
+	for (uint32_t i = 0; i < job->count; i++) {
+		struct recipient *r = job->recipients[i];
+
+		if (!r || r->state != RECIPIENT_FLYING || r->job != job)
+			continue;
+		flying_ends(s, r);
+		/* Those of a crash behind the others: they may be its cause. */
+		recipient_ready(s, r, !r->crashes);
+		hold_crashed(s, r);
+	}
+	if (slot) {
+		slot->jobs--;
+		if (relayed)
+			site_grow(slot->site);
+		if (slot->site->ready)
+			site_pump_later(s, slot->site);
+	}
+	table_remove(&s->jobs, &job->link);
+	free(job);
+}
+
+static void site_goes_down(struct scheduler *s, struct site *site, int64_t now_us)
+{
+	int64_t wait = scheduler_backoff(s, site->failures);
+
+	site_prove(s, site, false);
+	site->down_until_us = now_us + wait;
+	site->window = 1;
+	site_time(s, site, true);
+	while (site->idle)
+		slot_close(s, site->idle);
+	s->face.site_down(s->face.owner, site, wait);
+}
+
+void scheduler_failed(struct scheduler *s, struct job *job, enum failure_scope scope,
+		      struct text reason, int64_t now_us)
+{
+	struct domain *d = job->domain;
+	struct site *site = job->slot ? job->slot->site : d->site;
+
+	job->failed = true;
+	if (scope == SCOPE_DOMAIN) {
+		/* Jobs that were under way together fail together: that is one failure. */
+		if (d->state == DOMAIN_DOWN || d->state == DOMAIN_ENDING)
+			return;
+		struct domain_verdict v = {.kind = QUEUE_DEFERRED};
+		int64_t wait = scheduler_backoff(s, ++d->failures);
+
+		text_copy(v.text, sizeof v.text, reason);
+		domain_stop(s, d, DOMAIN_DOWN, now_us + wait, &v);
+		return;
+	}
+	if (!site || site->down_until_us)
+		return;
+	text_copy(site->last_error, sizeof site->last_error, reason);
+	/* Others of its connections are served: trust it with fewer, do not give it up. */
+	if (site->window > 1 && site->served_us && now_us - site->served_us < SERVED_US) {
+		site->window /= 2;
+		site->grown = 0;
+		return;
+	}
+	site->failures++;
+	site_goes_down(s, site, now_us);
+}
+
+void scheduler_worker_died(struct scheduler *s, struct worker *worker, int64_t now_us)
+{
+	for (size_t i = 0; i < s->jobs.size; i++)
+		for (struct table_link *l = s->jobs.slots[i], *next; l; l = next) {
+			struct job *job = ITEM_OF(l, struct job, link);
+
+			next = l->next;
+			if (job->worker != worker)
+				continue;
+			for (uint32_t k = 0; k < job->count; k++)
+				if (job->recipients[k] &&
+				    job->recipients[k]->state == RECIPIENT_FLYING &&
+				    job->recipients[k]->job == job)
+					job->recipients[k]->crashes++;
+			scheduler_job_done(s, job, false, now_us);
+		}
+	for (uint32_t i = 0; i < s->slot_size; i++)
+		if (s->slots[i] && s->slots[i]->worker == worker)
+			slot_free(s, s->slots[i]);
+}
