@@ -378,9 +378,15 @@ static void test_threads(void **state)
 	struct queue_location at = {0};
 	uint64_t victim = 0;
 
-	for (uint64_t id = 0; id < reader.count && !at.generation; id++)
-		if (reader.records[id].known)
+	/* The oldest: a record at the very end would be a torn write, which is no damage. */
+	for (uint64_t id = 0; id < reader.count; id++) {
+		struct queue_location here = reader.records[id].location;
+
+		if (reader.records[id].known &&
+		    (!at.generation || here.generation < at.generation ||
+		     (here.generation == at.generation && here.offset < at.offset)))
 			at = reader.records[victim = id].location;
+	}
 	char name[64] = "", byte = 0;
 
 	(void)snprintf(name, sizeof(name), "segments/%08x.seg", at.generation);
