@@ -152,7 +152,7 @@ fuzz-briefly:
 check-long: all
 	tests/peers
 	VEREDUS_BUILD=$(BUILD) tests/run --slow $(LONG)
-LONG := e2e/crash
+LONG := $(patsubst tests/%.py,%,$(shell grep -l SLOW tests/e2e/*.py))
 
 # Postfix, the bare loop and Veredus by turns, as root; BENCH_FLAGS as `bench/run.py --help` says.
 bench: all
@@ -176,7 +176,7 @@ lint:
 SEED ?= 1
 HOURS ?= 1
 SIM_OBJS := $(addprefix $(BUILD)/obj/qmgr/,scheduler.o jobs.o lanes.o wheel.o mail.o table.o)
-$(BUILD)/sim: $(patsubst %,tests/sim/%.c,sim sim_store book simdisk) $(SIM_OBJS) $(BUILD)/libqueue.a $(BUILD)/libveredus.a
+$(BUILD)/sim: $(patsubst %,tests/sim/%.c,sim sim_world sim_store scenario book simdisk) $(SIM_OBJS) $(BUILD)/libqueue.a $(BUILD)/libveredus.a
 	$(CC) $(ALL_CFLAGS) -Iqmgr -Iqueue -Ilib -Itests/sim -MF $@.d $(filter %.c %.o %.a,$^) $(LDFLAGS_ALL) $(LIBS) -lpthread -o $@
 sim: $(BUILD)/sim
 	$(BUILD)/sim seed=$(SEED) hours=$(HOURS)

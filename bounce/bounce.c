@@ -221,7 +221,8 @@ static void bounce_peer(struct daemon *d, struct channel *c)
 		return;
 	}
 	self->submission = c;
-	TAILQ_FOREACH(p, &self->pending, line) {
+	TAILQ_FOREACH(p, &self->pending, line)
+	{
 		pending_send(p);
 	}
 }
@@ -239,7 +240,8 @@ static void bounce_gone(struct daemon *d, struct channel *c)
 			pending_free(p);
 	} else if (c == self->submission) {
 		self->submission = NULL;
-		TAILQ_FOREACH(p, &self->pending, line) {
+		TAILQ_FOREACH(p, &self->pending, line)
+		{
 			pending_send(p);
 		}
 	}

@@ -23,7 +23,8 @@ static inline size_t bytes_len(const struct bytes *b)
 
 static inline uint8_t *bytes_at(const struct bytes *b)
 {
-	return (uint8_t *)((uintptr_t)b->data + b->start); /* NULL stays NULL, as NULL + 0 would not in C17 */
+	return (uint8_t *)((uintptr_t)b->data +
+			   b->start); /* NULL stays NULL, as NULL + 0 would not in C17 */
 }
 
 /* Room for WANT bytes at the end; the caller fills them and adds to b->end. */

@@ -26,7 +26,7 @@ struct serve {
 
 struct channel_config {
 	struct loop *loop;
-	unsigned self_kind;	   /* ours */
+	unsigned self_kind;	    /* ours */
 	const struct serve *serves; /* ends with type MSG_NONE */
 	/*
 	 * The channel ended: the peer closed or broke it, broke a rule, or
@@ -64,7 +64,8 @@ void channel_end(struct channel *c, const char *why);
 /* Ends and frees it now, without gone(). */
 void channel_free(struct channel **c);
 
-/* Bytes queued that the peer has not taken. Above a bound of its own choice the owner stops producing. */
+/* Bytes queued that the peer has not taken. Above a bound of its own choice the owner stops
+ * producing. */
 size_t channel_backlog(const struct channel *c);
 size_t channel_descriptors(const struct channel *c); /* queued with them */
 /* Calls DRAINED once when the backlog has fallen below LOW bytes. */

@@ -46,10 +46,10 @@ void walltime_rfc5322(struct walltime t, char *to)
 	localtime_r(&s, &tm);
 	long minutes = labs(tm.tm_gmtoff) / 60;
 
-	snprintf(to, WALLTIME_TEXT_BYTES, "%s, %02d %s %04d %02d:%02d:%02d %c%02ld%02ld", days[tm.tm_wday % 7],
-		 tm.tm_mday, months[tm.tm_mon % 12], (tm.tm_year + 1900) % 10000, tm.tm_hour,
-		 tm.tm_min, tm.tm_sec, tm.tm_gmtoff < 0 ? '-' : '+', minutes / 60 % 100,
-		 minutes % 60);
+	snprintf(to, WALLTIME_TEXT_BYTES, "%s, %02d %s %04d %02d:%02d:%02d %c%02ld%02ld",
+		 days[tm.tm_wday % 7], tm.tm_mday, months[tm.tm_mon % 12],
+		 (tm.tm_year + 1900) % 10000, tm.tm_hour, tm.tm_min, tm.tm_sec,
+		 tm.tm_gmtoff < 0 ? '-' : '+', minutes / 60 % 100, minutes % 60);
 }
 
 void walltime_rfc3339(struct walltime t, char *to)
@@ -62,6 +62,6 @@ void walltime_rfc3339(struct walltime t, char *to)
 
 	snprintf(to, WALLTIME_TEXT_BYTES, "%04d-%02d-%02dT%02d:%02d:%02d.%06d%c%02ld:%02ld",
 		 (tm.tm_year + 1900) % 10000, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min,
-		 tm.tm_sec, (int)(t.us % 1000000), tm.tm_gmtoff < 0 ? '-' : '+',
-		 minutes / 60 % 100, minutes % 60);
+		 tm.tm_sec, (int)(t.us % 1000000), tm.tm_gmtoff < 0 ? '-' : '+', minutes / 60 % 100,
+		 minutes % 60);
 }

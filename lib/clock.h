@@ -23,8 +23,8 @@ struct duration {
 	int64_t us;
 };
 
-#define SECONDS(n) ((struct duration){(int64_t)(n) * 1000000})
-#define MILLISECONDS(n) ((struct duration){(int64_t)(n) * 1000})
+#define SECONDS(n) ((struct duration){(int64_t)(n)*1000000})
+#define MILLISECONDS(n) ((struct duration){(int64_t)(n)*1000})
 
 struct monotime monotime_read(void);
 struct walltime walltime_read(void);

@@ -11,26 +11,28 @@
 #include "message.h"
 
 enum {
-	ADDRESS_MAX = 320,   /* 64 + "@" + 255 (RFC 5321 4.5.3.1) */
-	ORCPT_MAX = 500,     /* RFC 3461 section 4.2 */
-	ENVID_MAX = 100,     /* RFC 3461 section 4.4 */
+	ADDRESS_MAX = 320, /* 64 + "@" + 255 (RFC 5321 4.5.3.1) */
+	ORCPT_MAX = 500,   /* RFC 3461 section 4.2 */
+	ENVID_MAX = 100,   /* RFC 3461 section 4.4 */
 	SUBMITTER_MAX = 255,
 	RECIPIENTS_MAX = 10000, /* of one message, whatever the configuration says */
 };
 
 struct envelope {
-	struct text sender;	/* reverse-path without brackets; empty is null */
-	struct text submitter;	/* unit of fairness: "login:ann", "net:192.0.2.7", "uid:1000", "bounce" */
-	struct text login;	/* authenticated as, or empty */
-	struct text client;	/* "192.0.2.7" or "[2001:db8::1]"... as the log prints it, or empty */
+	struct text sender; /* reverse-path without brackets; empty is null */
+	struct text
+	    submitter; /* unit of fairness: "login:ann", "net:192.0.2.7", "uid:1000", "bounce" */
+	struct text login;  /* authenticated as, or empty */
+	struct text client; /* "192.0.2.7" or "[2001:db8::1]"... as the log prints it, or empty */
 	struct text helo;
-	struct text protocol;	/* RFC 3848 name: "ESMTP" */
-	struct text envid;	/* xtext as given, or empty */
-	struct text message_id;	/* Message-ID of the header without <>, cut to 250 bytes; for trace */
-	uint8_t ret;		/* enum dsn_ret */
-	uint8_t body_type;	/* enum body_type */
-	uint8_t smtputf8;	/* 1: SMTPUTF8 was given */
-	uint64_t arrival_wall;	/* us; when the transaction began */
+	struct text protocol; /* RFC 3848 name: "ESMTP" */
+	struct text envid;    /* xtext as given, or empty */
+	struct text
+	    message_id;	   /* Message-ID of the header without <>, cut to 250 bytes; for trace */
+	uint8_t ret;	   /* enum dsn_ret */
+	uint8_t body_type; /* enum body_type */
+	uint8_t smtputf8;  /* 1: SMTPUTF8 was given */
+	uint64_t arrival_wall; /* us; when the transaction began */
 	uint32_t recipient_count;
 };
 
@@ -51,7 +53,8 @@ struct envelope_iter {
 void envelope_put_head(struct bytes *w, const struct envelope *e);
 void envelope_put_recipient(struct bytes *w, const struct envelope_recipient *r);
 
-/* Strict: known fields within bounds, count of recipients 1 to RECIPIENTS_MAX. Texts point into DATA. */
+/* Strict: known fields within bounds, count of recipients 1 to RECIPIENTS_MAX. Texts point into
+ * DATA. */
 bool envelope_decode(struct text data, struct envelope *e);
 
 /* Over data that envelope_decode() accepted. */

@@ -384,7 +384,7 @@ static void serve_body_file(struct intake *in, struct channel *c, const struct m
 	if (msg->fd < 0) {
 		const struct reply *why = intake_refusal(in);
 
-		message_break(m, why ? why : &reply_broken);
+		message_break(m, msg->body_file.full ? &reply_full : why ? why : &reply_broken);
 	} else {
 		m->fd = msg->fd;
 		m->state = MESSAGE_FILE;

@@ -18,7 +18,8 @@ struct log {
 	struct channel *channel;
 	const char *program;
 	struct bytes values;
-	struct bytes waiting; /* events for a logger that is being started again: u32 length, payload */
+	struct bytes
+	    waiting; /* events for a logger that is being started again: u32 length, payload */
 	uint64_t lost;
 	bool debug, had_channel;
 };
@@ -116,7 +117,8 @@ static void log_to_stderr(const struct log *log, const struct event_row *row, ui
 static void log_send(struct log *log, enum event_kind what, uint64_t id, const struct text *values,
 		     size_t count)
 {
-	struct msg_event m = {.what = (uint8_t)what, .id = id, .values = {.count = (uint32_t)count}};
+	struct msg_event m = {
+	    .what = (uint8_t)what, .id = id, .values = {.count = (uint32_t)count}};
 
 	size_t backlog = log->channel ? channel_backlog(log->channel) : bytes_len(&log->waiting);
 
@@ -164,7 +166,8 @@ void log_event(struct log *log, enum event_kind what, uint64_t id, const struct 
 		log_to_stderr(log, row, id, values, count);
 }
 
-static void log_format(struct log *log, enum event_kind what, const char *format, va_list args)
+__attribute__((format(printf, 3, 0))) static void log_format(struct log *log, enum event_kind what,
+							     const char *format, va_list args)
 {
 	char line[EVENT_VALUE_BYTES];
 

@@ -28,30 +28,30 @@ enum { INLINE_BODY_MAX = 65536, PRELUDE_MAX = 262144, ENVELOPE_MAX = 1048576 };
 enum fd_rule { FD_NEVER, FD_ALWAYS, FD_MAYBE };
 
 enum handle_role {
-	HANDLE_LISTEN_SMTP = 1,	    /* smtpd */
-	HANDLE_LISTEN_SUBMISSION,   /* submission */
-	HANDLE_LISTEN_SUBMISSIONS,  /* submission */
-	HANDLE_LISTEN_CONTROL,	    /* qmgr */
-	HANDLE_LOG,		    /* logger: where lines go */
-	HANDLE_HISTORY,		    /* logger: the folder of the history */
+	HANDLE_LISTEN_SMTP = 1,	   /* smtpd */
+	HANDLE_LISTEN_SUBMISSION,  /* submission */
+	HANDLE_LISTEN_SUBMISSIONS, /* submission */
+	HANDLE_LISTEN_CONTROL,	   /* qmgr */
+	HANDLE_LOG,		   /* logger: where lines go */
+	HANDLE_HISTORY,		   /* logger: the folder of the history */
 };
 
 enum intake_state {
-	INTAKE_OPEN,	/* mail is taken */
-	INTAKE_FULL,	/* 452 4.3.1: no room on disk */
-	INTAKE_LIMIT,	/* 452 4.3.1: queue-limit reached */
-	INTAKE_BROKEN,	/* 451 4.3.0: the disk cannot be written */
-	INTAKE_CLOSED,	/* 451 4.3.2: starting, or draining */
+	INTAKE_OPEN,   /* mail is taken */
+	INTAKE_FULL,   /* 452 4.3.1: no room on disk */
+	INTAKE_LIMIT,  /* 452 4.3.1: queue-limit reached */
+	INTAKE_BROKEN, /* 451 4.3.0: the disk cannot be written */
+	INTAKE_CLOSED, /* 451 4.3.2: starting, or draining */
 };
 
 /* How a route reaches its next hop. */
 enum hop_how {
-	HOP_MX,	   /* the MX of a domain, its own addresses without MX */
-	HOP_HOST,  /* the addresses of a host */
-	HOP_LITERAL, /* an address */
-	HOP_LMTP,  /* LMTP to a host's address */
+	HOP_MX,	       /* the MX of a domain, its own addresses without MX */
+	HOP_HOST,      /* the addresses of a host */
+	HOP_LITERAL,   /* an address */
+	HOP_LMTP,      /* LMTP to a host's address */
 	HOP_LMTP_UNIX, /* LMTP to a UNIX socket */
-	HOP_LOCAL, /* a mailbox of this machine */
+	HOP_LOCAL,     /* a mailbox of this machine */
 };
 
 enum hop_verdict {
@@ -62,7 +62,13 @@ enum hop_verdict {
 
 enum body_type { BODY_7BIT, BODY_8BITMIME, BODY_BINARYMIME };
 enum dsn_ret { RET_UNSET, RET_FULL, RET_HDRS };
-enum dsn_notify { NOTIFY_UNSET = 0, NOTIFY_NEVER = 1, NOTIFY_SUCCESS = 2, NOTIFY_FAILURE = 4, NOTIFY_DELAY = 8 };
+enum dsn_notify {
+	NOTIFY_UNSET = 0,
+	NOTIFY_NEVER = 1,
+	NOTIFY_SUCCESS = 2,
+	NOTIFY_FAILURE = 4,
+	NOTIFY_DELAY = 8
+};
 
 enum failure_scope {
 	SCOPE_NONE,	 /* no failure */
@@ -74,7 +80,7 @@ enum failure_scope {
 
 /* What became of a recipient; also the kinds on disk, so numbers never change. */
 enum outcome_kind {
-	OUTCOME_RELAYED = 1,  /* handed to the next hop */
+	OUTCOME_RELAYED = 1,   /* handed to the next hop */
 	OUTCOME_DELIVERED = 2, /* in a mailbox of this machine */
 	OUTCOME_DEFERRED = 3,
 	OUTCOME_FAILED = 4,
@@ -83,9 +89,22 @@ enum outcome_kind {
 	OUTCOME_RELEASED = 7, /* from held back to ready */
 };
 
-enum report_action { REPORT_FAILED = 1, REPORT_DELAYED, REPORT_RELAYED, REPORT_DELIVERED, REPORT_EXPANDED };
+enum report_action {
+	REPORT_FAILED = 1,
+	REPORT_DELAYED,
+	REPORT_RELAYED,
+	REPORT_DELIVERED,
+	REPORT_EXPANDED
+};
 
-enum queue_action { ACTION_HOLD = 1, ACTION_RELEASE, ACTION_REQUEUE, ACTION_DELETE, ACTION_FLUSH, ACTION_BOUNCE };
+enum queue_action {
+	ACTION_HOLD = 1,
+	ACTION_RELEASE,
+	ACTION_REQUEUE,
+	ACTION_DELETE,
+	ACTION_FLUSH,
+	ACTION_BOUNCE
+};
 #define RECIPIENT_ALL UINT32_MAX
 
 /* A list inside a message: its items one after the other, already validated when decoded. */

@@ -9,12 +9,18 @@ static const struct {
 	unsigned kind;
 	const char *name;
 } peers[] = {
-	{PEER_MASTER, "master"},	   {PEER_SMTPD, "smtpd"},
-	{PEER_SUBMISSION, "submission"},   {PEER_PICKUP, "pickup"},
-	{PEER_QMGR, "qmgr"},		   {PEER_BOUNCE, "bounce"},
-	{PEER_RESOLVER, "resolver"},	   {PEER_SMTP_CLIENT, "smtp-client"},
-	{PEER_LOCAL, "local"},		   {PEER_LIMITS, "limits"},
-	{PEER_LOGGER, "logger"},	   {PEER_CONTROL, "control"},
+    {PEER_MASTER, "master"},
+    {PEER_SMTPD, "smtpd"},
+    {PEER_SUBMISSION, "submission"},
+    {PEER_PICKUP, "pickup"},
+    {PEER_QMGR, "qmgr"},
+    {PEER_BOUNCE, "bounce"},
+    {PEER_RESOLVER, "resolver"},
+    {PEER_SMTP_CLIENT, "smtp-client"},
+    {PEER_LOCAL, "local"},
+    {PEER_LIMITS, "limits"},
+    {PEER_LOGGER, "logger"},
+    {PEER_CONTROL, "control"},
 };
 
 const char *peer_name(unsigned kind)

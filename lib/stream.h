@@ -2,8 +2,9 @@
 /*
  * A TCP or UNIX stream to a stranger: smtpd's clients, smtp-client's
  * receivers. Reads into one buffer that all streams of the process share and
- * hands it to the owner in place (the loop's scratch: valid until input() returns); only what the owner leaves is kept, so an
- * idle stream holds no buffer. What is written leaves at the end of the turn.
+ * hands it to the owner in place (the loop's scratch: valid until input() returns); only what the
+ * owner leaves is kept, so an idle stream holds no buffer. What is written leaves at the end of the
+ * turn.
  */
 #ifndef LIB_STREAM_H
 #define LIB_STREAM_H
@@ -22,7 +23,8 @@ struct stream_face {
 	 * stream_resume(). May call stream_free().
 	 */
 	size_t (*input)(void *owner, const uint8_t *data, size_t len);
-	/* The peer closed its side, or the connection broke (error is an errno, 0 for an orderly end). Called once. */
+	/* The peer closed its side, or the connection broke (error is an errno, 0 for an orderly
+	 * end). Called once. */
 	void (*ended)(void *owner, int error);
 	/* A connect succeeded. NULL for accepted streams. */
 	void (*connected)(void *owner);
@@ -54,12 +56,14 @@ size_t stream_backlog(const struct stream *s);
 void stream_pause(struct stream *s);
 void stream_resume(struct stream *s);
 
-/* Closes and frees now; unsent bytes are tried once. Takes NULL, leaves NULL. Safe inside callbacks. */
+/* Closes and frees now; unsent bytes are tried once. Takes NULL, leaves NULL. Safe inside
+ * callbacks. */
 void stream_free(struct stream **s);
 
 /*
- * Frees when what was written has left and the peer has closed its side; what it still sends is thrown away, up to a
- * megabyte. At the latest after LIMIT, and 2 s behind the last octet. No more callbacks. Takes NULL, leaves NULL.
+ * Frees when what was written has left and the peer has closed its side; what it still sends is
+ * thrown away, up to a megabyte. At the latest after LIMIT, and 2 s behind the last octet. No more
+ * callbacks. Takes NULL, leaves NULL.
  */
 void stream_finish(struct stream **s, struct duration limit);
 

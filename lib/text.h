@@ -13,7 +13,10 @@ struct text {
 };
 
 /* A text over a string literal, usable in initialisers. */
-#define TEXT(literal) { (literal), sizeof(literal) - 1 }
+#define TEXT(literal)                                                                              \
+	{                                                                                          \
+		(literal), sizeof(literal) - 1                                                     \
+	}
 
 struct text text_of(const char *nul_terminated); /* NULL gives the empty text */
 bool text_equal(struct text a, struct text b);

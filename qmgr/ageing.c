@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 enum {
-	SLICE_SLOTS = 4096,	/* of the table, in one go */
+	SLICE_SLOTS = 4096, /* of the table, in one go */
 	SLICE_MS = 20,
 	ROUND_LONGEST_S = 60,
 	READS_MAX = 256,
@@ -31,7 +31,8 @@ static void hold_damaged(struct qmgr *q, struct mail *mail)
 				 text_of("part of its record was damaged on disk"));
 	}
 	mail->damaged = false;
-	LOG(q->d->log, held, mail->id, {NULL, 0}, text_of("part of its record was damaged on disk"));
+	LOG(q->d->log, held, mail->id, {NULL, 0},
+	    text_of("part of its record was damaged on disk"));
 }
 
 static void hold_if_damaged(void *arg, struct table_link *link)
@@ -87,7 +88,8 @@ static void expire_one(struct qmgr *q, struct recipient *r, struct text reason)
 	scheduler_remove(q->scheduler, r, RECIPIENT_ENDING);
 	q->counters.failed++;
 	/* Owed whatever NOTIFY says: report.c logs it, and settles in silence. */
-	recipient_finish(q, r, QUEUE_FAILED, QUEUE_OWED_FAILURE, 0, text_of("4.4.7"), text_of(text));
+	recipient_finish(q, r, QUEUE_FAILED, QUEUE_OWED_FAILURE, 0, text_of("4.4.7"),
+			 text_of(text));
 }
 
 /* The reply that a recipient was deferred with stands on disk; its sender should read it. */

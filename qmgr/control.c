@@ -119,9 +119,10 @@ static bool act_end(struct qmgr *q, struct recipient *r, bool bounce)
 	else if (r->state != RECIPIENT_HELD && (bounce || r->state != RECIPIENT_OWED))
 		return false;
 	r->flags &= (uint8_t) ~(QUEUE_OWED_FAILURE | QUEUE_OWED_SUCCESS | QUEUE_OWED_DELAY);
-	recipient_finish(q, r, bounce ? QUEUE_FAILED : QUEUE_REMOVED, owed, 0,
-			 text_of(bounce ? "5.7.0" : "2.0.0"),
-			 text_of(bounce ? "returned by the administrator" : "deleted by the administrator"));
+	recipient_finish(
+	    q, r, bounce ? QUEUE_FAILED : QUEUE_REMOVED, owed, 0,
+	    text_of(bounce ? "5.7.0" : "2.0.0"),
+	    text_of(bounce ? "returned by the administrator" : "deleted by the administrator"));
 	return true;
 }
 
@@ -168,7 +169,13 @@ static void release_recipients(struct release *rel, struct mail *mail)
 		mail_count_held(&q->mails, r, false);
 		recipient_record(q, r, QUEUE_RELEASED, 0, text_of("4.0.0"),
 				 text_of("released by a person"), 0);
-		scheduler_add(q->scheduler, r, domain_of(q, er.address), 0, now_us(q));
+		/*
+		 * It is tried once that record is durable (owner_outcome() in store.c hurries
+		 * it): a qmgr that died before would find it held, not know the job that
+		 * flies, and the next release would deliver it twice.
+		 */
+		scheduler_add(q->scheduler, r, domain_of(q, er.address),
+			      now_us(q) + CONFIG->retry_first.us, now_us(q));
 	}
 }
 
@@ -185,7 +192,8 @@ static void release_done(void *arg)
 	if (mail && r->result == QUEUE_OK)
 		release_recipients(r, mail);
 	else if (mail)
-		log_error(r->q->d->log, "a held message can't be read: %s", queue_result_text(r->result));
+		log_error(r->q->d->log, "a held message can't be read: %s",
+			  queue_result_text(r->result));
 	queue_content_free(&r->content);
 	free(r);
 }
@@ -231,7 +239,8 @@ static uint32_t act_target(struct qmgr *q, struct mail *mail, uint32_t recipient
 	for (uint32_t i = 0; i < mail->recipient_count; i++) {
 		struct recipient *r = &mail->recipients[i];
 
-		if (r->state == RECIPIENT_GONE || (recipient != RECIPIENT_ALL && r->number != recipient))
+		if (r->state == RECIPIENT_GONE ||
+		    (recipient != RECIPIENT_ALL && r->number != recipient))
 			continue;
 		held |= r->state == RECIPIENT_HELD;
 		changed += act_one(q, r, action);
@@ -244,7 +253,7 @@ static uint32_t act_target(struct qmgr *q, struct mail *mail, uint32_t recipient
 static void log_action(struct qmgr *q, const struct control *control, const struct msg_act *m,
 		       uint64_t id, uint32_t changed)
 {
-	static const char *const words[] = {"?",       "hold",	 "release", "requeue",
+	static const char *const words[] = {"?",      "hold",  "release", "requeue",
 					    "delete", "flush", "bounce"};
 	char uid[16], count[16];
 
@@ -273,7 +282,8 @@ void control_act(struct channel *c, const struct message *m)
 		uint32_t changed = 0;
 
 		if (mail && mail->committed)
-			changed = act_target(q, mail, t.recipient, (enum queue_action)m->act.action);
+			changed =
+			    act_target(q, mail, t.recipient, (enum queue_action)m->act.action);
 		else
 			answer.unknown++;
 		if (changed)
@@ -288,15 +298,16 @@ void control_act(struct channel *c, const struct message *m)
 static void put_site(struct bytes *to, const struct qmgr *q, const struct site *site)
 {
 	rec_site_status_encode(
-	    to, &(struct rec_site_status){
-		    .site = site->name,
-		    .ready = site->ready,
-		    .deferred = site->waiting,
-		    .in_flight = site->flying,
-		    .connections = site->slots,
-		    .relayed = site->relayed,
-		    .next_wall = site->down_until_us ? (uint64_t)wall_of(q, site->down_until_us).us : 0,
-		    .last_error = site->failures ? text_of(site->last_error) : (struct text){NULL, 0}});
+	    to,
+	    &(struct rec_site_status){
+		.site = site->name,
+		.ready = site->ready,
+		.deferred = site->waiting,
+		.in_flight = site->flying,
+		.connections = site->slots,
+		.relayed = site->relayed,
+		.next_wall = site->down_until_us ? (uint64_t)wall_of(q, site->down_until_us).us : 0,
+		.last_error = site->failures ? text_of(site->last_error) : (struct text){NULL, 0}});
 }
 
 void control_status(struct channel *c, const struct message *m)
@@ -311,26 +322,26 @@ void control_status(struct channel *c, const struct message *m)
 
 	for (size_t i = 0; i < n; i++)
 		put_site(&sites, q, top[i]);
-	struct msg_status_is a = {
-	    .request = m->status_ask.request,
-	    .intake = (uint8_t)q->intake,
-	    .started_wall = (uint64_t)q->started.us,
-	    .messages = q->mails.by_id.count,
-	    .recipients = q->mails.recipients,
-	    .ready = f.ready,
-	    .in_flight = f.flying,
-	    .deferred = f.waiting,
-	    .held = q->mails.held,
-	    .oldest_wall = (uint64_t)q->oldest_wall,
-	    .accepted = q->counters.accepted,
-	    .relayed = q->counters.relayed,
-	    .failed = q->counters.failed,
-	    .reports = q->counters.reports,
-	    .live_bytes = disk.live_bytes,
-	    .disk_bytes = (uint64_t)disk.segment_bytes *
-			  (disk.segments + disk.free_segments + disk.reserve_segments),
-	    .loading = !q->loaded,
-	    .sites = {(uint32_t)n, {(const char *)sites.data, sites.end}}};
+	struct msg_status_is a = {.request = m->status_ask.request,
+				  .intake = (uint8_t)q->intake,
+				  .started_wall = (uint64_t)q->started.us,
+				  .messages = q->mails.by_id.count,
+				  .recipients = q->mails.recipients,
+				  .ready = f.ready,
+				  .in_flight = f.flying,
+				  .deferred = f.waiting,
+				  .held = q->mails.held,
+				  .oldest_wall = (uint64_t)q->oldest_wall,
+				  .accepted = q->counters.accepted,
+				  .relayed = q->counters.relayed,
+				  .failed = q->counters.failed,
+				  .reports = q->counters.reports,
+				  .live_bytes = disk.live_bytes,
+				  .disk_bytes =
+				      (uint64_t)disk.segment_bytes *
+				      (disk.segments + disk.free_segments + disk.reserve_segments),
+				  .loading = !q->loaded,
+				  .sites = {(uint32_t)n, {(const char *)sites.data, sites.end}}};
 
 	channel_send_status_is(c, &a);
 	bytes_free(&sites);

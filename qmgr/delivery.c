@@ -105,8 +105,7 @@ void recipient_record(struct qmgr *q, struct recipient *r, enum queue_kind kind,
 {
 	r->kind = (uint8_t)kind;
 	r->code = code;
-	outcome_to_disk(q, r, code, dsn, text,
-			due_us ? wall_of(q, due_us) : (struct walltime){0});
+	outcome_to_disk(q, r, code, dsn, text, due_us ? wall_of(q, due_us) : (struct walltime){0});
 }
 
 /* Its address stands on disk only. */
@@ -121,7 +120,8 @@ static void log_held(struct qmgr *q, const struct recipient *r, struct text why)
 static void face_end(void *owner, struct recipient *r, const struct domain_verdict *v)
 {
 	struct qmgr *q = owner;
-	/* Owed whatever NOTIFY says: report.c, which reads the address, logs it and settles in silence. */
+	/* Owed whatever NOTIFY says: report.c, which reads the address, logs it and settles in
+	 * silence. */
 	uint8_t owed = v->kind == QUEUE_FAILED ? QUEUE_OWED_FAILURE : 0;
 
 	if (v->kind == QUEUE_FAILED)
@@ -143,7 +143,8 @@ static uint8_t notify_flags(uint8_t notify)
 }
 
 /* The job's recipients with their addresses, from the envelope; both are in order of number. */
-static struct wire_list job_recipients(const struct job *job, struct text envelope, struct bytes *to)
+static struct wire_list job_recipients(const struct job *job, struct text envelope,
+				       struct bytes *to)
 {
 	struct envelope_iter it = envelope_recipients(envelope);
 	struct envelope_recipient er;
@@ -154,11 +155,13 @@ static struct wire_list job_recipients(const struct job *job, struct text envelo
 
 		if (r->number != number)
 			continue;
-		/* A report carries NOTIFY=NEVER (RFC 3461 section 6.1), yet the postmaster hears of its failure. */
-		r->flags |= text_equals(job->mail->submitter->name, "bounce") ? FLAG_NOTIFY_KNOWN
-									       : notify_flags(er.notify);
-		rec_job_recipient_encode(to, &(struct rec_job_recipient){
-						 number, er.address, er.orcpt, er.notify});
+		/* A report carries NOTIFY=NEVER (RFC 3461 section 6.1), yet the postmaster hears of
+		 * its failure. */
+		r->flags |= text_equals(job->mail->submitter->name, "bounce")
+				? FLAG_NOTIFY_KNOWN
+				: notify_flags(er.notify);
+		rec_job_recipient_encode(
+		    to, &(struct rec_job_recipient){number, er.address, er.orcpt, er.notify});
 		list.count++;
 	}
 	list.items = (struct text){(const char *)to->data, to->end};
@@ -278,7 +281,8 @@ static void fetch_done(void *arg)
 		return;
 	}
 	if (job && f->result == QUEUE_OK && job->slot && job->worker->channel) {
-		struct queue_placed parts = {f->content.envelope, f->content.prelude, f->content.body};
+		struct queue_placed parts = {f->content.envelope, f->content.prelude,
+					     f->content.body};
 
 		job_send(q, job, &parts, f->content.body_length, f->fd);
 		f->fd = -1;
@@ -323,7 +327,8 @@ static void face_close_slot(void *owner, struct slot *slot)
 {
 	(void)owner;
 	if (slot->worker->channel)
-		channel_send_slot_close(slot->worker->channel, &(struct msg_slot_close){slot->number});
+		channel_send_slot_close(slot->worker->channel,
+					&(struct msg_slot_close){slot->number});
 }
 
 void delivery_release(struct qmgr *q, struct mail *mail, struct text envelope)
@@ -332,7 +337,8 @@ void delivery_release(struct qmgr *q, struct mail *mail, struct text envelope)
 	struct envelope_recipient r;
 
 	for (uint32_t i = 0; i < mail->recipient_count && envelope_next(&it, &r); i++) {
-		scheduler_add(q->scheduler, &mail->recipients[i], domain_of(q, r.address), 0, now_us(q));
+		scheduler_add(q->scheduler, &mail->recipients[i], domain_of(q, r.address), 0,
+			      now_us(q));
 	}
 }
 
@@ -361,7 +367,8 @@ void delivery_slot_done(struct channel *c, const struct message *m)
 }
 
 /* A person asked for something while it was in flight. */
-static bool carry_out_wish(struct qmgr *q, struct recipient *r, const struct rec_outcome_recipient *o)
+static bool carry_out_wish(struct qmgr *q, struct recipient *r,
+			   const struct rec_outcome_recipient *o)
 {
 	uint8_t wish = r->wish;
 
@@ -373,14 +380,15 @@ static bool carry_out_wish(struct qmgr *q, struct recipient *r, const struct rec
 			 wish == ACTION_HOLD	 ? QUEUE_HELD
 			 : wish == ACTION_DELETE ? QUEUE_REMOVED
 						 : QUEUE_FAILED,
-			 wish == ACTION_BOUNCE && !(r->flags & FLAG_NO_FAILURE) ? QUEUE_OWED_FAILURE : 0,
+			 wish == ACTION_BOUNCE && !(r->flags & FLAG_NO_FAILURE) ? QUEUE_OWED_FAILURE
+										: 0,
 			 o->code, o->dsn, o->reply);
 	return true;
 }
 
 /* "mx.example[192.0.2.1]:25 said: 550 ...": report.c takes it apart again. */
-static struct text reply_with_relay(const struct msg_outcome *m, const struct rec_outcome_recipient *o,
-				    char *to, size_t size)
+static struct text reply_with_relay(const struct msg_outcome *m,
+				    const struct rec_outcome_recipient *o, char *to, size_t size)
 {
 	if (!o->code || !m->relay.len || text_equals(m->relay, "none"))
 		return o->reply;
@@ -404,8 +412,8 @@ static void outcome_deferred(struct qmgr *q, struct recipient *r, enum failure_s
 		recipient_record(q, r, QUEUE_DEFERRED, o->code, o->dsn, text, due);
 }
 
-static void outcome_final(struct qmgr *q, struct recipient *r, const struct rec_outcome_recipient *o,
-			  struct text text)
+static void outcome_final(struct qmgr *q, struct recipient *r,
+			  const struct rec_outcome_recipient *o, struct text text)
 {
 	uint8_t owed = 0;
 	int64_t due;
@@ -419,7 +427,8 @@ static void outcome_final(struct qmgr *q, struct recipient *r, const struct rec_
 		owed = r->flags & FLAG_NO_FAILURE ? 0 : QUEUE_OWED_FAILURE;
 	} else {
 		q->counters.relayed++;
-		/* RFC 3461 section 5.2.2: a next hop that took NOTIFY over makes the report itself. */
+		/* RFC 3461 section 5.2.2: a next hop that took NOTIFY over makes the report itself.
+		 */
 		owed = (r->flags & FLAG_WANTS_SUCCESS) && !o->receiver_dsn ? QUEUE_OWED_SUCCESS : 0;
 	}
 	recipient_finish(q, r, (enum queue_kind)o->kind, owed, o->code, o->dsn, text);
@@ -504,7 +513,8 @@ void delivery_outcome(struct channel *c, const struct message *m)
 	store_await_job(q, w, m->outcome.job);
 }
 
-/* A worker whose channel alone broke can have only what was in flight at such an end: it gets nothing by naming it. */
+/* A worker whose channel alone broke can have only what was in flight at such an end: it gets
+ * nothing by naming it. */
 static bool may_have(const struct worker *w, struct mail *mail, uint32_t number)
 {
 	const struct recipient *r = mail_recipient(mail, number);
@@ -610,11 +620,12 @@ void delivery_site_is(struct channel *c, const struct message *m)
 	if (a->verdict == HOP_FOUND)
 		scheduler_site_is(q->scheduler, a->query, a->site, a->hop, lifetime, now_us(q));
 	else
-		scheduler_no_site(q->scheduler, a->query, a->verdict == HOP_PERMANENT, a->code, a->dsn,
-				  a->reason, lifetime, now_us(q));
+		scheduler_no_site(q->scheduler, a->query, a->verdict == HOP_PERMANENT, a->code,
+				  a->dsn, a->reason, lifetime, now_us(q));
 }
 
-/* -- log lines of sites ---------------------------------------------------------------------------- */
+/* -- log lines of sites
+ * ---------------------------------------------------------------------------- */
 
 static void face_site_down(void *owner, const struct site *site, int64_t wait_us)
 {
@@ -643,7 +654,8 @@ static void face_site_up(void *owner, const struct site *site)
 	LOG(q->d->log, site_up, 0, site->name);
 }
 
-/* -- peers --------------------------------------------------------------------------------------------- */
+/* -- peers
+ * --------------------------------------------------------------------------------------------- */
 
 void delivery_init(struct qmgr *q)
 {

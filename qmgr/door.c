@@ -438,7 +438,8 @@ static void body_open_done(void *arg)
 		body_drop(b->q, b->e, b->id);
 	}
 	if (c && b->life == b->e->life)
-		channel_send(c, MSG_body_file, &(struct msg_body_file){b->id},
+		channel_send(c, MSG_body_file,
+			     &(struct msg_body_file){b->id, b->result == QUEUE_FULL},
 			     b->result == QUEUE_OK && fits ? b->fd : -1);
 	free(b);
 }
@@ -489,7 +490,7 @@ void door_body_open(struct channel *c, const struct message *m)
 	if ((!own && m->body_open.id >= e->forgotten) || mail_find(&q->mails, m->body_open.id))
 		channel_end(c, "opened a body that is not its own");
 	else if (q->intake != INTAKE_OPEN || !own)
-		channel_send_body_file(c, &(struct msg_body_file){m->body_open.id});
+		channel_send_body_file(c, &(struct msg_body_file){.id = m->body_open.id});
 	else
 		body_work(q, e, m->body_open.id, body_open_run, body_open_done);
 }

@@ -48,9 +48,9 @@ struct recipient {
 	int64_t due_us; /* monotonic; of a waiting one */
 	uint32_t number;
 	uint16_t attempts, code;
-	uint8_t state; /* enum recipient_state */
-	uint8_t kind;  /* enum queue_kind, as on disk */
-	uint8_t flags; /* enum queue_flag */
+	uint8_t state;		       /* enum recipient_state */
+	uint8_t kind;		       /* enum queue_kind, as on disk */
+	uint8_t flags;		       /* enum queue_flag */
 	uint8_t wish : 4, crashes : 4; /* wish: enum queue_action to carry out when it comes back */
 	bool held_counted;	       /* in mails.held */
 	bool said;		       /* its end stands in the log */
@@ -89,8 +89,8 @@ static_assert(sizeof(struct mail) <= 96, "a message costs at most 96 bytes");
 
 /* Recipients of one submitter for one domain. */
 struct lane {
-	struct table_link link;	   /* by domain and submitter */
-	struct lane *next, **prev; /* of the domain */
+	struct table_link link;		       /* by domain and submitter */
+	struct lane *next, **prev;	       /* of the domain */
 	struct lane *share_next, **share_prev; /* in its share, while it has ready ones */
 	struct domain *domain;
 	struct submitter *submitter;
@@ -147,11 +147,12 @@ struct share {
 struct site {
 	struct table_link link;
 	struct text name;
-	struct share *ring, **ring_end;		/* shares take turns */
-	struct slot *idle;			/* slots that wait for a job */
-	struct site *pump_next, **pump_prev;	/* to be served in this turn */
-	struct site *timed_next, **timed_prev;	/* down, or waiting for its rate */
-	struct site *hungry_next, **hungry_prev; /* no connection of the process's was left for it */
+	struct share *ring, **ring_end;	       /* shares take turns */
+	struct slot *idle;		       /* slots that wait for a job */
+	struct site *pump_next, **pump_prev;   /* to be served in this turn */
+	struct site *timed_next, **timed_prev; /* down, or waiting for its rate */
+	struct site *hungry_next,
+	    **hungry_prev;			/* no connection of the process's was left for it */
 	uint8_t hungry;				/* in which of the two lists */
 	uint32_t domains, shares;		/* that name it */
 	uint32_t ready, flying, waiting, slots; /* recipients, and connections */

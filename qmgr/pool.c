@@ -88,7 +88,8 @@ struct pool *pool_new(struct loop *loop, unsigned threads)
 {
 	struct pool *pool = mem_new(1, sizeof *pool);
 
-	must(pthread_mutex_init(&pool->lock, NULL) == 0 && pthread_cond_init(&pool->wake, NULL) == 0);
+	must(pthread_mutex_init(&pool->lock, NULL) == 0 &&
+	     pthread_cond_init(&pool->wake, NULL) == 0);
 	pool->todo_end = &pool->todo;
 	pool->through_end = &pool->through;
 	pool->event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);

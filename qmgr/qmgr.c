@@ -18,17 +18,18 @@ static const struct daemon_row row = {
     .user = "veredus-qmgr",
     .root = JAIL_QUEUE,
     .capabilities = "",
-    .system_calls = "openat mkdirat pwrite64 pwritev pread64 preadv lseek fsync fdatasync ftruncate "
-		    "fallocate renameat renameat2 unlinkat newfstatat fstat getdents64 flock fcntl dup "
-		    "clone clone3 set_robust_list rseq set_tid_address sched_yield sched_getaffinity "
-		    "prctl eventfd2 accept4 getsockopt geteuid",
+    .system_calls =
+	"openat mkdirat pwrite64 pwritev pread64 preadv lseek fsync fdatasync ftruncate "
+	"fallocate renameat renameat2 unlinkat newfstatat fstat getdents64 flock fcntl dup "
+	"clone clone3 set_robust_list rseq set_tid_address sched_yield sched_getaffinity "
+	"prctl eventfd2 accept4 getsockopt geteuid",
     .peers = PEER_SMTPD | PEER_SUBMISSION | PEER_BOUNCE | PEER_RESOLVER | PEER_SMTP_CLIENT,
 };
 
 enum {
 	TICK_MS = 100,
-	RETRY_TICKS = 10, /* between two tries to find room on a full disk */
-	PUMP_JOBS = 256, /* started in one turn */
+	RETRY_TICKS = 10,  /* between two tries to find room on a full disk */
+	PUMP_JOBS = 256,   /* started in one turn */
 	FETCHES_MAX = 256, /* messages being read from disk at once */
 	DRAIN_LOOK_MS = 20,
 	BATCH_MAPPING_BYTES = 1 << 20,
@@ -105,7 +106,8 @@ static void qmgr_warm_up(struct daemon *d)
 {
 	struct qmgr *q = mem_new(1, sizeof *q);
 
-	/* Batches come and go among a million small records: in mappings of their own they leave no holes. */
+	/* Batches come and go among a million small records: in mappings of their own they leave no
+	 * holes. */
 	mallopt(M_MMAP_THRESHOLD, BATCH_MAPPING_BYTES);
 	d->self = q;
 	q->d = d;

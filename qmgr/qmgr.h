@@ -41,14 +41,15 @@ struct engine {
 	struct {
 		uint64_t first, count;
 		uint8_t *used; /* a bit an id: it was submitted */
-	} leases[LEASES_MAX]; /* ids that it may use; the oldest is forgotten first */
+	} leases[LEASES_MAX];  /* ids that it may use; the oldest is forgotten first */
 	unsigned lease_at;
-	uint64_t forgotten; /* ids below it may be of a lease that was forgotten */
-	uint32_t life;	    /* another one for each of its channels */
+	uint64_t forgotten;	/* ids below it may be of a lease that was forgotten */
+	uint32_t life;		/* another one for each of its channels */
 	uint32_t leases_wanted; /* ids asked for, not yet given */
 	struct bytes stash;	/* a submit that did not fit into the batch, encoded */
 	struct bytes doubts;	/* ids of in_doubt, u64 each, answered when all is loaded */
-	uint32_t importing;	/* of a control connection: its request that waits for the commit, else 0 */
+	uint32_t
+	    importing; /* of a control connection: its request that waits for the commit, else 0 */
 };
 
 struct counters {
@@ -138,14 +139,14 @@ void door_in_doubt_end(struct channel *c, const struct message *m);
 void door_import(struct channel *c, const struct message *m);
 void door_peer(struct qmgr *q, struct channel *c);
 void door_gone(struct qmgr *q, struct channel *c);
-void door_round(struct qmgr *q);	/* after a commit: leases, stashes, pace */
-void door_stashes(struct qmgr *q);	/* what found no room is tried again */
-void door_loaded(struct qmgr *q);	/* answers doubts */
-void door_pace(struct qmgr *q);		/* pauses and resumes intake */
+void door_round(struct qmgr *q);	       /* after a commit: leases, stashes, pace */
+void door_stashes(struct qmgr *q);	       /* what found no room is tried again */
+void door_loaded(struct qmgr *q);	       /* answers doubts */
+void door_pace(struct qmgr *q);		       /* pauses and resumes intake */
 void door_took(struct engine *e, uint64_t id); /* it is durable */
 void door_refuse(struct engine *e, uint64_t id, enum queue_result why);
 void door_body_refused(struct qmgr *q, uint64_t id); /* nothing names the file any more */
-void door_state(struct qmgr *q);	/* tells engines when intake's state changed */
+void door_state(struct qmgr *q);		     /* tells engines when intake's state changed */
 
 /* -- delivery.c ----------------------------------------------------------------------- */
 
@@ -184,10 +185,12 @@ void mail_remove(struct qmgr *q, struct mail *mail);
 /* -- report.c --------------------------------------------------------------------------- */
 
 void reports_init(struct qmgr *q);
-/* A recipient of it is owed a report: NOW, or when its other recipients are through, or a minute later. */
+/* A recipient of it is owed a report: NOW, or when its other recipients are through, or a minute
+ * later. */
 void report_owe(struct qmgr *q, struct mail *mail, bool now);
 void report_failed(struct channel *c, const struct message *m);
-/* A message with this report id was taken in: the recipients that it settles, for its commit record. */
+/* A message with this report id was taken in: the recipients that it settles, for its commit
+ * record. */
 size_t report_settles(struct qmgr *q, uint64_t report, const struct queue_outcome **outcomes);
 bool report_known(const struct qmgr *q, uint64_t report); /* and not in a batch already */
 void report_taken(struct qmgr *q, uint64_t report);	  /* it is in a batch now */
@@ -211,7 +214,8 @@ void control_status(struct channel *c, const struct message *m);
 
 /* -- qmgr.c -- */
 
-/* After all handlers of a turn: new work goes out, then the batch. store_kick() makes sure of it. */
+/* After all handlers of a turn: new work goes out, then the batch. store_kick() makes sure of it.
+ */
 void qmgr_turn(struct qmgr *q);
 
 static inline struct qmgr *qmgr_of(const struct channel *c)

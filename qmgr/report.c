@@ -13,13 +13,13 @@
 #include <string.h>
 
 enum {
-	GATHER_S = 60,	     /* how long a report waits for its message's other recipients */
-	AGAIN_S = 60,	     /* after a report was refused */
-	SENT_S = 300,	     /* the longest that bounce and the door may take */
-	SENT_MAX = 64,	     /* reports under way at once */
-	TICK_MAX = 1000,     /* looked at in one tick */
+	GATHER_S = 60,	       /* how long a report waits for its message's other recipients */
+	AGAIN_S = 60,	       /* after a report was refused */
+	SENT_S = 300,	       /* the longest that bounce and the door may take */
+	SENT_MAX = 64,	       /* reports under way at once */
+	TICK_MAX = 1000,       /* looked at in one tick */
 	RECIPIENTS_PER = 1000, /* of one report */
-	RELAY_MAX = 320,     /* of the message between processes */
+	RELAY_MAX = 320,       /* of the message between processes */
 };
 
 struct report_item {
@@ -187,7 +187,8 @@ static bool report_begin(struct qmgr *q, struct report *r)
 		report_free(q, r);
 		return true;
 	}
-	uint32_t room = mail->recipient_count < RECIPIENTS_PER ? mail->recipient_count : RECIPIENTS_PER;
+	uint32_t room =
+	    mail->recipient_count < RECIPIENTS_PER ? mail->recipient_count : RECIPIENTS_PER;
 
 	r->items = mem_new(room, sizeof *r->items);
 	r->owed = report_choose(mail, r->items, &r->count);
@@ -285,11 +286,14 @@ static void put_recipient(struct bytes *to, const struct report *r, const struct
 		rr.reply = reason;
 	}
 	if (!rr.dsn.len)
-		rr.dsn = text_of(r->owed == QUEUE_OWED_FAILURE ? "5.0.0" : r->owed == QUEUE_OWED_DELAY ? "4.4.1" : "2.0.0");
+		rr.dsn = text_of(r->owed == QUEUE_OWED_FAILURE ? "5.0.0"
+				 : r->owed == QUEUE_OWED_DELAY ? "4.4.1"
+							       : "2.0.0");
 	/* delivery.c stored "RELAY said: REPLY" */
 	const char *said = rr.reply.len ? memmem(rr.reply.data, rr.reply.len, " said: ", 7) : NULL;
 
-	if (said && rr.code && said - rr.reply.data <= RELAY_MAX && !memchr(rr.reply.data, ' ', (size_t)(said - rr.reply.data))) {
+	if (said && rr.code && said - rr.reply.data <= RELAY_MAX &&
+	    !memchr(rr.reply.data, ' ', (size_t)(said - rr.reply.data))) {
 		rr.relay = (struct text){rr.reply.data, (size_t)(said - rr.reply.data)};
 		rr.reply = (struct text){said + 7, rr.reply.len - rr.relay.len - 7};
 	}
@@ -309,12 +313,13 @@ static void log_unsaid(const struct report *r, struct recipient *rcpt,
 	rcpt->said = true;
 	snprintf(delay, sizeof delay, "%lld", (long long)(age / 1000000));
 	LOG(q->d->log, delivery, r->mail, er->address, text_of("none"), text_of(delay),
-	    text_of("0/0/0/0"), item->copy.outcome.dsn, text_of("bounced"), item->copy.outcome.text);
+	    text_of("0/0/0/0"), item->copy.outcome.dsn, text_of("bounced"),
+	    item->copy.outcome.text);
 }
 
 /* Settles without a report: NOTIFY says so, or there is nobody to tell. */
-static void settle_silently(struct report *r, struct recipient *rcpt, const struct report_item *item,
-			    bool hold)
+static void settle_silently(struct report *r, struct recipient *rcpt,
+			    const struct report_item *item, bool hold)
 {
 	struct queue_outcome o = settle_of(r, rcpt, item);
 
@@ -353,13 +358,15 @@ static void report_sort(struct report *r, const struct mail *mail, const struct 
 		bool hold = null_sender && r->owed == QUEUE_OWED_FAILURE &&
 			    address_is_postmaster(r->q, er.address);
 
-		/* Reports carry NOTIFY=NEVER, which does not mean that nobody hears of their failure. */
+		/* Reports carry NOTIFY=NEVER, which does not mean that nobody hears of their
+		 * failure. */
 		bool told = notify_allows(er.notify, r->owed) ||
-			    (null_sender && er.notify == NOTIFY_NEVER && r->owed == QUEUE_OWED_FAILURE &&
-			     text_equals(e->submitter, "bounce"));
+			    (null_sender && er.notify == NOTIFY_NEVER &&
+			     r->owed == QUEUE_OWED_FAILURE && text_equals(e->submitter, "bounce"));
 
 		if (told && hold) {
-			LOG(r->q->d->log, held, r->mail, er.address, text_of("nobody is left to be told of its failure"));
+			LOG(r->q->d->log, held, r->mail, er.address,
+			    text_of("nobody is left to be told of its failure"));
 			settle_silently(r, rcpt, item, true);
 		} else if (!told || (null_sender && r->owed != QUEUE_OWED_FAILURE)) {
 			settle_silently(r, rcpt, item, false);
@@ -375,28 +382,30 @@ static void report_send(struct report *r, const struct mail *mail, const struct 
 			const struct bytes *list)
 {
 	struct qmgr *q = r->q;
-	bool whole = r->owed == QUEUE_OWED_FAILURE && !r->content.body_in_file && e->sender.len &&
-		     r->content.prelude.len + r->content.body.len <= q->d->config->limit_return_body;
-	struct msg_report m = {
-	    .report = r->id,
-	    .id = r->mail,
-	    .double_bounce = e->sender.len == 0,
-	    .to = e->sender,
-	    .envid = e->envid,
-	    .ret = e->ret,
-	    .smtputf8 = e->smtputf8,
-	    .arrival_wall = e->arrival_wall,
-	    .expires_wall = (uint64_t)(mail->arrival_wall + q->d->config->retry_expire.us),
-	    .recipients = {r->count, {(const char *)list->data, list->end}},
-	    .prelude = r->content.prelude,
-	    .body_cut = !whole};
+	bool whole =
+	    r->owed == QUEUE_OWED_FAILURE && !r->content.body_in_file && e->sender.len &&
+	    r->content.prelude.len + r->content.body.len <= q->d->config->limit_return_body;
+	struct msg_report m = {.report = r->id,
+			       .id = r->mail,
+			       .double_bounce = e->sender.len == 0,
+			       .to = e->sender,
+			       .envid = e->envid,
+			       .ret = e->ret,
+			       .smtputf8 = e->smtputf8,
+			       .arrival_wall = e->arrival_wall,
+			       .expires_wall =
+				   (uint64_t)(mail->arrival_wall + q->d->config->retry_expire.us),
+			       .recipients = {r->count, {(const char *)list->data, list->end}},
+			       .prelude = r->content.prelude,
+			       .body_cut = !whole};
 
 	if (whole)
 		m.body = r->content.body;
 	channel_send_report(q->bounce, &m);
 }
 
-/* What ended a recipient may still be on its way to disk: the record before it says something else. */
+/* What ended a recipient may still be on its way to disk: the record before it says something else.
+ */
 static bool read_is_newest(const struct report *r, struct mail *mail)
 {
 	for (uint32_t i = 0; i < r->count; i++) {
@@ -475,7 +484,8 @@ void report_taken(struct qmgr *q, uint64_t report)
 		r->taken = true;
 }
 
-/* Since it was made a recipient may have ended, or been held: its newer state must not be written over. */
+/* Since it was made a recipient may have ended, or been held: its newer state must not be written
+ * over. */
 static void settles_refresh(struct report *r, struct mail *mail)
 {
 	uint32_t kept = 0;
@@ -575,7 +585,8 @@ void reports_tick(struct qmgr *q)
 	while (q->reports->sent.first && q->reports->sent.first->due_us <= now_us(q) &&
 	       !q->reports->sent.first->taken)
 		report_refused(q, q->reports->sent.first->id);
-	for (int i = 0; r && i < TICK_MAX && q->reports->busy < SENT_MAX && q->bounce; r = next, i++) {
+	for (int i = 0; r && i < TICK_MAX && q->reports->busy < SENT_MAX && q->bounce;
+	     r = next, i++) {
 		struct mail *mail = mail_find(&q->mails, r->mail);
 
 		next = r->next;

@@ -85,7 +85,8 @@ void sites_configure(struct scheduler *s);
 void lanes_free(struct scheduler *s); /* all of them, with domains, shares and sites */
 
 /* jobs.c */
-struct slot *slot_new(struct scheduler *s, struct site *site); /* NULL: no worker, or no more at once */
+struct slot *slot_new(struct scheduler *s,
+		      struct site *site); /* NULL: no worker, or no more at once */
 void slot_idle(struct scheduler *s, struct slot *slot, bool idle, int64_t now_us);
 void slot_close(struct scheduler *s, struct slot *slot);
 struct job *job_make(struct scheduler *s, struct lane *lane);

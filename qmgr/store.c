@@ -69,6 +69,8 @@ static struct queue_where owner_outcome(void *self, const struct queue_outcome *
 	if (moved && (had.generation != old.generation || had.offset != old.offset))
 		return now;
 	r->where = now;
+	if (!moved && o->kind == QUEUE_RELEASED)
+		scheduler_hurry(q->scheduler, r, now_us(q));
 	if (moved || !queue_settled(o->kind, o->flags))
 		return had;
 	if (r->state == RECIPIENT_ENDING || r->state == RECIPIENT_OWED) {
@@ -291,7 +293,8 @@ static void submit_done(struct qmgr *q, struct engine *e, struct mail *mail, uin
 	struct text bytes = mail->content->placed.envelope;
 
 	if (result != QUEUE_OK) {
-		door_refuse(e, mail->id, result);
+		if (e)
+			door_refuse(e, mail->id, result);
 		/* After QUEUE_IO its record may be there all the same. */
 		if (mail->body_in_file && result == QUEUE_ABORTED)
 			door_body_refused(q, mail->id);
@@ -302,7 +305,8 @@ static void submit_done(struct qmgr *q, struct engine *e, struct mail *mail, uin
 	}
 	mail->committed = true;
 	q->counters.accepted++;
-	door_took(e, mail->id);
+	if (e)
+		door_took(e, mail->id);
 	if (report)
 		report_committed(q, report, mail->id);
 	must(envelope_decode(bytes, &envelope));
@@ -408,6 +412,16 @@ static void load(struct qmgr *q)
 	delivery_loaded(q);
 }
 
+/* Their batch stays until there is a disk, but their clients are not kept waiting for that. */
+static void submits_unsettled(struct round *r)
+{
+	for (size_t i = 0; i < r->submit_count; i++) {
+		if (r->submits[i].engine)
+			door_refuse(r->submits[i].engine, r->submits[i].mail->id, QUEUE_IO);
+		r->submits[i].engine = NULL;
+	}
+}
+
 static void seal(struct qmgr *q)
 {
 	struct queue_batch *batch = NULL;
@@ -417,7 +431,11 @@ static void seal(struct qmgr *q)
 	late_retry(q);
 	queue_clean_apply(q->queue);
 	door_stashes(q);
-	if (queue_batch_seal(q->queue, &batch) != QUEUE_OK)
+	enum queue_result result = queue_batch_seal(q->queue, &batch);
+
+	if (result == QUEUE_IO)
+		submits_unsettled(q->filling);
+	if (result != QUEUE_OK)
 		return;
 	if (!batch) {
 		/* Nothing to write: jobs whose outcomes all were settled already. */

@@ -36,9 +36,9 @@ void table_add(struct table *t, struct table_link *item, uint64_t hash);
 void table_remove(struct table *t, struct table_link *item);
 
 /* Visits the items of slot *AT and advances it; false when it was the last slot. */
-bool table_slice(const struct table *t, size_t *at, void (*visit)(void *arg, struct table_link *item),
-		 void *arg);
+bool table_slice(const struct table *t, size_t *at,
+		 void (*visit)(void *arg, struct table_link *item), void *arg);
 
-#define ITEM_OF(link, type, member) ((type *)(void *)((char *)(link) - offsetof(type, member)))
+#define ITEM_OF(link, type, member) ((type *)(void *)((char *)(link)-offsetof(type, member)))
 
 #endif

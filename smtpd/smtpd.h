@@ -15,7 +15,7 @@ struct smtpd {
 	struct channel *limits; /* NULL while there is none: then everybody is let in */
 	uint64_t seed;
 	struct client **clients; /* by slot; NULL: free */
-	uint64_t files_most; /* clients at once, as descriptors allow */
+	uint64_t files_most;	 /* clients at once, as descriptors allow */
 	uint32_t slots, count;
 	uint32_t free_slot; /* no slot below is free */
 	uint32_t serial;    /* tells a slot's clients apart */

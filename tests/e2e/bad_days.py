@@ -11,7 +11,6 @@ import glob
 import re
 import shutil
 import signal
-import socket
 import struct
 import subprocess
 import threading
@@ -108,7 +107,7 @@ def kill_all(veredus):
     veredus.process.child.wait()
 
 
-def alive(veredus, *names):
+def alive(veredus):
     """No daemon died."""
     died = re.search(r".*starting it again.*", veredus.log_text())
     v.check(not died, died and died[0])
@@ -208,7 +207,7 @@ def test_io_error(t):
     time.sleep(1)
     v.check(veredus.log_text().count("\n") - lines < 100, "the log fills", veredus.log_text()[-1000:])
     kill_all(veredus)
-    v.equal(quietly("umount", folder), 0, "umount")
+    v.wait(lambda: quietly("umount", folder) == 0, 10, "umount")
     v.equal(quietly("mount", "-o", "loop", image, folder), 0, "mount")
     veredus.start()
     v.wait(lambda: set(acknowledged) <= set(subjects(x)), 40,
@@ -380,29 +379,27 @@ def test_never_confirmed(t):
 # -- floods and dead sites ----------------------------------------------------------------------------------
 
 def test_ten_beside_20000(t):
-    """At a site that takes mail a sender of ten does not wait behind one of 20,000."""
-    veredus, x = relay(t, "limits { recipients = 1000 site-connections = 5 }\n", x={"dot": r.late(0.2, r.GOOD["dot"]),
-        "ehlo": b"250-receiver.example\r\n250-PIPELINING\r\n250-LIMITS RCPTMAX=250\r\n250 8BITMIME\r\n"})
+    """At a site that takes mail a sender of ten does not wait behind one of 20,000 recipients."""
+    veredus, x = relay(t, "limits { site-connections = 5 }\n", x={"dot": r.late(0.3, r.GOOD["dot"])})
     client = v.Smtp(veredus.port)
-    for i in range(20):
+    for i in range(200):
         client.socket.sendall(b"MAIL FROM:<list@client.example>\r\n" +
-                              b"".join(b"RCPT TO:<r%d-%d@x.example>%s\r\n" % (i, k, NEVER.encode()) for k in range(1000)) + b"DATA\r\n")
-        replies = [client.reply() for _ in range(1002)]
-        v.check(replies[-1].startswith("354") and all(w.startswith("250") for w in replies[:-1]), [w for w in replies if w[:3] != "250"][:3])
+                              b"".join(b"RCPT TO:<r%d-%d@x.example>%s\r\n" % (i, k, NEVER.encode()) for k in range(100)) + b"DATA\r\n")
+        replies = [client.reply() for _ in range(102)]
+        v.check(all(w.startswith("250") for w in replies[:-1]) and replies[-1].startswith("354"), [w for w in replies if w[:3] != "250"])
         client.socket.sendall(v.mail(f"list {i}") + b".\r\n")
         v.check(client.reply().startswith("250"), i)
     client.close()
-    v.wait(lambda: len(mails(x)) > 10, 10, "the list's mail")
     few = v.Smtp(veredus.port, source="127.9.9.9")
     started = time.monotonic()
     for i in range(10):
         few.send("few@client.example", f"few{i}@x.example", v.mail(f"few {i}"))
     few.close()
-    v.wait(lambda: sum(s.startswith("few") for s in subjects(x)) == 10, 10, "the ten")
+    v.wait(lambda: sum(s.startswith("few") for s in subjects(x)) == 10, 10, lambda: f"the ten: {subjects(x)[-20:]}")
     took = time.monotonic() - started
-    waiting = sum(len(m["recipients"]) for m in veredus.listed("sender=list@client.example"))
-    print(f"  ten waited {took:.2f} s, {waiting} recipients of the other still wait")
-    v.check(waiting > 1000, "the others were done already:", waiting)
+    waiting = 200 - sum(s.startswith("list") for s in subjects(x))
+    print(f"  ten waited {took:.2f} s, {waiting} messages of 100 recipients still wait")
+    v.check(waiting > 50, "the others were done already:", waiting)
     alive(veredus)
 
 
@@ -424,22 +421,17 @@ def test_dead_site_with_a_third(t):
 
     def total():
         return int(re.search(r"TOTAL +(\d+)", veredus.command("queue", "shape"))[1])
-
-    def good_ones():
-        return len(v.read(sink.arrived_list).split())
-    v.wait(lambda: good_ones() + total() == count and not veredus.listed("domain=d3.sink.example"), 20,
-           lambda: f"the good ones, {good_ones()} came and {total()} wait")
+    v.wait(lambda: total() == count // 3, 20, lambda: f"the good ones, {total()} wait")
     took = time.monotonic() - started
-    waits, good = total(), good_ones()
-    print(f"  {good} arrived in {took:.1f} s beside {waits} for dead sites; {silent.connections} connections to the silent one")
-    v.check(count / 4 < waits < count / 2 and waits + good == count, waits, "wait,", good, "came")
+    print(f"  {count - count // 3} arrived in {took:.1f} s beside {total()} for dead sites; {silent.connections} connections to the silent one")
     v.check(took < 15 * v.PATIENCE, "the good ones took", took)
     v.check(silent.connections <= 60, "connections to a dead site:", silent.connections)
     time.sleep(4)
     about = [line for line in veredus.log_text().split("\n") if re.search(r"site .* is down|connect to|@d[01]\.sink", line)]
     v.check(1 < len(about) < 200, len(about), "lines about dead sites", about[:3])
     v.check(silent.connections <= 80, "connections to a dead site:", silent.connections)
-    v.equal(sink.result()["duplicates"], 0, "duplicates")
+    result = sink.result()
+    v.equal((result["arrived"], result["duplicates"]), (count - count // 3, 0), "arrived, duplicates")
     alive(veredus)
 
 
@@ -466,7 +458,9 @@ def test_bogus_signature(t):
     v.equal(count, 1, "signatures broken")
     v.write(folder + "/zone", broken.replace("\t1 60 60 60 60", "\t2 60 60 60 60").replace(" 1 60 60 60 60", " 2 60 60 60 60"))
     os.kill(int(v.read(folder + "/nsd.pid")), signal.SIGHUP)
-    v.wait(lambda: v.dns_answers(int(forward.split("@")[1]), "signed.example"), 10, "the signed zone")
+    # Unbound is not asked before: it would keep that there is none.
+    nsd_port = int(re.search(r"ip-address: .*@(\d+)", v.read(folder + "/nsd.conf").decode())[1])
+    v.wait(lambda: v.dns_answers(nsd_port, "signed.example"), 10, "the signed zone")
     anchor = v.write(t.folder + "/anchor", v.read(f"{folder}/{key}.key"))
     veredus = t.veredus(f"resolver {{ forward = {{ {forward} }} trust-anchor = {anchor} timeout = 10s }}\n{QUICK}"
                         f"route * {{ to = mx:{port} }}\n").start()
@@ -475,7 +469,7 @@ def test_bogus_signature(t):
     client.send("sender@client.example", "r@fine.example", v.mail("fine"))
     v.wait(lambda: subjects(receiver) == ["fine"], 10, "the neighbour")
     reason = v.wait(lambda: re.search(r".*bogus.*", str(veredus.listed("state=deferred"))) or
-                    re.search(r"to=<r@bogus.example>.*status=deferred.*", veredus.log_text()), 10,
+                    re.search(r".*bogus\.example.*(?:deferred|DNS|domain).*", veredus.log_text()), 20,
                     lambda: f"deferred: {veredus.listed()} {veredus.log_text()[-500:]}")[0]
     print(f"  {reason[:300]}")
     time.sleep(2)
@@ -488,8 +482,6 @@ def test_bogus_signature(t):
 
 def test_stopped_qmgr(t):
     """A qmgr that stands still is ended by the watchdog; what it had taken is delivered by the next."""
-    if not SLOW:
-        raise v.Skip("takes a minute: with --slow")
     veredus, x = relay(t, QUICK, x={"rcpt": LATER})
     client = v.Smtp(veredus.port)
     client.send("sender@client.example", "r@x.example", v.mail("before"))
@@ -508,4 +500,6 @@ def test_stopped_qmgr(t):
 
 
 test_stopped_qmgr.seconds = 180
+if not SLOW:
+    del test_stopped_qmgr  # it takes more than a minute
 v.main(globals(), 90)

@@ -241,7 +241,8 @@ static enum queue_result load_slowly(struct ledger *l)
 {
 	enum queue_result result;
 
-	while ((result = queue_load_apply(l->queue, 1 + (uint32_t)ledger_random(l, 64))) != QUEUE_OK) {
+	while ((result = queue_load_apply(l->queue, 1 + (uint32_t)ledger_random(l, 64))) !=
+	       QUEUE_OK) {
 		if (result == QUEUE_MORE)
 			continue;
 		if (result != QUEUE_WAIT || !queue_work_wanted(l->queue))

@@ -6,6 +6,7 @@
  * from one seed; what was promised is kept in a book beside it and compared.
  *
  *   sim [seed=N] [hours=H] [seconds=S]   H virtual hours, at most S real seconds
+ *   sim scenario NAME                    a question that needs no faults: scenario.c
  *
  * Ends with 1 at the first broken promise, and says at which step.
  */
@@ -56,276 +57,6 @@ void *sim_grow(void *list, size_t count, size_t *size, size_t item)
 	*size = *size ? *size * 2 : 64;
 	return mem_resize(list, *size, item);
 }
-
-/* -- events: a heap by time --------------------------------------------------------- */
-
-static void event_add(struct sim *s, int64_t at_us, uint64_t job)
-{
-	s->events = sim_grow(s->events, s->event_count, &s->event_size, sizeof *s->events);
-	size_t at = s->event_count++;
-
-	for (; at && s->events[(at - 1) / 2].at_us > at_us; at = (at - 1) / 2)
-		s->events[at] = s->events[(at - 1) / 2];
-	s->events[at] = (struct event){at_us, job};
-}
-
-static uint64_t event_take(struct sim *s)
-{
-	uint64_t job = s->events[0].job;
-	struct event last = s->events[--s->event_count];
-	size_t at = 0;
-
-	for (size_t child; (child = 2 * at + 1) < s->event_count; at = child) {
-		if (child + 1 < s->event_count &&
-		    s->events[child + 1].at_us < s->events[child].at_us)
-			child++;
-		if (last.at_us <= s->events[child].at_us)
-			break;
-		s->events[at] = s->events[child];
-	}
-	s->events[at] = last;
-	return job;
-}
-
-struct task *sim_task_find(const struct sim *s, uint64_t job)
-{
-	struct table_link *l = table_first(&s->tasks, table_hash_number(&s->tasks, job));
-
-	for (; l; l = table_again(l))
-		if (ITEM_OF(l, struct task, link)->job == job)
-			return ITEM_OF(l, struct task, link);
-	return NULL;
-}
-
-void sim_task_free(struct sim *s, struct task *t)
-{
-	table_remove(&s->tasks, &t->link);
-	free(t);
-}
-
-/* -- deliveries ------------------------------------------------------------------------------- */
-
-static void face_ask(void *owner, const struct domain *d)
-{
-	struct sim *s = owner;
-
-	s->queries = sim_grow(s->queries, s->query_count, &s->query_size, sizeof *s->queries);
-	s->queries[s->query_count++] =
-	    d->query << 16 | (uint64_t)strtoul(d->name.data + 1, NULL, 10);
-}
-
-static void answer_queries(struct sim *s)
-{
-	size_t count = s->query_count;
-
-	s->query_count = 0;
-	for (size_t i = 0; i < count; i++) {
-		uint64_t query = s->queries[i] >> 16, domain = s->queries[i] & 0xffff;
-		char name[32];
-
-		must(domain < DOMAINS);
-		snprintf(name, sizeof name, "s%u", s->site_of_domain[domain]);
-		if (!sim_chance(s, 500) && !s->ending)
-			scheduler_no_site(s->scheduler, query, !sim_chance(s, 4), 550,
-					  text_of("5.4.4"), text_of("no such domain"), 30, s->now);
-		else
-			scheduler_site_is(s->scheduler, query, text_of(name), text_of(name),
-					  (uint32_t)(30 + sim_chance(s, 600)), s->now);
-	}
-}
-
-static void content_check(struct sim *s, const struct mail *mail)
-{
-	struct queue_content c = {0};
-
-	if (mail->content) {
-		book_compare(&s->book, mail->id, mail->content->placed.body);
-		return;
-	}
-	enum queue_result result = queue_read_message(s->queue, &mail->location, &c);
-
-	if (simdisk_stopped(s->disk))
-		return;
-	if (result == QUEUE_OK)
-		book_compare(&s->book, mail->id, c.body);
-	else
-		book_break(&s->book, "a live message can't be read", mail->id);
-	queue_content_free(&c);
-}
-
-static void face_start(void *owner, struct job *job)
-{
-	static const int64_t latencies[MOODS] = {100000, 150000, 100000, 300000, 30 * SECOND};
-	struct sim *s = owner;
-	struct task *t = mem_new(1, sizeof *t);
-
-	must(job->count <= TASK_MAX);
-	content_check(s, job->mail);
-	t->job = job->id;
-	t->mail = job->mail->id;
-	t->slot = job->slot->number;
-	t->site = (uint32_t)strtoul(job->slot->site->name.data + 1, NULL, 10);
-	t->worker = job->worker->instance;
-	for (; t->count < job->count; t->count++)
-		t->recipients[t->count].number = job->recipients[t->count]->number;
-	table_add(&s->tasks, &t->link, table_hash_number(&s->tasks, t->job));
-	event_add(s,
-		  s->now + 1000 +
-		      (int64_t)sim_chance(s, (uint64_t)latencies[s->receivers[t->site].mood]),
-		  t->job);
-}
-
-static void face_close(void *owner, struct slot *slot)
-{
-	struct sim *s = owner;
-
-	s->closes = sim_grow(s->closes, s->close_count, &s->close_size, sizeof *s->closes);
-	s->closes[s->close_count++] = slot->number;
-}
-
-static void face_end(void *owner, struct recipient *r, const struct domain_verdict *v)
-{
-	sim_finish(owner, r, v->kind);
-}
-
-static void face_site(void *owner, const struct site *site, int64_t wait_us)
-{
-	struct sim *s = owner;
-
-	(void)site;
-	(void)wait_us;
-	s->n.site_failures++;
-}
-
-static void face_up(void *owner, const struct site *site)
-{
-	(void)owner;
-	(void)site;
-}
-
-/* The receiver makes up its mind. */
-static void task_verdict(struct sim *s, struct task *t)
-{
-	struct receiver *r = &s->receivers[t->site];
-	bool broken = r->mood == DEAD || (r->mood == FLAKY && !sim_chance(s, 4));
-
-	t->scope = broken ? SCOPE_SITE : SCOPE_NONE;
-	for (uint32_t i = 0; i < t->count; i++) {
-		uint64_t dice = sim_chance(s, 100);
-		enum outcome_kind kind = OUTCOME_RELAYED;
-
-		if (broken || dice < (r->mood == DEFERRING ? 60 : 2))
-			kind = OUTCOME_DEFERRED;
-		else if (dice < (r->mood == REFUSING ? 50 : 4))
-			kind = OUTCOME_FAILED;
-		t->recipients[i].kind = kind;
-		if (kind == OUTCOME_RELAYED) {
-			book_taken(&s->book, t->mail, t->recipients[i].number);
-			s->n.taken++;
-		} else if (kind == OUTCOME_DEFERRED && !broken) {
-			t->scope = SCOPE_RECIPIENT;
-		}
-	}
-}
-
-/* As qmgr's delivery.c does it. */
-static void outcome_apply(struct sim *s, struct task *t, struct job *job)
-{
-	struct slot *slot = job->slot;
-	bool relayed = false;
-	int64_t due = 0;
-
-	if (t->scope == SCOPE_SITE)
-		scheduler_failed(s->scheduler, job, SCOPE_SITE, text_of("connection lost"), s->now);
-	for (uint32_t i = 0; i < t->count; i++) {
-		struct recipient *r = mail_recipient(job->mail, t->recipients[i].number);
-		enum outcome_kind kind = t->recipients[i].kind;
-
-		if (!r || r->state != RECIPIENT_FLYING || r->job != job)
-			continue;
-		if (t->scope != SCOPE_SITE)
-			r->attempts++;
-		scheduler_outcome(s->scheduler, r, kind,
-				  kind == OUTCOME_DEFERRED ? t->scope : SCOPE_NONE, s->now, &due);
-		relayed |= kind == OUTCOME_RELAYED;
-		if (kind != OUTCOME_DEFERRED) {
-			sim_finish(s, r, kind == OUTCOME_RELAYED ? QUEUE_RELAYED : QUEUE_FAILED);
-		} else if (t->scope != SCOPE_SITE) {
-			s->n.deferred++;
-			mail_drop_content(r->mail);
-			sim_record(s, r, QUEUE_DEFERRED, r->flags, due + s->wall_ahead);
-		}
-	}
-	scheduler_job_done(s->scheduler, job, relayed, s->now);
-	if (slot && t->scope == SCOPE_SITE)
-		scheduler_slot_done(s->scheduler, slot);
-	else if (slot)
-		scheduler_want(s->scheduler, slot, s->now);
-}
-
-/* Tasks of one worker (or of all) die; their receivers may have taken the mail at that very moment.
- */
-static void tasks_die(struct sim *s, unsigned worker)
-{
-	for (size_t i = 0; i < s->tasks.size; i++)
-		for (struct table_link *l = s->tasks.slots[i], *next; l; l = next) {
-			struct task *t = ITEM_OF(l, struct task, link);
-
-			next = l->next;
-			if (worker < WORKERS && t->worker != worker)
-				continue;
-			if (t->said && worker < WORKERS) {
-				t->orphan = true; /* qmgr has the outcome already */
-				continue;
-			}
-			for (uint32_t k = 0; k < t->count; k++) {
-				if (!t->said && s->receivers[t->site].mood == TAKING &&
-				    sim_chance(s, 2))
-					book_taken(&s->book, t->mail, t->recipients[k].number);
-				book_parted(&s->book, t->mail, t->recipients[k].number);
-			}
-			sim_task_free(s, t);
-		}
-}
-
-static void worker_dies(struct sim *s, unsigned w)
-{
-	s->n.worker++;
-	tasks_die(s, w);
-	scheduler_worker_died(s->scheduler, &s->workers[w], s->now);
-}
-
-static void deliveries(struct sim *s)
-{
-	while (s->event_count && s->events[0].at_us <= s->now) {
-		struct task *t = sim_task_find(s, event_take(s));
-		struct job *job = t ? scheduler_job(s->scheduler, t->job) : NULL;
-
-		if (!t || t->said)
-			continue;
-		if (t->mail % POISON == 7 && sim_chance(s, 3) && !s->ending) {
-			worker_dies(s, t->worker);
-			continue;
-		}
-		task_verdict(s, t);
-		t->said = true;
-		if (job)
-			outcome_apply(s, t, job);
-		sim_job_await(s, t->job);
-	}
-	for (size_t i = 0; i < s->close_count;) {
-		struct slot *slot = scheduler_slot(s->scheduler, (uint32_t)s->closes[i]);
-
-		if (slot && slot->jobs) {
-			i++;
-			continue;
-		}
-		if (slot)
-			scheduler_slot_done(s->scheduler, slot);
-		s->closes[i] = s->closes[--s->close_count];
-	}
-}
-
 /* -- time, and what a person does ------------------------------------------------------------- */
 
 static void age_mail(void *arg, struct table_link *link)
@@ -340,10 +71,10 @@ static void age_mail(void *arg, struct table_link *link)
 
 		if (r->state == RECIPIENT_HELD) {
 			sim_record(s, r, QUEUE_RELEASED, r->flags, sim_wall(s));
-			scheduler_add(s->scheduler, r,
-				      sim_domain_name(name, sizeof name,
-						      book_domain(mail->id, r->number) % DOMAINS),
-				      0, s->now);
+			scheduler_add(
+			    s->scheduler, r,
+			    sim_domain_name(name, sizeof name, sim_domain(s, mail->id, r->number)),
+			    0, s->now);
 		} else if (old && (r->state == RECIPIENT_READY || r->state == RECIPIENT_WAITING)) {
 			scheduler_remove(s->scheduler, r, RECIPIENT_ENDING);
 			sim_finish(s, r, QUEUE_FAILED);
@@ -481,15 +212,11 @@ static bool qmgr_opens(struct sim *s)
 					  .locate = sim_on_locate,
 					  .open = sim_on_open,
 					  .recipient = sim_on_recipient};
-	const struct queue_options options = {
-	    .segment_bytes = SEGMENT, .reserve_segments = 2, .lease_ids = 4096, .free_segments = 2};
-	const struct scheduler_face face = {.owner = s,
-					    .ask = face_ask,
-					    .start = face_start,
-					    .close_slot = face_close,
-					    .end = face_end,
-					    .site_down = face_site,
-					    .site_up = face_up};
+	const struct queue_options options = {.segment_bytes = s->plan ? 4 * SEGMENT : SEGMENT,
+					      .reserve_segments = 2,
+					      .lease_ids = 4096,
+					      .free_segments = 2};
+	const struct scheduler_face face = sim_face(s);
 
 	mails_init(&s->mails, 8 << 20);
 	s->scheduler = scheduler_new(&face, &s->mails, s->seed * 1000003 + s->step);
@@ -536,7 +263,7 @@ static void tasks_told(struct sim *s)
 			if (!t->said)
 				continue;
 			if (job)
-				outcome_apply(s, t, job);
+				sim_outcome_apply(s, t, job);
 			sim_job_await(s, t->job);
 		}
 }
@@ -552,7 +279,7 @@ static void crash(struct sim *s)
 	s->n.qmgr += !whole;
 	qmgr_dies(s);
 	if (whole)
-		tasks_die(s, WORKERS);
+		sim_tasks_die(s, WORKERS);
 	simdisk_crash(s->disk, power);
 	/* And once more while it recovers. */
 	if (!sim_chance(s, 3))
@@ -577,7 +304,7 @@ static void crashes(struct sim *s)
 {
 	if (s->worker_crash_at_us <= s->now && !s->ending) {
 		s->worker_crash_at_us = s->now + (int64_t)(1 + sim_chance(s, 120)) * SECOND;
-		worker_dies(s, (unsigned)sim_chance(s, WORKERS));
+		sim_worker_dies(s, (unsigned)sim_chance(s, WORKERS));
 	}
 	if (s->crash_at_us <= s->now && !s->ending) {
 		s->crash_at_us = s->now + (int64_t)(1 + sim_chance(s, 60)) * SECOND;
@@ -606,8 +333,8 @@ static void step(struct sim *s)
 	}
 	if (s->batch && s->batch_end_us <= s->now)
 		sim_append_done(s);
-	answer_queries(s);
-	deliveries(s);
+	sim_answer_queries(s);
+	sim_deliveries(s);
 	/* Intake is paced, as door.c paces it. */
 	if (!s->ending && s->mails.recipients < 60000)
 		for (uint64_t n = sim_chance(s, 8); n; n--)
@@ -622,24 +349,28 @@ static void step(struct sim *s)
 	crashes(s);
 }
 
-static void sim_init(struct sim *s, uint64_t seed)
+void sim_init(struct sim *s, uint64_t seed, const struct plan *plan)
 {
 	struct config_errors errors = {0};
+	char text[400];
 
-	*s =
-	    (struct sim){.seed = seed, .now = 1000LL * SECOND, .wall_ahead = 1700000000LL * SECOND};
+	*s = (struct sim){.seed = seed,
+			  .plan = plan,
+			  .now = 1000LL * SECOND,
+			  .wall_ahead = 1700000000LL * SECOND};
 	table_random = s->random = seed * 0x9e3779b97f4a7c15u + 1;
 	s->late_end = &s->late;
-	s->config = config_read(
-	    text_of("hostname = mail.example.net\npostmaster = p@example.net\nqueue = /q\n"
-		    "retry { first = 10s longest = 3m expire = 30m notice = 0s }\n"
-		    "site s3 { mx = *.slow.example rate = 900 }\n"),
-	    &errors);
+	snprintf(text, sizeof text,
+		 "hostname = mail.example.net\npostmaster = p@example.net\nqueue = /q\n%s\n",
+		 plan ? plan->settings
+		      : "retry { first = 10s longest = 3m expire = 30m notice = 0s }\n"
+			"site s3 { mx = *.slow.example rate = 900 }");
+	s->config = config_read(text_of(text), &errors);
 	if (!s->config)
 		fprintf(stderr, "%s\n", errors.count ? errors.items[0].text : "no configuration");
 	must(s->config);
 	config_errors_free(&errors);
-	s->disk = simdisk_new(seed, 1 << 30);
+	s->disk = simdisk_new(seed, plan ? 8ULL << 30 : 1 << 30);
 	book_init(&s->book);
 	table_init(&s->tasks);
 	for (unsigned i = 0; i < WORKERS; i++)
@@ -654,9 +385,9 @@ static void sim_init(struct sim *s, uint64_t seed)
 		scheduler_allow(s->scheduler, true);
 }
 
-static void sim_free(struct sim *s)
+void sim_free(struct sim *s)
 {
-	tasks_die(s, WORKERS);
+	sim_tasks_die(s, WORKERS);
 	qmgr_dies(s);
 	table_free(&s->tasks);
 	config_drop(&s->config);
@@ -668,7 +399,7 @@ static void sim_free(struct sim *s)
 	free(s->owed);
 }
 
-static double seconds_now(void)
+double sim_seconds(void)
 {
 	struct timespec t;
 
@@ -699,19 +430,21 @@ int main(int argc, char **argv)
 {
 	struct sim s;
 	unsigned long long seed = 1;
-	double hours = 1, most = 1e9, start = seconds_now();
+	double hours = 1, most = 1e9, start = sim_seconds();
 
+	if (argc > 2 && strcmp(argv[1], "scenario") == 0)
+		return scenario_main(argc - 2, argv + 2);
 	for (int i = 1; i < argc; i++)
 		if (sscanf(argv[i], "seed=%llu", &seed) != 1 &&
 		    sscanf(argv[i], "hours=%lf", &hours) != 1 &&
 		    sscanf(argv[i], "seconds=%lf", &most) != 1) {
-			fprintf(stderr, "sim [seed=N] [hours=H] [seconds=S]\n");
+			fprintf(stderr, "sim [seed=N] [hours=H] [seconds=S] | sim scenario NAME\n");
 			return 2;
 		}
-	sim_init(&s, seed);
+	sim_init(&s, seed, NULL);
 	uint64_t steps = (uint64_t)(hours * 3.6e9 / STEP_US);
 
-	while (s.step < steps && !s.book.broken && (s.step % 1000 || seconds_now() - start < most))
+	while (s.step < steps && !s.book.broken && (s.step % 1000 || sim_seconds() - start < most))
 		step(&s);
 	/* Then the world is kind, and all that was accepted must get where it belongs. */
 	s.ending = true;
@@ -720,7 +453,7 @@ int main(int argc, char **argv)
 	if (!s.book.broken && s.mails.recipients)
 		book_break(&s.book, "mail that never ends", s.mails.recipients);
 	book_close(&s.book);
-	say(&s, seconds_now() - start);
+	say(&s, sim_seconds() - start);
 	if (s.book.broken)
 		printf("BROKEN: seed %llu, step %llu: %s (%llu)\n", seed, LLU(s.step),
 		       s.book.broken, LLU(s.book.broken_id));

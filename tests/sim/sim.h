@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* The simulator's state: sim.c is the world, sim_store.c qmgr's side of the queue. */
+/* The simulator's state: sim.c is chance and crashes, sim_world.c who is asked and delivered to,
+ * sim_store.c qmgr's side of the queue, scenario.c runs without chance. */
 #ifndef TESTS_SIM_SIM_H
 #define TESTS_SIM_SIM_H
 
@@ -34,6 +35,8 @@ struct task {
 	} recipients[TASK_MAX];
 };
 
+struct sim;
+
 struct event {
 	int64_t at_us;
 	uint64_t job;
@@ -62,7 +65,22 @@ struct owed {
 	int64_t due_us;
 };
 
+struct query {
+	uint64_t query, domain;
+};
+
+/* What a scenario says instead of chance. Messages have one recipient then. */
+struct plan {
+	const char *settings;
+	uint64_t (*domain)(struct sim *s, uint64_t id);
+	uint32_t (*site)(struct sim *s, uint64_t domain);
+	int64_t (*takes_us)(struct sim *s, uint32_t site); /* a delivery that begins now */
+	bool (*dead)(struct sim *s, uint32_t site);	   /* at its end */
+	void (*taken)(struct sim *s, uint64_t id, uint32_t site);
+};
+
 struct sim {
+	const struct plan *plan; /* NULL: chance */
 	uint64_t seed, step, random;
 	int64_t now, wall_ahead;
 	struct simdisk *disk;
@@ -81,7 +99,8 @@ struct sim {
 	struct table tasks;
 	struct event *events; /* a heap */
 	size_t event_count, event_size;
-	uint64_t *queries, *closes;
+	struct query *queries;
+	uint64_t *closes;
 	size_t query_count, query_size, close_count, close_size;
 	struct receiver receivers[SITES];
 	uint32_t site_of_domain[DOMAINS];
@@ -92,15 +111,26 @@ struct sim {
 	struct {
 		uint64_t accepted, refused, full, unanswered, taken, failed, deferred,
 		    site_failures, bounces, held, power, process, qmgr, worker, aborts, jumps,
-		    segments_most;
+		    segments_most, questions;
 	} n;
 };
+
+void sim_init(struct sim *s, uint64_t seed, const struct plan *plan);
+void sim_free(struct sim *s);
+double sim_seconds(void); /* real ones */
+int scenario_main(int argc, char **argv);
 
 uint64_t sim_chance(struct sim *s, uint64_t limit);
 int64_t sim_wall(const struct sim *s);
 void *sim_grow(void *list, size_t count, size_t *size, size_t item);
 struct task *sim_task_find(const struct sim *s, uint64_t job);
 void sim_task_free(struct sim *s, struct task *t);
+void sim_answer_queries(struct sim *s);
+void sim_deliveries(struct sim *s);
+void sim_outcome_apply(struct sim *s, struct task *t, struct job *job);
+void sim_tasks_die(struct sim *s, unsigned worker); /* WORKERS: of all */
+void sim_worker_dies(struct sim *s, unsigned worker);
+struct scheduler_face sim_face(struct sim *s);
 void sim_record(struct sim *s, struct recipient *r, enum queue_kind kind, uint8_t flags,
 		int64_t next);
 void sim_finish(struct sim *s, struct recipient *r, enum queue_kind kind);
@@ -113,6 +143,9 @@ bool sim_on_recipient(void *self, uint64_t id, uint32_t number, struct queue_rec
 void sim_on_damage(void *self, const struct queue_damage *d);
 void sim_on_entry(void *self, const struct queue_entry *e);
 struct text sim_domain_name(char *to, size_t size, uint64_t domain);
+uint64_t sim_domain(struct sim *s, uint64_t id, uint32_t recipient);
+/* One message for one recipient; its ID, or 0. */
+uint64_t sim_send(struct sim *s, struct text submitter);
 void sim_sender_sends(struct sim *s);
 void sim_reports(struct sim *s);
 void sim_job_await(struct sim *s, uint64_t job);

@@ -110,6 +110,8 @@ struct queue_where sim_on_outcome(void *self, const struct queue_outcome *o, str
 	if (moved && (had.generation != old.generation || had.offset != old.offset))
 		return now;
 	r->where = now;
+	if (!moved && o->kind == QUEUE_RELEASED)
+		scheduler_hurry(s->scheduler, r, s->now);
 	if (moved || !queue_settled(o->kind, o->flags))
 		return had;
 	if ((r->state == RECIPIENT_ENDING || r->state == RECIPIENT_OWED) &&
@@ -222,6 +224,11 @@ struct text sim_domain_name(char *to, size_t size, uint64_t domain)
 	return (struct text){to, (size_t)n};
 }
 
+uint64_t sim_domain(struct sim *s, uint64_t id, uint32_t recipient)
+{
+	return s->plan ? s->plan->domain(s, id) : book_domain(id, recipient) % DOMAINS;
+}
+
 static bool round_add(struct sim *s, struct queue_message *m, struct text *domains)
 {
 	char content[BOOK_CONTENT_MAX];
@@ -265,9 +272,20 @@ void sim_sender_sends(struct sim *s)
 		 (unsigned long long)sim_chance(s, 20));
 	m.submitter = text_of(submitter);
 	for (uint32_t i = 0; i < m.recipient_count; i++)
-		domains[i] =
-		    sim_domain_name(names[i], sizeof names[i], book_domain(m.id, i) % DOMAINS);
+		domains[i] = sim_domain_name(names[i], sizeof names[i], sim_domain(s, m.id, i));
 	round_add(s, &m, domains);
+}
+
+uint64_t sim_send(struct sim *s, struct text submitter)
+{
+	struct queue_message m = {.recipient_count = 1, .submitter = submitter};
+	char name[32];
+	struct text domain;
+
+	if (queue_ids_take(s->queue, 1, &m.id) != QUEUE_OK)
+		return 0;
+	domain = sim_domain_name(name, sizeof name, sim_domain(s, m.id, 0));
+	return round_add(s, &m, &domain) ? m.id : 0;
 }
 
 /* One report for one recipient: the record that takes it in settles what it reports. */
@@ -288,7 +306,7 @@ static bool report(struct sim *s, const struct owed *o)
 		return true;
 	if (!r->where.generation || queue_ids_take(s->queue, 1, &m.id) != QUEUE_OK)
 		return false;
-	domain = sim_domain_name(name, sizeof name, book_domain(m.id, 0) % DOMAINS);
+	domain = sim_domain_name(name, sizeof name, sim_domain(s, m.id, 0));
 	settle.attempts = r->attempts;
 	book_reports(&s->book, m.id, o->id, o->recipient);
 	return round_add(s, &m, &domain);
@@ -342,10 +360,9 @@ static void mail_committed(struct sim *s, struct mail *mail)
 	s->n.accepted++;
 	s->n.bounces += book_report_of(&s->book, mail->id, &of, &recipient);
 	for (uint32_t i = 0; i < mail->recipient_count; i++)
-		scheduler_add(
-		    s->scheduler, &mail->recipients[i],
-		    sim_domain_name(name, sizeof name, book_domain(mail->id, i) % DOMAINS), 0,
-		    s->now);
+		scheduler_add(s->scheduler, &mail->recipients[i],
+			      sim_domain_name(name, sizeof name, sim_domain(s, mail->id, i)), 0,
+			      s->now);
 }
 
 static void again(void *arg, const struct queue_outcome *o)

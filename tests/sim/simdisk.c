@@ -180,6 +180,15 @@ static struct inode *inode_of(struct simdisk *s, int fd)
 	return &s->inodes[s->fds[fd]];
 }
 
+uint64_t simdisk_memory(const struct simdisk *s)
+{
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < s->inode_count; i++)
+		bytes += 2 * s->inodes[i].allocated + s->inodes[i].allocated / SECTOR;
+	return bytes;
+}
+
 uint64_t simdisk_used(const struct simdisk *s)
 {
 	uint64_t used = 0;

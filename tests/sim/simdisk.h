@@ -33,7 +33,8 @@ void simdisk_free(struct simdisk **sim); /* takes NULL, leaves NULL */
 const struct disk *simdisk_disk(struct simdisk *sim);
 int simdisk_root(struct simdisk *sim); /* a folder's descriptor that lasts over crashes */
 void simdisk_capacity(struct simdisk *sim, uint64_t capacity_bytes);
-uint64_t simdisk_used(const struct simdisk *sim); /* bytes of all files that have a name */
+uint64_t simdisk_used(const struct simdisk *sim);   /* bytes of all files that have a name */
+uint64_t simdisk_memory(const struct simdisk *sim); /* what its files take of the process */
 
 /* After N more changing calls (writes, syncs, folder changes) each call answers -EIO: the
  * machine stands still until simdisk_crash(). */

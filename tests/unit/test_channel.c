@@ -503,9 +503,9 @@ static void test_descriptor_optional(void **state)
 	(void)state;
 	line_open(&line, PEER_SMTPD, PEER_QMGR);
 	frame_hello(&b);
-	frame(&b, MSG_body_file, &(struct msg_body_file){1}, 0);
+	frame(&b, MSG_body_file, &(struct msg_body_file){.id = 1}, 0);
 	send_all(&line, &b);
-	frame(&b, MSG_body_file, &(struct msg_body_file){2}, FRAME_FLAG_FD);
+	frame(&b, MSG_body_file, &(struct msg_body_file){.id = 2}, FRAME_FLAG_FD);
 	raw_send_fds(&line, bytes_at(&b), bytes_len(&b), 1);
 	bytes_free(&b);
 	turns(2);
@@ -570,7 +570,7 @@ static void test_descriptor_of_no_file(void **state)
 
 		line_open(&line, PEER_SMTPD, PEER_QMGR);
 		send_hello(&line);
-		frame(&b, MSG_body_file, &(struct msg_body_file){2}, FRAME_FLAG_FD);
+		frame(&b, MSG_body_file, &(struct msg_body_file){.id = 2}, FRAME_FLAG_FD);
 		raw_send_fds_of(&line, bytes_at(&b), bytes_len(&b), 1, paths[i]);
 		bytes_free(&b);
 		turns(1);

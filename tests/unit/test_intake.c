@@ -57,7 +57,7 @@ static void on_body_open(struct channel *c, const struct message *m)
 		self.file = tmpfile();
 		fd = dup(fileno(self.file));
 	}
-	channel_send(c, MSG_body_file, &(struct msg_body_file){m->body_open.id}, fd);
+	channel_send(c, MSG_body_file, &(struct msg_body_file){.id = m->body_open.id}, fd);
 }
 
 static void on_body_drop(struct channel *c, const struct message *m)
