@@ -175,7 +175,7 @@ static void release_recipients(struct release *rel, struct mail *mail)
 		 * flies, and the next release would deliver it twice.
 		 */
 		scheduler_add(q->scheduler, r, domain_of(q, er.address),
-			      now_us(q) + CONFIG->retry_first.us, now_us(q));
+			      now_us(q) + q->d->config->retry_first.us, now_us(q));
 	}
 }
 

@@ -624,8 +624,7 @@ void delivery_site_is(struct channel *c, const struct message *m)
 				  a->dsn, a->reason, lifetime, now_us(q));
 }
 
-/* -- log lines of sites
- * ---------------------------------------------------------------------------- */
+/* -- log lines of sites ------------------------------------------------------------------------ */
 
 static void face_site_down(void *owner, const struct site *site, int64_t wait_us)
 {
@@ -654,8 +653,7 @@ static void face_site_up(void *owner, const struct site *site)
 	LOG(q->d->log, site_up, 0, site->name);
 }
 
-/* -- peers
- * --------------------------------------------------------------------------------------------- */
+/* -- peers ------------------------------------------------------------------------------------- */
 
 void delivery_init(struct qmgr *q)
 {

@@ -115,8 +115,14 @@ void hungry_wake(struct scheduler *s, uint64_t count)
 
 	for (; (site = s->hungry[0].first ? s->hungry[0].first : s->hungry[1].first) && count;
 	     count--) {
+		bool none = site == s->hungry[0].first;
+
 		site_feed(s, site);
-		site_pump_later(s, site);
+		/* One that waits in the pump to grow would take the connection that it gave. */
+		if (none)
+			site_pump_next(s, site);
+		else
+			site_pump_later(s, site);
 	}
 }
 
@@ -241,8 +247,13 @@ struct job *job_make(struct scheduler *s, struct lane *lane)
 	uint32_t end =
 	    mail->recipient_count - first < LOOK_MAX ? mail->recipient_count : first + LOOK_MAX;
 
-	if (most > 1000)
-		most = 1000; /* of the message between processes */
+	/* Beside another submitter a turn is as large as every receiver must take (RFC 5321
+	 * section 4.5.3.1.8); else as the message between processes allows. */
+	bool beside = lane->share->site->ring && lane->share->site->ring->next;
+	uint32_t turn = beside ? TURN_RECIPIENTS : 1000;
+
+	if (most > turn)
+		most = turn;
 	for (uint32_t i = first; i < end && n < most; i++)
 		n += same_transaction(&mail->recipients[i], d);
 	struct job *job = job_new(s, ++s->next_job, mail, n);

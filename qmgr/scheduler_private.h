@@ -13,6 +13,7 @@ enum {
 	FIRST_WINDOW = 5,	   /* connections to a site that nothing is known of */
 	IDLE_US = 2 * 1000 * 1000, /* an idle connection is kept so long */
 	CRASHES_MAX = 3,
+	TURN_RECIPIENTS = 100, /* of one job, while another submitter waits at the site */
 	SLOT_INDEX = 0xfffff,	      /* of a slot's number; the rest differs from life to life */
 	SERVED_US = 60 * 1000 * 1000, /* a success so recent outweighs a failure */
 	DOMAINS_KEPT = 20000,	      /* known, without mail */
@@ -74,6 +75,7 @@ void domain_sweep(struct scheduler *s, struct domain *d, int64_t now_us);
 void domain_flies(struct domain *d, bool flies); /* one recipient more, or less */
 void domain_waits(struct domain *d, bool waits);
 void site_pump_later(struct scheduler *s, struct site *site);
+void site_pump_next(struct scheduler *s, struct site *site); /* before all others */
 void site_hunger(struct scheduler *s, struct site *site); /* into the list, at its end */
 void site_feed(struct scheduler *s, struct site *site);	  /* out of it */
 void site_prove(struct scheduler *s, struct site *site, bool proven);

@@ -20,7 +20,9 @@ def relay(t, records, config):
     sink = t.sink(f"{v.SINK}:{port}", "--delay-ms", "8", dump=False)
     anchor = v.write(t.folder + "/anchor", "")
     veredus = t.veredus(f"resolver {{ forward = {{ {forward} }} trust-anchor = {anchor} }}\n"
-                        f"route * {{ to = mx:{port} }}\nlimits {{ per-client = 1000 site-connections = 50 }}\n" + config)
+                        f"route * {{ to = mx:{port} }}\nlimits {{ per-client = 1000 site-connections = 50 }}\n"
+                        # A burst of a thousand questions may cost one its answer.
+                        "retry { first = 1s longest = 2s }\n" + config)
     return veredus.start(), sink
 
 

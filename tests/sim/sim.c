@@ -74,7 +74,7 @@ static void age_mail(void *arg, struct table_link *link)
 			scheduler_add(
 			    s->scheduler, r,
 			    sim_domain_name(name, sizeof name, sim_domain(s, mail->id, r->number)),
-			    0, s->now);
+			    s->now + s->config->retry_first.us, s->now);
 		} else if (old && (r->state == RECIPIENT_READY || r->state == RECIPIENT_WAITING)) {
 			scheduler_remove(s->scheduler, r, RECIPIENT_ENDING);
 			sim_finish(s, r, QUEUE_FAILED);
