@@ -80,7 +80,6 @@ static bool event_names(const struct history_event *e, struct text needle)
 	case EVENT_queued:
 	case EVENT_delivery:
 	case EVENT_held:
-	case EVENT_expired:
 		return e->count > 0 && text_equal_case(e->values[0], needle);
 	case EVENT_delivery_orig:
 		return (e->count > 0 && text_equal_case(e->values[0], needle)) ||

@@ -310,6 +310,21 @@ static void put_site(struct bytes *to, const struct qmgr *q, const struct site *
 		.last_error = site->failures ? text_of(site->last_error) : (struct text){NULL, 0}});
 }
 
+/* A domain whose mail waits for a next hop, in a row like a site's. */
+static void put_domain(struct bytes *to, const struct qmgr *q, const struct domain *d)
+{
+	char name[300];
+	bool ending = d->state == DOMAIN_ENDING;
+
+	snprintf(name, sizeof name, "domain %.*s", (int)d->name.len, d->name.data);
+	rec_site_status_encode(
+	    to, &(struct rec_site_status){
+		    .site = {name, strlen(name) < 255 ? strlen(name) : 255},
+		    .ready = domain_recipients(d),
+		    .next_wall = ending ? 0 : (uint64_t)wall_of(q, d->until_us).us,
+		    .last_error = text_of(d->verdict->text)});
+}
+
 void control_status(struct channel *c, const struct message *m)
 {
 	struct qmgr *q = qmgr_of(c);
@@ -322,6 +337,12 @@ void control_status(struct channel *c, const struct message *m)
 
 	for (size_t i = 0; i < n; i++)
 		put_site(&sites, q, top[i]);
+	const struct domain *down[100];
+	size_t domains = scheduler_down_domains(q->scheduler, down, want - n);
+
+	for (size_t i = 0; i < domains; i++)
+		put_domain(&sites, q, down[i]);
+	n += domains;
 	struct msg_status_is a = {.request = m->status_ask.request,
 				  .intake = (uint8_t)q->intake,
 				  .started_wall = (uint64_t)q->started.us,

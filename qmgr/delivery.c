@@ -128,6 +128,8 @@ static void face_end(void *owner, struct recipient *r, const struct domain_verdi
 		q->counters.failed++;
 	if (v->kind == QUEUE_HELD)
 		log_held(q, r, text_of(v->text));
+	if (v->kind == QUEUE_REMOVED)
+		LOG(q->d->log, discarded, r->mail->id, text_of(v->text));
 	recipient_finish(q, r, v->kind, owed, v->code, text_of(v->dsn), text_of(v->text));
 }
 

@@ -115,14 +115,8 @@ void hungry_wake(struct scheduler *s, uint64_t count)
 
 	for (; (site = s->hungry[0].first ? s->hungry[0].first : s->hungry[1].first) && count;
 	     count--) {
-		bool none = site == s->hungry[0].first;
-
 		site_feed(s, site);
-		/* One that waits in the pump to grow would take the connection that it gave. */
-		if (none)
-			site_pump_next(s, site);
-		else
-			site_pump_later(s, site);
+		site_pump_later(s, site);
 	}
 }
 

@@ -38,18 +38,6 @@ void site_pump_not(struct scheduler *s, struct site *site)
 	site->pump_prev = NULL;
 }
 
-void site_pump_next(struct scheduler *s, struct site *site)
-{
-	site_pump_not(s, site);
-	site->pump_next = s->pump;
-	site->pump_prev = &s->pump;
-	if (s->pump)
-		s->pump->pump_prev = &site->pump_next;
-	else
-		s->pump_end = &site->pump_next;
-	s->pump = site;
-}
-
 void site_feed(struct scheduler *s, struct site *site)
 {
 	struct hungry *list = &s->hungry[site->hungry];

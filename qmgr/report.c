@@ -354,8 +354,10 @@ static void report_sort(struct report *r, const struct mail *mail, const struct 
 			continue;
 		log_unsaid(r, rcpt, item, &er);
 		bool null_sender = e->sender.len == 0;
-		/* A double bounce that fails stays with us: it must not make a third one. */
-		bool hold = null_sender && r->owed == QUEUE_OWED_FAILURE &&
+		/* A double bounce that fails stays with us: it must not make a third one. So does
+		 * all mail for the postmaster when no setting says who that is. */
+		bool hold = r->owed == QUEUE_OWED_FAILURE &&
+			    (null_sender || !r->q->d->config->postmaster.len) &&
 			    address_is_postmaster(r->q, er.address);
 
 		/* Reports carry NOTIFY=NEVER, which does not mean that nobody hears of their
@@ -364,7 +366,7 @@ static void report_sort(struct report *r, const struct mail *mail, const struct 
 			    (null_sender && er.notify == NOTIFY_NEVER &&
 			     r->owed == QUEUE_OWED_FAILURE && text_equals(e->submitter, "bounce"));
 
-		if (told && hold) {
+		if (hold && (told || !null_sender)) {
 			LOG(r->q->d->log, held, r->mail, er.address,
 			    text_of("nobody is left to be told of its failure"));
 			settle_silently(r, rcpt, item, true);

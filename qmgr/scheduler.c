@@ -502,6 +502,25 @@ size_t scheduler_top(const struct scheduler *s, const struct site **to, size_t m
 	return n;
 }
 
+size_t scheduler_down_domains(const struct scheduler *s, const struct domain **to, size_t max)
+{
+	size_t n = 0;
+
+	for (const struct domain *d = s->timed_domains; d && n < max; d = d->timed_next)
+		if (d->lane_count && d->verdict)
+			to[n++] = d;
+	return n;
+}
+
+uint32_t domain_recipients(const struct domain *d)
+{
+	uint32_t count = 0;
+
+	for (const struct lane *lane = d->lanes; lane; lane = lane->next)
+		count += lane->count;
+	return count;
+}
+
 struct text scheduler_reason(const struct recipient *r)
 {
 	if (!r->lane)

@@ -122,6 +122,11 @@ struct scheduler_figures scheduler_figures(const struct scheduler *s);
 /* The busiest sites by recipients, at most MAX; returns how many. */
 size_t scheduler_top(const struct scheduler *s, const struct site **to, size_t max);
 
+/* Domains without a next hop now, or ending, that have mail; at most MAX, returns how many. */
+size_t scheduler_down_domains(const struct scheduler *s, const struct domain **to, size_t max);
+/* Their recipients in lanes, ready and waiting. */
+uint32_t domain_recipients(const struct domain *d);
+
 /* The site's or domain's last error that holds this recipient up; empty when none. */
 struct text scheduler_reason(const struct recipient *r);
 

@@ -75,7 +75,6 @@ void domain_sweep(struct scheduler *s, struct domain *d, int64_t now_us);
 void domain_flies(struct domain *d, bool flies); /* one recipient more, or less */
 void domain_waits(struct domain *d, bool waits);
 void site_pump_later(struct scheduler *s, struct site *site);
-void site_pump_next(struct scheduler *s, struct site *site); /* before all others */
 void site_hunger(struct scheduler *s, struct site *site); /* into the list, at its end */
 void site_feed(struct scheduler *s, struct site *site);	  /* out of it */
 void site_prove(struct scheduler *s, struct site *site, bool proven);

@@ -60,6 +60,20 @@ def test_double_bounce_to_postmaster(t):
     veredus.wait_empty()
 
 
+def test_postmaster_is_ourselves(t):
+    """Without a setting <postmaster> is at our own name; what has no way from there is held, not bounced."""
+    veredus, _, client = v.world(t, start=False)
+    text = v.read(veredus.conf).decode()
+    v.write(veredus.conf, text.replace("postmaster = postmaster@client.example\n", ""))
+    veredus.start()
+    smtp = v.Smtp(veredus.port)
+    identity = smtp.send("sender@client.example", "postmaster", v.mail("for you"))
+    smtp.close()
+    v.wait(lambda: [m["recipients"][0]["state"] for m in veredus.listed(f"id={identity}")] == ["held"], 15,
+           lambda: f"held mail: {veredus.listed()}")
+    v.equal(client.mails(), [])
+
+
 def test_success_notice(t):
     """The receiver does not offer DSN: we say "relayed" (RFC 3461 5.2.2)."""
     veredus, sink, client = v.world(t, ("--without", "DSN"))
