@@ -157,7 +157,7 @@ LONG := $(patsubst tests/%.py,%,$(shell grep -l SLOW tests/e2e/*.py))
 # Postfix, the bare loop and Veredus by turns, as root; BENCH_FLAGS as `bench/run.py --help` says.
 bench: all
 	tests/peers postfix
-	python3 bench/run.py --build $(BUILD) $(BENCH_FLAGS)
+	python3 bench/run.py --build $(BUILD) --syscalls $(BENCH_FLAGS)
 
 # The jails stay on under the sanitizers. Compilers warn of more in such code than there is.
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined

@@ -172,9 +172,12 @@ static void split(struct bytes *content, struct text *prelude, struct text *body
 {
 	const char *data = (const char *)bytes_at(content);
 	size_t len = bytes_len(content);
-	const char *end =
-	    len >= 2 && memcmp(data, "\r\n", 2) == 0 ? data - 2 : memmem(data, len, "\r\n\r\n", 4);
+	const char *end = NULL;
 
+	if (len >= 2 && memcmp(data, "\r\n", 2) == 0)
+		end = data - 2;
+	else if (len > 0)
+		end = memmem(data, len, "\r\n\r\n", 4);
 	if (!end) {
 		bytes_add(content, "\r\n", 2);
 		*prelude = (struct text){(const char *)bytes_at(content), bytes_len(content)};
