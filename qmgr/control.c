@@ -317,12 +317,12 @@ static void put_domain(struct bytes *to, const struct qmgr *q, const struct doma
 	bool ending = d->state == DOMAIN_ENDING;
 
 	snprintf(name, sizeof name, "domain %.*s", (int)d->name.len, d->name.data);
-	rec_site_status_encode(
-	    to, &(struct rec_site_status){
-		    .site = {name, strlen(name) < 255 ? strlen(name) : 255},
-		    .ready = domain_recipients(d),
-		    .next_wall = ending ? 0 : (uint64_t)wall_of(q, d->until_us).us,
-		    .last_error = text_of(d->verdict->text)});
+	rec_site_status_encode(to,
+			       &(struct rec_site_status){
+				   .site = {name, strlen(name) < 255 ? strlen(name) : 255},
+				   .ready = domain_recipients(d),
+				   .next_wall = ending ? 0 : (uint64_t)wall_of(q, d->until_us).us,
+				   .last_error = text_of(d->verdict->text)});
 }
 
 void control_status(struct channel *c, const struct message *m)

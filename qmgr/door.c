@@ -18,7 +18,7 @@ enum {
 	READY_HIGH = 200, /* messages ready at sites that take mail: intake slows */
 	READY_LOW = 150,
 	FILES_MAX = 600, /* on their way to one engine */
-	PACE_MS = 10, /* the longest that intake stands still for pace */
+	PACE_MS = 10,	 /* the longest that intake stands still for pace */
 };
 
 /* -- verdicts ----------------------------------------------------------------- */
@@ -67,8 +67,9 @@ void door_refuse(struct engine *e, uint64_t id, enum queue_result why)
 	while (refusals[i].why != why && refusals[i].why != QUEUE_OK)
 		i++;
 	if (e->kind == PEER_CONTROL)
-		channel_send_imported(e->channel, &(struct msg_imported){e->importing, 0,
-									 text_of("could not be stored")});
+		channel_send_imported(
+		    e->channel,
+		    &(struct msg_imported){e->importing, 0, text_of("could not be stored")});
 	else
 		channel_send_settled(e->channel,
 				     &(struct msg_settled){.id = id,
@@ -93,10 +94,11 @@ static enum intake_state door_find_state(const struct qmgr *q)
 
 void door_state(struct qmgr *q)
 {
-	static const char *const words[] = {
-	    [INTAKE_OPEN] = "open", [INTAKE_FULL] = "closed: the disk is full",
-	    [INTAKE_LIMIT] = "closed: queue-limit is reached",
-	    [INTAKE_BROKEN] = "closed: the disk can't be written", [INTAKE_CLOSED] = "closed"};
+	static const char *const words[] = {[INTAKE_OPEN] = "open",
+					    [INTAKE_FULL] = "closed: the disk is full",
+					    [INTAKE_LIMIT] = "closed: queue-limit is reached",
+					    [INTAKE_BROKEN] = "closed: the disk can't be written",
+					    [INTAKE_CLOSED] = "closed"};
 	enum intake_state state = door_find_state(q);
 
 	if (state == q->intake)
@@ -244,7 +246,8 @@ static bool submit_try(struct qmgr *q, struct engine *e, const struct msg_submit
 
 	must(envelope_decode(m->envelope, &envelope));
 	if (m->report && !report_known(q, m->report)) {
-		door_refuse(e, m->id, QUEUE_ABORTED); /* given up meanwhile and made anew, or here twice */
+		door_refuse(e, m->id,
+			    QUEUE_ABORTED); /* given up meanwhile and made anew, or here twice */
 		if (m->body_in_file)
 			body_drop(q, e, m->id);
 		return true;
@@ -261,7 +264,8 @@ static bool submit_try(struct qmgr *q, struct engine *e, const struct msg_submit
 		submit_refuse(q, e, m, r == QUEUE_IO ? QUEUE_ABORTED : r);
 		return true;
 	}
-	struct mail *mail = mail_new(&q->mails, m->id, envelope.submitter, envelope.recipient_count);
+	struct mail *mail =
+	    mail_new(&q->mails, m->id, envelope.submitter, envelope.recipient_count);
 
 	mail->arrival_wall = (int64_t)envelope.arrival_wall;
 	mail->size_bytes = (int64_t)(m->prelude.len + m->body_length);
@@ -302,7 +306,8 @@ void door_stashes(struct qmgr *q)
 		stash_retry(q, &q->engines[i]);
 }
 
-/* Its engine is gone, or in doubt of it over a new channel and told no: it must not be stored later. */
+/* Its engine is gone, or in doubt of it over a new channel and told no: it must not be stored
+ * later. */
 static void stash_drop(struct qmgr *q, struct engine *e)
 {
 	struct message m;
@@ -344,7 +349,8 @@ static void file_submit_done(void *arg)
 		if (f->e->channel)
 			channel_end(f->e->channel, "submitted an id twice");
 	} else if (f->result != QUEUE_OK) {
-		submit_refuse(f->q, f->e, &m.submit, f->result == QUEUE_FULL ? QUEUE_FULL : QUEUE_ABORTED);
+		submit_refuse(f->q, f->e, &m.submit,
+			      f->result == QUEUE_FULL ? QUEUE_FULL : QUEUE_ABORTED);
 	} else if (bytes_len(&f->e->stash) || !submit_try(f->q, f->e, &m.submit)) {
 		if (!bytes_len(&f->e->stash)) {
 			submit_stash(f->q, f->e, &m.submit);
@@ -381,7 +387,8 @@ static const char *submit_fault(struct qmgr *q, struct engine *e, const struct m
 		return "submitted an id twice";
 	if (!envelope_decode(m->envelope, &envelope))
 		return "submitted a malformed envelope";
-	if (m->body_in_file > 1 || (m->body_in_file ? m->body.len > 0 : m->body_length != m->body.len))
+	if (m->body_in_file > 1 ||
+	    (m->body_in_file ? m->body.len > 0 : m->body_length != m->body.len))
 		return "submitted a body that is not as said";
 	if (m->report && e->kind != PEER_SUBMISSION)
 		return "submitted a report";
@@ -396,7 +403,8 @@ void door_submit(struct channel *c, const struct message *m)
 
 	if (fault)
 		channel_end(c, fault);
-	else if (!lease_holds(e, m->submit.id)) /* of a lease long ago: perhaps its own, perhaps not */
+	else if (!lease_holds(e,
+			      m->submit.id)) /* of a lease long ago: perhaps its own, perhaps not */
 		door_refuse(e, m->submit.id, QUEUE_WAIT);
 	else if (!lease_use(e, m->submit.id))
 		channel_end(c, "submitted an id twice");
@@ -430,7 +438,8 @@ static void body_open_done(void *arg)
 	struct body_open *b = arg;
 	struct channel *c = b->e->channel;
 
-	/* One that does not take its files gets no more; one that is new did not ask for this one. */
+	/* One that does not take its files gets no more; one that is new did not ask for this one.
+	 */
 	bool fits = c && b->life == b->e->life && channel_descriptors(c) < FILES_MAX;
 
 	if (b->result == QUEUE_OK && !fits) {
@@ -576,7 +585,8 @@ void door_import(struct channel *c, const struct message *m)
 	}
 }
 
-/* -- peers and pace ------------------------------------------------------------------------------- */
+/* -- peers and pace -------------------------------------------------------------------------------
+ */
 
 void door_peer(struct qmgr *q, struct channel *c)
 {

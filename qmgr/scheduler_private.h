@@ -13,7 +13,7 @@ enum {
 	FIRST_WINDOW = 5,	   /* connections to a site that nothing is known of */
 	IDLE_US = 2 * 1000 * 1000, /* an idle connection is kept so long */
 	CRASHES_MAX = 3,
-	TURN_RECIPIENTS = 100, /* of one job, while another submitter waits at the site */
+	TURN_RECIPIENTS = 100,	      /* of one job, while another submitter waits at the site */
 	SLOT_INDEX = 0xfffff,	      /* of a slot's number; the rest differs from life to life */
 	SERVED_US = 60 * 1000 * 1000, /* a success so recent outweighs a failure */
 	DOMAINS_KEPT = 20000,	      /* known, without mail */

@@ -16,8 +16,8 @@
 #include <unistd.h>
 
 enum {
-	LOAD_SLICE = 2000,     /* messages handed over in a turn while loading */
-	LATE_MAX = 20000,      /* outcomes without room before deliveries pause */
+	LOAD_SLICE = 2000,	/* messages handed over in a turn while loading */
+	LATE_MAX = 20000,	/* outcomes without room before deliveries pause */
 	CONTENT_MAX = 32 << 20, /* bytes of mail kept in memory for delivery */
 	READERS = 3,
 };
@@ -28,12 +28,12 @@ struct round {
 		struct engine *engine;
 		struct mail *mail;
 		uint64_t report;
-	} *submits;
+	} * submits;
 	struct {
 		struct worker *worker;
 		uint32_t life; /* of the worker: another process does not know the job */
 		uint64_t job;
-	} *jobs;
+	} * jobs;
 	size_t submit_count, submit_size, job_count, job_size;
 };
 
@@ -132,8 +132,8 @@ static void owner_damage(void *self, const struct queue_damage *damage)
 	char what[128];
 	struct mail *mail = damage->id ? mail_find(&q->mails, damage->id) : NULL;
 
-	snprintf(what, sizeof what, "segment %08x, %u bytes at %u can't be read", damage->generation,
-		 damage->length, damage->offset);
+	snprintf(what, sizeof what, "segment %08x, %u bytes at %u can't be read",
+		 damage->generation, damage->length, damage->offset);
 	LOG(q->d->log, damage, damage->id, text_of(what));
 	if (mail)
 		mail->damaged = q->damage_seen = true; /* ageing_hold_damaged() holds it */
@@ -364,7 +364,8 @@ static void append_done(void *arg)
 	/* Outcomes that had no room when the round was filled are not durable yet. */
 	jobs_done(q, r, result == QUEUE_OK);
 	for (size_t i = 0; i < r->submit_count; i++)
-		submit_done(q, r->submits[i].engine, r->submits[i].mail, r->submits[i].report, result);
+		submit_done(q, r->submits[i].engine, r->submits[i].mail, r->submits[i].report,
+			    result);
 	r->submit_count = 0;
 	free(r->submits);
 	free(r->jobs);

@@ -85,6 +85,30 @@ static enum dialog_says stale(struct dialog *d)
 	return DIALOG_STALE;
 }
 
+/*
+ * Has the host not got as far as the content, so that another one may be
+ * tried at once? RFC 5321 5.1: the client "MUST be able to try (and retry)
+ * each of the relevant addresses in this list in order". A 421 to what came
+ * before the content says that it was not taken; without a reply (ANSWERED is
+ * false), a chunk that went with the commands may have been.
+ */
+static bool job_may_go_on(const struct dialog *d, bool answered)
+{
+	enum dialog_verb verb = ring_head(d);
+
+	return d->up && d->job && d->job->open && !d->feeding && verb >= VERB_RSET &&
+	       verb <= VERB_DATA && (answered || !ring_has(d, VERB_BDAT));
+}
+
+/* What is open of the job is offered anew at the next host. The ring keeps what has no answer. */
+static enum dialog_says go_on(struct dialog *d)
+{
+	unsent_drop(d);
+	d->over = true;
+	d->job = NULL;
+	return DIALOG_REFUSED;
+}
+
 /* -- replies, a handler a verb ---------------------------------------------------- */
 
 static enum dialog_says refused(struct dialog *d)
@@ -154,11 +178,13 @@ static enum dialog_says on_mail(struct dialog *d, struct reply *r)
 	d->mail_answered = true;
 	if (reply_class(r) == 2)
 		return pipelined ? DIALOG_WAIT : outbound_send(d);
+	/* "Not from you, for now": another host may think otherwise. */
+	if (reply_class(r) == 4 && r->enhanced && strncmp(r->dsn, "4.7.", 4) == 0)
+		return go_on(d);
 	const struct verdict v = outbound_verdict(r);
 
 	d->mail_refused = true;
-	job_widen(d->job,
-		  r->enhanced && strncmp(r->dsn, "4.7.", 4) == 0 ? SCOPE_SITE : SCOPE_MESSAGE);
+	job_widen(d->job, SCOPE_MESSAGE);
 	job_settle_open(d->job, &v);
 	return pipelined ? DIALOG_WAIT : outbound_end(d, false);
 }
@@ -329,8 +355,11 @@ static enum dialog_says take_reply(struct dialog *d, bool more_behind)
 	if (verb == VERB_COUNT)
 		return unasked(d);
 	/* RFC 5321 3.8: 421 may come at any time, and ends it. */
-	if (d->reader.reply.code == 421 && d->up && verb != VERB_QUIT)
-		return job_is_stale(d) ? stale(d) : broken_off(d, SCOPE_SITE);
+	if (d->reader.reply.code == 421 && d->up && verb != VERB_QUIT) {
+		if (job_is_stale(d))
+			return stale(d);
+		return job_may_go_on(d, true) ? go_on(d) : broken_off(d, SCOPE_SITE);
+	}
 	ring_pop(d);
 	enum dialog_says says = verbs[verb].on_reply(d, &d->reader.reply);
 
@@ -533,6 +562,10 @@ static enum dialog_says interrupted(struct dialog *d, const char *what)
 		snprintf(text, sizeof text, "%s while sending the content", what);
 	else
 		snprintf(text, sizeof text, "%s while waiting for %s", what, verbs[verb].name);
+	if (job_may_go_on(d, false)) {
+		say(&d->reader.reply, "4.4.2", text);
+		return go_on(d);
+	}
 	return fail(d, "4.4.2", text);
 }
 

@@ -46,7 +46,8 @@ enum dialog_says {
 			   again */
 	DIALOG_STALE, /* a reused connection was dead; nothing was done: the same, and close at once
 		       */
-	DIALOG_REFUSED, /* the host serves nobody now (dialog_trouble()): leave, try another host */
+	DIALOG_REFUSED, /* the host serves nobody now (dialog_trouble()): leave, try another host;
+			   a job that was begun had sent no content, and is the owner's again */
 	DIALOG_OVER,	/* nothing more to say: close */
 };
 
@@ -117,6 +118,12 @@ enum dialog_says dialog_cut(struct dialog *d);
 
 /* Sends QUIT; DIALOG_OVER follows. Only when no job is under way. */
 void dialog_quit(struct dialog *d);
+
+/* Has all that was sent been answered, so that a QUIT is taken for one? */
+static inline bool dialog_is_answered(const struct dialog *d)
+{
+	return !d->ring_count;
+}
 
 /* Has the end of the content been sent, or appended, so that only its reply is missing? */
 bool dialog_past_dot(const struct dialog *d);

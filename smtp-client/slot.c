@@ -62,7 +62,7 @@ static void slot_drop_connection(struct slot *s)
 /* Leaves a host that is not wanted, without waiting for its goodbye. */
 static void slot_leave_host(struct slot *s)
 {
-	if (s->stream && s->state == SLOT_OPEN) {
+	if (s->stream && s->state == SLOT_OPEN && dialog_is_answered(&s->dialog)) {
 		PUT(stream_out(s->stream), "QUIT\r\n");
 		stream_wrote(s->stream);
 		stream_finish(&s->stream, SECONDS(1));
@@ -426,10 +426,16 @@ static void slot_over(struct slot *s)
 
 static void slot_refused(struct slot *s)
 {
+	bool reused = s->dialog.jobs > 1;
+
 	slot_trouble(s, dialog_trouble(&s->dialog));
 	slot_note_failure(s);
 	slot_leave_host(s);
-	slot_try_next(s);
+	/* Hosts that an earlier job could not reach count for this one. */
+	if (reused)
+		slot_connect(s);
+	else
+		slot_try_next(s);
 }
 
 static void slot_unfit(struct slot *s)

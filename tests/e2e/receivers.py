@@ -336,4 +336,25 @@ def test_hostile_dns(t):
     v.check(time.monotonic() - started < 3 * v.PATIENCE, time.monotonic() - started)
 
 
+def test_next_host(t):
+    """What ends before the content goes to the next MX at once; the mail arrives there, once."""
+    says = {"down": {"mail": b"421 4.3.2 going down\r\n"}, "later": {"mail": b"451 4.7.1 later\r\n"},
+            "full": {"rcpt": b"421 4.3.2 going down\r\n"}, "cut": {"mail": r.close}}
+    for name, first in says.items():
+        port = v.free_port((v.SINK, v.CLIENT))
+        primary, secondary = r.Receiver(t, port=port, **first), r.Receiver(t, address=v.CLIENT, port=port)
+        table = {("two.example", r.MX): [r.mx(1, "a.example"), r.mx(2, "b.example")],
+                 ("a.example", r.A): [r.a(v.SINK)], ("b.example", r.A): [r.a(v.CLIENT)]}
+        server = r.NameServer(t, lambda *asked, table=table: table.get(asked, []))
+        veredus = t.veredus(TIMEOUTS + f"resolver {{ forward = {{ 127.0.0.1@{server.port} }} timeout = 4s "
+                            f"trust-anchor = {v.write(t.folder + '/anchor', '')} }}\nroute * {{ to = mx:{port} }}\n").start()
+        smtp = v.Smtp(veredus.port)
+        smtp.send("", "x@two.example", v.mail("two"), "", " NOTIFY=NEVER")
+        smtp.close()
+        settle(veredus, {"x@two.example": (SENT, r"2\.")}, 15)
+        v.equal((primary.connections, len(primary.contents), len(secondary.contents)), (1, 0, 1), name)
+        sound(veredus)
+        veredus.stop()
+
+
 v.main(globals())

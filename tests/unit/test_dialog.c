@@ -399,13 +399,10 @@ static const struct {
 } refusals[] = {
     {"S 550 5.7.1 no\nS 503 x\nS 503 x\n", "5.7.1", "550 5.7.1 no", OUTCOME_FAILED, SCOPE_MESSAGE,
      false},
-    {"S 451 4.7.1 later\nS 503 x\nS 503 x\n", "4.7.1", "451 4.7.1 later", OUTCOME_DEFERRED,
-     SCOPE_SITE, false},
     {"S 451 4.3.0 later\nS 503 x\nS 503 x\n", "4.3.0", "451 4.3.0 later", OUTCOME_DEFERRED,
      SCOPE_MESSAGE, false},
     {"S 250 a\nS 451 4.7.1 grey\nS 503 x\n", "4.7.1", "451 4.7.1 grey", OUTCOME_DEFERRED,
      SCOPE_RECIPIENT, false},
-    {"S 250 a\nS 421 4.3.2 bye\n", "4.3.2", "421 4.3.2 bye", OUTCOME_DEFERRED, SCOPE_SITE, true},
     {"S 250 a\nS 250 b\nS 451 no data\n", "4.0.0", "451 no data", OUTCOME_DEFERRED, SCOPE_MESSAGE,
      false},
     {"S 250 a\nS 250 b\nS 554 5.6.0 no data\n", "5.6.0", "554 5.6.0 no data", OUTCOME_FAILED,
@@ -507,13 +504,13 @@ static void reused_connections_may_be_dead(void **state)
 	p.says = dialog_begin(&p.d, again);
 	play_script(&p, ONE_COMMANDS);
 	p.says = dialog_ended(&p.d, "reset");
-	play_script(&p, "= SETTLED\n");
-	verdict_is(&p, 0, OUTCOME_DEFERRED, "4.4.2",
-		   "lost the connection (reset) while waiting for the reply to MAIL");
+	play_script(&p, "= REFUSED\n");
+	assert_string_equal(dialog_trouble(&p.d)->text,
+			    "lost the connection (reset) while waiting for the reply to MAIL");
 	play_end(&p);
 }
 
-/* After MAIL was answered nothing is tried twice. */
+/* After MAIL was answered the host had its chance: the connection counts as its failure. */
 static void answered_jobs_are_not_retried(void **state)
 {
 	struct play p;
@@ -526,7 +523,72 @@ static void answered_jobs_are_not_retried(void **state)
 	play_job(&p, &one);
 	play_script(&p, ONE_COMMANDS "S 250 a\n");
 	p.says = dialog_ended(&p.d, "reset");
+	play_script(&p, "= REFUSED\n");
+	assert_false(p.job->retried);
+	play_end(&p);
+}
+
+static const struct {
+	const char *script, *dsn;
+	bool ends;
+} next_hosts[] = {
+    {"S 421 4.3.2 bye\n", "4.3.2", false},
+    {"S 451 4.7.1 later\n", "4.7.1", false},
+    {"S 250 a\nS 421 4.3.2 bye\n", "4.3.2", false},
+    {"S 250 a\nS 550 5.1.1 no\nS 421 4.3.2 bye\n", "4.3.2", false},
+    {"S 250 a\nS 250 b\nS 250 c\nS 421 4.3.2 bye\n", "4.3.2", false},
+    {"", "4.4.2", true},
+    {"S 250 a\nS 250 b\n", "4.4.2", true},
+};
+
+/* What ended before the content goes on at the next host (RFC 5321 5.1), with who is still open. */
+static void goes_on_at_the_next_host(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof next_hosts / sizeof *next_hosts; i++) {
+		bool one_failed = strstr(next_hosts[i].script, "550") != NULL;
+		struct play p;
+
+		play_begin(&p, HOP_MX);
+		play_script(&p, EHLO_PIPELINING);
+		play_job(&p, &two);
+		play_script(&p, TWO_COMMANDS);
+		play_script(&p, next_hosts[i].script);
+		if (next_hosts[i].ends)
+			p.says = dialog_ended(&p.d, "reset");
+		play_script(&p, "= REFUSED\n");
+		assert_string_equal(dialog_trouble(&p.d)->dsn, next_hosts[i].dsn);
+		assert_false(dialog_is_free(&p.d));
+		assert_int_equal(p.job->open, one_failed ? 1 : 2);
+		dialog_start(&p.d, &p.config, HOP_MX, &p.out);
+		play_script(&p, EHLO_PLAIN);
+		p.says = dialog_begin(&p.d, p.job);
+		play_script(&p, "C MAIL FROM:<s@a.example>\nS 250 a\n");
+		if (!one_failed)
+			play_script(&p, "C RCPT TO:<p@b.example>\nS 250 b\n");
+		play_script(&p, "C RCPT TO:<q@b.example>\nS 250 c\nC DATA\nS 354 d\n" CONTENT
+				"S 250 ok\n= SETTLED\n");
+		assert_int_equal(p.job->recipients[0].kind,
+				 one_failed ? OUTCOME_FAILED : OUTCOME_RELAYED);
+		verdict_is(&p, 1, OUTCOME_RELAYED, "2.0.0", "250 ok");
+		play_end(&p);
+	}
+}
+
+/* A chunk that has gone out may have arrived when no reply tells: not offered elsewhere at once. */
+static void a_sent_chunk_stays(void **state)
+{
+	struct play p;
+
+	(void)state;
+	play_begin(&p, HOP_MX);
+	play_script(&p, "S 220 x\nC EHLO client.example\nS+ 250-x\nS+ 250-PIPELINING\n"
+			"S 250 CHUNKING\n= READY\n");
+	play_job(&p, &one);
+	bytes_take(&p.out, bytes_len(&p.out), 4096);
+	p.says = dialog_ended(&p.d, "reset");
 	play_script(&p, "= SETTLED\n");
+	assert_int_equal(p.job->recipients[0].kind, OUTCOME_DEFERRED);
 	play_end(&p);
 }
 
@@ -740,6 +802,8 @@ int main(void)
 	    cmocka_unit_test(leaves_hosts),
 	    cmocka_unit_test(reused_connections_may_be_dead),
 	    cmocka_unit_test(answered_jobs_are_not_retried),
+	    cmocka_unit_test(goes_on_at_the_next_host),
+	    cmocka_unit_test(a_sent_chunk_stays),
 	    cmocka_unit_test(timeouts_are_the_rfcs),
 	    cmocka_unit_test(unsent_content_is_taken_back),
 	    cmocka_unit_test(bare_newlines_are_never_sent),
