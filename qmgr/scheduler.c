@@ -233,7 +233,11 @@ void scheduler_no_site(struct scheduler *s, uint64_t query, bool permanent, uint
 		return;
 	}
 	int64_t wait = scheduler_backoff(s, ++d->lookup_failures);
+	unsigned doubled = d->lookup_failures < 10 ? d->lookup_failures - 1 : 9;
 
+	/* A name server that failed once is often well again at once. */
+	if (wait > (int64_t)LOOKUP_FIRST_US << doubled)
+		wait = (int64_t)LOOKUP_FIRST_US << doubled;
 	domain_stop(s, d, DOMAIN_DOWN, now_us + wait, &v);
 	if (s->face.domain_down)
 		s->face.domain_down(s->face.owner, d, wait);

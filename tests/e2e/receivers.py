@@ -347,7 +347,7 @@ def test_next_host(t):
                  ("a.example", r.A): [r.a(v.SINK)], ("b.example", r.A): [r.a(v.CLIENT)]}
         server = r.NameServer(t, lambda *asked, table=table: table.get(asked, []))
         veredus = t.veredus(TIMEOUTS + f"resolver {{ forward = {{ 127.0.0.1@{server.port} }} timeout = 4s "
-                            f"trust-anchor = {v.write(t.folder + '/anchor', '')} }}\nroute * {{ to = mx:{port} }}\n").start()
+                            f"trust-anchor = {v.write(t.folder + '/anchor', '')} }}\nroute * {{ to = mx:{port} }}\n", name=name).start()
         smtp = v.Smtp(veredus.port)
         smtp.send("", "x@two.example", v.mail("two"), "", " NOTIFY=NEVER")
         smtp.close()

@@ -565,7 +565,7 @@ static void goes_on_at_the_next_host(void **state)
 		p.says = dialog_begin(&p.d, p.job);
 		play_script(&p, "C MAIL FROM:<s@a.example>\nS 250 a\n");
 		if (!one_failed)
-			play_script(&p, "C RCPT TO:<p@b.example>\nS 250 b\n");
+			play_script(&p, "C RCPT TO:<r@b.example>\nS 250 b\n");
 		play_script(&p, "C RCPT TO:<q@b.example>\nS 250 c\nC DATA\nS 354 d\n" CONTENT
 				"S 250 ok\n= SETTLED\n");
 		assert_int_equal(p.job->recipients[0].kind,
