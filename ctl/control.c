@@ -7,11 +7,13 @@
 #include "mem.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -131,13 +133,28 @@ static bool receive_message(struct control *c, struct message *m)
 
 static const char *failure(int error)
 {
-	return error == 0	    ? "qmgr closed the connection: not permitted, or it is stopping"
+	return error == 0 ? "qmgr closed the connection: it is stopping, or too many are connected"
 	       : error == ETIMEDOUT ? "no answer within a minute"
 	       : error == EPROTO    ? "the other side speaks another version"
 				    : strerror(error);
 }
 
-static bool say_hello(struct control *c)
+/*
+ * qmgr closes a stranger's connection without a word. Whose queue it is, its
+ * folder says; where that can't be seen, who asks is a stranger too.
+ */
+static bool stranger(const struct ctl *ctl)
+{
+	char queue[PATH_MAX];
+	struct stat st;
+
+	if (geteuid() == 0)
+		return false;
+	ctl_path(ctl, "queue", queue, sizeof queue);
+	return stat(queue, &st) != 0 || st.st_uid != geteuid();
+}
+
+static bool say_hello(struct control *c, const struct ctl *ctl, int *status)
 {
 	struct msg_hello hello = {.schema = MESSAGE_SCHEMA,
 				  .epoch = (uint64_t)walltime_read().us,
@@ -145,7 +162,14 @@ static bool say_hello(struct control *c)
 	struct message m;
 
 	if (!send_message(c, MSG_hello, &hello) || !receive_message(c, &m)) {
-		ctl_say("control socket: %s", failure(errno));
+		bool closed = errno == 0 || errno == EPIPE || errno == ECONNRESET;
+
+		if (closed && stranger(ctl)) {
+			*status = EX_NOPERM;
+			ctl_say("not permitted: only root and the queue's owner may");
+		} else {
+			ctl_say("control socket: %s", failure(closed ? 0 : errno));
+		}
 		return false;
 	}
 	if (m.type != MSG_hello || m.hello.schema != MESSAGE_SCHEMA) {
@@ -173,7 +197,7 @@ struct control *control_open(const struct ctl *ctl, int *status)
 		control_close(&c);
 		return NULL;
 	}
-	if (!say_hello(c))
+	if (!say_hello(c, ctl, status))
 		control_close(&c);
 	return c;
 }

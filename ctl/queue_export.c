@@ -6,6 +6,7 @@
  */
 #include "queue_verbs.h"
 
+#include "message.h"
 #include "queue_id.h"
 
 #include <errno.h>
@@ -140,6 +141,18 @@ static bool write_json(struct exporting *x, const struct hit *hit, const char *n
 	return finish(f, good) && renameat(x->dir, part, x->dir, name) == 0;
 }
 
+/* What import cannot take is still worth having: it is handed in by SMTP. */
+static void warn_of_size(const struct hit *hit, const char *name)
+{
+	uint64_t body =
+	    hit->content->body_in_file ? hit->content->body_length : hit->content->body.len;
+
+	if (body > INLINE_BODY_MAX || hit->content->prelude.len > PRELUDE_MAX)
+		ctl_say("warning: %s is larger than import takes (a body of %d KB): hand it in by "
+			"SMTP",
+			name, INLINE_BODY_MAX / 1024);
+}
+
 static bool export_one(void *arg, const struct hit *hit)
 {
 	struct exporting *x = arg;
@@ -154,6 +167,7 @@ static bool export_one(void *arg, const struct hit *hit)
 		x->failed = true;
 		return errno != ENOSPC && errno != EDQUOT;
 	}
+	warn_of_size(hit, eml);
 	x->written++;
 	return true;
 }

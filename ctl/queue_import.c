@@ -3,6 +3,8 @@
  * veredus queue import: hands what export wrote to qmgr, as new messages with
  * new IDs. ID.json becomes ID.json.done once its message is safe in the
  * queue, so that an import that was broken off can simply be started again.
+ * What was held is held again, by an action that follows the import: between
+ * the two qmgr may begin to deliver it.
  */
 #include "queue_verbs.h"
 
@@ -18,14 +20,19 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-enum { JSON_MAX_BYTES = 8 << 20, EML_MAX_BYTES = PRELUDE_MAX + INLINE_BODY_MAX };
+enum {
+	JSON_MAX_BYTES = 8 << 20,
+	EML_MAX_BYTES = PRELUDE_MAX + INLINE_BODY_MAX,
+	TARGETS_AT_ONCE = 1000
+};
 
 struct importing {
 	struct control *control;
 	const char *folder;
 	int dir;
 	uint32_t request;
-	uint64_t taken, refused;
+	uint64_t taken, refused, unheld; /* unheld: recipients */
+	bool warned;
 };
 
 static bool refuse(struct importing *im, const char *name, const char *why)
@@ -101,9 +108,11 @@ static bool put_recipients(const json_t *list, struct bytes *to)
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		const json_t *o = json_array_get(list, i);
 		struct envelope_recipient r = {0};
+		struct text state;
 		uint64_t notify;
 
-		if (!json_is_object(o) || !member(o, "address", &r.address) || !r.address.len ||
+		if (!json_is_object(o) || !member(o, "state", &state) ||
+		    !member(o, "address", &r.address) || !r.address.len ||
 		    !member(o, "original", &r.original) || !member(o, "orcpt", &r.orcpt) ||
 		    !number(o, "notify", 15, &notify) || r.address.len > ADDRESS_MAX ||
 		    r.original.len > ADDRESS_MAX || r.orcpt.len > ORCPT_MAX ||
@@ -192,7 +201,66 @@ static void split(struct bytes *content, struct text *prelude, struct text *body
 
 /* -- one message -------------------------------------------------------------------------- */
 
-static bool hand_in(struct importing *im, const char *name, struct msg_import *m)
+/* Recipients are numbered as they stand in the envelope, which is the order of LIST. */
+static uint32_t put_held(const json_t *list, uint64_t id, size_t *from, struct bytes *to)
+{
+	uint32_t count = 0;
+
+	for (; *from < json_array_size(list) && count < TARGETS_AT_ONCE; ++*from) {
+		const json_t *state = json_object_get(json_array_get(list, *from), "state");
+
+		if (!json_is_string(state) ||
+		    strcmp(json_string_value(state), filter_state_text(STATE_HELD)) != 0)
+			continue;
+		rec_target_encode(to, &(struct rec_target){id, (uint32_t)*from});
+		count++;
+	}
+	return count;
+}
+
+static void warn_of_gap(struct importing *im)
+{
+	if (!im->warned)
+		ctl_say("warning: held mail is imported and then held again; what is delivered "
+			"between the two stays delivered");
+	im->warned = true;
+}
+
+/* Holds again what was held. False: the socket is lost. */
+static bool hold_again(struct importing *im, const char *name, const json_t *list, uint64_t id)
+{
+	uint64_t missed = 0;
+	bool good = true;
+
+	for (size_t from = 0; good;) {
+		struct bytes targets = {0};
+		struct message answer;
+		uint32_t count = put_held(list, id, &from, &targets);
+		struct msg_act act = {
+		    .request = ++im->request,
+		    .action = ACTION_HOLD,
+		    .targets = {count, {(const char *)bytes_at(&targets), bytes_len(&targets)}}};
+
+		if (!count) {
+			bytes_free(&targets);
+			break;
+		}
+		warn_of_gap(im);
+		good = control_ask(im->control, MSG_act, &act, MSG_acted, &answer);
+		uint32_t changed = good ? answer.acted.changed : 0;
+
+		missed += changed < count ? count - changed : 0;
+		bytes_free(&targets);
+	}
+	if (missed)
+		ctl_say("%s/%s: imported, but %llu recipient%s could not be held again", im->folder,
+			name, (unsigned long long)missed, missed == 1 ? "" : "s");
+	im->unheld += missed;
+	return good;
+}
+
+static bool hand_in(struct importing *im, const char *name, const json_t *recipients,
+		    struct msg_import *m)
 {
 	struct message answer;
 	char id[QUEUE_ID_BYTES], shown[300], done[300];
@@ -207,15 +275,17 @@ static bool hand_in(struct importing *im, const char *name, struct msg_import *m
 		refuse(im, name, shown[0] ? shown : "refused");
 		return true;
 	}
+	uint64_t new_id = answer.imported.id;
+	bool good = hold_again(im, name, recipients, new_id);
+
 	im->taken++;
 	snprintf(done, sizeof done, "%s.done", name);
 	if (renameat(im->dir, name, im->dir, done) != 0) {
 		refuse(im, name, "was imported, but cannot be renamed: stopping here");
 		return false;
 	}
-	printf("%.*s -> %s\n", (int)(strlen(name) - 5), name,
-	       queue_id_print(answer.imported.id, id));
-	return true;
+	printf("%.*s -> %s\n", (int)(strlen(name) - 5), name, queue_id_print(new_id, id));
+	return good;
 }
 
 /* False: the rest would fail as well. */
@@ -252,7 +322,7 @@ static bool import_one(struct importing *im, const char *name)
 	if (m.prelude.len > PRELUDE_MAX || m.body.len > INLINE_BODY_MAX)
 		refuse(im, eml, "is larger than can be imported: hand it in by SMTP");
 	else
-		more = hand_in(im, name, &m);
+		more = hand_in(im, name, json_object_get(o, "recipients"), &m);
 out:
 	json_decref(o);
 	bytes_free(&file);
@@ -299,7 +369,7 @@ int queue_import_verb(struct ctl *ctl)
 	if (im.control) {
 		printf("imported: %llu message%s, %llu refused\n", (unsigned long long)im.taken,
 		       im.taken == 1 ? "" : "s", (unsigned long long)im.refused);
-		status = im.refused || !more ? 1 : 0;
+		status = im.refused || im.unheld || !more ? 1 : 0;
 	}
 out:
 	free(names);

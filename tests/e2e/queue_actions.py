@@ -7,6 +7,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import json
 import re
+import subprocess
 
 import veredus as v
 
@@ -86,6 +87,54 @@ def test_export_and_import(t):
     # Started again it finds nothing left to do.
     v.check("imported: 0 messages, 0 refused" in veredus.command("queue", "import", folder))
     v.check("fine" in veredus.command("queue", "check"))
+
+
+def said_by(veredus, *words):
+    """What a command says on standard error; it must end with 0."""
+    done = subprocess.run([os.path.join(veredus.build, "veredus"), *words, "-c", veredus.conf], env=veredus.environment,
+                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=30 * v.PATIENCE, **veredus.demote)
+    said = done.stderr.decode(errors="replace")
+    v.equal(done.returncode, 0, said)
+    return said
+
+
+def test_held_mail_is_imported_held(t):
+    refusals = [w for name in ("b0", "b1", "b2", "busy") for w in ("--reply-for", f"{name}@sink.example=450 4.2.1 come back later")]
+    veredus, _, _ = v.world(t, refusals)
+    smtp = v.Smtp(veredus.port)
+    several = smtp.send("some@client.example", [f"b{i}@sink.example" for i in range(3)], v.mail("several"))
+    smtp.send("free@client.example", "busy@sink.example", v.mail("free"))
+    smtp.close()
+    v.wait(lambda: len(veredus.listed("state=deferred")) == 2, 15, lambda: str(veredus.listed()))
+    # The middle one stays free: which recipients are held again goes by their places.
+    for i in (0, 2):
+        veredus.command("queue", "hold", "id=" + several, f"recipient=b{i}@*")
+    v.wait(lambda: sum(r["state"] == "held" for m in veredus.listed("id=" + several) for r in m["recipients"]) == 2, 10,
+           lambda: str(veredus.listed()))
+    folder = os.path.join(veredus.folder, "out")
+    v.equal(said_by(veredus, "queue", "export", folder), "")
+    veredus.command("queue", "delete", "age=0s+", "--yes")
+    v.wait(lambda: not veredus.listed(), 10, "an empty queue")
+    v.check("held again" in said_by(veredus, "queue", "import", folder))
+
+    def states():
+        return sorted((r["address"], r["state"] == "held") for m in veredus.listed() for r in m["recipients"])
+
+    v.wait(lambda: states() == [("b0@sink.example", True), ("b1@sink.example", False),
+                                ("b2@sink.example", True), ("busy@sink.example", False)], 15, lambda: str(states()))
+
+
+def test_export_warns_of_what_import_refuses(t):
+    veredus, _, _ = busy_world(t, 1)
+    smtp = v.Smtp(veredus.port)
+    large = smtp.send("large@client.example", "busy@sink.example", v.mail("large", b"0123456789abcdef\r\n" * 5000))
+    smtp.close()
+    v.wait(lambda: len(veredus.listed()) == 2, 10, lambda: str(veredus.listed()))
+    folder = os.path.join(veredus.folder, "out")
+    said = said_by(veredus, "queue", "export", folder)
+    v.equal(re.findall(r"(\w+)\.eml", said), [large], said)
+    veredus.command("queue", "delete", "age=0s+", "--yes")
+    v.check("imported: 1 message, 1 refused" in veredus.command("queue", "import", folder, status=1))
 
 
 v.main(globals())
