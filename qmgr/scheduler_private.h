@@ -9,9 +9,9 @@
 #include "scheduler.h"
 
 enum {
-	WHEEL_SLOTS = 8192,	   /* of one second */
-	FIRST_WINDOW = 5,	   /* connections to a site that nothing is known of */
-	IDLE_US = 2 * 1000 * 1000, /* an idle connection is kept so long */
+	WHEEL_SLOTS = 8192,		    /* of one second */
+	FIRST_WINDOW = 5,		    /* connections to a site that nothing is known of */
+	IDLE_US = 2 * 1000 * 1000,	    /* an idle connection is kept so long */
 	LOOKUP_FIRST_US = 15 * 1000 * 1000, /* after a first failed lookup at most; doubles */
 	CRASHES_MAX = 3,
 	TURN_RECIPIENTS = 100,	      /* of one job, while another submitter waits at the site */
