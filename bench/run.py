@@ -440,7 +440,10 @@ def measure_queued(options, name, scenario):
         server.process.wait()
         start = time.monotonic()
         server.start()
-        result["first_mail_s"] = -1 if fill(options, server, 1)["accepted"] != 1 else time.monotonic() - start
+        # As a client would: again after a 451.
+        while fill(options, server, 1)["accepted"] != 1 and time.monotonic() < start + options.timeout:
+            time.sleep(0.05)
+        result["first_mail_s"] = time.monotonic() - start
         while command(options, server, "status", "--json").get("loading", True) and time.monotonic() < start + options.timeout:
             time.sleep(0.02)
         result.update(loaded_s=time.monotonic() - start, qmgr_again_mb=qmgr_kb(server) / 1024)

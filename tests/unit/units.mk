@@ -26,5 +26,5 @@ $(BUILD)/replay/fuzz_filter $(BUILD)/fuzz/fuzz_filter: $(BUILD)/obj/ctl/filter.o
 LIBS_UNIT_fuzz_filter = $(BUILD)/libveredus.a
 UNITS_fuzz_line := logger
 LIBS_UNIT_fuzz_line := -ljansson
-$(BUILD)/replay/fuzz_import $(BUILD)/fuzz/fuzz_import: $(BUILD)/obj/ctl/queue_import.o
+$(BUILD)/replay/fuzz_import $(BUILD)/fuzz/fuzz_import: $(BUILD)/obj/ctl/queue_import.o $(BUILD)/obj/ctl/filter.o
 LIBS_UNIT_fuzz_import = $(BUILD)/libveredus.a -ljansson
