@@ -29,6 +29,7 @@ static const struct daemon_row row = {
 enum {
 	TICK_MS = 100,
 	RETRY_TICKS = 10,  /* between two tries to find room on a full disk */
+	CLEAN_TICKS = 100, /* after which a segment that could not be freed is tried again */
 	PUMP_JOBS = 256,   /* started in one turn */
 	FETCHES_MAX = 256, /* messages being read from disk at once */
 	DRAIN_LOOK_MS = 20,
@@ -45,8 +46,9 @@ static void qmgr_tick(void *arg)
 	scheduler_tick(q->scheduler, now_us(q));
 	reports_tick(q);
 	ageing_clock(q);
-	if (++q->ticks % RETRY_TICKS == 0 &&
-	    (q->intake == INTAKE_FULL || q->intake == INTAKE_BROKEN))
+	bool urgent = q->intake == INTAKE_FULL || q->intake == INTAKE_BROKEN;
+
+	if (++q->ticks % (urgent ? RETRY_TICKS : CLEAN_TICKS) == 0)
 		queue_retry(q->queue);
 	store_kick(q);
 }

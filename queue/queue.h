@@ -340,8 +340,9 @@ enum queue_result queue_add_message(struct queue *queue, const struct queue_mess
 enum queue_result queue_add_outcome(struct queue *queue, const struct queue_outcome *outcome);
 
 /*
- * M. Once a second or so while queue_intake() says QUEUE_FULL or QUEUE_IO: lets the worker
- * try again to make segments.
+ * M. Lets the worker try again to make segments: once a second or so while queue_intake() says
+ * QUEUE_FULL or QUEUE_IO; and to free a segment that could not be freed: now and then always, else
+ * the cleaner stands still.
  */
 void queue_retry(struct queue *queue);
 

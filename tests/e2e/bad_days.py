@@ -79,9 +79,11 @@ def subjects(receiver):
     return [re.search(rb"^Subject: (.*)\r$", content, re.M)[1].decode() for content in mails(receiver)]
 
 
-def arrive_whole(receiver, contents, seconds=30):
+def arrive_whole(receiver, contents, seconds=30, veredus=None):
     """Each of {subject: content} arrived, once, as it was sent."""
-    v.wait(lambda: len(mails(receiver)) >= len(contents), seconds, lambda: f"{len(contents)} mails, {len(mails(receiver))} came")
+    v.wait(lambda: len(mails(receiver)) >= len(contents), seconds,
+           lambda: f"{len(contents)} mails, {len(mails(receiver))} came"
+           + (f"; {veredus.command('status')} {veredus.listed()} {veredus.log_text()[-3000:]}" if veredus else ""))
     found = subjects(receiver)
     v.equal(sorted(found), sorted(contents), "what arrived")
     for subject, content in zip(found, mails(receiver)):
@@ -253,7 +255,7 @@ def test_read_only_at_start(t):
     process.stop()
     v.equal(quietly("mount", "-o", "remount,rw", folder), 0, "remount")
     veredus.start()
-    arrive_whole(x, acknowledged)
+    arrive_whole(x, acknowledged, veredus=veredus)
     veredus.wait_empty()
 
 

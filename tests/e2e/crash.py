@@ -130,6 +130,8 @@ def test_kill_all_at_once(t):
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
         veredus.process.child.wait()
+        # A process that is killed holds its sockets until it is gone.
+        v.wait(lambda: not any(v.runs(pid) for pid in pids), 20, "the end of all processes")
         veredus.start()
         if not load.alive():
             break

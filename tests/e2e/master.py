@@ -87,17 +87,10 @@ def test_master_killed_ends_all(t):
     pids = [pid for pids in veredus.daemons().values() for pid in pids]
     v.equal(len(pids), len(DAEMONS), veredus.daemons())
     veredus.process.signal(signal.SIGKILL)
-    v.wait(lambda: not any(runs(pid) for pid in pids), 10, "the end of all daemons")
+    v.wait(lambda: not any(v.runs(pid) for pid in pids), 10, "the end of all daemons")
     veredus.start()
     v.check(try_mail(veredus, "again"), "mail after the restart")
     sink.wait_mails(1)
-
-
-def runs(pid):
-    try:
-        return v.read(f"/proc/{pid}/stat").rsplit(b")", 1)[1].split()[0] != b"Z"
-    except OSError:
-        return False
 
 
 def test_limits_stand_still(t):

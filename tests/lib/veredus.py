@@ -115,6 +115,14 @@ def reachable(test, folder, name, wanted=lambda path: True):
     return folder
 
 
+def runs(pid):
+    """Is there such a process, and no zombie?"""
+    try:
+        return read(f"/proc/{pid}/stat").rsplit(b")", 1)[1].split()[0] != b"Z"
+    except OSError:
+        return False
+
+
 class Process:
     """A child in a session of its own, its output in a file."""
 

@@ -328,7 +328,7 @@ static void step(struct sim *s)
 		world_changes(s);
 		disk_changes(s);
 		disk_use_check(s);
-		if (queue_intake(s->queue) != QUEUE_OK)
+		if (queue_intake(s->queue) != QUEUE_OK || s->step % 1000 == 0)
 			queue_retry(s->queue);
 	}
 	if (s->batch && s->batch_end_us <= s->now)
