@@ -234,19 +234,6 @@ static void want_send(void *arg)
 	}
 }
 
-void daemon_want_peer(struct daemon *d, unsigned kind, unsigned instance)
-{
-	struct house *h = house_of(d);
-	struct end *e = end_find(h, kind, instance);
-
-	if (!e)
-		e = end_new(h, kind, instance);
-	if (!e)
-		return;
-	e->wanted = true;
-	want_schedule(h);
-}
-
 void daemon_drained(struct daemon *d, uint32_t left)
 {
 	if (d->master)

@@ -47,8 +47,8 @@ struct daemon_face {
 	void (*handle)(struct daemon *d, const struct msg_handle *m, int fd);
 	/* A fresh channel to a peer. The daemon keeps it until gone. May be NULL. */
 	void (*peer)(struct daemon *d, struct channel *c);
-	/* A channel to a peer ended (not master's: then the process ends). Ask daemon_want_peer()
-	 * if needed. */
+	/* A channel to a peer ended (not master's: then the process ends). A fresh one is asked
+	 * for without further ado, and comes by peer(). */
 	void (*gone)(struct daemon *d, struct channel *c);
 	/* Take nothing new, finish, then daemon_drained(). NULL: drained at once. */
 	void (*drain)(struct daemon *d, struct duration limit);
@@ -85,7 +85,6 @@ struct daemon *daemon_of(const struct channel *c);
 void daemon_set_peer_state(struct channel *c, void *state);
 void *daemon_peer_state(const struct channel *c);
 
-void daemon_want_peer(struct daemon *d, unsigned kind, unsigned instance);
 void daemon_drained(struct daemon *d, uint32_t left);
 
 /* A descriptor that became a channel outside of master's hands (control socket): serves as usual.
