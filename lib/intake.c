@@ -15,6 +15,7 @@ enum {
 	LEASE_LOW = 4096, /* fewer left: more are asked for */
 	BUCKETS = 4096,
 	AWAY_SECONDS = 30,
+	PATIENCE_SECONDS = 10, /* so long "not yet" is said of a qmgr that is not there */
 };
 
 enum message_state {
@@ -54,6 +55,7 @@ struct intake {
 	uint64_t ahead;
 	bool leasing;
 	size_t unsettled, doubts;
+	struct monotime short_since; /* of qmgr's word or of IDs; 0: it is not */
 	struct timer away;
 	struct intake_message *buckets[BUCKETS];
 };
@@ -134,6 +136,23 @@ static void message_settle(struct intake_message *m, const struct reply *r)
 
 /* -- IDs -------------------------------------------------------------------------- */
 
+/* Called after each change of qmgr, its word or the IDs. */
+static void note_short(struct intake *in)
+{
+	if (in->state != INTAKE_CLOSED && (in->ids_left || in->ids_ahead))
+		in->short_since.us = 0;
+	else if (!in->short_since.us)
+		in->short_since = loop_now(in->loop);
+}
+
+/* Starting, or out of IDs: a matter of milliseconds, of which a client need not hear. */
+static const struct reply *short_reply(const struct intake *in)
+{
+	struct duration is = monotime_since(loop_now(in->loop), in->short_since);
+
+	return is.us < SECONDS(PATIENCE_SECONDS).us ? &reply_not_yet : &reply_closed;
+}
+
 static void lease_more(struct intake *in)
 {
 	if (!in->qmgr || in->leasing || in->ids_ahead || in->ids_left > LEASE_LOW)
@@ -154,6 +173,7 @@ static uint64_t next_id(struct intake *in)
 	in->ids_left--;
 	uint64_t id = in->next_id++;
 
+	note_short(in);
 	lease_more(in);
 	return id;
 }
@@ -173,6 +193,7 @@ static void serve_leased(struct intake *in, struct channel *c, const struct msg_
 		in->ahead = m->first;
 		in->ids_ahead = m->count;
 	}
+	note_short(in);
 	lease_more(in);
 }
 
@@ -227,6 +248,7 @@ void intake_gone(struct intake *in)
 	in->state = INTAKE_CLOSED;
 	in->ids_left = in->ids_ahead = 0;
 	in->leasing = false;
+	note_short(in);
 	messages_each(in, doubt);
 	if (in->doubts && !timer_is_set(&in->away))
 		timer_set(&in->away, SECONDS(AWAY_SECONDS));
@@ -255,6 +277,7 @@ struct intake *intake_new(struct loop *loop, struct log *log,
 	in->checksum = checksum;
 	in->state = INTAKE_CLOSED;
 	timer_init(&in->away, loop, away_fired, in);
+	note_short(in);
 	return in;
 }
 
@@ -272,7 +295,7 @@ const struct reply *intake_refusal(const struct intake *in)
 {
 	switch (in->state) {
 	case INTAKE_OPEN:
-		return in->ids_left || in->ids_ahead ? NULL : &reply_closed;
+		return in->ids_left || in->ids_ahead ? NULL : short_reply(in);
 	case INTAKE_FULL:
 	case INTAKE_LIMIT:
 		return &reply_full;
@@ -281,7 +304,7 @@ const struct reply *intake_refusal(const struct intake *in)
 	case INTAKE_CLOSED:
 		break;
 	}
-	return &reply_closed;
+	return short_reply(in);
 }
 
 bool intake_is_limited(const struct intake *in)
@@ -489,6 +512,12 @@ void intake_drop(struct intake_message **m)
 	message_free(one);
 }
 
+static void serve_state(struct intake *in, enum intake_state state)
+{
+	in->state = state;
+	note_short(in);
+}
+
 void intake_serve(struct intake *in, struct channel *c, const struct message *m)
 {
 	if (c != in->qmgr) {
@@ -503,7 +532,7 @@ void intake_serve(struct intake *in, struct channel *c, const struct message *m)
 	else if (m->type == MSG_settled)
 		serve_settled(in, c, &m->settled);
 	else if (m->type == MSG_intake && m->intake.state <= INTAKE_CLOSED)
-		in->state = (enum intake_state)m->intake.state;
+		serve_state(in, (enum intake_state)m->intake.state);
 	else
 		channel_end(c, "sent an intake state that is none");
 }

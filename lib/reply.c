@@ -4,6 +4,9 @@
 
 #include <string.h>
 
+const struct reply reply_not_yet =
+    REPLY(451, "4.3.2", "Error: not accepting mail now, try again later");
+
 static size_t put_code(char *to, const struct reply *r, bool more)
 {
 	size_t n = 0;

@@ -28,6 +28,12 @@ struct reply {
 		(code), (dsn), TEXT(literal)                                                       \
 	}
 
+/*
+ * 451 while it is not known yet whether mail is taken. A session that hears it from its host says
+ * nothing and asks again soon; who hands mail in takes it for the refusal that it is.
+ */
+extern const struct reply reply_not_yet;
+
 /* Appends "CODE DSN TEXT" CRLF, or "CODE-DSN TEXT" when MORE lines follow. What is not printable
  * ASCII becomes "?". */
 void reply_write(struct bytes *out, const struct reply *r, bool more);

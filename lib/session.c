@@ -94,6 +94,32 @@ void session_ask(struct session *s, enum session_point point)
 	s->setup.face->ask(s->setup.owner, point);
 }
 
+bool session_wait(struct session *s, const struct reply *r, void (*again)(struct session *s))
+{
+	enum { FIRST_US = 10000, LONGEST_US = 320000 };
+
+	if (r != &reply_not_yet || !s->setup.out || s->draining)
+		return false;
+	s->again = again;
+	s->again_us = !s->again_us		     ? FIRST_US
+		      : s->again_us < LONGEST_US ? 2 * s->again_us
+						     : LONGEST_US;
+	s->again_at = monotime_add(s->now.mono, (struct duration){s->again_us});
+	return true;
+}
+
+static void ask_again(struct session *s)
+{
+	void (*again)(struct session *) = s->again;
+
+	s->again = NULL;
+	again(s);
+	if (s->again)
+		return;
+	s->again_us = 0;
+	s->command_deadline = monotime_add(s->now.mono, s->setup.config->timeout_command);
+}
+
 static void client_answered(struct session *s, const struct reply *r)
 {
 	if (r) {
@@ -273,7 +299,7 @@ bool session_blocked(const struct session *s)
 {
 	if (s->step == STEP_OVER)
 		return false;
-	return (s->point && s->point != POINT_CLIENT) || s->held ||
+	return (s->point && s->point != POINT_CLIENT) || s->held || s->again ||
 	       (s->setup.out && bytes_len(s->setup.out) > SESSION_OUT_MAX);
 }
 
@@ -308,6 +334,8 @@ void session_hold(struct session *s, bool held)
 
 struct monotime session_deadline(const struct session *s)
 {
+	if (s->again)
+		return s->again_at;
 	if (s->point || s->held || s->step == STEP_OVER)
 		return (struct monotime){INT64_MAX};
 	if (!s->t)
@@ -335,6 +363,10 @@ void session_expire(struct session *s, struct moment now)
 	if (session_deadline(s).us > now.mono.us)
 		return;
 	s->now = now;
+	if (s->again) {
+		ask_again(s);
+		return;
+	}
 	log_end(s, "timeout");
 	session_close(s, &reply_timeout);
 }

@@ -7,6 +7,8 @@
  * At named points the engine asks its host, and goes on when the answer
  * comes, from within the question or later. It consumes no input while an
  * answer is outstanding, while it is held, or while its replies are not read.
+ * To reply_not_yet (at POINT_SENDER, from open()) it says nothing and asks
+ * again at session_deadline(): 10 ms later, 20, and so on up to a third of a second.
  */
 #ifndef LIB_SESSION_H
 #define LIB_SESSION_H

@@ -40,6 +40,13 @@ static bool open_content(struct session *s, const struct reply **refusal)
 	return true;
 }
 
+static void refuse_content(struct session *s, const struct reply *refusal)
+{
+	session_reject(s, "DATA", (struct text){NULL, 0}, refusal);
+	transaction_end(s);
+	session_change(s, STEP_READY);
+}
+
 /* False: refused, which was said, and the transaction is over. */
 bool transaction_open(struct session *s)
 {
@@ -47,10 +54,21 @@ bool transaction_open(struct session *s)
 
 	if (open_content(s, &refusal))
 		return true;
-	session_reject(s, "DATA", (struct text){NULL, 0}, refusal);
-	transaction_end(s);
-	session_change(s, STEP_READY);
+	refuse_content(s, refusal);
 	return false;
+}
+
+static void open_text(struct session *s)
+{
+	static const struct reply reply_go = REPLY(354, NULL, "End data with <CR><LF>.<CR><LF>");
+	const struct reply *refusal = NULL;
+
+	if (open_content(s, &refusal)) {
+		session_change(s, STEP_TEXT);
+		session_say(s, &reply_go);
+	} else if (!session_wait(s, refusal, open_text)) {
+		refuse_content(s, refusal);
+	}
 }
 
 static const struct reply *no_recipient_reply(const struct session *s)
@@ -61,16 +79,13 @@ static const struct reply *no_recipient_reply(const struct session *s)
 void session_verb_data(struct session *s, struct text args)
 {
 	static const struct reply reply_syntax = REPLY(501, "5.5.4", "Syntax: DATA");
-	static const struct reply reply_go = REPLY(354, NULL, "End data with <CR><LF>.<CR><LF>");
 
-	if (args.len) {
+	if (args.len)
 		session_say(s, &reply_syntax);
-	} else if (!s->t->recipient_count) {
+	else if (!s->t->recipient_count)
 		session_say(s, no_recipient_reply(s));
-	} else if (transaction_open(s)) {
-		session_change(s, STEP_TEXT);
-		session_say(s, &reply_go);
-	}
+	else
+		open_text(s);
 }
 
 /* -- content ------------------------------------------------------------------------- */
@@ -186,6 +201,35 @@ static const struct reply *refuse_bdat(struct session *s)
 	return s->t->recipient_count ? NULL : no_recipient_reply(s);
 }
 
+static void open_chunk(struct session *s);
+
+static void open_chunk_again(struct session *s)
+{
+	size_t used = 0;
+
+	open_chunk(s);
+	/* An empty chunk is complete, and no input may come to say so. */
+	if (s->step == STEP_CHUNK && !s->chunk_left)
+		session_take_chunk(s, NULL, 0, &used);
+}
+
+static void open_chunk(struct session *s)
+{
+	const struct reply *refusal = NULL;
+
+	if (!s->chunk_refusal && !s->t->id && !open_content(s, &refusal)) {
+		if (session_wait(s, refusal, open_chunk_again))
+			return;
+		s->chunk_refusal = refusal;
+	}
+	if (s->chunk_refusal && s->chunk_left > s->setup.config->limit_message) {
+		session_close(s, s->chunk_refusal);
+		return;
+	}
+	/* The octets are on their way and are eaten even when they are not wanted. */
+	session_change(s, STEP_CHUNK);
+}
+
 void session_verb_bdat(struct session *s, struct text args)
 {
 	static const struct reply reply_syntax = REPLY(501, "5.5.4", "Syntax: BDAT size [LAST]");
@@ -196,16 +240,7 @@ void session_verb_bdat(struct session *s, struct text args)
 		return;
 	}
 	s->chunk_refusal = refuse_bdat(s);
-	const struct reply *refusal = NULL;
-
-	if (!s->chunk_refusal && !s->t->id && !open_content(s, &refusal))
-		s->chunk_refusal = refusal;
-	if (s->chunk_refusal && s->chunk_left > s->setup.config->limit_message) {
-		session_close(s, s->chunk_refusal);
-		return;
-	}
-	/* The octets are on their way and are eaten even when they are not wanted. */
-	session_change(s, STEP_CHUNK);
+	open_chunk(s);
 }
 
 static void chunk_done(struct session *s)

@@ -69,10 +69,11 @@ struct session {
 	struct transaction *t;
 	struct session_verdict *verdict; /* of a handed-in mail */
 	struct moment now;
-	struct monotime command_deadline;
+	struct monotime command_deadline, again_at;
+	void (*again)(struct session *s); /* what is asked again at again_at; NULL: nothing */
 	uint64_t chunk_left;
 	const struct reply *chunk_refusal; /* said when the octets have been eaten */
-	uint32_t errors, idle_commands, messages;
+	uint32_t errors, idle_commands, messages, again_us;
 	uint8_t step, point;
 	bool esmtp, trusted, early, held, draining, skipping_line, chunk_last;
 	char client[64];
@@ -92,6 +93,9 @@ void session_close(struct session *s, const struct reply *r);
 void session_reject(struct session *s, const char *stage, struct text to, const struct reply *r);
 
 void session_ask(struct session *s, enum session_point point);
+
+/* True when the host said reply_not_yet: AGAIN is called soon, and the reply to the client waits. */
+bool session_wait(struct session *s, const struct reply *r, void (*again)(struct session *s));
 
 /* session_verbs.c: LINE is a command without CRLF. */
 void session_command(struct session *s, struct text line);

@@ -61,6 +61,7 @@ void transaction_end(struct session *s)
 	if (!t)
 		return;
 	s->t = NULL;
+	s->again = NULL;
 	if (t->id)
 		s->setup.face->drop(s->setup.owner);
 	content_free(&t->content);
@@ -162,8 +163,15 @@ void session_verb_mail(struct session *s, struct text args)
 	session_ask(s, POINT_SENDER);
 }
 
+static void ask_sender(struct session *s)
+{
+	session_ask(s, POINT_SENDER);
+}
+
 void session_sender_answered(struct session *s, const struct reply *r)
 {
+	if (session_wait(s, r, ask_sender))
+		return;
 	if (r) {
 		session_reject(s, "MAIL", (struct text){NULL, 0}, r);
 		transaction_end(s);

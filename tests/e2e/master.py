@@ -7,6 +7,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import signal
 import socket
+import threading
 import time
 
 import veredus as v
@@ -104,6 +105,114 @@ def test_limits_stand_still(t):
     client.close()
     sink.wait_mails(1)
     os.kill(pid, signal.SIGCONT)
+
+
+WHOLE = (b"EHLO client.example\r\nMAIL FROM:<a@client.example>\r\nRCPT TO:<b@sink.example>\r\nDATA\r\n", v.mail("first") + b".\r\nQUIT\r\n")
+
+
+def test_nobody_is_told_to_wait_at_a_start(t):
+    """The first client, who is there before qmgr has said that it takes mail, is served and hears no 451."""
+    veredus, sink, _ = v.world(t, start=False)
+    for round in range(5):
+        veredus.process = v.Process(t, f"run{round}", [veredus.build + "/veredus", "run", "-c", veredus.conf], cwd=veredus.folder,
+                                    env=veredus.environment, **veredus.demote)
+        s = v.wait(lambda: connect(veredus.port), 20, "the port")
+        s.settimeout(20 * v.PATIENCE)
+        file = s.makefile("rb")
+        file.readline()
+        s.sendall(WHOLE[0])
+        codes = [line[:4] for line in iter(file.readline, b"") if line[3:4] == b" " and (line[:3] != b"354" or s.sendall(WHOLE[1]) is None)]
+        v.equal(codes, [b"250 ", b"250 ", b"250 ", b"354 ", b"250 ", b"221 "], f"start {round}")
+        s.close()
+        v.equal(veredus.stop(), 0, "exit status")
+    v.check(" 451 " not in veredus.log_text(), veredus.log_text()[-1000:])
+    veredus.start()
+    sink.wait_mails(5)
+
+
+def connect(port):
+    try:
+        return socket.create_connection(("127.0.0.1", port), 1)
+    except OSError:
+        return None
+
+
+class Talker(threading.Thread):
+    """Sends mail after mail; its replies by what they answer."""
+
+    def __init__(self, veredus, number):
+        super().__init__(daemon=True)
+        self.veredus, self.number, self.over = veredus, number, False
+        self.replies, self.taken = [], set()
+
+    def run(self):
+        try:
+            smtp = v.Smtp(self.veredus.port)
+            while not self.over:
+                self.mail(smtp, f"{self.number}.{len(self.replies)}")
+            smtp.close()
+        except (OSError, v.Failure) as why:
+            self.replies.append(("connection", str(why)))
+
+    def mail(self, smtp, subject):
+        for what, line in (("MAIL", "MAIL FROM:<a@client.example>"), ("RCPT", "RCPT TO:<b@sink.example>"), ("DATA", "DATA")):
+            reply = smtp.say(line)
+            self.replies.append((what, reply))
+            if reply[0] not in "23":
+                smtp.say("RSET")
+                return
+        smtp.socket.sendall(v.mail(subject) + b".\r\n")
+        reply = smtp.reply()
+        self.replies.append(("dot", reply))
+        if reply.startswith("250"):
+            self.taken.add(subject)
+
+
+def test_qmgr_alone_is_missed_by_nobody(t):
+    """While qmgr is started again MAIL and DATA wait for it. What was on its way in at its death may be 451: it is
+    sent again. Only a qmgr that stays away is told of, after ten seconds."""
+    veredus, sink, _ = v.world(t)
+    talkers = [Talker(veredus, i) for i in range(20)]
+    for talker in talkers:
+        talker.start()
+    for _ in range(3):
+        done = sum(len(talker.taken) for talker in talkers)
+        v.wait(lambda: sum(len(talker.taken) for talker in talkers) > done + 100, 20, "mail taken")
+        (pid,) = v.wait(lambda: veredus.daemons("qmgr"), 10, "qmgr")
+        os.kill(pid, signal.SIGKILL)
+        v.wait(lambda: veredus.daemons("qmgr") not in ([], [pid]), 10, "a new qmgr")
+    for talker in talkers:
+        talker.over = True
+    for talker in talkers:
+        talker.join(20 * v.PATIENCE)
+    replies = [pair for talker in talkers for pair in talker.replies]
+    refused = [pair for pair in replies if pair[1][0] not in "23"]
+    v.equal([pair for pair in refused if pair[0] != "dot"], [], "refused before their end of data")
+    v.check(len(refused) <= 3 * len(talkers), len(refused), "refused at their end of data", refused[:3])
+    taken = set().union(*(talker.taken for talker in talkers))
+    print(f"  {len(taken)} taken, {len(refused)} of {len(replies)} replies were a refusal, at the end of data", flush=True)
+    v.wait(lambda: {text.split("Subject: ")[1].split("\r\n")[0] for _, content in sink.mails()
+                    for text in [content.decode()]} >= taken, 30, "all that was taken")
+    stays_away(veredus)
+
+
+def stays_away(veredus):
+    early, late = v.Smtp(veredus.port), v.Smtp(veredus.port)
+    (pid,) = veredus.daemons("qmgr")
+    veredus.process.signal(signal.SIGSTOP)
+    try:
+        os.kill(pid, signal.SIGKILL)
+        begun = time.monotonic()
+        time.sleep(0.2)
+        early.expect("451 4.3.2", "MAIL FROM:<a@client.example>")
+        v.check(8 < time.monotonic() - begun < 12 * v.PATIENCE, "it said so after", time.monotonic() - begun)
+        begun = time.monotonic()
+        late.expect("451 4.3.2", "MAIL FROM:<a@client.example>")
+        v.check(time.monotonic() - begun < 2 * v.PATIENCE, "who comes later is told at once", time.monotonic() - begun)
+    finally:
+        veredus.process.signal(signal.SIGCONT)
+    v.wait(lambda: veredus.daemons("qmgr") not in ([], [pid]), 20, "a new qmgr")
+    v.wait(lambda: late.say("MAIL FROM:<a@client.example>").startswith("250"), 10, "mail taken again")
 
 
 def test_second_signal_hurries(t):

@@ -245,6 +245,31 @@ static void test_states(void **state)
 	}
 }
 
+/* Before qmgr's first word, while it is away and while more IDs are on their way: not yet, for ten
+ * seconds. */
+static void test_not_yet(void **state)
+{
+	struct intake_message *m;
+
+	(void)state;
+	qmgr_dies();
+	assert_ptr_equal(intake_refusal(self.intake), &reply_not_yet);
+	qmgr_starts(INTAKE_CLOSED);
+	assert_ptr_equal(intake_refusal(self.intake), &reply_not_yet);
+	channel_send_intake(self.qmgr, &(struct msg_intake){INTAKE_OPEN});
+	turns();
+	assert_null(intake_refusal(self.intake));
+	while ((m = intake_begin(self.intake, &face, &self)))
+		intake_drop(&m);
+	assert_ptr_equal(intake_refusal(self.intake), &reply_not_yet);
+	turns();
+	assert_null(intake_refusal(self.intake));
+	/* A full disk is no matter of milliseconds. */
+	channel_send_intake(self.qmgr, &(struct msg_intake){INTAKE_FULL});
+	turns();
+	assert_int_equal(intake_refusal(self.intake)->code, 452);
+}
+
 static void test_in_doubt(void **state)
 {
 	struct intake_message *m = message("a"), *open = message("c");
@@ -390,6 +415,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_settles, begin, end),
 	    cmocka_unit_test_setup_teardown(test_nonsense_is_no_promise, begin, end),
 	    cmocka_unit_test_setup_teardown(test_states, begin, end),
+	    cmocka_unit_test_setup_teardown(test_not_yet, begin, end),
 	    cmocka_unit_test_setup_teardown(test_in_doubt, begin, end),
 	    cmocka_unit_test_setup_teardown(test_dropped_while_submitted, begin, end),
 	    cmocka_unit_test_setup_teardown(test_large_body, begin, end),

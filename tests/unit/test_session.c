@@ -22,7 +22,7 @@ struct host {
 	struct session *session;
 	struct bytes out, body, prelude, envelope, log;
 	struct moment now;
-	const struct reply *sender_answer, *recipient_answer;
+	const struct reply *sender_answer, *recipient_answer, *open_answer;
 	bool wait_data, wait_recipient, no_id;
 	unsigned messages, opened, dropped;
 };
@@ -57,7 +57,7 @@ static uint64_t open_message(void *owner, const struct reply **refusal)
 	static const struct reply none = REPLY(451, "4.3.2", "no id");
 	struct host *h = owner;
 
-	*refusal = &none;
+	*refusal = h->open_answer ? h->open_answer : &none;
 	h->opened += !h->no_id;
 	h->body.start = h->body.end = 0;
 	return h->no_id ? 0 : 36;
@@ -519,6 +519,88 @@ static void test_intake_refuses(void **state)
 	host_end(&h);
 }
 
+/* Runs the clock on to the next thing that is due, and gives what is LEFT of INPUT. */
+static size_t pass_time(struct host *h, const char *input, size_t left)
+{
+	h->now.mono = session_deadline(h->session);
+	session_expire(h->session, h->now);
+	return session_input(h->session, h->now, (const uint8_t *)input, left);
+}
+
+/* "Not yet" is no reply: the client waits, what it pipelined waits too, and the answer is asked for
+ * again, ever less often. */
+static void test_not_yet(void **state)
+{
+	static const struct {
+		const char *input, *before, *after;
+		bool sender;
+	} rows[] = {
+	    {START "NOOP\r\n", EHLO_IS, MAIL_IS RCPT_IS OK, true},
+	    {START "DATA\r\n\r\nb\r\n.\r\nNOOP\r\n", START_IS, DATA_IS QUEUED OK, false},
+	    {START "BDAT 5 LAST\r\n\r\nb\r\nNOOP\r\n", START_IS, QUEUED OK, false},
+	    {START "BDAT 0 LAST\r\n", START_IS, QUEUED, false},
+	    {START "BDAT 0\r\nNOOP\r\n", START_IS, OK OK, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct host h = {0};
+		size_t len = strlen(rows[i].input);
+
+		h.sender_answer = rows[i].sender ? &reply_not_yet : NULL;
+		h.open_answer = &reply_not_yet;
+		h.no_id = !rows[i].sender;
+		host_begin(&h, NULL, US);
+		int64_t began = h.now.mono.us;
+		size_t at =
+		    session_input(h.session, h.now, (const uint8_t *)rows[i].input, len);
+
+		assert_true(session_blocked(h.session));
+		assert_int_equal(session_deadline(h.session).us - began, 10000);
+		for (int times = 0; times < 8; times++)
+			assert_int_equal(pass_time(&h, rows[i].input + at, len - at), 0);
+		/* 10, 20, ... 320 ms, and 320 for ever. */
+		assert_int_equal(h.now.mono.us - began, 630000 + 2 * 320000);
+		assert_string_equal(bytes_text(&h.out), rows[i].before);
+		h.sender_answer = NULL;
+		h.no_id = false;
+		assert_int_equal(pass_time(&h, rows[i].input + at, len - at), len - at);
+		assert_string_equal(bytes_text(&h.out) + strlen(rows[i].before), rows[i].after);
+		assert_false(session_blocked(h.session));
+		/* Its own time-out is what counts again. */
+		assert_int_equal(session_deadline(h.session).us - h.now.mono.us, 300000000);
+		host_end(&h);
+	}
+}
+
+static void test_not_yet_ends(void **state)
+{
+	static const struct reply closed = REPLY(451, "4.3.2", "closed");
+	struct host h = {.sender_answer = &reply_not_yet};
+
+	(void)state;
+	host_begin(&h, NULL, US);
+	give(&h, EHLO MAIL, strlen(EHLO MAIL), 100);
+	h.sender_answer = &closed;
+	pass_time(&h, "", 0);
+	assert_string_equal(bytes_text(&h.out), EHLO_IS "451 4.3.2 closed\r\n");
+	/* A stop does not wait for it. */
+	h.sender_answer = &reply_not_yet;
+	give(&h, MAIL, strlen(MAIL), 100);
+	session_drain(h.session, h.now);
+	assert_true(session_is_over(h.session));
+	assert_non_null(strstr(bytes_text(&h.out), "closed\r\n421 4.3.2 "));
+	host_end(&h);
+	/* Nor does a client that goes. */
+	h = (struct host){.no_id = true, .open_answer = &reply_not_yet};
+	host_begin(&h, NULL, US);
+	give(&h, START "DATA\r\n", strlen(START "DATA\r\n"), 100);
+	session_lost(h.session);
+	assert_true(session_is_over(h.session));
+	assert_int_equal(session_deadline(h.session).us, INT64_MAX);
+	host_end(&h);
+}
+
 static void test_deadlines(void **state)
 {
 	struct host h = {0};
@@ -653,6 +735,8 @@ int main(void)
 	    cmocka_unit_test(test_recipients),
 	    cmocka_unit_test(test_answers_come_later),
 	    cmocka_unit_test(test_intake_refuses),
+	    cmocka_unit_test(test_not_yet),
+	    cmocka_unit_test(test_not_yet_ends),
 	    cmocka_unit_test(test_deadlines),
 	    cmocka_unit_test(test_dripper),
 	    cmocka_unit_test(test_unread_replies),
