@@ -91,15 +91,5 @@ void channel_resume(struct channel *c);
 #define TEXTF(f, max)
 #define LIST(r, f, max)
 #include "messages.def"
-#undef RECORD
-#undef MESSAGE
-#undef RECORD_END
-#undef MESSAGE_END
-#undef U8
-#undef U16
-#undef U32
-#undef U64
-#undef TEXTF
-#undef LIST
 
 #endif

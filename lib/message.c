@@ -32,16 +32,6 @@ static void list_encode(struct bytes *w, const struct wire_list *list)
 	must(m->f.count <= (max));                                                                 \
 	list_encode(w, &m->f);
 #include "messages.def"
-#undef RECORD
-#undef MESSAGE
-#undef RECORD_END
-#undef MESSAGE_END
-#undef U8
-#undef U16
-#undef U32
-#undef U64
-#undef TEXTF
-#undef LIST
 
 /* -- decoders ---------------------------------------------------------------- */
 
@@ -88,16 +78,6 @@ static void list_encode(struct bytes *w, const struct wire_list *list)
 		struct msg_##n *m = p;
 #define MESSAGE_END(n) }
 #include "messages.def"
-#undef RECORD
-#undef MESSAGE
-#undef RECORD_END
-#undef MESSAGE_END
-#undef U8
-#undef U16
-#undef U32
-#undef U64
-#undef TEXTF
-#undef LIST
 
 /* -- printers ------------------------------------------------------------------ */
 
@@ -134,16 +114,6 @@ static void print_text(FILE *to, const char *name, struct text t)
 		fputs(" )", to);                                                                   \
 	}
 #include "messages.def"
-#undef RECORD
-#undef MESSAGE
-#undef RECORD_END
-#undef MESSAGE_END
-#undef U8
-#undef U16
-#undef U32
-#undef U64
-#undef TEXTF
-#undef LIST
 
 /* -- the table ------------------------------------------------------------------ */
 

@@ -126,16 +126,6 @@ enum message_type {
 #define TEXTF(f, max)
 #define LIST(r, f, max)
 #include "messages.def"
-#undef RECORD
-#undef MESSAGE
-#undef RECORD_END
-#undef MESSAGE_END
-#undef U8
-#undef U16
-#undef U32
-#undef U64
-#undef TEXTF
-#undef LIST
 	MSG_COUNT
 };
 
@@ -159,16 +149,6 @@ enum message_type {
 #define TEXTF(f, max) struct text f;
 #define LIST(r, f, max) struct wire_list f;
 #include "messages.def"
-#undef RECORD
-#undef MESSAGE
-#undef RECORD_END
-#undef MESSAGE_END
-#undef U8
-#undef U16
-#undef U32
-#undef U64
-#undef TEXTF
-#undef LIST
 
 /* Any message. */
 struct message {
@@ -186,16 +166,6 @@ struct message {
 #define TEXTF(f, max)
 #define LIST(r, f, max)
 #include "messages.def"
-#undef RECORD
-#undef MESSAGE
-#undef RECORD_END
-#undef MESSAGE_END
-#undef U8
-#undef U16
-#undef U32
-#undef U64
-#undef TEXTF
-#undef LIST
 	};
 };
 

@@ -50,16 +50,6 @@ static void check_same(struct bytes *b, const void *data, size_t len)
 		(void)m;
 #define MESSAGE_END(n) }
 #include "messages.def"
-#undef RECORD
-#undef RECORD_END
-#undef MESSAGE
-#undef MESSAGE_END
-#undef U8
-#undef U16
-#undef U32
-#undef U64
-#undef TEXTF
-#undef LIST
 
 static void check_fields(const struct message *m)
 {

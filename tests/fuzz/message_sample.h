@@ -62,16 +62,6 @@ static inline struct text sample_text(struct sample *s, size_t max)
 	message_encode(to, MSG_##n, m);                                                            \
 	}
 #include "messages.def"
-#undef RECORD
-#undef RECORD_END
-#undef MESSAGE
-#undef MESSAGE_END
-#undef U8
-#undef U16
-#undef U32
-#undef U64
-#undef TEXTF
-#undef LIST
 
 #define RECORD(n)
 #define RECORD_END(n)
@@ -98,15 +88,5 @@ static inline void message_sample(struct bytes *to, unsigned type, const void *d
 		bytes_free(&s.items[i]);
 }
 
-#undef RECORD
-#undef RECORD_END
-#undef MESSAGE
-#undef MESSAGE_END
-#undef U8
-#undef U16
-#undef U32
-#undef U64
-#undef TEXTF
-#undef LIST
 
 #endif
