@@ -91,21 +91,35 @@ static bool event_names(const struct history_event *e, struct text needle)
 	}
 }
 
+/* A client or an address that was turned away, of which no message came: who asks for it by name
+ * is told why. */
+static bool refusal_names(const struct history_event *e, struct text needle)
+{
+	if (!needle.len)
+		return false;
+	if (e->what == EVENT_refused_connection)
+		return e->count > 0 && contains_case(e->values[0], needle);
+	if (e->what != EVENT_reject || e->count < 5)
+		return false;
+	return contains_case(e->values[1], needle) || text_equal_case(e->values[3], needle) ||
+	       text_equal_case(e->values[4], needle);
+}
+
 static bool look(void *arg, const struct history_event *e)
 {
 	struct search *s = arg;
-	uint64_t original = 0;
+	uint64_t report = 0;
 
 	if (!e->id)
 		return true;
 	if (s->needle.len && event_names(e, s->needle))
 		id_add(s, e->id);
 	/* A report and the message that it is about are one story. */
-	if (e->what == EVENT_handin && e->count > 1 && queue_id_parse(e->values[1], &original)) {
-		if (id_place(s->trace, original) >= 0)
+	if (e->what == EVENT_report_sent && e->count > 1 && queue_id_parse(e->values[1], &report)) {
+		if (id_place(s->trace, e->id) >= 0)
+			id_add(s, report);
+		else if (id_place(s->trace, report) >= 0)
 			id_add(s, e->id);
-		else if (id_place(s->trace, e->id) >= 0)
-			id_add(s, original);
 	}
 	return true;
 }
@@ -115,7 +129,7 @@ static bool gather(void *arg, const struct history_event *e)
 	struct search *s = arg;
 	struct trace *t = s->trace;
 
-	if (!e->id || id_place(t, e->id) < 0)
+	if (e->id ? id_place(t, e->id) < 0 : !refusal_names(e, s->needle))
 		return true;
 	if (t->count == TRACE_EVENTS_MAX) {
 		t->cut = true;
@@ -272,7 +286,7 @@ static int search_run(int folder_fd, struct search *s)
 		if (!s->grown)
 			break;
 	}
-	if (!error && s->trace->id_count)
+	if (!error && (s->trace->id_count || s->needle.len))
 		error = pass(folder_fd, names, count, s, gather);
 	if (s->trace->count)
 		qsort(s->trace->events, s->trace->count, sizeof *s->trace->events, by_time);

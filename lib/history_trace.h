@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Reading the history: the story of a message by its queue ID, its
- * Message-ID, an address or a client, with the reports that it caused and
- * the message that a report is about. Bounded in memory, whatever the size.
+ * Message-ID, an address or a client, with the reports that it caused, the
+ * message that a report is about, and what was refused to that address or client. Bounded in memory, whatever the size.
  */
 #ifndef LIB_HISTORY_TRACE_H
 #define LIB_HISTORY_TRACE_H

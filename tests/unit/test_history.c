@@ -264,9 +264,14 @@ static void test_full_disk(void **state)
 static void story_write(void)
 {
 	struct history *h = writer(1 << 20, 86400);
-	char original[QUEUE_ID_BYTES];
+	char report[QUEUE_ID_BYTES];
+	struct history_event refused = event(EVENT_reject, 0, 13, "RCPT", "unknown[192.0.2.8]");
 
-	queue_id_print(1000, original);
+	queue_id_print(3000, report);
+	refused.values[2] = text_of("550 5.7.1 Relay access denied");
+	refused.values[3] = text_of("stranger@client.example");
+	refused.values[4] = text_of("rcpt@elsewhere.example");
+	refused.count = 5;
 	const struct history_event events[] = {
 	    event(EVENT_client, 1000, 1, "mx.client.example[192.0.2.7]", NULL),
 	    event(EVENT_message_id, 1000, 2, "Unique.1@client.example", NULL),
@@ -274,12 +279,14 @@ static void story_write(void)
 	    event(EVENT_notice, 0, 4, "sender@client.example", NULL),
 	    event(EVENT_queued, 2000, 5, "other@client.example", "99"),
 	    event(EVENT_delivery, 1000, 7, "rcpt@far.example", "relay"),
-	    event(EVENT_report_sent, 1000, 6, "non-delivery", "5"),
-	    event(EVENT_handin, 3000, 8, "bounce", original),
+	    event(EVENT_report_sent, 1000, 6, "non-delivery", report),
+	    event(EVENT_message_id, 3000, 8, "report@relay.example", NULL),
 	    event(EVENT_queued, 3000, 9, "", "2000"),
 	    event(EVENT_delivery, 3000, 10, "sender@client.example", "relay"),
 	    event(EVENT_removed, 3000, 11, NULL, NULL),
 	    event(EVENT_removed, 1000, 12, NULL, NULL),
+	    refused,
+	    event(EVENT_refused_connection, 0, 14, "unknown[192.0.2.9]", "421 4.7.0 too many"),
 	};
 
 	for (size_t i = 0; i < sizeof events / sizeof *events; i++)
@@ -303,6 +310,11 @@ static void test_story(void **state)
 	    {"other@client.example", 1, 1},
 	    {"nobody@client.example", 0, 0},
 	    {"client.exampl", 2, 10}, /* part of a client's name */
+	    {"192.0.2.8", 0, 1},
+	    {"stranger@client.example", 0, 1},
+	    {"rcpt@elsewhere.example", 0, 1},
+	    {"192.0.2.9", 0, 1},
+	    {"192.0.2", 2, 12},
 	    {"", 0, 0},
 	};
 	int fd = folder_open();
