@@ -208,21 +208,22 @@ static bool read_path(struct value *v)
 
 static bool read_log_to(struct value *v)
 {
-	static const char *const words[] = {"stdout", "syslog", "journal"};
+	static const char *const words[] = {"stdout", "syslog", "journal", "none"};
+	enum { WORDS = sizeof words / sizeof *words };
 	struct text t = v->word->text;
 	char name[SHOWN_BYTES];
 
-	for (size_t i = 0; i < 3; i++)
+	for (size_t i = 0; i < WORDS; i++)
 		if (text_equals(t, words[i])) {
 			*(struct text *)v->to = keep(v->arena, t);
 			return true;
 		}
 	if (t.len && t.data[0] == '/')
 		return read_path(v);
-	const char *near = nearest_name(t, words, 3);
+	const char *near = nearest_name(t, words, WORDS);
 
 	return WRONG(
-	    v, "%s: \"%s\" is none of stdout, syslog, journal or a path that begins with /%s%s%s",
+	    v, "%s: \"%s\" is none of stdout, syslog, journal, none or a path that begins with /%s%s%s",
 	    v->row->name, shown(name, t), near ? "; did you mean " : "", near ? near : "",
 	    near ? "?" : "");
 }

@@ -227,6 +227,12 @@ static void handle(struct daemon *d, const struct msg_handle *m, int fd)
 	begin(d);
 	if (m->role == HANDLE_LOG) {
 		self.journal = text_equals(m->name, "journal");
+		/* No line is made for nobody; the history goes on. */
+		if (text_equals(m->name, "none")) {
+			sink_close(&self.sink);
+			close(fd);
+			return;
+		}
 		/* Lines of the old form go to the old target. */
 		sink_open(&self.sink, fd,
 			  self.journal ? "/run/systemd/journal/socket" : "/dev/log");

@@ -190,6 +190,8 @@ int places_open_log(const struct config *config, char *why)
 	text_copy(path, sizeof path, config->log);
 	if (text_equals(config->log, "stdout"))
 		fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 4);
+	else if (text_equals(config->log, "none"))
+		fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	else
 		fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
 	if (fd < 0)

@@ -6,6 +6,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import re
 import shutil
+import signal
 import subprocess
 
 import veredus as v
@@ -164,6 +165,57 @@ def test_trace(t):
         v.check(identity in story and "status=sent" in story and "removed" in story and "from=<sender@client.example>" in story,
                 word, story)
     v.check(identity not in veredus.command("trace", "nobody@sink.example", status=None))
+
+
+def test_trace_without_a_log(t):
+    """With log = none no line is written anywhere, and trace tells the same story: delivered, deferred, failed and
+    reported, refused."""
+    veredus, sink, client_sink = v.world(t, ("--reply-for", "bad@sink.example=550 5.1.1 no such user",
+                                             "--reply-for", "later@sink.example=450 4.2.1 busy"),
+                                         config="log = none\nrelay-from = { 127.0.0.1/32 }\n")
+    client = v.Smtp(veredus.port)
+    good = client.send("sender@client.example", "good@sink.example", v.mail("good"))
+    bad = client.send("sender@client.example", "bad@sink.example", v.mail("bad"))
+    later = client.send("sender@client.example", "later@sink.example", v.mail("later"))
+    client.close()
+    denied = v.Smtp(veredus.port, source="127.0.0.9")
+    denied.expect(250, "MAIL FROM:<stranger@client.example>")
+    denied.expect("550 5.7.1", "RCPT TO:<x@elsewhere.example>")
+    denied.close()
+    sink.wait_mails(1)
+    client_sink.wait_mails(1)
+    wanted = {
+        good: [rf"{good}: client=unknown\[127", rf"{good}: message-id=<good@client.example>", rf"{good}: from=<sender@client.example>, size=\d+, nrcpt=1",
+               rf"{good}: to=<good@sink.example>, relay=\S+, delay=.*dsn=2.*status=sent \(250 ", rf"{good}: removed"],
+        bad: [rf"{bad}: client=", rf"{bad}: to=<bad@sink.example>, .*dsn=5.1.1, status=bounced \(.*no such user", rf"{bad}: sender \S+ notification: \w+",
+              r"to=<sender@client.example>, .*status=sent", rf"{bad}: removed"],
+        later: [rf"{later}: client=", rf"{later}: to=<later@sink.example>, .*dsn=4.2.1, status=deferred \(.*busy"],
+        "127.0.0.9": [r"reject: RCPT from unknown\[127.0.0.9\]: 550 5.7.1 .*from=<stranger@client.example> to=<x@elsewhere.example>"],
+    }
+    for word, lines in wanted.items():
+        story = lambda word=word: veredus.command("trace", word, status=None)
+        for line in lines:
+            v.wait(lambda: re.search(line, story()), 10, lambda: f"{line} in: {story()}")
+    # A log that is switched on is written from then on.
+    v.write(veredus.conf, v.read(veredus.conf).decode().replace("log = none", f"log = {veredus.log}"))
+    veredus.process.signal(signal.SIGHUP)
+    veredus.wait_log("configuration generation 2 is in force")
+    v.check(good not in veredus.log_text(), veredus.log_text())
+    v.write(veredus.conf, v.read(veredus.conf).decode().replace(f"log = {veredus.log}", "log = none"))
+    veredus.process.signal(signal.SIGHUP)
+    count = iter(range(100))
+
+    def unlogged():
+        written, subject = os.path.getsize(veredus.log), f"unlogged {next(count)}"
+        client = v.Smtp(veredus.port)
+        client.send("sender@client.example", "good@sink.example", v.mail(subject))
+        client.close()
+        v.wait(lambda: "status=sent" in veredus.command("trace", subject.replace(" ", ".") + "@client.example", status=None), 10, "the story")
+        return os.path.getsize(veredus.log) == written
+
+    v.wait(unlogged, 10, "the log to be switched off")
+    said = veredus.process.said(10 ** 6)
+    v.check(good not in said and "status=" not in said, "nothing on standard output", said)
 
 
 def test_json_log(t):

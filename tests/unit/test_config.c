@@ -58,6 +58,7 @@ static const struct {
     {"relay-to = { a..example }", 1, 14, "no domain", false},
     {"bare-newline = normalize", 1, 16, "did you mean normalise?", false},
     {"log = stdot", 1, 7, "did you mean stdout?", false},
+    {"log = non", 1, 7, "did you mean none?", false},
     {"log-connections = true", 1, 19, "neither yes nor no", false},
     {"message = 5M", 1, 1, "into the block limits", false},
     {"limits { message = 50MB }", 1, 20, "K, M or G", false},
