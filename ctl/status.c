@@ -38,8 +38,9 @@ static void site_text(const struct rec_site_status *s)
 {
 	char age[SHORT_BYTES];
 
-	printf("%8u %8u %8u %6u %10llu  ", s->ready, s->deferred, s->in_flight, s->connections,
-	       (unsigned long long)s->relayed);
+	printf("%8u %8u %8u %6u %10llu %7s  ", s->ready, s->deferred, s->in_flight, s->connections,
+	       (unsigned long long)s->relayed,
+	       s->oldest_wall ? print_age(age, age_of(s->oldest_wall)) : "-");
 	print_text(s->site, stdout);
 	if (s->next_wall) {
 		struct duration wait = {(int64_t)s->next_wall - walltime_read().us};
@@ -48,7 +49,7 @@ static void site_text(const struct rec_site_status *s)
 	}
 	putchar('\n');
 	if (s->last_error.len) {
-		printf("%44s  ", "last error:");
+		printf("%52s  ", "last error:");
 		print_text(s->last_error, stdout);
 		putchar('\n');
 	}
@@ -79,18 +80,19 @@ static void status_text(const struct msg_status_is *m, struct rates rates)
 	       print_size(b, m->disk_bytes));
 	if (!sites.count)
 		return;
-	printf("\n%8s %8s %8s %6s %10s  %s\n", "ready", "deferred", "flight", "conns", "relayed",
-	       "site");
+	printf("\n%8s %8s %8s %6s %10s %7s  %s\n", "ready", "deferred", "flight", "conns", "relayed",
+	       "oldest", "site");
 	while (list_next_site_status(&sites, &s))
 		site_text(&s);
 }
 
 static json_t *site_json(const struct rec_site_status *s)
 {
-	return json_pack("{s:o s:o s:o s:o s:o s:o s:o s:o}", "site", json_text(s->site), "ready",
+	return json_pack("{s:o s:o s:o s:o s:o s:o s:o s:o s:o}", "site", json_text(s->site), "ready",
 			 json_u64(s->ready), "deferred", json_u64(s->deferred), "in_flight",
 			 json_u64(s->in_flight), "connections", json_u64(s->connections), "relayed",
-			 json_u64(s->relayed), "next_attempt", json_u64(s->next_wall / 1000000),
+			 json_u64(s->relayed), "oldest", json_u64(s->oldest_wall / 1000000),
+			 "next_attempt", json_u64(s->next_wall / 1000000),
 			 "last_error", json_text(s->last_error));
 }
 

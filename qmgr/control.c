@@ -295,6 +295,37 @@ void control_act(struct channel *c, const struct message *m)
 
 /* -- status -------------------------------------------------------------------------------- */
 
+enum { LANES_LOOKED_AT = 1000 /* of a site, for its oldest mail: status costs no more than that */ };
+
+/* The earlier of OLDEST (0: none) and the arrival of the lane's first mail, its oldest. */
+static int64_t lane_oldest(const struct lane *lane, int64_t oldest)
+{
+	int64_t arrival = lane->ready ? lane->ready->mail->arrival_wall : 0;
+
+	return arrival && (!oldest || arrival < oldest) ? arrival : oldest;
+}
+
+static uint64_t site_oldest(const struct site *site)
+{
+	int64_t oldest = 0;
+	unsigned left = LANES_LOOKED_AT;
+
+	for (const struct share *share = site->ring; share && left; share = share->next)
+		for (const struct lane *l = share->lanes; l && left; l = l->share_next, left--)
+			oldest = lane_oldest(l, oldest);
+	return (uint64_t)oldest;
+}
+
+static uint64_t domain_oldest(const struct domain *d)
+{
+	int64_t oldest = 0;
+	unsigned left = LANES_LOOKED_AT;
+
+	for (const struct lane *l = d->lanes; l && left; l = l->next, left--)
+		oldest = lane_oldest(l, oldest);
+	return (uint64_t)oldest;
+}
+
 static void put_site(struct bytes *to, const struct qmgr *q, const struct site *site)
 {
 	rec_site_status_encode(
@@ -306,6 +337,7 @@ static void put_site(struct bytes *to, const struct qmgr *q, const struct site *
 		.in_flight = site->flying,
 		.connections = site->slots,
 		.relayed = site->relayed,
+		.oldest_wall = site_oldest(site),
 		.next_wall = site->down_until_us ? (uint64_t)wall_of(q, site->down_until_us).us : 0,
 		.last_error = site->failures ? text_of(site->last_error) : (struct text){NULL, 0}});
 }
@@ -321,6 +353,7 @@ static void put_domain(struct bytes *to, const struct qmgr *q, const struct doma
 			       &(struct rec_site_status){
 				   .site = {name, strlen(name) < 255 ? strlen(name) : 255},
 				   .ready = domain_recipients(d),
+				   .oldest_wall = domain_oldest(d),
 				   .next_wall = ending ? 0 : (uint64_t)wall_of(q, d->until_us).us,
 				   .last_error = text_of(d->verdict->text)});
 }

@@ -5,6 +5,8 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
 import json
+import re
+import time
 
 import veredus as v
 
@@ -37,6 +39,32 @@ def test_list_show_cat(t):
     status = veredus.command("status")
     v.check("sink" in status, status)
     json.loads(veredus.command("status", "--json"))
+
+
+def test_status_tells_each_sites_oldest(t):
+    """Of a site and of a domain without a next hop: the age of the oldest mail that waits, and why."""
+    dead = v.free_port()
+    veredus = t.veredus(f"route dead.example {{ to = smtp:[127.0.0.1]:{dead} }}\nroute unknown.example {{ to = mx }}\n"
+                        f"resolver {{ forward = {{ 127.0.0.1@{v.free_port()} }} trust-anchor = {v.write(t.folder + '/anchor', '')} }}\n").start()
+    smtp = v.Smtp(veredus.port)
+    sent = time.time()
+    for domain in "dead", "unknown":
+        smtp.send("sender@client.example", f"first@{domain}.example", v.mail("first"))
+    time.sleep(2.5)
+    for domain in "dead", "unknown":
+        smtp.send("sender@client.example", f"second@{domain}.example", v.mail("second"))
+    smtp.close()
+
+    def rows():
+        found = {re.sub(r".*:.*", "dead", row["site"]): row for row in json.loads(veredus.command("status", "--json"))["sites"]}
+        return found if [row["ready"] for row in found.values()] == [2, 2] and all(row["last_error"] for row in found.values()) else None
+
+    found = v.wait(rows, 40, lambda: "two rows: " + veredus.command("status", "--json"))
+    v.equal(sorted(found), ["dead", "domain unknown.example"])
+    for name, row in found.items():
+        v.check(abs(row["oldest"] - sent) < 2, name, "oldest", row["oldest"], "sent", sent)
+    text = veredus.command("status")
+    v.equal(len(re.findall(r"^ +2 .* \d+s  \S.*\n +last error: +\S", text, re.M)), 2, text)
 
 
 def test_hold_release_delete(t):
