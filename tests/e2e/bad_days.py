@@ -11,6 +11,7 @@ import glob
 import re
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import threading
@@ -113,6 +114,28 @@ def alive(veredus):
     """No daemon died."""
     died = re.search(r".*starting it again.*", veredus.log_text())
     v.check(not died, died and died[0])
+
+
+# -- the peers of these tests ---------------------------------------------------------------------------
+
+def test_receiver_ends(t):
+    """A receiver that ended takes no connection, above all none that was made to the next one."""
+    first = v.Test("first_receiver")
+    old = r.Receiver(first)
+    number = old.listener.fileno()
+    with socket.create_connection((v.SINK, old.port)) as s:
+        v.check(s.recv(100).startswith(b"220"), "no greeting")
+    first.end(keep=False)
+    new = r.Receiver(t)
+    v.equal(new.listener.fileno(), number, "the descriptor's number")
+    # Stopped and continued, whoever waits in the kernel waits anew, by number.
+    subprocess.run(["sh", "-c", f"kill -STOP {os.getpid()}; sleep 0.2; kill -CONT {os.getpid()}"], check=True)
+    for _ in range(4):
+        with socket.create_connection((v.SINK, new.port)) as s:
+            v.check(s.recv(100).startswith(b"220"), "no greeting")
+    v.equal((old.connections, new.connections), (1, 4), "connections")
+    with socket.socket() as s:
+        v.check(s.connect_ex((v.SINK, old.port)), "the old port still listens")
 
 
 # -- the disk -----------------------------------------------------------------------------------------

@@ -732,7 +732,6 @@ def test_submission(t):
 def sink_thread(t):
     """A receiver that takes everything; its port and what it took."""
     server = socket.create_server(("127.0.0.1", 0))
-    t.defer(server.close)
     taken = []
 
     def serve(client):
@@ -752,22 +751,15 @@ def sink_thread(t):
                 elif word == b"QUIT":
                     return
 
-    def accept():
-        while True:
-            try:
-                client = server.accept()[0]
-            except OSError:
-                return
-            threading.Thread(target=quiet, args=(client,), daemon=True).start()
-
     def quiet(client):
         try:
             serve(client)
         except OSError:
             pass
 
-    threading.Thread(target=accept, daemon=True).start()
-    return server.getsockname()[1], taken
+    port = server.getsockname()[1]
+    v.accept(t, server, quiet)
+    return port, taken
 
 
 def test_smtp_client(t):

@@ -2,7 +2,6 @@
 """Receivers and name servers that do what they should not. A receiver is a table: what it says at each stage."""
 import socket
 import struct
-import threading
 import time
 
 import veredus as v
@@ -114,22 +113,17 @@ class Receiver:
 
     def __init__(self, test, address=v.SINK, port=0, **says):
         self.says = dict(GOOD, **says)
-        self.contents, self.commands, self.endless, self.connections = [], [], 0, 0
+        self.contents, self.commands, self.endless, self.served = [], [], 0, []
         self.listener = socket.create_server((address, port), backlog=100)
         self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
-        test.defer(self.listener.close)
+        v.accept(test, self.listener, self.serve)
 
-    def accept(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+    @property
+    def connections(self):
+        return len(self.served)
 
     def serve(self, connection):
+        self.served.append(connection)
         conversation = Conversation(self, connection)
         try:
             conversation.run()
@@ -168,10 +162,10 @@ class NameServer:
         self.port = self.udp.getsockname()[1]
         self.tcp = socket.create_server(("127.0.0.1", self.port), backlog=100)
         self.asked = []
-        for loop in self.serve_udp, self.serve_tcp:
-            threading.Thread(target=loop, daemon=True).start()
-        test.defer(self.tcp.close)
-        test.defer(self.udp.close)
+        self.ended = False
+        v.in_thread(test, self.udp, self.serve_udp)
+        v.accept(test, self.tcp, self.serve_connection)
+        test.defer(setattr, self, "ended", True)
 
     def reply(self, question, limit):
         at, words = 12, []
@@ -195,23 +189,14 @@ class NameServer:
         return packet
 
     def serve_udp(self):
-        while True:
+        while not self.ended:
             try:
                 question, peer = self.udp.recvfrom(4096)
                 packet = self.reply(question, 1232)
                 if packet is not None:
                     self.udp.sendto(packet, peer)
             except (OSError, IndexError, struct.error):
-                if self.udp.fileno() < 0:
-                    return
-
-    def serve_tcp(self):
-        while True:
-            try:
-                connection, _ = self.tcp.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve_connection, args=(connection,), daemon=True).start()
+                pass
 
     def serve_connection(self, connection):
         connection.settimeout(20)

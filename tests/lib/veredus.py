@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 
@@ -71,6 +72,36 @@ def free_port(addresses=("127.0.0.1",)):
         except OSError:
             continue
     raise Failure("no free port")
+
+
+def in_thread(test, listening, loop):
+    """Runs LOOP, which waits on that socket until it fails, in a thread that ends with the test. Closed alone, the
+    socket would stay open as long as the thread waits in the kernel; and a wait that the kernel takes up again has only
+    the descriptor's number, which by then may be another test's socket: its mail would be taken here."""
+    thread = threading.Thread(target=loop, daemon=True)
+
+    def end():
+        try:
+            listening.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # a UDP socket has no peer, and wakes up all the same
+        thread.join(10)
+        listening.close()
+        check(not thread.is_alive(), "a thread still waits on a closed socket")
+    test.defer(end)
+    thread.start()
+
+
+def accept(test, listener, serve):
+    """SERVE(connection) in a thread for each that connects, until the test ends."""
+    def loop():
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=serve, args=(connection,), daemon=True).start()
+    in_thread(test, listener, loop)
 
 
 def read(path):
