@@ -75,7 +75,7 @@ static void conn_bury(void)
 
 static void conn_watch(struct conn *conn, int operation, bool want_write)
 {
-	bool want_read = !conn->closing && !conn->waiting;
+	bool want_read = !conn->closing && !conn->deaf;
 	struct epoll_event event = {
 	    .events = (want_read ? EPOLLIN : 0u) | (want_write ? EPOLLOUT : 0u), .data.ptr = conn};
 	if (epoll_ctl(self.poll, operation, conn->fd, &event) != 0)
@@ -520,16 +520,20 @@ static void conn_work(struct conn *conn)
 	}
 }
 
-/* The reply that ends a turn may wait: then the socket is not read either, and TCP slows the sender
- * down. */
-static void conn_settle(struct conn *conn, bool was_waiting)
+static void conn_settle(struct conn *conn)
 {
-	if (conn->dead)
-		return;
-	if (conn->waiting != was_waiting)
-		conn_watch(conn, EPOLL_CTL_MOD, conn->want_write);
-	if (!conn->waiting)
+	if (!conn->dead && !conn->waiting)
 		conn_flush(conn);
+}
+
+/* While a reply waits the socket is not read, and TCP slows the sender down. Few send then, so that
+ * epoll is told only of those that do. */
+static void conn_deafen(struct conn *conn, bool deaf)
+{
+	if (deaf == conn->deaf)
+		return;
+	conn->deaf = deaf;
+	conn_watch(conn, EPOLL_CTL_MOD, conn->want_write);
 }
 
 static void conn_read(struct conn *conn)
@@ -545,9 +549,8 @@ static void conn_read(struct conn *conn)
 	if (conn->hung) /* what a hung one is sent is read and dropped */
 		return;
 	conn->in.end += (size_t)n;
-	bool was_waiting = conn->waiting;
 	conn_work(conn);
-	conn_settle(conn, was_waiting);
+	conn_settle(conn);
 }
 
 static void conn_release(struct conn *conn)
@@ -558,7 +561,8 @@ static void conn_release(struct conn *conn)
 	conn_work(conn);
 	if (conn->dead)
 		return;
-	conn_watch(conn, EPOLL_CTL_MOD, conn->want_write);
+	if (!conn->waiting)
+		conn_deafen(conn, false);
 	conn_flush(conn);
 }
 
@@ -587,7 +591,7 @@ static void conn_accept(struct conn *listener)
 			self.connections++;
 			conn_answer(conn, STAGE_GREETING, "", 0, "220 sink.example ESMTP");
 		}
-		conn_settle(conn, false);
+		conn_settle(conn);
 	}
 }
 
@@ -634,6 +638,8 @@ static void sink_run(void)
 				conn_end(conn, false);
 			else if (!conn->dead && (events[i].events & EPOLLOUT) != 0)
 				conn_flush(conn);
+			else if (!conn->dead && conn->waiting)
+				conn_deafen(conn, true);
 			else if (!conn->dead)
 				conn_read(conn);
 		}

@@ -76,6 +76,7 @@ struct conn {
 	bool dead;
 	bool hung;    /* never answers again */
 	bool waiting; /* a reply is held until due_ns */
+	bool deaf;    /* input came meanwhile: it is not asked for until then */
 	bool closing; /* closes once its output is written */
 	bool want_write;
 	bool eightbit;
