@@ -311,6 +311,9 @@ static void face_start(void *owner, struct job *job)
 
 	if (mail->content && !mail->body_in_file) {
 		job_send(q, job, &mail->content->placed, mail->content->placed.body.len, -1);
+		/* All of it is under way: should it come back, it is read from disk. */
+		if (job->count == mail->open_count)
+			mail_drop_content(mail);
 		return;
 	}
 	struct fetch *f = mem_new(1, sizeof *f);

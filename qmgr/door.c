@@ -662,7 +662,7 @@ static void pace_over(void *arg)
  */
 void door_pace(struct qmgr *q)
 {
-	uint64_t ready = scheduler_figures(q->scheduler).ready_up;
+	uint64_t ready = scheduler_figures(q->scheduler).ready_soon;
 
 	if (!q->pace.loop)
 		timer_init(&q->pace, q->loop, pace_over, q);

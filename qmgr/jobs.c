@@ -36,8 +36,10 @@ void slot_idle(struct scheduler *s, struct slot *slot, bool idle, int64_t now_us
 		*s->newest_idle = slot;
 		s->newest_idle = &slot->age_next;
 		slot->idle_since_us = now_us;
+		slot->site->idling++;
 		return;
 	}
+	slot->site->idling--;
 	*slot->idle_prev = slot->idle_next;
 	if (slot->idle_next)
 		slot->idle_next->idle_prev = slot->idle_prev;
@@ -104,6 +106,7 @@ void slot_close(struct scheduler *s, struct slot *slot)
 		return;
 	slot_idle(s, slot, false, 0);
 	slot->closing = true;
+	slot->site->closing++;
 	s->closing++;
 	s->face.close_slot(s->face.owner, slot);
 }
@@ -133,6 +136,7 @@ static void slot_free(struct scheduler *s, struct slot *slot)
 	if ((slot->number & SLOT_INDEX) < s->slot_lowest)
 		s->slot_lowest = slot->number & SLOT_INDEX;
 	s->closing -= slot->closing;
+	site->closing -= slot->closing;
 	s->slot_count--;
 	s->figures.slots--;
 	slot->worker->slots--;
@@ -159,6 +163,8 @@ static bool slot_yields(struct scheduler *s, const struct slot *slot)
 {
 	struct site *more = s->hungry[1].first;
 
+	if (slot->site->slots - slot->site->closing > slot->site->window)
+		return true; /* it is trusted with fewer by now */
 	if (s->slot_count < s->config->limit_deliveries)
 		return false;
 	if (s->hungry[0].count > s->closing)
@@ -338,12 +344,28 @@ void scheduler_outcome(struct scheduler *s, struct recipient *r, enum outcome_ki
 	wheel_add(s, r, *due_us);
 }
 
+/*
+ * Twice as wide a round up to where it failed last, then by one a round; only
+ * while it is the window that mail waits for.
+ */
 static void site_grow(struct site *site)
 {
-	if (++site->grown < site->window || site->window >= site->cap)
+	uint32_t open = site->slots - site->closing;
+	uint32_t unused = site->idling + (open < site->window ? site->window - open : 0);
+
+	if (site->window >= site->cap || site->ready <= unused)
+		return;
+	if (site->window >= site->threshold && ++site->grown < site->window)
 		return;
 	site->grown = 0;
 	site->window++;
+}
+
+/* An eighth of each job's time counts, so that one alone says little. */
+static void site_clock(struct scheduler *s, struct site *site, int64_t took_us)
+{
+	site->job_us += (took_us - site->job_us) / 8;
+	site_count_soon(s, site);
 }
 
 static void hold_crashed(struct scheduler *s, struct recipient *r)
@@ -360,7 +382,6 @@ static void hold_crashed(struct scheduler *s, struct recipient *r)
 
 void scheduler_job_done(struct scheduler *s, struct job *job, bool relayed, int64_t now_us)
 {
-	(void)now_us;
 	struct slot *slot = job->slot;
 
 	for (uint32_t i = 0; i < job->count; i++) {
@@ -375,8 +396,10 @@ void scheduler_job_done(struct scheduler *s, struct job *job, bool relayed, int6
 	}
 	if (slot) {
 		slot->jobs--;
-		if (relayed)
+		if (relayed) {
+			site_clock(s, slot->site, now_us - job->started_us);
 			site_grow(slot->site);
+		}
 		if (slot->site->ready)
 			site_pump_later(s, slot->site);
 	}
@@ -390,6 +413,7 @@ static void site_goes_down(struct scheduler *s, struct site *site, int64_t now_u
 
 	site_prove(s, site, false);
 	site->down_until_us = now_us + wait;
+	site->threshold = site->window / 2 > FIRST_WINDOW ? site->window / 2 : FIRST_WINDOW;
 	site->window = 1;
 	site_time(s, site, true);
 	while (site->idle)
@@ -421,6 +445,7 @@ void scheduler_failed(struct scheduler *s, struct job *job, enum failure_scope s
 	/* Others of its connections are served: trust it with fewer, do not give it up. */
 	if (site->window > 1 && site->served_us && now_us - site->served_us < SERVED_US) {
 		site->window /= 2;
+		site->threshold = site->window;
 		site->grown = 0;
 		return;
 	}

@@ -68,15 +68,26 @@ void site_hunger(struct scheduler *s, struct site *site)
 	list->count++;
 }
 
+/*
+ * What waits for a fast site waits because we are busy, and would better wait
+ * with its sender; what waits for a slow one, or for one that has not answered
+ * yet, would wait there, too, and must not hold up the others' mail.
+ */
+void site_count_soon(struct scheduler *s, struct site *site)
+{
+	uint32_t soon = site->failures ? 0 : site->ready;
+
+	if ((!site->proven || site->job_us > SLOW_US) && soon > SLOW_COUNT)
+		soon = SLOW_COUNT;
+	s->figures.ready_soon -= site->soon;
+	s->figures.ready_soon += soon;
+	site->soon = soon;
+}
+
 void site_prove(struct scheduler *s, struct site *site, bool proven)
 {
-	if (proven == site->proven)
-		return;
 	site->proven = proven;
-	if (proven)
-		s->figures.ready_up += site->ready;
-	else
-		s->figures.ready_up -= site->ready;
+	site_count_soon(s, site);
 }
 
 void site_time(struct scheduler *s, struct site *site, bool timed)
@@ -139,6 +150,7 @@ static struct site *site_get(struct scheduler *s, struct text name)
 	site->name = (struct text){copy, name.len};
 	site->ring_end = &site->ring;
 	site->window = FIRST_WINDOW;
+	site->threshold = UINT32_MAX;
 	site_configure(s, site);
 	table_add(&s->sites, &site->link, hash);
 	return site;
@@ -240,8 +252,7 @@ static void lane_leave_share(struct scheduler *s, struct lane *lane)
 
 	lane_list(lane, false);
 	site->ready -= lane->ready_count;
-	if (site->proven)
-		s->figures.ready_up -= lane->ready_count;
+	site_count_soon(s, site);
 	lane->share = NULL;
 	if (--share->lanes_total)
 		return;
@@ -256,8 +267,7 @@ static void lane_join_share(struct scheduler *s, struct lane *lane, struct site 
 	lane->share = share_get(s, site, lane->submitter);
 	lane->share->lanes_total++;
 	site->ready += lane->ready_count;
-	if (site->proven)
-		s->figures.ready_up += lane->ready_count;
+	site_count_soon(s, site);
 	if (lane->ready_count) {
 		lane_list(lane, true);
 		site_pump_later(s, site);
@@ -320,8 +330,7 @@ void lane_push(struct scheduler *s, struct lane *lane, struct recipient *r, bool
 	struct site *site = lane->share->site;
 
 	site->ready++;
-	if (site->proven)
-		s->figures.ready_up++;
+	site_count_soon(s, site);
 	lane_list(lane, true);
 	site_pump_later(s, site);
 }
@@ -343,8 +352,7 @@ void lane_take(struct scheduler *s, struct recipient *r)
 	if (!lane->share)
 		return;
 	lane->share->site->ready--;
-	if (lane->share->site->proven)
-		s->figures.ready_up--;
+	site_count_soon(s, lane->share->site);
 	if (!lane->ready_count)
 		lane_list(lane, false);
 }

@@ -156,15 +156,19 @@ struct site {
 	uint8_t hungry;				/* in which of the two lists */
 	uint32_t domains, shares;		/* that name it */
 	uint32_t ready, flying, waiting, slots; /* recipients, and connections */
+	uint32_t closing, idling;		/* of its slots: asked to end, waiting for a job */
 	uint32_t window;			/* connections that it is trusted with now */
 	uint32_t cap;				/* and at most */
+	uint32_t threshold;			/* up to it the window grows with each success */
 	uint32_t grown;				/* successes since the window grew */
 	uint32_t failures;			/* rounds in a row that failed */
 	int64_t served_us;			/* monotonic, of the last success; 0: never */
 	uint64_t relayed, rate;			/* rate: messages a minute, 0: any */
 	int64_t down_until_us;			/* monotonic; 0: it takes mail */
 	int64_t next_send_us;			/* by its rate */
-	bool proven; /* it took mail since it failed last: its ready ones count in ready_up */
+	bool proven;			/* it answered since it failed last */
+	uint32_t soon;			/* of its ready ones, those counted in ready_soon */
+	int64_t job_us;			/* how long a job takes there, of late */
 	char last_error[300];
 };
 
@@ -188,6 +192,7 @@ struct job {
 	struct worker *worker;
 	struct mail *mail;
 	struct domain *domain; /* of the first recipient; held by its lane */
+	int64_t started_us;    /* monotonic; 0: in an earlier life */
 	uint32_t count;
 	bool failed; /* scheduler_failed() was told of it */
 	struct recipient *recipients[];

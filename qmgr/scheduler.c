@@ -343,6 +343,7 @@ static bool site_serve(struct scheduler *s, struct site *site, int64_t now_us)
 	}
 	job->slot = slot;
 	job->worker = slot->worker;
+	job->started_us = now_us;
 	slot->jobs++;
 	slot->sent++;
 	s->face.start(s->face.owner, job);

@@ -113,8 +113,9 @@ void scheduler_tick(struct scheduler *s, int64_t now_us);
 
 struct scheduler_figures {
 	uint64_t ready; /* all, also at sites that are down */
-	uint64_t
-	    ready_up; /* at sites that took mail since they failed last: what intake is paced by */
+	/* At sites that did not fail; of what waits for a slow one, or one that never answered, few.
+	 * What intake is paced by. */
+	uint64_t ready_soon;
 	uint64_t waiting, flying, slots;
 };
 struct scheduler_figures scheduler_figures(const struct scheduler *s);

@@ -16,6 +16,8 @@ enum {
 	CRASHES_MAX = 3,
 	TURN_RECIPIENTS = 100,	      /* of one job, while another submitter waits at the site */
 	SLOT_INDEX = 0xfffff,	      /* of a slot's number; the rest differs from life to life */
+	SLOW_US = 50 * 1000,	      /* a site where a job takes longer is slow */
+	SLOW_COUNT = 4,		      /* of a slow site's ready ones so many slow the intake */
 	SERVED_US = 60 * 1000 * 1000, /* a success so recent outweighs a failure */
 	DOMAINS_KEPT = 20000,	      /* known, without mail */
 	SPREAD_SLOTS = 100,	      /* a site stays on one worker up to so many slots */
@@ -78,6 +80,7 @@ void domain_waits(struct domain *d, bool waits);
 void site_pump_later(struct scheduler *s, struct site *site);
 void site_hunger(struct scheduler *s, struct site *site); /* into the list, at its end */
 void site_feed(struct scheduler *s, struct site *site);	  /* out of it */
+void site_count_soon(struct scheduler *s, struct site *site); /* after each change to it */
 void site_prove(struct scheduler *s, struct site *site, bool proven);
 void site_pump_not(struct scheduler *s, struct site *site);
 void site_time(struct scheduler *s, struct site *site, bool timed);

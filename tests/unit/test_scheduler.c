@@ -389,10 +389,12 @@ static void check_counts(struct world *w)
 			assert_int_equal(site->waiting, waiting);
 			assert_int_equal(site->domains, domains);
 			assert_int_equal(site->shares, shares);
-			n.ready_up += site->proven ? ready : 0;
+			if ((!site->proven || site->job_us > SLOW_US) && ready > SLOW_COUNT)
+				ready = SLOW_COUNT;
+			n.ready_soon += site->failures ? 0 : ready;
 			n.slots += site->slots;
 		}
-	assert_int_equal(f.ready_up, n.ready_up);
+	assert_int_equal(f.ready_soon, n.ready_soon);
 	assert_int_equal(f.slots, n.slots);
 }
 
@@ -466,7 +468,7 @@ static void test_site_down_and_back(void **state)
 		assert_int_equal(mail->recipients[0].state, RECIPIENT_READY);
 		assert_true(
 		    text_equals(scheduler_reason(&mail->recipients[0]), "connection refused"));
-		assert_int_equal(scheduler_figures(w.s).ready_up, 0);
+		assert_int_equal(scheduler_figures(w.s).ready_soon, 0);
 	}
 	for (int i = 0; i < 50; i++)
 		add(&w, "u1", "s0", 1);
@@ -530,18 +532,67 @@ static void test_window(void **state)
 	run(&w, 5000);
 	assert_int_equal(scheduler_top(w.s, &site, 1), 1);
 	assert_int_equal(w.most_slots, 5); /* not known yet */
-	run(&w, 1 * SECOND);
-	assert_int_equal(site->window, 20);
+	run(&w, 30000);
+	assert_int_equal(site->window, 20); /* twice as wide in each round */
+	run(&w, 30000);
 	assert_int_equal(w.most_slots, 20);
 	b.fail_one = true;
 	run(&w, 15000);
 	assert_false(b.fail_one);
 	assert_true(site->window >= 10 && site->window < 14);
-	assert_int_equal(w.downs, 0); /* others of its connections are served */
+	assert_true(site->slots <= site->window + 1); /* connections beyond it are closed */
+	assert_int_equal(w.downs, 0);		      /* others of its connections are served */
 	check_counts(&w);
+	run(&w, 30000);
+	assert_true(site->window < 17); /* by one a round, now that its measure is known */
 	run(&w, 10 * SECOND);
 	assert_int_equal(w.taken, 5000);
 	world_empty(&w);
+	world_free(&w);
+}
+
+/* A window that nothing waits for stays as it is: more connections would gain nothing. */
+static void test_window_grows_in_need(void **state)
+{
+	struct world w;
+	const struct site *site = NULL;
+
+	(void)state;
+	world_init(&w, "");
+	for (int i = 0; i < 500; i++) {
+		add(&w, "u0", "s0", 1);
+		run(&w, 4000); /* 2.5 under way at once */
+	}
+	assert_int_equal(scheduler_top(w.s, &site, 1), 1);
+	assert_int_equal(site->window, 5);
+	run(&w, SECOND);
+	assert_int_equal(w.taken, 500);
+	world_empty(&w);
+	world_free(&w);
+}
+
+/* What waits for a site that is slow by itself does not slow the intake of others' mail. */
+static void test_pace_by_fast_sites(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, "");
+	w.latency_us = 200000;
+	for (int i = 0; i < 20000; i++)
+		add(&w, "u0", "s0", 1);
+	run(&w, 10000); /* has not answered yet */
+	assert_int_equal(scheduler_figures(w.s).ready_soon, SLOW_COUNT);
+	run(&w, 3 * SECOND);
+	check_counts(&w);
+	assert_true(scheduler_figures(w.s).ready > 10000);
+	assert_int_equal(scheduler_figures(w.s).ready_soon, SLOW_COUNT);
+	w.latency_us = 1000;
+	for (int i = 0; i < 20000; i++)
+		add(&w, "u0", "s1", 1);
+	run(&w, 10000);
+	check_counts(&w);
+	assert_true(scheduler_figures(w.s).ready_soon > 10000);
 	world_free(&w);
 }
 
@@ -657,7 +708,7 @@ static double rate_with(bool dead)
 		run(&w, 100000);
 		/* A dead site's mail never slows intake, not even while it is tried. */
 		if (w.taken < 39000)
-			assert_true(scheduler_figures(w.s).ready_up <= 40000 - w.taken);
+			assert_true(scheduler_figures(w.s).ready_soon <= 40000 - w.taken);
 	}
 	taken = w.taken;
 	assert_int_equal(taken, 40000);
@@ -1255,6 +1306,8 @@ int main(void)
 	    cmocka_unit_test(test_site_down_and_back),
 	    cmocka_unit_test(test_backoff_bounds),
 	    cmocka_unit_test(test_window),
+	    cmocka_unit_test(test_window_grows_in_need),
+	    cmocka_unit_test(test_pace_by_fast_sites),
 	    cmocka_unit_test(test_fairness),
 	    cmocka_unit_test(test_sites_take_turns),
 	    cmocka_unit_test(test_more_sites_than_connections),
