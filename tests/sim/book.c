@@ -25,6 +25,12 @@ void book_break(struct book *b, const char *what, uint64_t id)
 	b->broken_id = id;
 }
 
+static void note(const struct book *b, uint64_t id, uint32_t recipient, const char *what)
+{
+	if (b->note && b->watch && id == b->watch)
+		b->note(b->note_arg, id, recipient, what);
+}
+
 static struct book_message *message_of(struct book *b, uint64_t id)
 {
 	if (id >= b->count) {
@@ -80,6 +86,7 @@ void book_sent(struct book *b, uint64_t id, uint32_t recipients)
 {
 	struct book_message *m = message_of(b, id);
 
+	note(b, id, 0, "sent");
 	if (m->sent)
 		book_break(b, "an ID was given out twice", id);
 	m->sent = true;
@@ -90,6 +97,7 @@ void book_acked(struct book *b, uint64_t id)
 {
 	struct book_message *m = message_of(b, id);
 
+	note(b, id, 0, "acknowledged");
 	if (m->refused)
 		book_break(b, "acknowledged after it was refused", id);
 	if (!m->acked && m->of) {
@@ -106,6 +114,7 @@ void book_refused(struct book *b, uint64_t id)
 {
 	struct book_message *m = message_of(b, id);
 
+	note(b, id, 0, "refused");
 	if (m->acked)
 		book_break(b, "refused after it was acknowledged", id);
 	m->refused = true;
@@ -115,6 +124,7 @@ void book_reports(struct book *b, uint64_t id, uint64_t of, uint32_t recipient)
 {
 	struct book_message *m = message_of(b, id);
 
+	note(b, of, recipient, "a report is made");
 	m->of = of;
 	m->of_recipient = (uint8_t)recipient;
 }
@@ -138,6 +148,7 @@ void book_taken(struct book *b, uint64_t id, uint32_t recipient)
 	struct book_recipient *r = recipient_of(b, id, recipient);
 	struct book_message *m = message_of(b, id);
 
+	note(b, id, recipient, "taken by its receiver");
 	if (!m->acked)
 		book_break(b, "delivered before it was acknowledged", id);
 	if (r->settled)
@@ -155,6 +166,7 @@ void book_recorded(struct book *b, uint64_t id, uint32_t recipient, bool settled
 {
 	struct book_recipient *r = recipient_of(b, id, recipient);
 
+	note(b, id, recipient, settled ? "durably settled" : "an outcome is durable");
 	r->unrecorded = false;
 	r->settled |= settled;
 }
@@ -163,6 +175,7 @@ void book_parted(struct book *b, uint64_t id, uint32_t recipient)
 {
 	struct book_recipient *r = recipient_of(b, id, recipient);
 
+	note(b, id, recipient, "a crash parted a 250 and its record");
 	r->excused |= r->unrecorded;
 }
 
@@ -181,6 +194,7 @@ void book_entry(struct book *b, const struct queue_entry *e)
 {
 	struct book_message *m = message_of(b, e->id);
 
+	note(b, e->id, e->open_count, "recovered (recipient: how many are open)");
 	if (!m->sent)
 		book_break(b, "a message that nobody sent", e->id);
 	if (m->refused)

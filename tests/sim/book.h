@@ -34,6 +34,9 @@ struct book {
 	uint64_t duplicates;
 	const char *broken; /* a promise that was broken, or NULL */
 	uint64_t broken_id;
+	uint64_t watch; /* a message of which NOTE is told everything; 0: none */
+	void (*note)(void *arg, uint64_t id, uint32_t recipient, const char *what);
+	void *note_arg;
 };
 
 void book_init(struct book *b);

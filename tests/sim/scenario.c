@@ -32,6 +32,8 @@ enum {
 	RETRY_STEPS = 100,
 };
 
+static const struct recipe recipe = {.seed = 1, .mails = UINT64_MAX, .picked = true};
+
 struct waits {
 	uint32_t of[WAITS];
 	uint64_t count;
@@ -234,7 +236,7 @@ static int outage(unsigned connections)
 
 	snprintf(settings, sizeof settings, "limits { deliveries = %u }", connections);
 	self.receiver_us = 300000;
-	sim_init(&s, 1, &plan);
+	sim_init(&s, &recipe, &plan);
 	printf("hours\tphase\tothers_taken\twait_median_ms\twait_99_ms\twait_worst_ms\t"
 	       "site_attempts\tsite_taken\tqueued\n");
 	outage_phase(&s, "before", hour, false);
@@ -295,7 +297,7 @@ static int destinations_of(bool one)
 
 	self.one = one;
 	self.receiver_us = 200000;
-	sim_init(&s, 1, &plan);
+	sim_init(&s, &recipe, &plan);
 	scheduler_allow(s.scheduler, false);
 	uint64_t before = held_bytes(&s), asked;
 	double start = sim_seconds();
@@ -402,7 +404,7 @@ static int fairness(void)
 		self.receiver_us = 200000;
 		snprintf(settings, sizeof settings, "limits { site-connections = %u }",
 			 connections[i]);
-		sim_init(&s, 1, &plan);
+		sim_init(&s, &recipe, &plan);
 		fill(&s);
 		fairness_rows(&s, connections[i], false);
 		fairness_rows(&s, connections[i], true);

@@ -8,14 +8,16 @@
  *   sim [seed=N] [hours=H] [seconds=S]   H virtual hours, at most S real seconds
  *   sim scenario NAME                    a question that needs no faults: scenario.c
  *
- * Ends with 1 at the first broken promise, and says at which step.
+ * Ends with 1 at the first broken promise, after looking for the smallest run
+ * that breaks it too (shrink.h; shrink=S seconds at most, 0: not at all).
  */
 #include "sim.h"
 
 #include "mem.h"
 #include "must.h"
+#include "shrink.h"
 
-#include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +26,8 @@
 
 /* The tables' seeds come from the one seed too. */
 static uint64_t table_random;
+
+static const int64_t START_US = 1000LL * SECOND;
 
 ssize_t getrandom(void *to, size_t len, unsigned flags)
 {
@@ -39,10 +43,23 @@ ssize_t getrandom(void *to, size_t len, unsigned flags)
 
 uint64_t sim_chance(struct sim *s, uint64_t limit)
 {
-	s->random ^= s->random << 13;
-	s->random ^= s->random >> 7;
-	s->random ^= s->random << 17;
-	return (s->random * 0x2545f4914f6cdd1du >> 16) % limit;
+	return fault_chance(&s->random, limit);
+}
+
+void sim_note(struct sim *s, const char *format, ...)
+{
+	char text[TRACE_TEXT];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	trace_add(&s->trace, s->now - START_US, text);
+}
+
+static void note_promise(void *arg, uint64_t id, uint32_t recipient, const char *what)
+{
+	sim_note(arg, "message %llu, recipient %u: %s", (unsigned long long)id, recipient, what);
 }
 
 int64_t sim_wall(const struct sim *s)
@@ -87,68 +104,6 @@ static void ageing(struct sim *s)
 	for (int i = 0; i < 64; i++)
 		if (!table_slice(&s->mails.by_id, &s->age_at, age_mail, s))
 			s->age_at = 0;
-}
-
-static void world_changes(struct sim *s)
-{
-	for (uint32_t i = 0; i < SITES; i++) {
-		struct receiver *r = &s->receivers[i];
-
-		if (s->ending) {
-			r->mood = TAKING;
-			continue;
-		}
-		if (r->until_us > s->now)
-			continue;
-		uint64_t dice = sim_chance(s, 100);
-
-		r->mood = dice < 60   ? TAKING
-			  : dice < 75 ? DEFERRING
-			  : dice < 85 ? REFUSING
-			  : dice < 93 ? FLAKY
-				      : DEAD;
-		/* One in ten that die do so for a day. */
-		r->until_us = s->now + (r->mood == DEAD && !sim_chance(s, 10)
-					    ? 86400LL * SECOND
-					    : (int64_t)sim_chance(s, 600) * SECOND);
-	}
-	if (!sim_chance(s, 10))
-		s->site_of_domain[sim_chance(s, DOMAINS)] = (uint32_t)sim_chance(s, SITES);
-	if (!sim_chance(s, 600) && !s->ending) {
-		s->wall_ahead += ((int64_t)sim_chance(s, 1200) - 600) * SECOND;
-		s->n.jumps++;
-	}
-}
-
-/* Faults of the disk that the whole lives through. */
-static void disk_changes(struct sim *s)
-{
-	if (s->full_until_us && (s->full_until_us <= s->now || s->ending)) {
-		s->full_until_us = 0;
-		simdisk_capacity(s->disk, 1 << 30);
-	}
-	if (s->ending)
-		return;
-	if (!s->full_until_us && !sim_chance(s, 300)) {
-		s->full_until_us = s->now + (int64_t)(1 + sim_chance(s, 30)) * SECOND;
-		simdisk_capacity(s->disk, simdisk_used(s->disk) + sim_chance(s, 3 * SEGMENT));
-	}
-	if (!sim_chance(s, 400)) {
-		/* All at once: the commit fails, and so does what should make that durable. */
-		simdisk_fail(s->disk, SIMDISK_SYNC, 1, EIO);
-		simdisk_fail(s->disk, SIMDISK_RENAME, 1, EIO);
-		simdisk_fail(s->disk, SIMDISK_WRITE, 2, EIO);
-		simdisk_fail(s->disk, SIMDISK_ALLOCATE, 1, ENOSPC);
-		return;
-	}
-	if (!sim_chance(s, 60))
-		simdisk_fail(s->disk, SIMDISK_SYNC, 1 + sim_chance(s, 40), EIO);
-	if (!sim_chance(s, 120))
-		simdisk_fail(s->disk, SIMDISK_WRITE, 1 + sim_chance(s, 40), EIO);
-	if (!sim_chance(s, 120))
-		simdisk_fail(s->disk, SIMDISK_RENAME, 1 + sim_chance(s, 4), EIO);
-	if (!sim_chance(s, 120))
-		simdisk_fail(s->disk, SIMDISK_SYNC_FOLDER, 1 + sim_chance(s, 4), EIO);
 }
 
 /* Disk use: twice what lives, two segments, the reserve and those kept free. The cleaner has a
@@ -219,7 +174,7 @@ static bool qmgr_opens(struct sim *s)
 	const struct scheduler_face face = sim_face(s);
 
 	mails_init(&s->mails, 8 << 20);
-	s->scheduler = scheduler_new(&face, &s->mails, s->seed * 1000003 + s->step);
+	s->scheduler = scheduler_new(&face, &s->mails, s->recipe->seed * 1000003 + s->step);
 	scheduler_configure(s->scheduler, s->config);
 	scheduler_set_workers(s->scheduler, s->workers, WORKERS);
 	book_recover(&s->book);
@@ -270,21 +225,25 @@ static void tasks_told(struct sim *s)
 
 static void crash(struct sim *s)
 {
-	uint64_t dice = s->book.broken ? 0 : sim_chance(s, 10);
+	uint64_t *random = &s->crash_random;
+	uint64_t dice = s->book.broken ? 0 : fault_chance(random, 10);
 	bool power = dice < 5, whole = dice < 7;
 	int tries = 0;
 
 	s->n.power += power;
 	s->n.process += whole && !power;
 	s->n.qmgr += !whole;
+	sim_note(s, "crash of %s", power ? "the machine" : whole ? "all processes" : "qmgr");
 	qmgr_dies(s);
 	if (whole)
 		sim_tasks_die(s, WORKERS);
 	simdisk_crash(s->disk, power);
+	fault_reset(s);
 	/* And once more while it recovers. */
-	if (!sim_chance(s, 3))
-		simdisk_stop_after(s->disk, 1 + sim_chance(s, 30));
+	if (!fault_chance(random, 3))
+		simdisk_stop_after(s->disk, 1 + fault_chance(random, 30));
 	while (!qmgr_opens(s) && !s->book.broken && tries++ < 10) {
+		sim_note(s, "crash during recovery");
 		qmgr_dies(s);
 		simdisk_crash(s->disk, power);
 	}
@@ -294,27 +253,25 @@ static void crash(struct sim *s)
 	book_recovered(&s->book);
 	if (s->book.broken || simdisk_stopped(s->disk))
 		return;
+	sim_note(s, "recovered: %llu recipients are queued",
+		 (unsigned long long)s->mails.recipients);
 	tasks_told(s);
 	scheduler_allow(s->scheduler, true);
-	s->full_until_us = 0;
-	simdisk_capacity(s->disk, 1 << 30);
-}
-
-static void crashes(struct sim *s)
-{
-	if (s->worker_crash_at_us <= s->now && !s->ending) {
-		s->worker_crash_at_us = s->now + (int64_t)(1 + sim_chance(s, 120)) * SECOND;
-		sim_worker_dies(s, (unsigned)sim_chance(s, WORKERS));
-	}
-	if (s->crash_at_us <= s->now && !s->ending) {
-		s->crash_at_us = s->now + (int64_t)(1 + sim_chance(s, 60)) * SECOND;
-		simdisk_stop_after(s->disk, 1 + sim_chance(s, 200));
-	}
-	while (simdisk_stopped(s->disk) && !s->book.broken)
-		crash(s);
 }
 
 /* -- the loop ---------------------------------------------------------------------------------- */
+
+static void senders_send(struct sim *s)
+{
+	/* Thrown at each step, so that what is sent does not hang on what was refused. */
+	uint64_t count = fault_chance(&s->mail_random, 8);
+
+	/* Intake is paced, as door.c paces it. */
+	if (s->ending || s->mails.recipients >= 60000)
+		return;
+	for (; count && s->mails_sent < s->recipe->mails; count--)
+		sim_sender_sends(s, s->mails_sent++ >= s->recipe->from);
+}
 
 static void step(struct sim *s)
 {
@@ -325,20 +282,17 @@ static void step(struct sim *s)
 		ageing(s);
 	}
 	if (s->step % 100 == 0) {
-		world_changes(s);
-		disk_changes(s);
+		sim_world_changes(s);
 		disk_use_check(s);
 		if (queue_intake(s->queue) != QUEUE_OK || s->step % 1000 == 0)
 			queue_retry(s->queue);
 	}
+	fault_turn(s);
 	if (s->batch && s->batch_end_us <= s->now)
 		sim_append_done(s);
 	sim_answer_queries(s);
 	sim_deliveries(s);
-	/* Intake is paced, as door.c paces it. */
-	if (!s->ending && s->mails.recipients < 60000)
-		for (uint64_t n = sim_chance(s, 8); n; n--)
-			sim_sender_sends(s);
+	senders_send(s);
 	sim_reports(s);
 	if (s->late_count < LATE_MAX)
 		scheduler_pump(s->scheduler, s->now, 1000);
@@ -346,19 +300,25 @@ static void step(struct sim *s)
 		sim_seal(s);
 	if (!simdisk_stopped(s->disk))
 		sim_maintain(s);
-	crashes(s);
+	while (simdisk_stopped(s->disk) && !s->book.broken)
+		crash(s);
 }
 
-void sim_init(struct sim *s, uint64_t seed, const struct plan *plan)
+void sim_init(struct sim *s, const struct recipe *recipe, const struct plan *plan)
 {
 	struct config_errors errors = {0};
 	char text[400];
 
-	*s = (struct sim){.seed = seed,
+	*s = (struct sim){.recipe = recipe,
 			  .plan = plan,
-			  .now = 1000LL * SECOND,
+			  .now = START_US,
+			  .fault = {.at_us = START_US},
 			  .wall_ahead = 1700000000LL * SECOND};
-	table_random = s->random = seed * 0x9e3779b97f4a7c15u + 1;
+	table_random = s->random = recipe->seed * 0x9e3779b97f4a7c15u + 1;
+	s->world_random = s->random + 1;
+	s->mail_random = s->random + 2;
+	s->crash_random = s->random + 3;
+	fault_next(recipe, &s->fault);
 	s->late_end = &s->late;
 	snprintf(text, sizeof text,
 		 "hostname = mail.example.net\npostmaster = p@example.net\nqueue = /q\n%s\n",
@@ -370,8 +330,10 @@ void sim_init(struct sim *s, uint64_t seed, const struct plan *plan)
 		fprintf(stderr, "%s\n", errors.count ? errors.items[0].text : "no configuration");
 	must(s->config);
 	config_errors_free(&errors);
-	s->disk = simdisk_new(seed, plan ? 8ULL << 30 : 1 << 30);
+	s->disk = simdisk_new(recipe->seed, plan ? 8ULL << 30 : 1 << 30);
 	book_init(&s->book);
+	s->book.note = note_promise;
+	s->book.note_arg = s;
 	table_init(&s->tasks);
 	for (unsigned i = 0; i < WORKERS; i++)
 		s->workers[i] =
@@ -380,7 +342,6 @@ void sim_init(struct sim *s, uint64_t seed, const struct plan *plan)
 				    .channel = (struct channel *)(void *)s}; /* never looked into */
 	for (uint32_t i = 0; i < DOMAINS; i++)
 		s->site_of_domain[i] = (uint32_t)sim_chance(s, SITES);
-	s->crash_at_us = s->worker_crash_at_us = s->now + 5LL * SECOND;
 	if (qmgr_opens(s))
 		scheduler_allow(s->scheduler, true);
 }
@@ -414,51 +375,89 @@ static void say(const struct sim *s, double seconds)
 	printf("seed %llu: %llu steps, %.2f hours; %llu accepted, %llu deliveries (%.0f/s), %llu "
 	       "deferred, "
 	       "%llu failed, %llu reports, %llu held, %llu site failures\n",
-	       LLU(s->seed), LLU(s->step), (double)s->step * STEP_US / 3.6e9, LLU(s->n.accepted),
-	       LLU(s->n.taken), (double)s->n.taken / seconds, LLU(s->n.deferred), LLU(s->n.failed),
-	       LLU(s->n.bounces), LLU(s->n.held), LLU(s->n.site_failures));
-	printf("crashes: %llu of power, %llu of all processes, %llu of qmgr, %llu of a worker; "
-	       "%llu failed commits, "
+	       LLU(s->recipe->seed), LLU(s->step), (double)s->step * STEP_US / 3.6e9,
+	       LLU(s->n.accepted), LLU(s->n.taken), (double)s->n.taken / seconds,
+	       LLU(s->n.deferred), LLU(s->n.failed), LLU(s->n.bounces), LLU(s->n.held),
+	       LLU(s->n.site_failures));
+	printf("crashes: %llu of power, %llu of all processes, %llu of qmgr; %llu failed commits, "
 	       "%llu refused (%llu full), %llu without an answer; %llu duplicates, all excused; "
-	       "at most %llu segments; %llu clock jumps; %.1f s\n",
-	       LLU(s->n.power), LLU(s->n.process), LLU(s->n.qmgr), LLU(s->n.worker),
-	       LLU(s->n.aborts), LLU(s->n.refused), LLU(s->n.full), LLU(s->n.unanswered),
-	       LLU(s->book.duplicates), LLU(s->n.segments_most), LLU(s->n.jumps), seconds);
+	       "at most %llu segments; %.1f s\n",
+	       LLU(s->n.power), LLU(s->n.process), LLU(s->n.qmgr), LLU(s->n.aborts),
+	       LLU(s->n.refused), LLU(s->n.full), LLU(s->n.unanswered), LLU(s->book.duplicates),
+	       LLU(s->n.segments_most), seconds);
+	printf("faults:");
+	for (unsigned k = 0; k < FAULT_KINDS; k++)
+		if (s->n.faults[k])
+			printf(" %llu %s;", LLU(s->n.faults[k]), fault_kind_text(k));
+	printf("\n");
+}
+
+/* WATCH: also what happens to that message, and all is said at the end. */
+static struct verdict run(const struct recipe *r, double most, bool loud, uint64_t watch)
+{
+	struct sim *s = mem_new(1, sizeof *s);
+	struct verdict v = {0};
+	double start = sim_seconds();
+
+	sim_init(s, r, NULL);
+	s->book.watch = watch;
+	while (s->step < r->steps && !s->book.broken && !v.unfinished) {
+		step(s);
+		v.unfinished = s->step % 1000 == 0 && sim_seconds() - start >= most;
+	}
+	/* Then the world is kind, and all that was accepted must get where it belongs. */
+	s->ending = true;
+	sim_note(s, "from here on the world is kind");
+	for (uint64_t left = 360000; left && s->mails.recipients && !s->book.broken; left--)
+		step(s);
+	if (!s->book.broken && s->mails.recipients)
+		book_break(&s->book, "mail that never ends", s->mails.recipients);
+	book_close(&s->book);
+	v.broken = s->book.broken;
+	v.id = s->book.broken_id;
+	v.step = s->step;
+	if (loud)
+		say(s, sim_seconds() - start);
+	if (loud && v.broken) {
+		trace_print(&s->trace);
+		printf("BROKEN: seed %llu, step %llu: %s (%llu)\n", LLU(r->seed), LLU(v.step),
+		       v.broken, LLU(v.id));
+	}
+	sim_free(s);
+	free(s);
+	return v;
+}
+
+static struct verdict run_quietly(const struct recipe *r, double seconds)
+{
+	return run(r, seconds, false, 0);
 }
 
 int main(int argc, char **argv)
 {
-	struct sim s;
-	unsigned long long seed = 1;
-	double hours = 1, most = 1e9, start = sim_seconds();
+	struct recipe r = {.seed = 1, .steps = 360000, .mails = UINT64_MAX};
+	double most = 1e9, patience = 300;
 
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (argc > 2 && strcmp(argv[1], "scenario") == 0)
 		return scenario_main(argc - 2, argv + 2);
 	for (int i = 1; i < argc; i++)
-		if (sscanf(argv[i], "seed=%llu", &seed) != 1 &&
-		    sscanf(argv[i], "hours=%lf", &hours) != 1 &&
-		    sscanf(argv[i], "seconds=%lf", &most) != 1) {
-			fprintf(stderr, "sim [seed=N] [hours=H] [seconds=S] | sim scenario NAME\n");
+		if (!recipe_word(&r, argv[i]) && sscanf(argv[i], "seconds=%lf", &most) != 1 &&
+		    sscanf(argv[i], "shrink=%lf", &patience) != 1) {
+			fprintf(stderr,
+				"sim [seed=N] [hours=H | steps=N] [only=N,N,... | only=none] "
+				"[from=N] [mails=N] [calm=1] [seconds=S] [shrink=S] [plant=lie]\n"
+				"sim scenario NAME\n");
 			return 2;
 		}
-	sim_init(&s, seed, NULL);
-	uint64_t steps = (uint64_t)(hours * 3.6e9 / STEP_US);
+	struct verdict v = run(&r, most, true, 0);
 
-	while (s.step < steps && !s.book.broken && (s.step % 1000 || sim_seconds() - start < most))
-		step(&s);
-	/* Then the world is kind, and all that was accepted must get where it belongs. */
-	s.ending = true;
-	for (uint64_t left = 360000; left && s.mails.recipients && !s.book.broken; left--)
-		step(&s);
-	if (!s.book.broken && s.mails.recipients)
-		book_break(&s.book, "mail that never ends", s.mails.recipients);
-	book_close(&s.book);
-	say(&s, sim_seconds() - start);
-	if (s.book.broken)
-		printf("BROKEN: seed %llu, step %llu: %s (%llu)\n", seed, LLU(s.step),
-		       s.book.broken, LLU(s.book.broken_id));
-	int status = s.book.broken != NULL;
-
-	sim_free(&s);
-	return status;
+	if (v.broken && patience > 0) {
+		v = shrink(&r, v, patience, run_quietly);
+		(void)run(&r, most, true, v.id);
+		printf("the smallest that still breaks: ");
+		recipe_print(&r);
+	}
+	recipe_free(&r);
+	return v.broken != NULL;
 }

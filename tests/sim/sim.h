@@ -5,8 +5,10 @@
 #define TESTS_SIM_SIM_H
 
 #include "book.h"
+#include "fault.h"
 #include "scheduler.h"
 #include "simdisk.h"
+#include "trace.h"
 
 enum {
 	STEP_US = 10000,
@@ -81,7 +83,11 @@ struct plan {
 
 struct sim {
 	const struct plan *plan; /* NULL: chance */
-	uint64_t seed, step, random;
+	const struct recipe *recipe;
+	struct fault fault; /* the next one */
+	struct trace trace;
+	uint64_t step, mails_sent;
+	uint64_t random, world_random, mail_random, crash_random;
 	int64_t now, wall_ahead;
 	struct simdisk *disk;
 	struct queue *queue;
@@ -91,7 +97,7 @@ struct sim {
 	struct worker workers[WORKERS];
 	struct round filling, flying;
 	struct queue_batch *batch; /* in flight */
-	int64_t batch_end_us, work_end_us, over_since_us, full_until_us;
+	int64_t batch_end_us, work_end_us, over_since_us, full_until_us, readonly_until_us;
 	struct late *late, **late_end;
 	size_t late_count;
 	struct owed *owed;
@@ -107,20 +113,22 @@ struct sim {
 	struct book book;
 	size_t age_at;
 	bool ending;
-	int64_t crash_at_us, worker_crash_at_us;
 	struct {
 		uint64_t accepted, refused, full, unanswered, taken, failed, deferred,
-		    site_failures, bounces, held, power, process, qmgr, worker, aborts, jumps,
-		    segments_most, questions;
+		    site_failures, bounces, held, power, process, qmgr, aborts, segments_most,
+		    questions, faults[FAULT_KINDS];
 	} n;
 };
 
-void sim_init(struct sim *s, uint64_t seed, const struct plan *plan);
+void sim_init(struct sim *s, const struct recipe *recipe, const struct plan *plan);
 void sim_free(struct sim *s);
 double sim_seconds(void); /* real ones */
 int scenario_main(int argc, char **argv);
 
 uint64_t sim_chance(struct sim *s, uint64_t limit);
+/* For the last events before a break. */
+void sim_note(struct sim *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void sim_world_changes(struct sim *s);
 int64_t sim_wall(const struct sim *s);
 void *sim_grow(void *list, size_t count, size_t *size, size_t item);
 struct task *sim_task_find(const struct sim *s, uint64_t job);
@@ -146,7 +154,7 @@ struct text sim_domain_name(char *to, size_t size, uint64_t domain);
 uint64_t sim_domain(struct sim *s, uint64_t id, uint32_t recipient);
 /* One message for one recipient; its ID, or 0. */
 uint64_t sim_send(struct sim *s, struct text submitter);
-void sim_sender_sends(struct sim *s);
+void sim_sender_sends(struct sim *s, bool really);
 void sim_reports(struct sim *s);
 void sim_job_await(struct sim *s, uint64_t job);
 void sim_append_done(struct sim *s);

@@ -259,17 +259,18 @@ static bool round_add(struct sim *s, struct queue_message *m, struct text *domai
 	return true;
 }
 
-void sim_sender_sends(struct sim *s)
+void sim_sender_sends(struct sim *s, bool really)
 {
-	struct queue_message m = {.recipient_count =
-				      (uint32_t)(1 + (sim_chance(s, 4) ? 0 : sim_chance(s, 3)))};
+	uint64_t *random = &s->mail_random;
+	uint64_t more = fault_chance(random, 4), recipients = fault_chance(random, 3);
+	uint64_t network = fault_chance(random, 20);
+	struct queue_message m = {.recipient_count = (uint32_t)(1 + (more ? 0 : recipients))};
 	struct text domains[BOOK_RECIPIENTS];
 	char names[BOOK_RECIPIENTS][32], submitter[32];
 
-	if (queue_ids_take(s->queue, 1, &m.id) != QUEUE_OK)
+	if (!really || queue_ids_take(s->queue, 1, &m.id) != QUEUE_OK)
 		return;
-	snprintf(submitter, sizeof submitter, "net:192.0.2.%llu",
-		 (unsigned long long)sim_chance(s, 20));
+	snprintf(submitter, sizeof submitter, "net:192.0.2.%llu", (unsigned long long)network);
 	m.submitter = text_of(submitter);
 	for (uint32_t i = 0; i < m.recipient_count; i++)
 		domains[i] = sim_domain_name(names[i], sizeof names[i], sim_domain(s, m.id, i));
@@ -400,6 +401,9 @@ void sim_append_done(struct sim *s)
 		return; /* the machine stands still: nobody hears of it */
 	s->flying = (struct round){0};
 	s->n.aborts += result != QUEUE_OK;
+	if (result != QUEUE_OK)
+		sim_note(s, "a commit of %zu messages: %s", r.mail_count,
+			 queue_result_text(result));
 	if (result != QUEUE_OK)
 		queue_batch_outcomes(s->batch, again, s);
 	queue_batch_done(s->queue, &s->batch, result);

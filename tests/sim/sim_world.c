@@ -86,7 +86,7 @@ void sim_answer_queries(struct sim *s)
 		char name[32];
 
 		snprintf(name, sizeof name, "s%u", site_of(s, s->queries[i].domain));
-		if (!s->plan && !sim_chance(s, 500) && !s->ending)
+		if (!s->plan && !s->recipe->calm && !sim_chance(s, 500) && !s->ending)
 			scheduler_no_site(s->scheduler, query, !sim_chance(s, 4), 550,
 					  text_of("5.4.4"), text_of("no such domain"), 30, s->now);
 		else
@@ -112,6 +112,36 @@ static void content_check(struct sim *s, const struct mail *mail)
 	else
 		book_break(&s->book, "a live message can't be read", mail->id);
 	queue_content_free(&c);
+}
+
+void sim_world_changes(struct sim *s)
+{
+	uint64_t *random = &s->world_random;
+
+	for (uint32_t i = 0; i < SITES; i++) {
+		struct receiver *r = &s->receivers[i];
+
+		if (s->ending || s->recipe->calm) {
+			r->mood = TAKING;
+			continue;
+		}
+		if (r->until_us > s->now)
+			continue;
+		uint64_t dice = fault_chance(random, 100);
+
+		r->mood = dice < 60   ? TAKING
+			  : dice < 75 ? DEFERRING
+			  : dice < 85 ? REFUSING
+			  : dice < 93 ? FLAKY
+				      : DEAD;
+		/* One in ten that die do so for a day. */
+		r->until_us = s->now + (r->mood == DEAD && !fault_chance(random, 10)
+					    ? 86400LL * SECOND
+					    : (int64_t)fault_chance(random, 600) * SECOND);
+	}
+	if (!s->recipe->calm && !fault_chance(random, 10))
+		s->site_of_domain[fault_chance(random, DOMAINS)] =
+		    (uint32_t)fault_chance(random, SITES);
 }
 
 /* How long the receiver takes. */
@@ -197,6 +227,8 @@ static void task_verdict(struct sim *s, struct task *t)
 		uint64_t dice = sim_chance(s, 100);
 		enum outcome_kind kind = OUTCOME_RELAYED;
 
+		if (s->recipe->calm)
+			dice = 99;
 		if (broken || dice < (r->mood == DEFERRING ? 60 : 2))
 			kind = OUTCOME_DEFERRED;
 		else if (dice < (r->mood == REFUSING ? 50 : 4))
@@ -273,7 +305,6 @@ void sim_tasks_die(struct sim *s, unsigned worker)
 
 void sim_worker_dies(struct sim *s, unsigned w)
 {
-	s->n.worker++;
 	sim_tasks_die(s, w);
 	scheduler_worker_died(s->scheduler, &s->workers[w], s->now);
 }
@@ -286,7 +317,8 @@ void sim_deliveries(struct sim *s)
 
 		if (!t || t->said)
 			continue;
-		if (!s->plan && t->mail % POISON == 7 && sim_chance(s, 3) && !s->ending) {
+		if (!s->plan && !s->recipe->calm && t->mail % POISON == 7 && sim_chance(s, 3) &&
+		    !s->ending) {
 			sim_worker_dies(s, t->worker);
 			continue;
 		}

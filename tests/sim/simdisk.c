@@ -43,7 +43,8 @@ struct change {
 struct simdisk {
 	struct disk disk;
 	uint64_t random, capacity, changes, stop_at;
-	bool stopped;
+	bool stopped, readonly;
+	uint64_t lie_at;
 	uint64_t fail_at[SIMDISK_CALLS];
 	int fail_error[SIMDISK_CALLS];
 	struct inode *inodes;
@@ -79,7 +80,7 @@ static int fault(struct simdisk *s, enum simdisk_call call)
 	}
 	if (s->fail_at[call] && --s->fail_at[call] == 0)
 		return -s->fail_error[call];
-	return 0;
+	return s->readonly && call != SIMDISK_READ ? -EROFS : 0;
 }
 
 /* ---- names ---- */
@@ -223,6 +224,18 @@ static int inode_grow(struct simdisk *s, struct inode *n, uint64_t size)
 
 /* ---- the calls ---- */
 
+static int file_make(struct simdisk *s, int dir, const char *name, bool folder)
+{
+	int error = fault(s, SIMDISK_CREATE);
+
+	if (error < 0)
+		return error;
+	uint32_t inode = inode_new(s, folder);
+
+	change_make(s, (struct change){.put = name_of(s->fds[dir], name, inode)});
+	return error > 0 ? -EIO : fd_new(s, inode);
+}
+
 static int sim_open(void *self, int dir, const char *name, int flags)
 {
 	struct simdisk *s = self;
@@ -232,6 +245,8 @@ static int sim_open(void *self, int dir, const char *name, int flags)
 		return -EIO;
 	if (at && (flags & O_CREAT) && (flags & O_EXCL))
 		return -EEXIST;
+	if (at && s->readonly && (flags & O_ACCMODE) != O_RDONLY)
+		return -EROFS;
 	if (at) {
 		if ((flags & O_TRUNC) && (flags & O_CREAT))
 			s->inodes[at->inode].size = 0;
@@ -239,10 +254,7 @@ static int sim_open(void *self, int dir, const char *name, int flags)
 	}
 	if (!(flags & O_CREAT))
 		return -ENOENT;
-	uint32_t inode = inode_new(s, false);
-
-	change_make(s, (struct change){.put = name_of(s->fds[dir], name, inode)});
-	return fd_new(s, inode);
+	return file_make(s, dir, name, false);
 }
 
 static int sim_folder(void *self, int dir, const char *name)
@@ -254,10 +266,7 @@ static int sim_folder(void *self, int dir, const char *name)
 		return -EIO;
 	if (at)
 		return fd_new(s, at->inode);
-	uint32_t inode = inode_new(s, true);
-
-	change_make(s, (struct change){.put = name_of(s->fds[dir], name, inode)});
-	return fd_new(s, inode);
+	return file_make(s, dir, name, true);
 }
 
 static void sim_close(void *self, int fd)
@@ -310,12 +319,15 @@ static int sim_sync(void *self, int fd)
 
 	if (s->stopped)
 		return -EIO;
-	for (size_t at = 0; at < n->allocated / SECTOR; at++) {
-		if (n->dirty[at] && error >= 0)
+	bool kept = error >= 0 && !(s->lie_at && --s->lie_at == 0);
+
+	/* What a failed sync did not keep is clean in the cache, and never written again. */
+	for (size_t at = 0; at < n->allocated / SECTOR && error != -EROFS; at++) {
+		if (n->dirty[at] && kept)
 			memcpy(n->disk + at * SECTOR, n->now + at * SECTOR, SECTOR);
 		n->dirty[at] = 0;
 	}
-	if (error >= 0)
+	if (kept)
 		n->disk_size = n->size;
 	return error < 0 ? error : 0;
 }
@@ -337,12 +349,14 @@ static int sim_truncate(void *self, int fd, uint64_t size)
 	struct simdisk *s = self;
 	struct inode *n = inode_of(s, fd);
 
-	if (s->stopped)
-		return -EIO;
+	int error = fault(s, SIMDISK_TRUNCATE);
+
+	if (error < 0)
+		return error;
 	if (size > n->size)
 		return inode_grow(s, n, size);
 	n->size = (size_t)size;
-	return 0;
+	return error > 0 ? -EIO : 0;
 }
 
 static int sim_allocate(void *self, int fd, uint64_t size)
@@ -393,9 +407,12 @@ static int sim_unlink(void *self, int dir, const char *name)
 		return -EIO;
 	if (!at)
 		return -ENOENT;
-	s->changes++;
+	int error = fault(s, SIMDISK_UNLINK);
+
+	if (error < 0)
+		return error;
 	change_make(s, (struct change){.take = *at});
-	return 0;
+	return error > 0 ? -EIO : 0;
 }
 
 static int sim_list(void *self, int dir, void (*name)(void *arg, const char *name), void *arg)
@@ -503,6 +520,21 @@ void simdisk_fail(struct simdisk *s, enum simdisk_call call, uint64_t n, int err
 	s->fail_error[call] = error;
 }
 
+void simdisk_lie(struct simdisk *s, uint64_t n)
+{
+	s->lie_at = n;
+}
+
+void simdisk_readonly(struct simdisk *s, bool readonly)
+{
+	s->readonly = readonly;
+}
+
+void simdisk_seed(struct simdisk *s, uint64_t seed)
+{
+	s->random = seed ? seed : 1;
+}
+
 /* Each dirty sector reaches the platter or not; now and then all or none of them. */
 static void inode_crash(struct simdisk *s, struct inode *n)
 {
@@ -550,6 +582,8 @@ void simdisk_crash(struct simdisk *s, bool power)
 		s->fds[fd] = 0;
 	s->stopped = false;
 	s->stop_at = 0;
+	s->readonly = false;
+	s->lie_at = 0;
 	memset(s->fail_at, 0, sizeof(s->fail_at));
 	if (!power)
 		return;

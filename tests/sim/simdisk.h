@@ -23,6 +23,9 @@ enum simdisk_call {
 	SIMDISK_SYNC_FOLDER,
 	SIMDISK_RENAME,
 	SIMDISK_ALLOCATE,
+	SIMDISK_CREATE, /* a file or a folder */
+	SIMDISK_TRUNCATE,
+	SIMDISK_UNLINK,
 	SIMDISK_READ,
 	SIMDISK_CALLS,
 };
@@ -44,6 +47,16 @@ uint64_t simdisk_changes(const struct simdisk *sim); /* changing calls so far */
 
 /* The Nth call from now (1: the next) of this kind answers -ERROR; 0 takes it back. */
 void simdisk_fail(struct simdisk *sim, enum simdisk_call call, uint64_t n, int error);
+
+/* The Nth sync of a file from now says yes, and what it should have kept is clean and lost all the
+ * same: a disk that lies. For tests of the simulator. */
+void simdisk_lie(struct simdisk *sim, uint64_t n);
+
+/* While it is so each changing call answers -EROFS. */
+void simdisk_readonly(struct simdisk *sim, bool readonly);
+
+/* Chance begins anew, so that what a crash leaves follows from SEED and the files alone. */
+void simdisk_seed(struct simdisk *sim, uint64_t seed);
 
 /* All descriptors but the root are gone. POWER: unsynced changes suffer; else only the process
  * died. */
