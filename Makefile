@@ -4,7 +4,7 @@ CC ?= gcc
 BUILD ?= build
 PARALLEL = -j$(shell nproc)
 VERSION := 0.1.0
-PKGS := libevent libunbound libseccomp libcap jansson
+PKGS := libevent libunbound libseccomp libcap jansson libgsasl libcrypto libxcrypt
 CFLAGS ?= -O2 -g
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
 	-Wcast-qual -Wwrite-strings -Wvla -Wundef -Wformat=2 -Wswitch-enum -Wimplicit-fallthrough \
@@ -18,7 +18,7 @@ LIBS := -levent -lseccomp -lcap
 DAEMONS := master smtpd submission qmgr bounce resolver smtp-client limits logger
 LIBS_resolver := -lunbound -lidn2
 LIBS_qmgr := -lpthread
-LIBS_veredus := -ljansson -lresolv
+LIBS_veredus := -ljansson -lresolv -lgsasl -lcrypto
 
 objs = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard $(1)/*.c))
 

@@ -22,6 +22,7 @@ static const struct verb verbs[] = {
     {"status", status_verb, "[--json]", "rates, depth, oldest mail, the busiest sites"},
     {"queue", queue_verb, "VERB ...", "look at queued mail and act on it; veredus queue --help"},
     {"trace", trace_verb, "ID|MESSAGE-ID|ADDRESS [--json]", "a message's whole story"},
+    {"user", user_verb, "VERB NAME", "who may log in: add, passwd, disable, enable, list"},
     {0},
 };
 
@@ -131,7 +132,7 @@ static int run_found(const struct verb *verb, int argc, char **argv)
 
 	if (!take_words(&ctl, argc, argv))
 		goto out;
-	if (ctl.help && verb->run != queue_verb) {
+	if (ctl.help && verb->run != queue_verb && verb->run != user_verb) {
 		printf("usage: veredus %s %s\n%s\n", verb->name, verb->arguments, verb->text);
 		status = 0;
 		goto out;

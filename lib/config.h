@@ -18,6 +18,7 @@
 
 enum newline_word { NEWLINE_REFUSE, NEWLINE_NORMALISE };
 enum log_word { LOG_TEXT, LOG_JSON };
+enum clear_word { CLEAR_NEVER, CLEAR_LOOPBACK };
 enum family_word { FAMILY_BOTH, FAMILY_IPV4, FAMILY_IPV6, FAMILY_IPV4_ONLY, FAMILY_IPV6_ONLY };
 
 struct network {
@@ -89,6 +90,10 @@ struct config {
 	uint8_t bare_newline, log_format, log_connections;
 	struct config_listen *listens;
 	size_t listen_count;
+	struct text auth_users, auth_dovecot; /* at most one of them is set */
+	uint8_t auth_clear, auth_smtp;
+	uint64_t auth_workers;
+	struct duration auth_remember;
 	struct endpoints resolver_forward;
 	struct text resolver_trust_anchor;
 	struct duration resolver_timeout;
@@ -151,6 +156,9 @@ const struct config_route *config_route(const struct config *config, struct text
 
 /* May this client relay to anywhere (relay-from)? ADDRESS is 16 bytes. */
 bool config_relays_from(const struct config *config, const uint8_t *address);
+
+/* Is there anybody who can log in (users, dovecot)? */
+bool config_has_logins(const struct config *config);
 
 /* Is mail for this domain taken from anyone (relay-to, or a route to local)? */
 bool config_relays_to(const struct config *config, struct text domain);

@@ -54,6 +54,11 @@ bool networks_contain(const struct networks *networks, const uint8_t *address)
 	return false;
 }
 
+bool config_has_logins(const struct config *config)
+{
+	return config->auth_users.len || config->auth_dovecot.len;
+}
+
 bool config_relays_from(const struct config *config, const uint8_t *address)
 {
 	return networks_contain(&config->relay_from, address);

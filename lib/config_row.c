@@ -5,6 +5,7 @@
 /* Whose member a row's field is. */
 #define OWNER_top struct config
 #define OWNER_listen struct config_listen
+#define OWNER_auth struct config
 #define OWNER_resolver struct config
 #define OWNER_route struct config_route
 #define OWNER_site struct config_site
@@ -33,6 +34,7 @@ const size_t setting_count = sizeof setting_rows / sizeof *setting_rows;
 #define ARRAY_listen ARRAY(listens, listen_count, config_listen)
 #define ARRAY_route ARRAY(routes, route_count, config_route)
 #define ARRAY_site ARRAY(sites, site_count, config_site)
+#define ARRAY_auth 0, 0, 0, 0
 #define ARRAY_resolver 0, 0, 0, 0
 #define ARRAY_limits 0, 0, 0, 0
 #define ARRAY_retry 0, 0, 0, 0
@@ -57,9 +59,12 @@ const char *const *setting_words(enum setting_type type)
 	static const char *const family[] = {"both",	  "ipv4",      "ipv6",
 					     "ipv4-only", "ipv6-only", NULL};
 
+	static const char *const clear[] = {"never", "loopback", NULL};
+
 	return type == TYPE_WORD_NEWLINE  ? newline
 	       : type == TYPE_WORD_LOG	  ? log
 	       : type == TYPE_WORD_FAMILY ? family
+	       : type == TYPE_WORD_CLEAR  ? clear
 					  : NULL;
 }
 

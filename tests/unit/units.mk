@@ -28,3 +28,5 @@ UNITS_fuzz_line := logger
 LIBS_UNIT_fuzz_line := -ljansson
 $(BUILD)/replay/fuzz_import $(BUILD)/fuzz/fuzz_import: $(BUILD)/obj/ctl/queue_import.o $(BUILD)/obj/ctl/filter.o
 LIBS_UNIT_fuzz_import = $(BUILD)/libveredus.a -ljansson
+LIBS_UNIT_test_scram := -lgsasl -lcrypto
+LIBS_UNIT_test_passwd_file := -lgsasl -lcrypto
