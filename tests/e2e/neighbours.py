@@ -448,6 +448,77 @@ def test_resolver(t):
     v.check(daemon.resident_mb() < 150 * v.PATIENCE ** 2, "memory:", daemon.resident_mb(), "MB")
 
 
+REVERSE = r"""
+1 PTR fine.example.
+2 PTR liar.example.
+3 PTR elsewhere.example.
+3 PTR nowhere.example.
+3 PTR several.example.
+5 PTR nowhere.example.
+6 PTR "a b".example.
+6 PTR under_score.example.
+6 PTR .
+7 CNAME 7.0/25
+7.0/25 PTR delegated.example.
+8 PTR alias.example.
+9 PTR broken.silent.
+10 CNAME 11
+11 CNAME 10
+12 PTR v6only.example.
+""" + "\n".join(f"13 PTR m{i}.example." for i in range(200))
+FORWARD = r"""
+fine A 192.0.2.1
+liar A 192.0.2.99
+elsewhere A 192.0.2.99
+several A 192.0.2.98
+several A 192.0.2.3
+delegated A 192.0.2.7
+alias CNAME fine8
+fine8 A 192.0.2.8
+under_score A 192.0.2.6
+six AAAA 2001:db8::1
+four AAAA 2001:db8::99
+v6only AAAA 2001:db8::1
+""" + "\n".join(f"m{i} A 192.0.2.13" for i in range(200))
+
+
+def test_names_of_clients(t):
+    """name_ask against real zones: a name counts only when it leads back to the client's address."""
+    forward = t.zone(FORWARD, silent=None, **{
+        "2_0_192_in-addr_arpa": REVERSE,
+        "8_b_d_0_1_0_0_2_ip6_arpa": "\n".join(f"{n}." + ".".join("0" * 23) + f" PTR {name}.example." for n, name in ((1, "six"), (2, "four")))})
+    daemon = Daemon(t, "resolver", f"resolver {{ forward = {{ {forward} }}  timeout = 3s"
+                                   f"  trust-anchor = {v.write(t.folder + '/anchor', '')} }}\n")
+    daemon.begin()
+    smtpd = daemon.peer("smtpd")
+    v4 = lambda last: bytes(10) + b"\xff\xff" + bytes((192, 0, 2, last))
+    v6 = lambda last: bytes.fromhex(f"20010db8{last:024x}")
+    wanted = [
+        (v4(1), FOUND, "fine.example"), (v4(2), FOUND, ""), (v4(3), FOUND, "several.example"), (v4(4), FOUND, ""), (v4(5), FOUND, ""),
+        (v4(6), FOUND, "under_score.example"), (v4(7), FOUND, "delegated.example"), (v4(8), FOUND, "alias.example"), (v4(12), FOUND, ""),
+        (v6(1), FOUND, "six.example"), (v6(2), FOUND, ""), (v6(3), FOUND, "")]
+    for query, (address, verdict, name) in enumerate(wanted, 1):
+        smtpd.say("name_ask", query=query, address=address)
+    for query, (address, verdict, name) in enumerate(wanted, 1):
+        values = smtpd.expect("name_is", query=query)
+        v.equal((values["verdict"], values["name"].decode()), (verdict, name), socket.inet_ntop(socket.AF_INET6, address))
+    # Of two hundred names a few are tried, and one of them is right.
+    smtpd.say("name_ask", query=100, address=v4(13))
+    v.check(smtpd.expect("name_is", query=100)["name"].endswith(b".example"), "one of many")
+    # A loop of names, and a name whose servers say nothing, are no answer: within the time, and for now.
+    for query, last in (101, 10), (102, 9):
+        smtpd.say("name_ask", query=query, address=v4(last))
+    for query in 101, 102:
+        values = smtpd.expect("name_is", 8, query=query)
+        v.equal((values["verdict"], values["name"]), (TEMPORARY, b""), query)
+    # A client that is asked about many times at once gets as many answers.
+    for query in range(1000, 1200):
+        smtpd.say("name_ask", query=query, address=v4(1))
+    for query in range(1000, 1200):
+        v.equal(smtpd.expect("name_is", query=query)["name"], b"fine.example")
+    daemon.lives("after all")
+
+
 # -- smtpd ---------------------------------------------------------------------------------------
 
 class Intake:

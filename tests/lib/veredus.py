@@ -415,13 +415,21 @@ class Test:
     def veredus(self, config, **more):
         return Veredus(self, config, **more)
 
-    def zone(self, records, name="example"):
-        """NSD with one zone and Unbound before it; what stands in resolver { forward }."""
+    def zone(self, records, name="example", **more):
+        """NSD with a zone, and MORE of them (a dot as _), and Unbound before it; what stands in resolver { forward }.
+        The servers of a zone that is None say nothing."""
         nsd_port, port = free_port(), free_port()
+        silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        silent.bind(("127.0.0.1", 0))
+        self.defer(silent.close)
+        zones = {name: records, **{other.replace("_", "."): text for other, text in more.items()}}
+        stubs = {origin: nsd_port if text is not None else silent.getsockname()[1] for origin, text in zones.items()}
+        zones = {origin: text for origin, text in zones.items() if text is not None}
         folder = os.path.join(self.folder, "dns")
         os.mkdir(folder)
-        write(f"{folder}/zone", f"$ORIGIN {name}.\n$TTL 60\n@ SOA ns hostmaster 1 60 60 60 60\n@ NS ns\n"
-                                f"ns A 127.0.0.1\n{records}\n")
+        for i, (origin, text) in enumerate(zones.items()):
+            write(f"{folder}/zone{i or ''}", f"$ORIGIN {origin}.\n$TTL 60\n@ SOA ns hostmaster 1 60 60 60 60\n@ NS ns\n"
+                                       f"ns A 127.0.0.1\n{text}\n")
         write(f"{folder}/nsd.conf", f"""server:
   ip-address: 127.0.0.1@{nsd_port}
   username: ""
@@ -434,10 +442,7 @@ class Test:
   server-count: 1
 remote-control:
   control-enable: no
-zone:
-  name: {name}
-  zonefile: zone
-""")
+""" + "".join(f"zone:\n  name: {origin}\n  zonefile: zone{i or ''}\n" for i, origin in enumerate(zones)))
         write(f"{folder}/unbound.conf", f"""server:
   interface: 127.0.0.1@{port}
   username: ""
@@ -448,13 +453,11 @@ zone:
   do-daemonize: no
   do-not-query-localhost: no
   module-config: "iterator"
+  unblock-lan-zones: yes
   local-zone: "127.in-addr.arpa." nodefault
 remote-control:
   control-enable: no
-stub-zone:
-  name: {name}
-  stub-addr: 127.0.0.1@{nsd_port}
-""")
+""" + "".join(f"stub-zone:\n  name: {origin}\n  stub-addr: 127.0.0.1@{at}\n" for origin, at in stubs.items()))
         Process(self, "nsd", [peer("nsd", "usr/sbin/nsd"), "-d", "-c", f"{folder}/nsd.conf"], env=peer_environment("nsd"))
         Process(self, "unbound", [peer("unbound", "usr/sbin/unbound"), "-d", "-c", f"{folder}/unbound.conf"],
                 env=peer_environment("unbound"))
