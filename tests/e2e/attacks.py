@@ -440,9 +440,9 @@ def test_early_ends(t):
     v.equal(sorted(re.search(r"(\w+)@sink", str(envelope["rcpt"]))[1] for envelope, _ in mails), ["good"] + ["whole"] * 3)
 
 
-def crowd(veredus, count):
+def crowd(veredus, count, starts=None):
     """COUNT clients: some idle, some in the middle of a command, a transaction, its data."""
-    starts = [b"", b"EHLO client.example\r\n", b"EHLO cli", b"EHLO client.example\r\nMAIL FROM:<a@client.example>\r\nRCPT TO:<b@sink.exam",
+    starts = starts or [b"", b"EHLO client.example\r\n", b"EHLO cli", b"EHLO client.example\r\nMAIL FROM:<a@client.example>\r\nRCPT TO:<b@sink.exam",
               b"EHLO client.example\r\nMAIL FROM:<a@client.example>\r\nRCPT TO:<b@sink.example>\r\nDATA\r\nSubject: slow\r\n"]
     clients = []
     for i in range(count):
@@ -480,13 +480,17 @@ def try_smtp(port):
         return None
 
 
-def slow_crowd(t, count, limit=None):
+def descriptors_for(count):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < count + 200:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (count + 200, max(hard, count + 200)))
         except (ValueError, OSError):
             raise v.Skip(f"needs {count + 200} descriptors")
+
+
+def slow_crowd(t, count, limit=None):
+    descriptors_for(count)
     veredus, sink = site(t, start=False)
     if limit:
         veredus.wrap = ["prlimit", f"--nofile={limit}:{limit}"]
@@ -513,16 +517,82 @@ def slow_crowd(t, count, limit=None):
     return greeted, grown
 
 
-def test_2000_slow_clients(t):
-    greeted, grown = slow_crowd(t, 2000)
-    v.equal(greeted, 2000, "clients greeted")
-    v.check(grown / 2000 < 16 * v.PATIENCE, grown / 2000, "KB a client")
+def test_5000_slow_clients(t):
+    greeted, grown = slow_crowd(t, 5000)
+    v.equal(greeted, 5000, "clients greeted")
+    v.check(grown / 5000 < 16 * v.PATIENCE, grown / 5000, "KB a client")
 
 
-def test_2000_slow_clients_on_256_descriptors(t):
+def test_5000_slow_clients_on_256_descriptors(t):
     """More clients than places: the silent ones give theirs to those who come."""
-    greeted, _ = slow_crowd(t, 2000, 256)
+    greeted, _ = slow_crowd(t, 5000, 256)
     v.check(greeted >= 150, "greeted:", greeted)
+
+
+def test_10_000_idle_clients(t):
+    """Ten thousand that were greeted and say nothing: a few KB each, and a newcomer notices nothing."""
+    count = 10_000
+    descriptors_for(count)
+    veredus, sink = site(t)
+    pid = smtpd(veredus)
+    before = status(pid, "VmRSS")
+    clients = []
+    for _ in range(0, count, 500):  # fewer than the port's backlog at a time
+        some = crowd(veredus, 500, [b"EHLO client.example\r\n"])
+        v.equal(talk(some, 10), 500, "clients greeted")
+        clients += some
+    grown = status(pid, "VmRSS") - before
+    waits = []
+    for i in range(20):
+        started = time.monotonic()
+        smtp = v.Smtp(veredus.port, hello=None)
+        waits.append(time.monotonic() - started)
+        smtp.expect(250, "EHLO client.example")
+        smtp.send("good@client.example", f"good{i}@sink.example", v.mail(f"beside {i}"))
+        smtp.close()
+    print(f"  {grown / count:.1f} KB each; greeted within {sorted(waits)[10] * 1000:.1f} ms, {max(waits) * 1000:.1f} at most", flush=True)
+    v.check(max(waits) < 10 * v.PATIENCE, "a newcomer waited", max(waits))
+    v.check(grown / count < 8 * v.PATIENCE, grown / count, "KB a client")
+    sink.wait_mails(20)
+    for s, _ in clients:
+        s.close()
+    sound(veredus)
+
+
+def test_what_a_client_can_hold(t):
+    """The most that a transaction can keep in memory: recipients with long ORCPTs, a header and a body up to their
+    limits, none of it finished. It is what the limits say, for each of a hundred, and it goes with them."""
+    limits = dict(recipients=1000, header=64 * 1024)
+    veredus, sink = site(t, "limits { recipients = 1000 header = 64K }\n")
+    pid = smtpd(veredus)
+    before = status(pid, "VmRSS")
+    # An address of 254 octets and an ORCPT of 500; both are kept, with some octets of framing.
+    recipient = "x" * 60 + "@" + ".".join(["d" * 63] * 2 + ["e" * 56]) + ".example"
+    rcpt = b"".join(b"RCPT TO:<%04d%s> ORCPT=rfc822;%s\r\n" % (i, recipient.encode(), b"y" * 490) for i in range(limits["recipients"]))
+    most = limits["recipients"] * (len(rcpt) // limits["recipients"] + 64) + limits["header"] + 64 * 1024 + 64 * 1024
+    clients = []
+    for _ in range(100):
+        smtp = v.Smtp(veredus.port)
+        smtp.expect(250, "MAIL FROM:<sender@client.example>")
+        smtp.socket.sendall(rcpt)
+        replies = [smtp.reply()[:3] for _ in range(limits["recipients"])]
+        v.check(replies.count("250") > 500 and set(replies) <= {"250", "452"}, set(replies))
+        smtp.expect(354, "DATA")
+        smtp.socket.sendall(b"A: b\r\n" * 10_000 + b"\r\n" + (b"z" * 98 + b"\r\n") * 650)
+        clients.append(smtp)
+    time.sleep(0.5)
+    grown = status(pid, "VmRSS") - before
+    print(f"  {grown / 100:.0f} KB a client of {most / 1024:.0f} that its limits allow", flush=True)
+    v.check(grown < 100 * most / 1024 * v.PATIENCE, "smtpd grew by", grown, "KB, allowed are", 100 * most / 1024)
+    v.check(grown > 100 * 400, "they hold nothing:", grown, "KB")
+    good = v.Smtp(veredus.port)
+    good.send("good@client.example", "good@sink.example", v.mail("beside them"))
+    good.close()
+    for smtp in clients:
+        smtp.file.close()
+        smtp.socket.close()
+    sound(veredus)
+    v.wait(lambda: status(pid, "VmRSS") - before < max(grown / 4, 8192) or v.PATIENCE > 1, 10, "their memory to be given back")
 
 
 def test_per_client_flood(t):

@@ -81,6 +81,10 @@ def run(t, table, seconds=30, config="", content=None):
     return veredus, client, found
 
 
+TLS_HELLO = b"\x16\x03\x03\x00\x7a\x02\x00\x00\x76\x03\x03" + bytes(range(32)) * 3 + b"\r\n\0\xff" + b"\x0b" * 16
+TLS_ALERT = b"\x15\x03\x03\x00\x02\x02\x28"
+
+
 def test_malformed_replies(t):
     """Endless, binary, without a code: protocol errors, at each stage; nothing waits and nothing grows."""
     table = {}
@@ -92,6 +96,12 @@ def test_malformed_replies(t):
                            ("empty", b"\r\n"), ("short", b"25\r\n"), ("four", b"2500 x\r\n"), ("minus", b"-50 x\r\n"),
                            ("mixed", code + b"-a\r\n550 b\r\n"), ("nul", code + b" a\0b\r\n"), ("blank", b" 250 Ok\r\n")):
             table[f"{name}.{stage}"] = ({stage: says}, DEFERRED, r"4\.5\.0")
+    # TLS that nobody asked for: a record behind the greeting, an alert for a reply.
+    table["tls.greeting"] = ({"greeting": r.GOOD["greeting"] + TLS_HELLO}, DEFERRED, r"4\.5\.0")
+    table["tls-only.greeting"] = ({"greeting": TLS_HELLO}, DEFERRED, r"4\.")
+    table["tls.ehlo"] = ({"ehlo": TLS_ALERT}, DEFERRED, r"4\.")
+    table["tls-behind.ehlo"] = ({"ehlo": r.GOOD["ehlo"] + TLS_HELLO + b"\r\n"}, DEFERRED, r"4\.5\.0")
+    table["tls.mail"] = ({"mail": TLS_ALERT * 100}, DEFERRED, r"4\.")
     veredus, _, _ = run(t, table)
     pid = veredus.daemons("smtp-client")[0]
     rss = int(re.search(r"VmRSS:\s+(\d+)", v.read(f"/proc/{pid}/status").decode())[1])
@@ -145,7 +155,8 @@ def test_nobody_gets_an_empty_mail(t):
 
 
 def test_broken_off(t):
-    """Closed, reset, 421, or silence at each stage: deferred, with the stage in the reason; one attempt."""
+    """Closed, reset, 421, silence, or a reply behind its time at each stage: deferred, with the stage in the reason; one
+    attempt. The times are those of RFC 5321 4.5.3.2 scaled down: a greeting after five minutes is one after two seconds."""
     table = {}
     for stage in STAGES:
         table[f"close.{stage}"] = ({stage: r.close}, DEFERRED, r"4\.4\.\d")
@@ -154,6 +165,7 @@ def test_broken_off(t):
         table[f"down.{stage}"] = ({stage: b"421 4.3.2 going down\r\n"}, DEFERRED, r"4\.3\.2")
         table[f"half.{stage}"] = ({stage: lambda conn: (conn.send(b"250"), r.close(conn))}, DEFERRED, r"4\.4\.\d")
         table[f"late.{stage}"] = ({stage: r.late(0.5, r.GOOD[stage])}, SENT, r"2\.")
+        table[f"too-late.{stage}"] = ({stage: r.late(5, r.GOOD[stage])}, DEFERRED, r"4\.4\.2")
         table[f"drip.{stage}"] = ({stage: r.drip(r.GOOD[stage], 0.01)}, SENT, r"2\.")
     table["never.dot"] = ({"dot": r.hang}, DEFERRED, r"4\.4\.2")
     veredus, _, found = run(t, table)
@@ -279,6 +291,8 @@ def answers(ours):
         ("cut.example", r.MX): malformed(b"\0\1\x3fabc"), ("norecord.example", r.MX): malformed(b"\0\1\1a\0", 50),
         ("nomxhost.example", r.MX): [r.mx(1, "nothing.example")],
         ("literal.example", r.MX): [r.mx(1, "127.0.2.1")],
+        ("slow.example", r.MX): r.Late(0.6, [r.mx(1, "slow.example")]), ("slow.example", r.A): r.Late(0.6, [r.a(v.SINK)]),
+        ("tooslow.example", r.MX): r.Late(10, [r.mx(1, "fine.example")]),
     }
 
     def answer(name, kind):
@@ -308,13 +322,14 @@ def test_hostile_dns(t):
         "long": (SENT, r"2\."), "fine": (SENT, r"2\."), "garbage": (DEFERRED, r"4\."), "other-question": (DEFERRED, r"4\."),
         "truncated": (DEFERRED, r"4\."), "pointer": (DEFERRED, r"4\."), "itself": (DEFERRED, r"4\."), "cut": (DEFERRED, r"4\."),
         "norecord": (DEFERRED, r"4\."), "nomxhost": (None, r"[45]\."), "literal": (None, r"[45]\."),
+        "slow": (SENT, r"2\."), "tooslow": (DEFERRED, r"4\.4\.3"),
     }
     smtp = v.Smtp(veredus.port)
     for name in expected:
         smtp.send("", f"x@{name}.example", v.mail(f"to {name}"), "", " NOTIFY=NEVER")
     smtp.close()
     # Whose MX is not known yet just waits, in the queue; the others are settled, each once.
-    waiting = ("servfail", "silent", "loop", "garbage", "other-question", "truncated", "pointer", "itself", "cut", "norecord")
+    waiting = ("servfail", "silent", "loop", "garbage", "other-question", "truncated", "pointer", "itself", "cut", "norecord", "tooslow")
     settle(veredus, {f"x@{name}.example": row for name, row in expected.items() if row[0] and name not in waiting}, 15)
     v.wait(lambda: all((f"{name}.example", r.MX) in server.asked for name in waiting), 5, "all to be asked for")
     time.sleep(5)

@@ -151,9 +151,16 @@ def a(address):
     return A, socket.inet_aton(address)
 
 
+class Late:
+    """An answer that comes so many seconds later."""
+
+    def __init__(self, seconds, answer):
+        self.seconds, self.answer = seconds, answer
+
+
 class NameServer:
-    """ANSWER(name, type) gives a list of (type, rdata), an rcode, None for silence, or a function of the whole
-    question that gives the packet."""
+    """ANSWER(name, type) gives a list of (type, rdata), an rcode, None for silence, one of these Late, or a function
+    of the whole question that gives the packet."""
 
     def __init__(self, test, answer):
         self.answer = answer
@@ -167,7 +174,24 @@ class NameServer:
         v.accept(test, self.tcp, self.serve_connection)
         test.defer(setattr, self, "ended", True)
 
-    def reply(self, question, limit):
+    def reply(self, question, limit, send):
+        """Sends the packet, now or later."""
+        found, packet_of = self.find(question, limit)
+        if isinstance(found, Late):
+            timer = threading.Timer(found.seconds, self.send_late, (send, packet_of, found.answer))
+            timer.daemon = True
+            timer.start()
+        elif (packet := packet_of(found)) is not None:
+            send(packet)
+
+    @staticmethod
+    def send_late(send, packet_of, answer):
+        try:
+            send(packet_of(answer))
+        except OSError:
+            pass
+
+    def find(self, question, limit):
         at, words = 12, []
         while question[at]:
             words.append(question[at + 1:at + 1 + question[at]].decode(errors="replace").lower())
@@ -175,7 +199,10 @@ class NameServer:
         kind = struct.unpack(">H", question[at + 1:at + 3])[0]
         name, asked = ".".join(words), question[12:at + 5]
         self.asked.append((name, kind))
-        found = self.answer(name, kind)
+        return self.answer(name, kind), lambda found: self.packet(question, asked, found, limit)
+
+    @staticmethod
+    def packet(question, asked, found, limit):
         if found is None:
             return None
         if callable(found):
@@ -192,9 +219,7 @@ class NameServer:
         while not self.ended:
             try:
                 question, peer = self.udp.recvfrom(4096)
-                packet = self.reply(question, 1232)
-                if packet is not None:
-                    self.udp.sendto(packet, peer)
+                self.reply(question, 1232, lambda packet, peer=peer: self.udp.sendto(packet, peer))
             except (OSError, IndexError, struct.error):
                 pass
 
@@ -203,8 +228,7 @@ class NameServer:
         try:
             with connection, connection.makefile("rb") as file:
                 while len(size := file.read(2)) == 2:
-                    packet = self.reply(file.read(struct.unpack(">H", size)[0]), 65535)
-                    if packet is not None:
-                        connection.sendall(struct.pack(">H", len(packet)) + packet)
+                    self.reply(file.read(struct.unpack(">H", size)[0]), 65535,
+                               lambda packet: connection.sendall(struct.pack(">H", len(packet)) + packet))
         except (OSError, IndexError, struct.error):
             pass
