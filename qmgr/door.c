@@ -319,6 +319,23 @@ static void stash_drop(struct qmgr *q, struct engine *e)
 	bytes_free(&e->stash);
 }
 
+void door_stashes_refuse(struct qmgr *q, enum queue_result why)
+{
+	struct message m;
+
+	for (size_t i = 0; i < q->engine_count; i++) {
+		struct engine *e = &q->engines[i];
+
+		if (!bytes_len(&e->stash))
+			continue;
+		must(message_decode(bytes_at(&e->stash), bytes_len(&e->stash), MSG_submit, &m));
+		submit_refuse(q, e, &m.submit, why);
+		bytes_free(&e->stash);
+		if (e->channel && !q->congested)
+			channel_resume(e->channel);
+	}
+}
+
 /* A submit whose body is in a file: the file is made safe first, in a thread. */
 struct file_submit {
 	struct work work;

@@ -141,6 +141,7 @@ void door_peer(struct qmgr *q, struct channel *c);
 void door_gone(struct qmgr *q, struct channel *c);
 void door_round(struct qmgr *q);	       /* after a commit: leases, stashes, pace */
 void door_stashes(struct qmgr *q);	       /* what found no room is tried again */
+void door_stashes_refuse(struct qmgr *q, enum queue_result why); /* there will be none */
 void door_loaded(struct qmgr *q);	       /* answers doubts */
 void door_pace(struct qmgr *q);		       /* pauses and resumes intake */
 void door_took(struct engine *e, uint64_t id); /* it is durable */

@@ -296,7 +296,7 @@ static void submit_done(struct qmgr *q, struct engine *e, struct mail *mail, uin
 		if (e)
 			door_refuse(e, mail->id, result);
 		/* After QUEUE_IO its record may be there all the same. */
-		if (mail->body_in_file && result == QUEUE_ABORTED)
+		if (mail->body_in_file && result != QUEUE_IO)
 			door_body_refused(q, mail->id);
 		if (report)
 			report_refused(q, report);
@@ -413,14 +413,21 @@ static void load(struct qmgr *q)
 	delivery_loaded(q);
 }
 
-/* Their batch stays until there is a disk, but their clients are not kept waiting for that. */
-static void submits_unsettled(struct round *r)
+/*
+ * There is no room for the batch, or no disk: outcomes wait in it, but clients are not kept
+ * waiting for that. Nothing of it was written, so the answer is a plain no.
+ */
+static void submits_withdraw(struct qmgr *q, enum queue_result why)
 {
-	for (size_t i = 0; i < r->submit_count; i++) {
-		if (r->submits[i].engine)
-			door_refuse(r->submits[i].engine, r->submits[i].mail->id, QUEUE_IO);
-		r->submits[i].engine = NULL;
-	}
+	struct round *r = q->filling;
+	enum queue_result result = why == QUEUE_FULL ? QUEUE_FULL : QUEUE_ABORTED;
+
+	queue_batch_withdraw(q->queue);
+	for (size_t i = 0; i < r->submit_count; i++)
+		submit_done(q, r->submits[i].engine, r->submits[i].mail, r->submits[i].report,
+			    result);
+	r->submit_count = 0;
+	door_stashes_refuse(q, result);
 }
 
 static void seal(struct qmgr *q)
@@ -434,8 +441,10 @@ static void seal(struct qmgr *q)
 	door_stashes(q);
 	enum queue_result result = queue_batch_seal(q->queue, &batch);
 
-	if (result == QUEUE_IO)
-		submits_unsettled(q->filling);
+	if (result == QUEUE_FULL || result == QUEUE_IO) {
+		submits_withdraw(q, result);
+		result = queue_batch_seal(q->queue, &batch);
+	}
 	if (result != QUEUE_OK)
 		return;
 	if (!batch) {

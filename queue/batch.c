@@ -371,6 +371,28 @@ void queue_batch_outcomes(const struct queue_batch *b,
 	}
 }
 
+void queue_batch_withdraw(struct queue *q)
+{
+	struct queue_batch *b = queue_batch_filling(q);
+	struct record_header h = {0};
+	size_t kept = BATCH_PREFIX;
+
+	for (size_t at = BATCH_PREFIX; at < b->used; at += record_padded(h.length)) {
+		const uint8_t *header = b->data + at;
+
+		must(record_header_get(header, b->used - at, get_u32(header + 8), &h));
+		size_t total = record_padded(h.length);
+
+		if (h.type == RECORD_MESSAGE)
+			continue;
+		memmove(b->data + kept, header, total);
+		kept += total;
+	}
+	b->used = kept;
+	b->outcomes = 0;
+	b->mail = b->moved_count > 0;
+}
+
 void batch_write_lease(uint8_t *at, uint64_t end)
 {
 	const struct record_header h = {.length = 8, .summary = 8, .type = RECORD_LEASE};

@@ -360,6 +360,13 @@ enum queue_result queue_intake(const struct queue *queue);
 enum queue_result queue_batch_seal(struct queue *queue, struct queue_batch **batch);
 
 /*
+ * M. When it can't be sealed: takes the new messages out of the batch being filled, as if they had
+ * never been added, so that they can be refused and outcomes have the room. What
+ * queue_add_message() said in PLACED of them is void.
+ */
+void queue_batch_withdraw(struct queue *queue);
+
+/*
  * A, blocks. Checksums, one write, one fdatasync. QUEUE_OK: durable.
  * When write or sync fails that file is never synced again; a new segment is
  * opened and an abort record for the range made durable there:

@@ -275,6 +275,46 @@ static void test_full_disk(void **state)
 	finish(&l);
 }
 
+/* Mail in a batch that finds no room is taken out again; the outcomes beside it are not lost. */
+static void test_withdrawn(void **state)
+{
+	struct ledger l = {0};
+	uint64_t gone = 0;
+
+	(void)state;
+	start(&l, 9, 12 * QUEUE_SEGMENT_MIN);
+	while (queue_intake(l.queue) != QUEUE_FULL) {
+		ledger_work(&l, 1);
+		(void)ledger_put(&l, 3000);
+		(void)ledger_commit(&l);
+	}
+	uint64_t kept = ledger_open_message(&l);
+	enum queue_result result = QUEUE_OK;
+
+	for (int i = 0; i < 9 && result == QUEUE_OK; i++) {
+		for (int k = 0; k < 300; k++) {
+			ledger_outcome(&l, kept, 0, QUEUE_DEFERRED);
+			if (k == 100)
+				gone = ledger_put(&l, 10);
+		}
+		assert_int_not_equal(gone, 0);
+		result = ledger_commit(&l);
+	}
+	assert_int_equal(result, QUEUE_FULL);
+	size_t before = queue_batch_bytes(l.queue);
+
+	queue_batch_withdraw(l.queue);
+	assert_true(queue_batch_bytes(l.queue) < before);
+	l.batch_count = 0;
+	l.messages[gone].refused = true;
+	ledger_work(&l, 4); /* the reserve */
+	assert_int_equal(ledger_commit(&l), QUEUE_OK);
+	again(&l, true);
+	assert_false(l.messages[gone].known);
+	assert_true(l.messages[kept].known);
+	finish(&l);
+}
+
 /* Disk use stays bounded, and messages that stay are carried along. */
 static void test_cleaner(void **state)
 {
@@ -449,6 +489,7 @@ int main(void)
 	    cmocka_unit_test(test_failing_sync),
 	    cmocka_unit_test(test_failing_disk),
 	    cmocka_unit_test(test_full_disk),
+	    cmocka_unit_test(test_withdrawn),
 	    cmocka_unit_test(test_cleaner),
 	    cmocka_unit_test(test_bounce_settles),
 	    cmocka_unit_test(test_bodies),
