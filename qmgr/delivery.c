@@ -54,7 +54,7 @@ static void body_remove_run(void *arg)
 
 void mail_remove(struct qmgr *q, struct mail *mail)
 {
-	LOG(q->d->log, removed, mail->id, {NULL, 0});
+	bytes_add(&q->removed, &mail->id, sizeof mail->id);
 	queue_message_forget(q->queue, &mail->location);
 	if (mail->body_in_file) {
 		struct body_remove *b = mem_new(1, sizeof *b);

@@ -67,6 +67,7 @@ struct qmgr {
 	/* store.c */
 	struct round *filling, *flying;
 	struct work append_work, maintain_work;
+	struct bytes removed; /* ids, u64 each, whose log line follows those of their reports */
 	enum queue_result append_result;
 	struct queue_batch *flying_batch;
 	struct turn_end turn;

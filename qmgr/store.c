@@ -20,6 +20,7 @@ enum {
 	LATE_MAX = 20000,	/* outcomes without room before deliveries pause */
 	CONTENT_MAX = 32 << 20, /* bytes of mail kept in memory for delivery */
 	READERS = 3,
+	REMOVED_KEEP = 64 << 10, /* bytes of an empty list kept for the next commit */
 };
 
 /* What waits for one commit. */
@@ -348,6 +349,18 @@ static void append_run(void *arg)
 	q->append_result = queue_batch_write(q->queue, q->flying_batch);
 }
 
+/* People read: the report was sent, then its message went. */
+static void log_removed(struct qmgr *q)
+{
+	uint64_t id;
+
+	while (bytes_len(&q->removed)) {
+		memcpy(&id, bytes_at(&q->removed), sizeof id);
+		LOG(q->d->log, removed, id, {NULL, 0});
+		bytes_take(&q->removed, sizeof id, REMOVED_KEEP);
+	}
+}
+
 static void append_done(void *arg)
 {
 	struct qmgr *q = arg;
@@ -367,6 +380,7 @@ static void append_done(void *arg)
 		submit_done(q, r->submits[i].engine, r->submits[i].mail, r->submits[i].report,
 			    result);
 	r->submit_count = 0;
+	log_removed(q);
 	free(r->submits);
 	free(r->jobs);
 	free(r);
