@@ -248,8 +248,7 @@ static void put_recipient_fields(struct maker *k, const struct rec_report_recipi
 	put_status(k, rcpt);
 	if (!full)
 		return;
-	if (rcpt->code)
-		put_remote(k, rcpt->relay);
+	put_remote(k, rcpt->relay);
 	put_diagnostic(k, rcpt);
 	put_date_field(&k->status, "Last-Attempt-Date", rcpt->attempt_wall);
 	if (rcpt->action == REPORT_DELAYED)

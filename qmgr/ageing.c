@@ -79,17 +79,19 @@ void ageing_clock(struct qmgr *q)
 		;
 }
 
-static void expire_one(struct qmgr *q, struct recipient *r, struct text reason)
+/* REASON is what the last attempt, at LAST, ended with. */
+static void expire_one(struct qmgr *q, struct recipient *r, struct text reason,
+		       struct walltime last)
 {
 	char text[QUEUE_TEXT_MAX];
 
-	snprintf(text, sizeof text, "delivery time expired%s%.*s", reason.len ? "; last: " : "",
+	snprintf(text, sizeof text, "%s%.*s", reason.len ? EXPIRED_LAST : EXPIRED_TEXT,
 		 (int)reason.len, reason.len ? reason.data : "");
 	scheduler_remove(q->scheduler, r, RECIPIENT_ENDING);
 	q->counters.failed++;
 	/* Owed whatever NOTIFY says: report.c logs it, and settles in silence. */
-	recipient_finish(q, r, QUEUE_FAILED, QUEUE_OWED_FAILURE, 0, text_of("4.4.7"),
-			 text_of(text));
+	recipient_finish_at(q, r, QUEUE_FAILED, QUEUE_OWED_FAILURE, 0, text_of("4.4.7"),
+			    text_of(text), last);
 }
 
 /* The reply that a recipient was deferred with stands on disk; its sender should read it. */
@@ -116,13 +118,17 @@ static void last_reply_done(void *arg)
 	struct mail *mail = mail_find(&l->q->mails, l->id);
 	struct recipient *r = mail ? mail_recipient(mail, l->number) : NULL;
 	struct text reply = {NULL, 0};
+	struct walltime last = {0};
 
-	if (l->result == QUEUE_OK)
+	/* What a person, or recovery, wrote there was no attempt. */
+	if (l->result == QUEUE_OK && l->copy.outcome.kind == QUEUE_DEFERRED) {
 		reply = l->copy.outcome.text;
+		last = l->copy.outcome.at;
+	}
 	if (r)
 		r->expiring = false;
 	if (r && (r->state == RECIPIENT_READY || r->state == RECIPIENT_WAITING))
-		expire_one(l->q, r, reply);
+		expire_one(l->q, r, reply, last);
 	free(l);
 }
 
@@ -141,6 +147,13 @@ static void expire_after_reading(struct qmgr *q, struct recipient *r)
 	pool_add(q->readers, &l->work);
 }
 
+static struct walltime failed_at(const struct qmgr *q, const struct recipient *r)
+{
+	int64_t us = scheduler_failed_us(r);
+
+	return us ? wall_of(q, us) : (struct walltime){0};
+}
+
 /* RFC 5321 section 4.5.4.1: "the give-up time generally needs to be at least 4-5 days". */
 static void expire(struct qmgr *q, struct mail *mail)
 {
@@ -154,7 +167,7 @@ static void expire(struct qmgr *q, struct mail *mail)
 		if (!reason.len && r->where.generation)
 			expire_after_reading(q, r);
 		else
-			expire_one(q, r, reason);
+			expire_one(q, r, reason, failed_at(q, r));
 	}
 }
 

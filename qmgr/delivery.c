@@ -68,7 +68,8 @@ void mail_remove(struct qmgr *q, struct mail *mail)
 }
 
 static void outcome_to_disk(struct qmgr *q, const struct recipient *r, uint16_t code,
-			    struct text dsn, struct text text, struct walltime next)
+			    struct text dsn, struct text text, struct walltime at,
+			    struct walltime next)
 {
 	store_outcome(q, &(struct queue_outcome){.id = r->mail->id,
 						 .recipient = r->number,
@@ -78,12 +79,12 @@ static void outcome_to_disk(struct qmgr *q, const struct recipient *r, uint16_t 
 						 .code = code,
 						 .dsn = dsn,
 						 .text = text,
-						 .at = loop_wall(q->loop),
+						 .at = at,
 						 .next = next});
 }
 
-void recipient_finish(struct qmgr *q, struct recipient *r, enum queue_kind kind, uint8_t flags,
-		      uint16_t code, struct text dsn, struct text text)
+void recipient_finish_at(struct qmgr *q, struct recipient *r, enum queue_kind kind, uint8_t flags,
+			 uint16_t code, struct text dsn, struct text text, struct walltime at)
 {
 	struct mail *mail = r->mail;
 
@@ -95,9 +96,15 @@ void recipient_finish(struct qmgr *q, struct recipient *r, enum queue_kind kind,
 		r->state = RECIPIENT_HELD;
 	else
 		r->state = queue_settled(kind, r->flags) ? RECIPIENT_ENDING : RECIPIENT_OWED;
-	outcome_to_disk(q, r, code, dsn, text, (struct walltime){0});
+	outcome_to_disk(q, r, code, dsn, text, at, (struct walltime){0});
 	if (r->state == RECIPIENT_OWED)
 		report_owe(q, mail, false);
+}
+
+void recipient_finish(struct qmgr *q, struct recipient *r, enum queue_kind kind, uint8_t flags,
+		      uint16_t code, struct text dsn, struct text text)
+{
+	recipient_finish_at(q, r, kind, flags, code, dsn, text, loop_wall(q->loop));
 }
 
 void recipient_record(struct qmgr *q, struct recipient *r, enum queue_kind kind, uint16_t code,
@@ -105,7 +112,8 @@ void recipient_record(struct qmgr *q, struct recipient *r, enum queue_kind kind,
 {
 	r->kind = (uint8_t)kind;
 	r->code = code;
-	outcome_to_disk(q, r, code, dsn, text, due_us ? wall_of(q, due_us) : (struct walltime){0});
+	outcome_to_disk(q, r, code, dsn, text, loop_wall(q->loop),
+			due_us ? wall_of(q, due_us) : (struct walltime){0});
 }
 
 /* Its address stands on disk only. */

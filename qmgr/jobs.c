@@ -435,6 +435,8 @@ void scheduler_failed(struct scheduler *s, struct job *job, enum failure_scope s
 		struct domain_verdict v = {.kind = QUEUE_DEFERRED};
 		int64_t wait = scheduler_backoff(s, ++d->failures);
 
+		d->failed_us = now_us;
+
 		text_copy(v.text, sizeof v.text, reason);
 		domain_stop(s, d, DOMAIN_DOWN, now_us + wait, &v);
 		return;
@@ -442,6 +444,7 @@ void scheduler_failed(struct scheduler *s, struct job *job, enum failure_scope s
 	if (!site || site->down_until_us)
 		return;
 	text_copy(site->last_error, sizeof site->last_error, reason);
+	site->failed_us = now_us;
 	/* Others of its connections are served: trust it with fewer, do not give it up. */
 	if (site->window > 1 && site->served_us && now_us - site->served_us < SERVED_US) {
 		site->window /= 2;

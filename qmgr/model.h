@@ -127,6 +127,7 @@ struct domain {
 	struct domain *timed_next, **timed_prev; /* down or ending */
 	struct domain_verdict *verdict;		 /* owned */
 	uint32_t lookup_failures, failures;	 /* in a row; failures: of its own policy */
+	int64_t failed_us;			 /* monotonic, of the last one; 0: never */
 	uint32_t lane_count, flying, waiting;
 	enum domain_state state;
 	enum hop_how how;
@@ -163,12 +164,13 @@ struct site {
 	uint32_t grown;				/* successes since the window grew */
 	uint32_t failures;			/* rounds in a row that failed */
 	int64_t served_us;			/* monotonic, of the last success; 0: never */
+	int64_t failed_us;			/* of the last failure */
 	uint64_t relayed, rate;			/* rate: messages a minute, 0: any */
 	int64_t down_until_us;			/* monotonic; 0: it takes mail */
 	int64_t next_send_us;			/* by its rate */
-	bool proven;			/* it answered since it failed last */
-	uint32_t soon;			/* of its ready ones, those counted in ready_soon */
-	int64_t job_us;			/* how long a job takes there, of late */
+	bool proven;				/* it answered since it failed last */
+	uint32_t soon;				/* of its ready ones, those counted in ready_soon */
+	int64_t job_us;				/* how long a job takes there, of late */
 	char last_error[300];
 };
 

@@ -140,12 +140,12 @@ void door_in_doubt_end(struct channel *c, const struct message *m);
 void door_import(struct channel *c, const struct message *m);
 void door_peer(struct qmgr *q, struct channel *c);
 void door_gone(struct qmgr *q, struct channel *c);
-void door_round(struct qmgr *q);	       /* after a commit: leases, stashes, pace */
-void door_stashes(struct qmgr *q);	       /* what found no room is tried again */
+void door_round(struct qmgr *q);   /* after a commit: leases, stashes, pace */
+void door_stashes(struct qmgr *q); /* what found no room is tried again */
 void door_stashes_refuse(struct qmgr *q, enum queue_result why); /* there will be none */
-void door_loaded(struct qmgr *q);	       /* answers doubts */
-void door_pace(struct qmgr *q);		       /* pauses and resumes intake */
-void door_took(struct engine *e, uint64_t id); /* it is durable */
+void door_loaded(struct qmgr *q);				 /* answers doubts */
+void door_pace(struct qmgr *q);					 /* pauses and resumes intake */
+void door_took(struct engine *e, uint64_t id);			 /* it is durable */
 void door_refuse(struct engine *e, uint64_t id, enum queue_result why);
 void door_body_refused(struct qmgr *q, uint64_t id); /* nothing names the file any more */
 void door_state(struct qmgr *q);		     /* tells engines when intake's state changed */
@@ -169,6 +169,15 @@ void delivery_release(struct qmgr *q, struct mail *mail, struct text envelope);
 /* A recipient's final outcome, or its being held: state is ENDING or HELD, and goes to disk. */
 void recipient_finish(struct qmgr *q, struct recipient *r, enum queue_kind kind, uint8_t flags,
 		      uint16_t code, struct text dsn, struct text text);
+
+/* RFC 3464 section 2.3.7: a report names the last attempt, not the day on which we gave up. The
+ * same with the time of that; 0: there was none, or it is not known. */
+void recipient_finish_at(struct qmgr *q, struct recipient *r, enum queue_kind kind, uint8_t flags,
+			 uint16_t code, struct text dsn, struct text text, struct walltime at);
+
+/* Before the last reply, in the text of a recipient that expired: report.c takes it apart again. */
+#define EXPIRED_TEXT "delivery time expired"
+#define EXPIRED_LAST EXPIRED_TEXT "; last: "
 
 /* Deferred, held, ... : its disk record without a change of state. */
 void recipient_record(struct qmgr *q, struct recipient *r, enum queue_kind kind, uint16_t code,

@@ -242,10 +242,11 @@ static struct queue_outcome settle_of(const struct report *r, const struct recip
 				  .recipient = rcpt->number,
 				  .kind = (enum queue_kind)rcpt->kind,
 				  .attempts = rcpt->attempts,
-				  .code = rcpt->code,
-				  .at = loop_wall(q->loop)};
+				  .code = rcpt->code};
 
+	/* A delayed one's last attempt is asked for again when it expires. */
 	if (item->has_copy) {
+		o.at = item->copy.outcome.at;
 		o.dsn = (struct text){item->copy.dsn, item->copy.outcome.dsn.len};
 		o.text = (struct text){item->copy.text, item->copy.outcome.text.len};
 	}
@@ -254,7 +255,8 @@ static struct queue_outcome settle_of(const struct report *r, const struct recip
 		o.flags |= QUEUE_NOTICED;
 		if (o.kind == QUEUE_WAITING)
 			o.kind = QUEUE_DEFERRED;
-		o.next = rcpt->state == RECIPIENT_WAITING ? wall_of(q, rcpt->due_us) : o.at;
+		o.next = rcpt->state == RECIPIENT_WAITING ? wall_of(q, rcpt->due_us)
+							  : loop_wall(q->loop);
 	}
 	return o;
 }
@@ -268,35 +270,46 @@ static enum report_action action_of(const struct report *r, const struct recipie
 	return rcpt->kind == QUEUE_DELIVERED ? REPORT_DELIVERED : REPORT_RELAYED;
 }
 
+/*
+ * delivery.c stored "RELAY said: REPLY", ageing.c perhaps EXPIRED_LAST before it. RFC 3464 section
+ * 2.3.5: the remote MTA is the one that reported the status, also when we gave up afterwards.
+ */
+static void take_relay(struct rec_report_recipient *rr)
+{
+	size_t skip = text_starts_case(rr->reply, EXPIRED_LAST) ? sizeof EXPIRED_LAST - 1 : 0;
+	struct text rest = {rr->reply.data + skip, rr->reply.len - skip};
+	const char *said = rest.len ? memmem(rest.data, rest.len, " said: ", 7) : NULL;
+	size_t len = said ? (size_t)(said - rest.data) : 0;
+
+	if (!len || !(rr->code || skip) || len > RELAY_MAX || memchr(rest.data, ' ', len))
+		return;
+	rr->relay = (struct text){rest.data, len};
+	if (!skip)
+		rr->reply = (struct text){said + 7, rest.len - len - 7};
+}
+
 static void put_recipient(struct bytes *to, const struct report *r, const struct recipient *rcpt,
 			  const struct report_item *item, const struct envelope_recipient *er)
 {
 	struct rec_report_recipient rr = {.address = er->address,
 					  .orcpt = er->orcpt,
 					  .action = (uint8_t)action_of(r, rcpt),
-					  .code = rcpt->code,
-					  .attempt_wall = (uint64_t)loop_wall(r->q->loop).us};
-	struct text reason = scheduler_reason(rcpt);
+					  .code = rcpt->code};
+	int64_t failed_us = scheduler_failed_us(rcpt);
 
 	if (item->has_copy) {
 		rr.dsn = (struct text){item->copy.dsn, item->copy.outcome.dsn.len};
 		rr.reply = (struct text){item->copy.text, item->copy.outcome.text.len};
 		rr.attempt_wall = (uint64_t)item->copy.outcome.at.us;
 	} else {
-		rr.reply = reason;
+		rr.reply = scheduler_reason(rcpt);
+		rr.attempt_wall = failed_us ? (uint64_t)wall_of(r->q, failed_us).us : 0;
 	}
 	if (!rr.dsn.len)
 		rr.dsn = text_of(r->owed == QUEUE_OWED_FAILURE ? "5.0.0"
 				 : r->owed == QUEUE_OWED_DELAY ? "4.4.1"
 							       : "2.0.0");
-	/* delivery.c stored "RELAY said: REPLY" */
-	const char *said = rr.reply.len ? memmem(rr.reply.data, rr.reply.len, " said: ", 7) : NULL;
-
-	if (said && rr.code && said - rr.reply.data <= RELAY_MAX &&
-	    !memchr(rr.reply.data, ' ', (size_t)(said - rr.reply.data))) {
-		rr.relay = (struct text){rr.reply.data, (size_t)(said - rr.reply.data)};
-		rr.reply = (struct text){said + 7, rr.reply.len - rr.relay.len - 7};
-	}
+	take_relay(&rr);
 	rec_report_recipient_encode(to, &rr);
 }
 

@@ -232,6 +232,7 @@ void scheduler_no_site(struct scheduler *s, uint64_t query, bool permanent, uint
 		domain_stop(s, d, DOMAIN_ENDING, now_us + lifetime_us(lifetime_s), &v);
 		return;
 	}
+	d->failed_us = now_us;
 	int64_t wait = scheduler_backoff(s, ++d->lookup_failures);
 	unsigned doubled = d->lookup_failures < 10 ? d->lookup_failures - 1 : 9;
 
@@ -535,4 +536,13 @@ struct text scheduler_reason(const struct recipient *r)
 	if (d->verdict)
 		return text_of(d->verdict->text);
 	return d->site && d->site->failures ? text_of(d->site->last_error) : (struct text){NULL, 0};
+}
+
+int64_t scheduler_failed_us(const struct recipient *r)
+{
+	if (!scheduler_reason(r).len)
+		return 0;
+	const struct domain *d = r->lane->domain;
+
+	return d->verdict ? d->failed_us : d->site->failed_us;
 }

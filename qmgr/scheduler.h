@@ -113,8 +113,8 @@ void scheduler_tick(struct scheduler *s, int64_t now_us);
 
 struct scheduler_figures {
 	uint64_t ready; /* all, also at sites that are down */
-	/* At sites that did not fail; of what waits for a slow one, or one that never answered, few.
-	 * What intake is paced by. */
+	/* At sites that did not fail; of what waits for a slow one, or one that never answered,
+	 * few. What intake is paced by. */
 	uint64_t ready_soon;
 	uint64_t waiting, flying, slots;
 };
@@ -130,6 +130,8 @@ uint32_t domain_recipients(const struct domain *d);
 
 /* The site's or domain's last error that holds this recipient up; empty when none. */
 struct text scheduler_reason(const struct recipient *r);
+/* When that was, monotonic; 0: there is none. */
+int64_t scheduler_failed_us(const struct recipient *r);
 
 /* Back-off with jitter for the n-th failure in a row (from 1). */
 int64_t scheduler_backoff(struct scheduler *s, uint32_t n);

@@ -5,6 +5,8 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
 import email
+import email.utils
+import re
 
 import veredus as v
 
@@ -106,6 +108,51 @@ def test_expiry(t):
     _, content = client.wait_mails(1, 30)[0]
     v.check("always busy" in content.decode(), content)
     veredus.wait_empty()
+
+
+def fields(content):
+    """The per-recipient fields of a report about one recipient."""
+    return parts(content)[1]["message/delivery-status"].get_payload()[1]
+
+
+def stamp(text):
+    return email.utils.parsedate_to_datetime(text).timestamp()
+
+
+def test_expiry_names_the_last_attempt(t):
+    """RFC 3464 2.3: the time of the last attempt and who answered it, not the day on which we gave up. The log has the
+    report before the end of its message."""
+    veredus, sink, client = v.world(t, ("--reply-rcpt", "450 4.2.1 always busy"),
+                                    config="retry { first = 1h longest = 1h expire = 4s notice = 0 }\n")
+    smtp = v.Smtp(veredus.port)
+    identity = smtp.send("sender@client.example", "rcpt@sink.example", v.mail("expires"))
+    smtp.close()
+    _, content = client.wait_mails(1, 30)[0]
+    found, message = fields(content), email.message_from_bytes(content)
+    arrival = stamp(parts(content)[1]["message/delivery-status"].get_payload()[0]["Arrival-Date"])
+    v.equal(found["Remote-MTA"], "dns; mx.sink.example")
+    v.check(0 <= stamp(found["Last-Attempt-Date"]) - arrival <= 2, "last attempt", found["Last-Attempt-Date"])
+    v.check(stamp(message["Date"]) - arrival >= 3, "given up", message["Date"])
+    v.check("delivery time expired" in found["Diagnostic-Code"], found["Diagnostic-Code"])
+    veredus.wait_empty()
+    gone = veredus.wait_log(f"{identity}: removed")
+    said = re.search(f"{identity}: .*non-delivery notification", veredus.log_text())
+    v.check(said and said.start() < gone.start(), veredus.log_text()[-800:])
+
+
+def test_expiry_of_a_site_that_is_down(t):
+    """Nobody answered: no remote MTA, and the time of the last attempt to connect."""
+    veredus, _, client = v.world(t, config=f"route down.example {{ to = smtp:[{v.SINK}]:{v.free_port((v.SINK,))} }}\n"
+                                 "retry { first = 1h longest = 1h expire = 4s notice = 2s }\n")
+    smtp = v.Smtp(veredus.port)
+    smtp.send("sender@client.example", "rcpt@down.example", v.mail("expires"))
+    smtp.close()
+    for _, content in client.wait_mails(2, 30):
+        found = fields(content)
+        arrival = stamp(parts(content)[1]["message/delivery-status"].get_payload()[0]["Arrival-Date"])
+        v.equal(found["Remote-MTA"], None, found["Action"])
+        v.check(0 <= stamp(found["Last-Attempt-Date"]) - arrival <= 1, found["Action"], found["Last-Attempt-Date"])
+        v.check("refused" in found["Diagnostic-Code"], found["Diagnostic-Code"])
 
 
 def test_no_such_domain(t):
