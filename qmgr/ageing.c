@@ -127,7 +127,8 @@ static void last_reply_done(void *arg)
 	}
 	if (r)
 		r->expiring = false;
-	if (r && (r->state == RECIPIENT_READY || r->state == RECIPIENT_WAITING))
+	/* The next round asks again. */
+	if (r && l->result != QUEUE_SHORT && (r->state == RECIPIENT_READY || r->state == RECIPIENT_WAITING))
 		expire_one(l->q, r, reply, last);
 	free(l);
 }

@@ -19,6 +19,7 @@ enum {
 	FILES_HIGH = 64, /* or so many open files on their way */
 	LIFETIME_LEAST_S = 5,
 	LIFETIME_MOST_S = 24 * 3600,
+	SHORT_SAID_US = 60 * 1000 * 1000,
 };
 
 /* -- time ------------------------------------------------------------------------ */
@@ -279,6 +280,23 @@ static void fetch_failed(struct qmgr *q, struct job *job, enum queue_result why)
 	}
 }
 
+/* Nothing is wrong with the message: its recipients wait by themselves, as if deferred. */
+static void fetch_postpone(struct qmgr *q, struct job *job, enum queue_result why)
+{
+	if (!q->short_said_us || now_us(q) - q->short_said_us >= SHORT_SAID_US) {
+		q->short_said_us = now_us(q);
+		log_warning(q->d->log, "content can't be read, deliveries wait: %s",
+			    queue_result_text(why));
+	}
+	job->failed = true; /* what its site thinks is not known */
+	for (uint32_t i = 0; i < job->count; i++) {
+		int64_t due;
+
+		scheduler_outcome(q->scheduler, job->recipients[i], OUTCOME_DEFERRED,
+				  SCOPE_RECIPIENT, now_us(q), &due);
+	}
+}
+
 static void fetch_done(void *arg)
 {
 	struct fetch *f = arg;
@@ -299,7 +317,9 @@ static void fetch_done(void *arg)
 	} else if (job) {
 		struct slot *slot = job->slot;
 
-		if (f->result != QUEUE_OK)
+		if (f->result == QUEUE_SHORT)
+			fetch_postpone(q, job, f->result);
+		else if (f->result != QUEUE_OK)
 			fetch_failed(q, job, f->result);
 		scheduler_job_done(q->scheduler, job, false, now_us(q));
 		if (slot)

@@ -46,7 +46,7 @@ static void qmgr_tick(void *arg)
 	scheduler_tick(q->scheduler, now_us(q));
 	reports_tick(q);
 	ageing_clock(q);
-	bool urgent = q->intake == INTAKE_FULL || q->intake == INTAKE_BROKEN;
+	bool urgent = q->intake == INTAKE_FULL || q->intake == INTAKE_BROKEN || !q->loaded;
 
 	if (++q->ticks % (urgent ? RETRY_TICKS : CLEAN_TICKS) == 0)
 		queue_retry(q->queue);

@@ -88,6 +88,7 @@ struct qmgr {
 	struct channel *resolver, *bounce;
 	struct timer in_flight_limit;
 	bool delivering;
+	int64_t short_said_us; /* when too few descriptors were last warned of */
 	unsigned choked; /* workers whose channel is full: no jobs meanwhile */
 
 	struct reports *reports;

@@ -369,6 +369,8 @@ enum work_kind clean_work(struct queue *q)
 	}
 	const struct segment *s = segment_find(q, c->generation);
 
+	if (c->waits)
+		return WORK_NONE;
 	q->work.generation = c->generation;
 	q->work.damaged = s && s->damaged;
 	if (!c->view.generation)
@@ -414,6 +416,10 @@ void clean_done(struct queue *q)
 			clean_freed(q);
 		else
 			c->stuck = true;
+	} else if (q->work.result == QUEUE_SHORT) {
+		c->waits = true;
+		if (c->restart)
+			clean_restart(q);
 	} else {
 		/* What can't be read can't be moved: it stays where it is. */
 		if (s)

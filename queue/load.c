@@ -339,7 +339,8 @@ enum queue_result queue_load_all(struct queue *q)
 		uint32_t generation = q->table[--q->load.left].generation;
 
 		result = view_get(q, generation, &view);
-		if (q->readonly && result != QUEUE_IO && !segment_unchanged(q, generation)) {
+		if (q->readonly && result != QUEUE_IO && result != QUEUE_SHORT &&
+		    !segment_unchanged(q, generation)) {
 			view_free(&view);
 			return QUEUE_CHANGED;
 		}

@@ -40,6 +40,8 @@ const char *queue_result_text(enum queue_result result)
 		return "made by a newer Veredus";
 	case QUEUE_TOO_BIG:
 		return "beyond its bounds";
+	case QUEUE_SHORT:
+		return "too few descriptors or too little memory now";
 	default:
 		return "unknown";
 	}

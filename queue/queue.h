@@ -84,6 +84,7 @@ enum queue_result {
 	QUEUE_LOCKED = -9,   /* another process writes to this queue */
 	QUEUE_TOO_NEW = -10, /* a newer Veredus made this queue */
 	QUEUE_TOO_BIG = -11, /* beyond a bound above; a bug or a hostile caller */
+	QUEUE_SHORT = -12,   /* no descriptor or memory now; the disk is well: try again later */
 };
 
 /* For a log line. */
@@ -341,8 +342,8 @@ enum queue_result queue_add_outcome(struct queue *queue, const struct queue_outc
 
 /*
  * M. Lets the worker try again to make segments: once a second or so while queue_intake() says
- * QUEUE_FULL or QUEUE_IO; and to free a segment that could not be freed: now and then always, else
- * the cleaner stands still.
+ * QUEUE_FULL or QUEUE_IO; and to load, clean or free a segment that could not be: now and then
+ * always, else the cleaner stands still.
  */
 void queue_retry(struct queue *queue);
 

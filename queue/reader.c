@@ -26,7 +26,7 @@ static enum queue_result record_read(const struct queue *q, uint32_t generation,
 	uint8_t page[SEGMENT_HEADER];
 	uint8_t *data = NULL;
 	uint32_t is = 0, size = 0;
-	enum queue_result result = QUEUE_IO;
+	enum queue_result result = QUEUE_OK;
 	int64_t n = 0;
 
 	segment_name(name, generation);
@@ -45,9 +45,10 @@ static enum queue_result record_read(const struct queue *q, uint32_t generation,
 		data = mem_resize(data, want, 1);
 		n = d->read(d->self, fd, data, want, offset);
 	}
-	if (n < 0)
+	if (n < 0) {
+		result = result_of((int)n);
 		goto out;
-	result = QUEUE_OK;
+	}
 	if (record_header_get(data, (size_t)n, generation, h) &&
 	    record_crc(data, generation, offset, h->length) == h->crc)
 		goto out;
@@ -234,7 +235,7 @@ static enum queue_result check_segment(struct queue *q, uint32_t generation, str
 	int fd = q->disk->open(q->disk->self, q->segments_dir, name, O_RDONLY);
 
 	if (fd < 0)
-		return fd == -ENOENT ? QUEUE_CHANGED : QUEUE_IO;
+		return fd == -ENOENT ? QUEUE_CHANGED : result_of(fd);
 	result = view_scan(q, fd, generation, v);
 	q->disk->close(q->disk->self, fd);
 	return result;

@@ -23,6 +23,9 @@ enum queue_result result_of(int error)
 		return QUEUE_OK;
 	if (error == -ENOSPC || error == -EDQUOT)
 		return QUEUE_FULL;
+	/* Others' use of the machine, which passes: nothing is wrong with what is on disk. */
+	if (error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -ENOBUFS)
+		return QUEUE_SHORT;
 	return error == -ENOENT ? QUEUE_GONE : QUEUE_IO;
 }
 

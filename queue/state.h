@@ -129,6 +129,7 @@ struct work {
 struct load {
 	struct pending *pending;
 	size_t left;  /* segments of the table that are still to be read, from the end */
+	bool waits;   /* the next one can't be read now: again after queue_retry() */
 	bool viewing; /* view holds a segment that is being fed */
 	struct view view;
 	int phase; /* 0 aborts, 1 outcomes, 2 messages */
@@ -151,6 +152,7 @@ struct clean {
 	bool read;	    /* content holds what was picked */
 	bool restart;	    /* clean_restart() came while the worker read */
 	bool stuck;	    /* freeing failed: again after queue_retry() */
+	bool waits;	    /* reading can't be done now: the same */
 	bool any;	    /* records were added */
 	uint64_t serial;    /* of the last batch that holds records of this job */
 	uint64_t last_dead; /* a tombstone for this one was just written */

@@ -26,7 +26,7 @@ static bool load_wanted(struct queue *q)
 {
 	struct load *l = &q->load;
 
-	if (l->done || l->viewing || !l->left)
+	if (l->done || l->viewing || !l->left || l->waits)
 		return false;
 	q->work.generation = q->table[--l->left].generation;
 	return true;
@@ -169,6 +169,11 @@ static void done_load(struct queue *q)
 		load_view_take(q, &w->view);
 		return;
 	}
+	if (w->result == QUEUE_SHORT) {
+		q->load.left++;
+		q->load.waits = true;
+		return;
+	}
 	/* A segment that can't be read at all: damage from end to end, the rest goes on. */
 	const struct queue_damage d = {w->generation, 0, s ? s->size : 0, 0};
 
@@ -216,4 +221,6 @@ void queue_retry(struct queue *q)
 {
 	q->prepare_failed = false;
 	q->clean.stuck = false;
+	q->clean.waits = false;
+	q->load.waits = false;
 }

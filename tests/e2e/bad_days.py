@@ -282,6 +282,39 @@ def test_read_only_at_start(t):
     veredus.wait_empty()
 
 
+def test_out_of_descriptors(t):
+    """While qmgr can't open a file mail waits; it is neither held nor lost, and goes when it can again."""
+    veredus, x = relay(t, QUICK, x={"rcpt": LATER})
+    client = v.Smtp(veredus.port)
+    contents = {}
+    for i in range(4):
+        # In files; and small ones, which a restart leaves on disk alone.
+        contents[f"fd {i}"] = v.mail(f"fd {i}", (b"x" * 70 + b"\r\n") * (1500 if i % 2 else 5))
+        v.check(submit(client, "r@x.example", contents[f"fd {i}"]).startswith("250"), i)
+    client.close()
+    v.wait(lambda: len(veredus.listed("state=deferred")) == 4, 10, lambda: str(veredus.listed()))
+    veredus.stop()
+    veredus.start()
+    pid = veredus.daemons("qmgr")[0]
+
+    def descriptors(soft):
+        subprocess.run(["prlimit", f"--pid={pid}", f"--nofile={soft}:"], check=True, **veredus.demote)
+    before = re.search(r"Max open files +(\d+)", v.read(f"/proc/{pid}/limits").decode())[1]
+    descriptors(3)
+    veredus.wait_log("too few descriptors")
+    time.sleep(0.5)
+    x.says["rcpt"] = r.GOOD["rcpt"]
+    time.sleep(3)
+    v.equal(mails(x), [], "delivered without a file")
+    v.equal(veredus.listed("state=held"), [], "held")
+    said = veredus.log_text().count("too few descriptors")
+    v.equal(said, 1, "the log fills")
+    descriptors(before)
+    arrive_whole(x, contents, veredus=veredus)
+    veredus.wait_empty()
+    alive(veredus)
+
+
 def test_corrupt_segment(t):
     """Bits rot in content and in an envelope: the others arrive, these are held or reported, nothing broken is delivered."""
     veredus, x = relay(t, QUICK, x={"rcpt": LATER})

@@ -70,7 +70,7 @@ static int fault(struct simdisk *s, enum simdisk_call call)
 {
 	if (s->stopped)
 		return -EIO;
-	if (call != SIMDISK_READ) {
+	if (call != SIMDISK_READ && call != SIMDISK_OPEN) {
 		s->changes++;
 		if (s->stop_at && s->changes >= s->stop_at) {
 			s->stopped = true;
@@ -80,7 +80,7 @@ static int fault(struct simdisk *s, enum simdisk_call call)
 	}
 	if (s->fail_at[call] && --s->fail_at[call] == 0)
 		return -s->fail_error[call];
-	return s->readonly && call != SIMDISK_READ ? -EROFS : 0;
+	return s->readonly && call != SIMDISK_READ && call != SIMDISK_OPEN ? -EROFS : 0;
 }
 
 /* ---- names ---- */
@@ -240,9 +240,10 @@ static int sim_open(void *self, int dir, const char *name, int flags)
 {
 	struct simdisk *s = self;
 	struct name *at = names_find(&s->now, s->fds[dir], name);
+	int error = fault(s, SIMDISK_OPEN);
 
-	if (s->stopped)
-		return -EIO;
+	if (error < 0)
+		return error;
 	if (at && (flags & O_CREAT) && (flags & O_EXCL))
 		return -EEXIST;
 	if (at && s->readonly && (flags & O_ACCMODE) != O_RDONLY)

@@ -315,6 +315,117 @@ static void test_withdrawn(void **state)
 	finish(&l);
 }
 
+/* A process without a free descriptor finds all as it was once it has one. */
+static void test_short_of_descriptors(void **state)
+{
+	struct ledger l = {0};
+	struct queue_content content = {0};
+	uint64_t id = 0;
+
+	(void)state;
+	start(&l, 10, PLENTY);
+	for (int i = 0; i < 200; i++) {
+		id = ledger_put(&l, 3000);
+		(void)ledger_commit(&l);
+		ledger_work(&l, 4);
+	}
+	simdisk_fail(l.sim, SIMDISK_OPEN, 1, EMFILE);
+	assert_int_equal(queue_read_message(l.queue, &l.messages[id].location, &content),
+			 QUEUE_SHORT);
+	assert_int_equal(queue_read_message(l.queue, &l.messages[id].location, &content), QUEUE_OK);
+	queue_content_free(&content);
+	simdisk_fail(l.sim, SIMDISK_READ, 1, ENOMEM);
+	assert_int_equal(queue_read_message(l.queue, &l.messages[id].location, &content),
+			 QUEUE_SHORT);
+	/* The cleaner comes back to its segment. */
+	for (int i = 0; i < 20000 && ledger_open_message(&l) && !queue_figures(l.queue).cleaned;
+	     i++) {
+		id = ledger_open_message(&l);
+		for (uint32_t n = 0; n < l.messages[id].count; n++)
+			ledger_outcome(&l, id, n, QUEUE_RELAYED);
+		(void)ledger_commit(&l);
+		simdisk_fail(l.sim, SIMDISK_OPEN, 1 + (uint64_t)(i % 2), ENFILE);
+		ledger_work(&l, 4);
+		queue_retry(l.queue);
+	}
+	assert_true(queue_figures(l.queue).cleaned > 0);
+	simdisk_fail(l.sim, SIMDISK_OPEN, 0, 0);
+	ledger_idle(&l);
+	again(&l, false);
+	finish(&l);
+}
+
+static void count_entry(void *self, const struct queue_entry *e)
+{
+	size_t *counts = self;
+
+	(void)e;
+	counts[0]++;
+}
+
+static void count_damage(void *self, const struct queue_damage *d)
+{
+	size_t *counts = self;
+
+	(void)d;
+	counts[1]++;
+}
+
+static bool locate_none(void *self, uint64_t id, struct queue_location *location)
+{
+	(void)self;
+	(void)id;
+	(void)location;
+	return false;
+}
+
+/* Loads while each second open fails; how many messages and damages were told. */
+static void load_short(struct ledger *l, size_t counts[2])
+{
+	const struct queue_owner owner = {
+	    .self = counts, .entry = count_entry, .damage = count_damage, .locate = locate_none};
+	struct queue *q = NULL;
+
+	assert_int_equal(
+	    queue_open(&q, simdisk_disk(l->sim), simdisk_root(l->sim), &l->options, &owner),
+	    QUEUE_OK);
+	for (int i = 0; i < 10000 && queue_load_apply(q, UINT32_MAX) != QUEUE_OK; i++) {
+		simdisk_fail(l->sim, SIMDISK_OPEN, 1 + (uint64_t)(i % 2), EMFILE);
+		if (queue_work_wanted(q)) {
+			queue_work_run(q);
+			queue_work_done(q);
+		} else {
+			queue_retry(q);
+		}
+	}
+	assert_true(queue_figures(q).loaded);
+	simdisk_fail(l->sim, SIMDISK_OPEN, 0, 0);
+	queue_close(&q);
+}
+
+/* Loading waits for a descriptor, and takes no segment for damaged. */
+static void test_loads_later(void **state)
+{
+	struct ledger l = {0};
+	size_t counts[2] = {0};
+
+	(void)state;
+	start(&l, 11, PLENTY);
+	for (int i = 0; i < 200; i++) {
+		(void)ledger_put(&l, 3000);
+		assert_int_equal(ledger_commit(&l), QUEUE_OK);
+		ledger_work(&l, 4);
+	}
+	ledger_forget_queue(&l);
+	simdisk_crash(l.sim, false);
+	load_short(&l, counts);
+	assert_int_equal(counts[0], 200);
+	assert_int_equal(counts[1], 0);
+	simdisk_crash(l.sim, false);
+	assert_true(ledger_recover(&l));
+	finish(&l);
+}
+
 /* Disk use stays bounded, and messages that stay are carried along. */
 static void test_cleaner(void **state)
 {
@@ -490,6 +601,8 @@ int main(void)
 	    cmocka_unit_test(test_failing_disk),
 	    cmocka_unit_test(test_full_disk),
 	    cmocka_unit_test(test_withdrawn),
+	    cmocka_unit_test(test_short_of_descriptors),
+	    cmocka_unit_test(test_loads_later),
 	    cmocka_unit_test(test_cleaner),
 	    cmocka_unit_test(test_bounce_settles),
 	    cmocka_unit_test(test_bodies),
