@@ -152,6 +152,7 @@ static bool act_on(struct control *control, const struct action *a, const struct
 	if (!good)
 		return false;
 	sum->changed += m.acted.changed;
+	sum->later += m.acted.later;
 	sum->unknown += m.acted.unknown;
 	if (m.acted.error.len) {
 		char shown[300];
@@ -180,15 +181,22 @@ static int act_on_all(struct ctl *ctl, const struct action *a, const struct targ
 			      left < TARGETS_AT_ONCE ? left : TARGETS_AT_ONCE, &sum);
 	}
 	control_close(&control);
+	/* What is in flight may still arrive: it is not said to be done. */
+	uint32_t done = sum.changed - (sum.later < sum.changed ? sum.later : sum.changed);
+
 	if (ctl->json)
-		json_print(json_pack("{s:s s:o s:o s:o s:b}", "action", a->name, "messages",
-				     json_u64(t->messages), "recipients", json_u64(sum.changed),
-				     "unknown", json_u64(sum.unknown), "complete", good),
+		json_print(json_pack("{s:s s:o s:o s:o s:o s:b}", "action", a->name, "messages",
+				     json_u64(t->messages), "recipients", json_u64(done),
+				     "in_flight", json_u64(sum.later), "unknown",
+				     json_u64(sum.unknown), "complete", good),
 			   stdout);
 	else
-		printf("%s: %u recipient%s of %llu message%s; %u not found\n", a->done, sum.changed,
-		       sum.changed == 1 ? "" : "s", (unsigned long long)t->messages,
+		printf("%s: %u recipient%s of %llu message%s; %u not found\n", a->done, done,
+		       done == 1 ? "" : "s", (unsigned long long)t->messages,
 		       t->messages == 1 ? "" : "s", sum.unknown);
+	if (sum.later && !ctl->json)
+		printf("%u more in flight: %s when the attempt under way ends, unless it delivers\n",
+		       sum.later, a->done);
 	return good && !(sum.unknown && !sum.changed) ? 0 : 1;
 }
 

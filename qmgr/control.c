@@ -210,6 +210,15 @@ static void release_begin(struct qmgr *q, const struct mail *mail, uint32_t reci
 	pool_add(q->readers, &r->work);
 }
 
+/* It was to be held when it comes back, and is not any more. */
+static bool wish_undone(struct recipient *r)
+{
+	if (r->state != RECIPIENT_FLYING || r->wish != ACTION_HOLD)
+		return false;
+	r->wish = 0;
+	return true;
+}
+
 static bool act_one(struct qmgr *q, struct recipient *r, enum queue_action action)
 {
 	switch (action) {
@@ -223,15 +232,17 @@ static bool act_one(struct qmgr *q, struct recipient *r, enum queue_action actio
 		return act_flush(q, r);
 	case ACTION_REQUEUE:
 		r->attempts = 0;
+		if (wish_undone(r))
+			return true;
 		return r->state == RECIPIENT_HELD || act_flush(q, r);
 	case ACTION_RELEASE:
-		return r->state == RECIPIENT_HELD;
+		return r->state == RECIPIENT_HELD || wish_undone(r);
 	}
 	return false;
 }
 
 static uint32_t act_target(struct qmgr *q, struct mail *mail, uint32_t recipient,
-			   enum queue_action action)
+			   enum queue_action action, uint32_t *later)
 {
 	uint32_t changed = 0;
 	bool held = false;
@@ -244,6 +255,7 @@ static uint32_t act_target(struct qmgr *q, struct mail *mail, uint32_t recipient
 			continue;
 		held |= r->state == RECIPIENT_HELD;
 		changed += act_one(q, r, action);
+		*later += r->state == RECIPIENT_FLYING && r->wish == action;
 	}
 	if (held && (action == ACTION_RELEASE || action == ACTION_REQUEUE))
 		release_begin(q, mail, recipient);
@@ -283,7 +295,8 @@ void control_act(struct channel *c, const struct message *m)
 
 		if (mail && mail->committed)
 			changed =
-			    act_target(q, mail, t.recipient, (enum queue_action)m->act.action);
+			    act_target(q, mail, t.recipient, (enum queue_action)m->act.action,
+				       &answer.later);
 		else
 			answer.unknown++;
 		if (changed)

@@ -137,7 +137,7 @@ static void face_end(void *owner, struct recipient *r, const struct domain_verdi
 		q->counters.failed++;
 	if (v->kind == QUEUE_HELD)
 		log_held(q, r, text_of(v->text));
-	if (v->kind == QUEUE_REMOVED)
+	if (v->kind == QUEUE_REMOVED && v->code) /* by a route; a person's wish is in the log */
 		LOG(q->d->log, discarded, r->mail->id, text_of(v->text));
 	recipient_finish(q, r, v->kind, owed, v->code, text_of(v->dsn), text_of(v->text));
 }
@@ -457,7 +457,10 @@ static void outcome_final(struct qmgr *q, struct recipient *r,
 	r->said = true;
 	if (o->kind == OUTCOME_FAILED) {
 		q->counters.failed++;
-		owed = r->flags & FLAG_NO_FAILURE ? 0 : QUEUE_OWED_FAILURE;
+		/* Who had it deleted meanwhile wants no report of it. */
+		bool silent = (r->flags & FLAG_NO_FAILURE) || r->wish == ACTION_DELETE;
+
+		owed = silent ? 0 : QUEUE_OWED_FAILURE;
 	} else {
 		q->counters.relayed++;
 		/* RFC 3461 section 5.2.2: a next hop that took NOTIFY over makes the report itself.

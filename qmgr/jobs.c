@@ -3,6 +3,7 @@
 #include "scheduler_private.h"
 
 #include "mem.h"
+#include "message.h"
 #include "must.h"
 
 #include <stddef.h>
@@ -380,6 +381,23 @@ static void hold_crashed(struct scheduler *s, struct recipient *r)
 	s->face.end(s->face.owner, r, &v);
 }
 
+/* Who came back without an outcome, and for whom a person asked for something meanwhile. */
+static void grant_wish(struct scheduler *s, struct recipient *r)
+{
+	static const struct domain_verdict verdicts[] = {
+	    [ACTION_HOLD] = {QUEUE_HELD, 0, "4.7.0", "held by a person"},
+	    [ACTION_DELETE] = {QUEUE_REMOVED, 0, "2.0.0", "deleted by the administrator"},
+	    [ACTION_BOUNCE] = {QUEUE_FAILED, 0, "5.7.0", "returned by the administrator"},
+	};
+	uint8_t wish = r->wish;
+
+	if (wish != ACTION_HOLD && wish != ACTION_DELETE && wish != ACTION_BOUNCE)
+		return;
+	r->wish = 0;
+	scheduler_remove(s, r, wish == ACTION_HOLD ? RECIPIENT_HELD : RECIPIENT_ENDING);
+	s->face.end(s->face.owner, r, &verdicts[wish]);
+}
+
 void scheduler_job_done(struct scheduler *s, struct job *job, bool relayed, int64_t now_us)
 {
 	struct slot *slot = job->slot;
@@ -392,7 +410,10 @@ void scheduler_job_done(struct scheduler *s, struct job *job, bool relayed, int6
 		flying_ends(s, r);
 		/* Those of a crash behind the others: they may be its cause. */
 		recipient_ready(s, r, !r->crashes);
-		hold_crashed(s, r);
+		if (r->wish)
+			grant_wish(s, r);
+		else
+			hold_crashed(s, r);
 	}
 	if (slot) {
 		slot->jobs--;

@@ -95,7 +95,8 @@ struct job *scheduler_adopt(struct scheduler *s, struct worker *worker, uint64_t
  */
 void scheduler_outcome(struct scheduler *s, struct recipient *r, enum outcome_kind kind,
 		       enum failure_scope scope, int64_t now_us, int64_t *due_us);
-/* The job is over: frees it. Recipients that are still flying go back to their lanes. */
+/* The job is over: frees it. Recipients that are still flying go back to their lanes, or end as
+ * their wish says. */
 void scheduler_job_done(struct scheduler *s, struct job *job, bool relayed, int64_t now_us);
 /* A failure of the job's site or domain; before the outcomes of its recipients. */
 void scheduler_failed(struct scheduler *s, struct job *job, enum failure_scope scope,

@@ -7,8 +7,12 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import json
 import re
+import signal
 import subprocess
+import threading
+import time
 
+import hostile
 import veredus as v
 
 
@@ -56,6 +60,47 @@ def test_bounce_reports_to_the_sender(t):
     v.wait(lambda: not veredus.listed(), 15, lambda: str(veredus.listed()))
     story = v.wait(lambda: (lambda s: s if "removed" in s else None)(veredus.command("trace", ids[0])), 10, "the story")
     v.check("client=" in story and "status=deferred" in story and "non-delivery notification" in story, story)
+
+
+def test_actions_on_mail_in_flight(t):
+    """Said to be done when it is done: what is in flight is deleted or held when its attempt ends undelivered, and not
+    at all when it is delivered."""
+    names = "deferred", "refused", "taken", "kept", "cut"
+    receivers = {}
+    gate = threading.Event()
+
+    def waits(reply):
+        def act(conn):
+            gate.wait(30)
+            conn.send(reply)
+        return act
+    said = {"deferred": b"450 4.2.1 later\r\n", "refused": b"550 5.1.1 no\r\n", "taken": b"250 2.0.0 Ok\r\n", "kept": b"450 4.2.1 later\r\n"}
+    for name in names:
+        receivers[name] = hostile.Receiver(t, dot=waits(said[name]) if name in said else hostile.hang)
+    client = hostile.Receiver(t)
+    veredus = t.veredus("retry { first = 1s longest = 1s }\n" + "".join(
+        f"route {name}.example {{ to = smtp:[{v.SINK}]:{r.port} }}\n" for name, r in [*receivers.items(), ("client", client)])).start()
+    smtp = v.Smtp(veredus.port)
+    ids = {name: smtp.send("sender@client.example", f"r@{name}.example", v.mail(name)) for name in names}
+    smtp.close()
+    v.wait(lambda: all(r.contents for r in receivers.values()), 10, "all in flight")
+    for name in names:
+        verb = "hold" if name == "kept" else "delete"
+        said = veredus.command("queue", verb, ids[name])
+        v.check(": 0 recipients of 1 message" in said and "1 more in flight" in said, said)
+    answer = json.loads(veredus.command("queue", "delete", "--json", ids["cut"]))
+    v.equal((answer["recipients"], answer["in_flight"]), (0, 1), answer)
+    gate.set()
+    for name, status in ("deferred", "deferred"), ("refused", "bounced"), ("taken", "sent"), ("kept", "deferred"):
+        veredus.wait_log(f"to=<r@{name}.example>.*status={status}")
+    # The last one comes back without an outcome.
+    os.kill(veredus.daemons("smtp-client")[0], signal.SIGKILL)
+    v.wait(lambda: {m["queue_id"] for m in veredus.listed()} == {ids["kept"]}, 20, lambda: str(veredus.listed()))
+    v.equal([m["queue_name"] for m in veredus.listed()], ["hold"])
+    time.sleep(1.5)
+    for name, r in receivers.items():
+        v.equal(len(r.contents), 1, "attempts for " + name)
+    v.equal(client.contents, [], "reports")
 
 
 def test_ids_on_standard_input(t):

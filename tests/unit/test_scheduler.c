@@ -923,6 +923,35 @@ static void workers_die(struct world *w)
 	w->workers[0].channel = w->workers[1].channel = (struct channel *)(void *)w;
 }
 
+/* What a person asked for in flight is done when they come back, with an outcome or without. */
+static void test_wishes(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, "");
+	w.answer = never;
+	struct mail *mail = add(&w, "u0", "s0", 3);
+
+	run(&w, 1 * SECOND);
+	assert_int_equal(scheduler_figures(w.s).flying, 3);
+	mail->recipients[0].wish = ACTION_HOLD;
+	mail->recipients[1].wish = ACTION_DELETE;
+	workers_die(&w);
+	assert_int_equal(w.held, 1);
+	assert_int_equal(w.failed, 1);
+	assert_int_equal(scheduler_figures(w.s).ready, 1);
+	assert_int_equal(mail->recipients[0].state, RECIPIENT_HELD);
+	assert_int_equal(mail->recipients[1].state, RECIPIENT_GONE);
+	w.answer = takes_all;
+	run(&w, 1 * SECOND);
+	assert_int_equal(w.taken, 1);
+	scheduler_add(w.s, &mail->recipients[0], text_of("s0"), 0, w.now);
+	run(&w, 3 * SECOND);
+	world_empty(&w);
+	world_free(&w);
+}
+
 static void test_worker_dies(void **state)
 {
 	struct world w;
@@ -1319,6 +1348,7 @@ int main(void)
 	    cmocka_unit_test(test_rate),
 	    cmocka_unit_test(test_idle_slots_close),
 	    cmocka_unit_test(test_worker_dies),
+	    cmocka_unit_test(test_wishes),
 	    cmocka_unit_test(test_adopt),
 	    cmocka_unit_test(test_remove_in_each_state),
 	    cmocka_unit_test(test_reject_route_ends_in_slices),
