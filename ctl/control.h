@@ -15,12 +15,19 @@ struct control;
 /* Connects and exchanges hellos; NULL after saying why not, with an exit status in *STATUS. */
 struct control *control_open(const struct ctl *ctl, int *status);
 
+/* The same with what is told meanwhile left out: NULL when qmgr can't be asked within SECONDS. */
+struct control *control_try(const struct ctl *ctl, unsigned seconds);
+
 /*
  * Sends message TYPE (M is its struct msg_NAME) and waits for ANSWER. Texts
- * of *REPLY live until the next call. False after saying what went wrong.
+ * of *REPLY live until the next call; its descriptor, if it has one, is the
+ * caller's. False after saying what went wrong.
  */
 bool control_ask(struct control *control, enum message_type type, const void *m,
 		 enum message_type answer, struct message *reply);
+
+/* Sends what has no answer. */
+bool control_tell(struct control *control, enum message_type type, const void *m);
 
 void control_close(struct control **control); /* takes NULL, leaves NULL */
 

@@ -8,6 +8,7 @@
 
 #include "message.h"
 #include "queue_id.h"
+#include "words.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,6 +26,46 @@ struct exporting {
 	bool failed;
 };
 
+/* What is empty or 0 is left out: import takes it so. */
+static void set_text(json_t *o, const char *name, struct text value)
+{
+	if (value.len)
+		json_object_set_new(o, name, json_text(value));
+}
+
+static void set_number(json_t *o, const char *name, uint64_t value)
+{
+	if (value)
+		json_object_set_new(o, name, json_u64(value));
+}
+
+static void set_words(json_t *o, const char *name, enum word_set set, uint8_t bits)
+{
+	if (bits)
+		json_object_set_new(o, name, words_json(set, bits));
+}
+
+/* As it stands on disk: what waits only for its site is ready. */
+static void set_state(json_t *o, const struct hit_recipient *r)
+{
+	const struct queue_recipient *s = r->state;
+	const char *state = word_of(WORD_STATE, s->kind);
+
+	json_object_set_new(o, "state", json_string(state));
+	if (strcmp(state, "report") == 0)
+		json_object_set_new(o, "outcome", json_string(word_of(WORD_OUTCOME, s->kind)));
+	set_words(o, "owed", WORDS_OWED, s->flags);
+	json_object_set_new(o, "attempts", json_u64(s->attempts));
+	if (s->flags & QUEUE_NOTICED)
+		json_object_set_new(o, "noticed", json_true());
+	set_number(o, "code", s->code);
+	set_text(o, "dsn", r->dsn);
+	set_text(o, "reply", r->reply);
+	set_number(o, "last_attempt_us", r->at.us > 0 ? (uint64_t)r->at.us : 0);
+	if (s->kind == QUEUE_DEFERRED)
+		set_number(o, "next_attempt_us", s->next.us > 0 ? (uint64_t)s->next.us : 0);
+}
+
 static json_t *recipients_json(const struct hit *hit)
 {
 	json_t *list = json_array();
@@ -37,11 +78,10 @@ static json_t *recipients_json(const struct hit *hit)
 		json_t *o = json_object();
 
 		json_object_set_new(o, "address", json_text(r->envelope.address));
-		json_object_set_new(o, "original", json_text(r->envelope.original));
-		json_object_set_new(o, "orcpt", json_text(r->envelope.orcpt));
-		json_object_set_new(o, "notify", json_u64(r->envelope.notify));
-		json_object_set_new(o, "state", json_string(filter_state_text(r->word)));
-		json_object_set_new(o, "attempts", json_u64(r->state->attempts));
+		set_text(o, "original", r->envelope.original);
+		set_text(o, "orcpt", r->envelope.orcpt);
+		set_words(o, "notify", WORDS_NOTIFY, r->envelope.notify);
+		set_state(o, r);
 		json_array_append_new(list, o);
 	}
 	return list;
@@ -58,16 +98,16 @@ static json_t *envelope_json(const struct hit *hit)
 	    o, "arrival_us",
 	    json_u64(e->arrival_wall ? e->arrival_wall : (uint64_t)hit->message->arrival.us));
 	json_object_set_new(o, "sender", json_text(e->sender));
-	json_object_set_new(o, "submitter", json_text(e->submitter));
-	json_object_set_new(o, "login", json_text(e->login));
-	json_object_set_new(o, "client", json_text(e->client));
-	json_object_set_new(o, "helo", json_text(e->helo));
-	json_object_set_new(o, "protocol", json_text(e->protocol));
-	json_object_set_new(o, "envid", json_text(e->envid));
-	json_object_set_new(o, "message_id", json_text(e->message_id));
-	json_object_set_new(o, "ret", json_u64(e->ret));
-	json_object_set_new(o, "body_type", json_u64(e->body_type));
-	json_object_set_new(o, "smtputf8", json_u64(e->smtputf8));
+	set_text(o, "submitter", e->submitter);
+	set_text(o, "login", e->login);
+	set_text(o, "client", e->client);
+	set_text(o, "helo", e->helo);
+	set_text(o, "protocol", e->protocol);
+	set_text(o, "envid", e->envid);
+	set_text(o, "message_id", e->message_id);
+	set_text(o, "ret", text_of(word_of(WORD_RET, e->ret)));
+	json_object_set_new(o, "body", json_string(word_of(WORD_BODY, e->body_type)));
+	json_object_set_new(o, "smtputf8", json_boolean(e->smtputf8));
 	json_object_set_new(o, "recipients", recipients_json(hit));
 	return o;
 }
@@ -141,18 +181,6 @@ static bool write_json(struct exporting *x, const struct hit *hit, const char *n
 	return finish(f, good) && renameat(x->dir, part, x->dir, name) == 0;
 }
 
-/* What import cannot take is still worth having: it is handed in by SMTP. */
-static void warn_of_size(const struct hit *hit, const char *name)
-{
-	uint64_t body =
-	    hit->content->body_in_file ? hit->content->body_length : hit->content->body.len;
-
-	if (body > INLINE_BODY_MAX || hit->content->prelude.len > PRELUDE_MAX)
-		ctl_say("warning: %s is larger than import takes (a body of %d KB): hand it in by "
-			"SMTP",
-			name, INLINE_BODY_MAX / 1024);
-}
-
 static bool export_one(void *arg, const struct hit *hit)
 {
 	struct exporting *x = arg;
@@ -167,7 +195,6 @@ static bool export_one(void *arg, const struct hit *hit)
 		x->failed = true;
 		return errno != ENOSPC && errno != EDQUOT;
 	}
-	warn_of_size(hit, eml);
 	x->written++;
 	return true;
 }
@@ -195,7 +222,8 @@ int queue_export_verb(struct ctl *ctl)
 	}
 	x.view = view_open(ctl, &status);
 	if (x.view) {
-		bool good = view_each(x.view, &filter, VIEW_ENVELOPE, export_one, &x);
+		bool good =
+		    view_each(x.view, &filter, VIEW_ENVELOPE | VIEW_REPLIES, export_one, &x);
 
 		fsync(x.dir);
 		printf("exported: %llu message%s\n", (unsigned long long)x.written,

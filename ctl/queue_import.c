@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * veredus queue import: hands what export wrote to qmgr, as new messages with
- * new IDs. ID.json becomes ID.json.done once its message is safe in the
- * queue, so that an import that was broken off can simply be started again.
- * What was held is held again, by an action that follows the import: between
- * the two qmgr may begin to deliver it.
+ * new IDs and with the state that their recipients had. ID.json becomes
+ * ID.json.done once its message is safe in the queue, so that an import that
+ * was broken off can simply be started again.
  */
 #include "queue_verbs.h"
 
 #include "control.h"
+#include "import_content.h"
+#include "import_envelope.h"
 #include "queue_id.h"
 
 #include <dirent.h>
@@ -16,14 +17,15 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/file.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 enum {
-	JSON_MAX_BYTES = 8 << 20,
-	EML_MAX_BYTES = PRELUDE_MAX + INLINE_BODY_MAX,
-	TARGETS_AT_ONCE = 1000
+	JSON_MAX_BYTES = 32 << 20,
+	AGAIN_MS = 50,	 /* while qmgr has no room for it */
+	AGAIN_MAX = 600, /* times */
+	WHY_BYTES = 300,
 };
 
 struct importing {
@@ -31,306 +33,192 @@ struct importing {
 	const char *folder;
 	int dir;
 	uint32_t request;
-	uint64_t taken, refused, unheld; /* unheld: recipients */
-	bool warned;
+	uint64_t taken, refused;
+	char why[WHY_BYTES];
+	bool lost; /* the control socket is; that was said */
 };
 
-static bool refuse(struct importing *im, const char *name, const char *why)
+static void refuse(struct importing *im, const char *name, const char *why)
 {
 	ctl_say("%s/%s: %s", im->folder, name, why);
 	im->refused++;
-	return false;
 }
 
-/* All of a file of at most MAX bytes; NULL: fine, else why not. */
-static const char *read_whole(int dir, const char *name, size_t max, struct bytes *to)
+/* -- questions to qmgr ------------------------------------------------------------------- */
+
+static void wait_a_little(void)
 {
-	int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	const char *why = NULL;
-	struct stat st;
+	usleep(AGAIN_MS * 1000);
+}
 
-	if (fd < 0)
-		return strerror(errno);
-	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
-		why = "is no plain file";
-	else if ((uint64_t)st.st_size > max)
-		why = "is larger than can be imported: hand it in by SMTP";
-	while (!why) {
-		ssize_t n = read(fd, bytes_room(to, 65536), 65536);
+static const char *kept(struct importing *im, struct text error)
+{
+	text_printable(im->why, sizeof im->why, error);
+	return im->why[0] ? im->why : "refused";
+}
 
-		if (n == 0)
-			break;
-		if (n < 0 && errno != EINTR)
-			why = strerror(errno);
-		else if (n > 0)
-			to->end += (size_t)n;
-		if (bytes_len(to) > max)
-			why = "grew while it was read";
+/* The file for a large body; import_content.open. */
+static int body_open(void *arg, const char **why)
+{
+	struct importing *im = arg;
+	struct message m;
+
+	for (int i = 0; i < AGAIN_MAX; i++) {
+		struct msg_import_open open = {++im->request};
+
+		if (!control_ask(im->control, MSG_import_open, &open, MSG_import_file, &m)) {
+			im->lost = true;
+			*why = "not imported";
+			return -1;
+		}
+		if (m.fd >= 0)
+			return m.fd;
+		if (!m.import_file.again) {
+			*why = kept(im, m.import_file.error);
+			return -1;
+		}
+		wait_a_little();
 	}
-	close(fd);
-	return why;
+	*why = "qmgr has had no room for it for half a minute";
+	return -1;
 }
 
-/* -- the envelope ------------------------------------------------------------------------ */
-
-/* A text member; empty when it is missing. Control characters have no place in an envelope. */
-static bool member(const json_t *o, const char *name, struct text *to)
+static void body_give_up(struct importing *im)
 {
-	const json_t *value = json_object_get(o, name);
-
-	*to = (struct text){"", 0};
-	if (!value || json_is_null(value))
-		return true;
-	if (!json_is_string(value))
-		return false;
-	*to = (struct text){json_string_value(value), json_string_length(value)};
-	for (size_t i = 0; i < to->len; i++)
-		if ((unsigned char)to->data[i] < 0x20 || to->data[i] == 0x7f)
-			return false;
-	return true;
+	if (!im->lost)
+		im->lost = !control_tell(im->control, MSG_import_drop,
+					 &(struct msg_import_drop){++im->request});
 }
 
-static bool number(const json_t *o, const char *name, uint64_t max, uint64_t *to)
+/* NULL: taken, with its new *ID. */
+static const char *hand_in(struct importing *im, struct msg_import *m, uint64_t *id)
 {
-	const json_t *value = json_object_get(o, name);
+	struct message answer;
 
-	*to = 0;
-	if (!value)
-		return true;
-	if (!json_is_integer(value) || json_integer_value(value) < 0)
-		return false;
-	*to = (uint64_t)json_integer_value(value);
-	return *to <= max;
-}
-
-static bool put_recipients(const json_t *list, struct bytes *to)
-{
-	for (size_t i = 0; i < json_array_size(list); i++) {
-		const json_t *o = json_array_get(list, i);
-		struct envelope_recipient r = {0};
-		struct text state;
-		uint64_t notify;
-
-		if (!json_is_object(o) || !member(o, "state", &state) ||
-		    !member(o, "address", &r.address) || !r.address.len ||
-		    !member(o, "original", &r.original) || !member(o, "orcpt", &r.orcpt) ||
-		    !number(o, "notify", 15, &notify) || r.address.len > ADDRESS_MAX ||
-		    r.original.len > ADDRESS_MAX || r.orcpt.len > ORCPT_MAX ||
-		    !address_domain(r.address).len || bytes_len(to) > ENVELOPE_MAX)
-			return false;
-		r.notify = (uint8_t)notify;
-		envelope_put_recipient(to, &r);
+	for (int i = 0; i < AGAIN_MAX; i++) {
+		m->request = ++im->request;
+		if (!control_ask(im->control, MSG_import, m, MSG_imported, &answer)) {
+			im->lost = true;
+			return "whether it was taken is not known: look for its Message-ID in the "
+			       "queue and with trace before it is imported again";
+		}
+		*id = answer.imported.id;
+		if (*id)
+			return NULL;
+		if (!answer.imported.again)
+			return kept(im, answer.imported.error);
+		wait_a_little();
 	}
-	return json_array_size(list) > 0 && json_array_size(list) <= RECIPIENTS_MAX;
-}
-
-static bool put_envelope(const json_t *o, struct bytes *to)
-{
-	struct envelope e = {0}, again;
-	uint64_t ret, body_type, smtputf8;
-
-	if (!json_is_object(o) || !member(o, "sender", &e.sender) ||
-	    !member(o, "submitter", &e.submitter) || !member(o, "login", &e.login) ||
-	    !member(o, "client", &e.client) || !member(o, "helo", &e.helo) ||
-	    !member(o, "protocol", &e.protocol) || !member(o, "envid", &e.envid) ||
-	    !member(o, "message_id", &e.message_id) || !number(o, "ret", RET_HDRS, &ret) ||
-	    !number(o, "body_type", BODY_8BITMIME, &body_type) ||
-	    !number(o, "smtputf8", 1, &smtputf8) ||
-	    !number(o, "arrival_us", INT64_MAX, &e.arrival_wall))
-		return false;
-	e.ret = (uint8_t)ret;
-	e.body_type = (uint8_t)body_type;
-	e.smtputf8 = (uint8_t)smtputf8;
-	if (!e.submitter.len)
-		e.submitter = text_of("import");
-	if (!e.arrival_wall)
-		e.arrival_wall = (uint64_t)walltime_read().us;
-	envelope_put_head(to, &e);
-	if (!put_recipients(json_object_get(o, "recipients"), to) || bytes_len(to) > ENVELOPE_MAX)
-		return false;
-	return envelope_decode((struct text){(const char *)bytes_at(to), bytes_len(to)}, &again);
-}
-
-/* -- the content ------------------------------------------------------------------------- */
-
-/*
- * To CRLF lines. A bare CR or a NUL is refused: what leaves must hold nothing
- * that another server takes for an end of line (RFC 5321 2.3.8).
- */
-static const char *to_crlf(const struct bytes *from, struct bytes *to)
-{
-	const char *data = (const char *)bytes_at(from);
-	size_t len = bytes_len(from);
-
-	for (size_t i = 0; i < len; i++) {
-		if (data[i] == '\0')
-			return "holds a NUL";
-		if (data[i] == '\r' && (i + 1 == len || data[i + 1] != '\n'))
-			return "holds a bare CR";
-		if (data[i] == '\n' && (!i || data[i - 1] != '\r'))
-			bytes_add(to, "\r", 1);
-		bytes_add(to, &data[i], 1);
-	}
-	if (len && data[len - 1] != '\n')
-		bytes_add(to, "\r\n", 2);
-	return NULL;
-}
-
-/* Header block with its empty line, and the rest. */
-static void split(struct bytes *content, struct text *prelude, struct text *body)
-{
-	const char *data = (const char *)bytes_at(content);
-	size_t len = bytes_len(content);
-	const char *end = NULL;
-
-	if (len >= 2 && memcmp(data, "\r\n", 2) == 0)
-		end = data - 2;
-	else if (len > 0)
-		end = memmem(data, len, "\r\n\r\n", 4);
-	if (!end) {
-		bytes_add(content, "\r\n", 2);
-		*prelude = (struct text){(const char *)bytes_at(content), bytes_len(content)};
-		*body = (struct text){"", 0};
-		return;
-	}
-	size_t head = (size_t)(end - data) + 4;
-
-	*prelude = (struct text){data, head};
-	*body = (struct text){data + head, len - head};
+	if (m->body_in_file)
+		body_give_up(im);
+	return "qmgr has had no room for it for half a minute";
 }
 
 /* -- one message -------------------------------------------------------------------------- */
 
-/* Recipients are numbered as they stand in the envelope, which is the order of LIST. */
-static uint32_t put_held(const json_t *list, uint64_t id, size_t *from, struct bytes *to)
+static const char *read_json(struct importing *im, const char *name, json_t **to)
 {
-	uint32_t count = 0;
+	struct bytes file = {0};
+	json_error_t error;
+	const char *why = NULL;
+	uint64_t size = 0;
+	int fd = import_file_open(im->dir, name, &size, &why);
+	ssize_t n = 1;
 
-	for (; *from < json_array_size(list) && count < TARGETS_AT_ONCE; ++*from) {
-		const json_t *state = json_object_get(json_array_get(list, *from), "state");
-
-		if (!json_is_string(state) ||
-		    strcmp(json_string_value(state), filter_state_text(STATE_HELD)) != 0)
-			continue;
-		rec_target_encode(to, &(struct rec_target){id, (uint32_t)*from});
-		count++;
+	if (fd >= 0 && size > JSON_MAX_BYTES)
+		why = "is larger than an envelope can be";
+	while (fd >= 0 && !why && n != 0) {
+		n = read(fd, bytes_room(&file, 65536), 65536);
+		if (n > 0)
+			file.end += (size_t)n;
+		else if (n < 0 && errno != EINTR)
+			why = strerror(errno);
+		if (bytes_len(&file) > size)
+			why = "grew while it was read";
 	}
-	return count;
-}
+	if (fd >= 0)
+		close(fd);
+	if (!why) {
+		*to = json_loadb(bytes_len(&file) ? (const char *)bytes_at(&file) : "",
+				 bytes_len(&file), JSON_REJECT_DUPLICATES, &error);
+		if (!*to) {
+			int at = snprintf(im->why, sizeof im->why,
+					  "line %d, column %d: ", error.line, error.column);
 
-static void warn_of_gap(struct importing *im)
-{
-	if (!im->warned)
-		ctl_say("warning: held mail is imported and then held again; what is delivered "
-			"between the two stays delivered");
-	im->warned = true;
-}
-
-/* Holds again what was held. False: the socket is lost. */
-static bool hold_again(struct importing *im, const char *name, const json_t *list, uint64_t id)
-{
-	uint64_t missed = 0;
-	bool good = true;
-
-	for (size_t from = 0; good;) {
-		struct bytes targets = {0};
-		struct message answer;
-		uint32_t count = put_held(list, id, &from, &targets);
-		struct msg_act act = {
-		    .request = ++im->request,
-		    .action = ACTION_HOLD,
-		    .targets = {count, {(const char *)bytes_at(&targets), bytes_len(&targets)}}};
-
-		if (!count) {
-			bytes_free(&targets);
-			break;
+			text_printable(im->why + at, sizeof im->why - (size_t)at,
+				       text_of(error.text));
+			why = im->why;
 		}
-		warn_of_gap(im);
-		good = control_ask(im->control, MSG_act, &act, MSG_acted, &answer);
-		uint32_t changed = good ? answer.acted.changed : 0;
-
-		missed += changed < count ? count - changed : 0;
-		bytes_free(&targets);
 	}
-	if (missed)
-		ctl_say("%s/%s: imported, but %llu recipient%s could not be held again", im->folder,
-			name, (unsigned long long)missed, missed == 1 ? "" : "s");
-	im->unheld += missed;
-	return good;
+	bytes_free(&file);
+	return why;
 }
 
-static bool hand_in(struct importing *im, const char *name, const json_t *recipients,
-		    struct msg_import *m)
+static void taken(struct importing *im, const char *name, uint64_t id)
 {
-	struct message answer;
-	char id[QUEUE_ID_BYTES], shown[300], done[300];
-
-	m->request = ++im->request;
-	if (!control_ask(im->control, MSG_import, m, MSG_imported, &answer)) {
-		im->refused++;
-		return false;
-	}
-	if (!answer.imported.id) {
-		text_printable(shown, sizeof shown, answer.imported.error);
-		refuse(im, name, shown[0] ? shown : "refused");
-		return true;
-	}
-	uint64_t new_id = answer.imported.id;
-	bool good = hold_again(im, name, recipients, new_id);
+	char text[QUEUE_ID_BYTES], done[300];
 
 	im->taken++;
+	printf("%.*s -> %s\n", (int)(strlen(name) - 5), name, queue_id_print(id, text));
 	snprintf(done, sizeof done, "%s.done", name);
-	if (renameat(im->dir, name, im->dir, done) != 0) {
-		refuse(im, name, "was imported, but cannot be renamed: stopping here");
-		return false;
-	}
-	printf("%.*s -> %s\n", (int)(strlen(name) - 5), name, queue_id_print(new_id, id));
-	return good;
+	if (renameat(im->dir, name, im->dir, done) == 0)
+		return;
+	ctl_say("%s/%s: was imported, but cannot be renamed: %s; stopping here, or the next import "
+		"would take it twice",
+		im->folder, name, strerror(errno));
+	im->lost = true;
 }
 
-/* False: the rest would fail as well. */
-static bool import_one(struct importing *im, const char *name)
+/* NAME is of the JSON file, EML of the other one, which is read last. */
+static void import_read(struct importing *im, const char *name, const char *eml,
+			struct import_envelope *e, struct import_content *c)
 {
-	struct bytes file = {0}, envelope = {0}, raw = {0}, content = {0};
-	struct msg_import m = {0};
+	struct msg_import m = {.origin = e->origin};
+	const char *why = import_content_read(c, im->dir, eml);
+	uint64_t id = 0;
+
+	if (why) {
+		if (c->fd >= 0)
+			body_give_up(im);
+		refuse(im, eml, why);
+		return;
+	}
+	m.envelope = (struct text){(const char *)bytes_at(&e->envelope), bytes_len(&e->envelope)};
+	m.prelude = (struct text){(const char *)bytes_at(&c->prelude), bytes_len(&c->prelude)};
+	m.body = (struct text){(const char *)bytes_at(&c->body), bytes_len(&c->body)};
+	m.body_length = c->body_length;
+	m.body_crc = c->body_crc;
+	m.body_in_file = c->fd >= 0;
+	m.states = (struct wire_list){
+	    e->state_count, {(const char *)bytes_at(&e->state_items), bytes_len(&e->state_items)}};
+	why = hand_in(im, &m, &id);
+	if (why)
+		refuse(im, name, why);
+	else
+		taken(im, name, id);
+}
+
+static void import_one(struct importing *im, const char *name)
+{
+	struct import_envelope e = {.state_count = 0};
+	struct import_content c = {.open = body_open, .arg = im, .fd = -1};
 	char eml[300];
 	json_t *o = NULL;
-	json_error_t error;
-	const char *why;
-	bool more = true;
+	const char *why = read_json(im, name, &o);
 
 	snprintf(eml, sizeof eml, "%.*s.eml", (int)(strlen(name) - 5), name);
-	why = read_whole(im->dir, name, JSON_MAX_BYTES, &file);
-	if (!why) {
-		o = json_loadb((const char *)bytes_at(&file), bytes_len(&file), 0, &error);
-		why = o ? NULL : error.text;
-	}
-	if (!why && !put_envelope(o, &envelope))
-		why = "is no envelope: a member is missing, too long or of another kind";
-	if (!why) {
-		why = read_whole(im->dir, eml, EML_MAX_BYTES, &raw);
-		why = why ? why : to_crlf(&raw, &content);
-		if (why)
-			name = eml;
-	}
-	if (why) {
+	if (!why && !import_envelope_read(o, &e, im->why, sizeof im->why))
+		why = im->why;
+	if (why)
 		refuse(im, name, why);
-		goto out;
-	}
-	split(&content, &m.prelude, &m.body);
-	m.envelope = (struct text){(const char *)bytes_at(&envelope), bytes_len(&envelope)};
-	if (m.prelude.len > PRELUDE_MAX || m.body.len > INLINE_BODY_MAX)
-		refuse(im, eml, "is larger than can be imported: hand it in by SMTP");
 	else
-		more = hand_in(im, name, json_object_get(o, "recipients"), &m);
-out:
+		import_read(im, name, eml, &e, &c);
 	json_decref(o);
-	bytes_free(&file);
-	bytes_free(&envelope);
-	bytes_free(&raw);
-	bytes_free(&content);
-	return more;
+	import_envelope_free(&e);
+	import_content_free(&c);
 }
+
+/* -- the folder --------------------------------------------------------------------------- */
 
 static int is_envelope(const struct dirent *d)
 {
@@ -340,41 +228,56 @@ static int is_envelope(const struct dirent *d)
 	       strcmp(d->d_name + len - 5, ".json") == 0;
 }
 
+static int import_all(struct importing *im, struct dirent **names, int count)
+{
+	for (int i = 0; i < count && !im->lost; i++)
+		import_one(im, names[i]->d_name);
+	fsync(im->dir);
+	printf("imported: %llu message%s, %llu refused\n", (unsigned long long)im->taken,
+	       im->taken == 1 ? "" : "s", (unsigned long long)im->refused);
+	return im->refused || im->lost ? 1 : 0;
+}
+
+/* The folder, locked, or -1 after saying why. */
+static int folder_open(const char *folder)
+{
+	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+		ctl_say("%s: another import of this folder runs", folder);
+		close(fd);
+		return -1;
+	}
+	if (fd < 0)
+		ctl_say("%s: %s", folder, strerror(errno));
+	return fd;
+}
+
 int queue_import_verb(struct ctl *ctl)
 {
 	struct importing im = {.dir = -1};
 	struct dirent **names = NULL;
-	int status = EX_NOINPUT;
+	int status = EX_NOINPUT, count;
 
 	if (ctl->count != 1) {
 		ctl_say("usage: veredus queue import DIR");
 		return EX_USAGE;
 	}
 	im.folder = ctl->words[0];
-	im.dir = open(im.folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int count = im.dir < 0 ? -1 : scandir(im.folder, &names, is_envelope, alphasort);
-
-	if (count < 0) {
+	im.dir = folder_open(im.folder);
+	if (im.dir < 0)
+		return status;
+	count = scandir(im.folder, &names, is_envelope, alphasort);
+	if (count < 0)
 		ctl_say("%s: %s", im.folder, strerror(errno));
-		goto out;
-	}
-	im.control = control_open(ctl, &status);
-	bool more = im.control != NULL;
-
-	for (int i = 0; i < count; i++) {
-		if (more)
-			more = import_one(&im, names[i]->d_name);
+	else
+		im.control = control_open(ctl, &status);
+	if (im.control)
+		status = import_all(&im, names, count);
+	for (int i = 0; i < count; i++)
 		free(names[i]);
-	}
-	if (im.control) {
-		printf("imported: %llu message%s, %llu refused\n", (unsigned long long)im.taken,
-		       im.taken == 1 ? "" : "s", (unsigned long long)im.refused);
-		status = im.refused || im.unheld || !more ? 1 : 0;
-	}
-out:
 	free(names);
 	control_close(&im.control);
-	if (im.dir >= 0)
-		close(im.dir);
+	close(im.dir);
 	return status;
 }

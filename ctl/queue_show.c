@@ -3,6 +3,7 @@
 #include "queue_verbs.h"
 
 #include "queue_id.h"
+#include "words.h"
 
 #include <stdlib.h>
 #include <sysexits.h>
@@ -16,17 +17,6 @@ struct showing {
 	bool json, found, failed;
 };
 
-static const char *const ret_texts[] = {"", "FULL", "HDRS"};
-static const char *const body_texts[] = {"7BIT", "8BITMIME", "BINARYMIME"};
-
-static char *notify_text(uint8_t notify, char *to, size_t size)
-{
-	snprintf(to, size, "%s%s%s%s", notify & NOTIFY_NEVER ? "NEVER " : "",
-		 notify & NOTIFY_SUCCESS ? "SUCCESS " : "",
-		 notify & NOTIFY_FAILURE ? "FAILURE " : "", notify & NOTIFY_DELAY ? "DELAY " : "");
-	return to;
-}
-
 static void line(const char *name, struct text value)
 {
 	if (!value.len)
@@ -36,9 +26,20 @@ static void line(const char *name, struct text value)
 	putchar('\n');
 }
 
+static void words_line(const char *name, enum word_set set, uint8_t bits)
+{
+	json_t *words = words_json(set, bits);
+
+	for (size_t i = 0; i < json_array_size(words); i++)
+		printf("%s%s", i ? ", " : name, json_string_value(json_array_get(words, i)));
+	if (json_array_size(words))
+		putchar('\n');
+	json_decref(words);
+}
+
 static void recipient_text(const struct hit_recipient *r)
 {
-	char when[WALLTIME_TEXT_BYTES], notify[64];
+	char when[WALLTIME_TEXT_BYTES];
 
 	printf("\nrecipient    ");
 	print_text(r->envelope.address, stdout);
@@ -58,12 +59,10 @@ static void recipient_text(const struct hit_recipient *r)
 	line("  reply     ", r->reply);
 	line("  original  ", r->envelope.original);
 	line("  orcpt     ", r->envelope.orcpt);
-	if (r->envelope.notify)
-		printf("  notify     %s\n", notify_text(r->envelope.notify, notify, sizeof notify));
+	words_line("  notify     ", WORDS_NOTIFY, r->envelope.notify);
 	if (r->state->flags & QUEUE_NOTICED)
 		puts("  notice     the sender was told of the delay");
-	if (r->state->flags & (QUEUE_OWED_FAILURE | QUEUE_OWED_DELAY | QUEUE_OWED_SUCCESS))
-		puts("  owed       a report to the sender");
+	words_line("  owed       a report to the sender: ", WORDS_OWED, r->state->flags);
 }
 
 static void show_text(const struct hit *hit)
@@ -85,8 +84,8 @@ static void show_text(const struct hit *hit)
 	line("protocol", e->protocol);
 	line("message-id", e->message_id);
 	line("envid", e->envid);
-	line("ret", text_of(ret_texts[e->ret]));
-	line("body", text_of(body_texts[e->body_type]));
+	line("ret", text_of(word_of(WORD_RET, e->ret)));
+	line("body", text_of(word_of(WORD_BODY, e->body_type)));
 	if (e->smtputf8)
 		puts("smtputf8     yes");
 	if (hit->message->damaged)
@@ -116,11 +115,9 @@ static json_t *recipient_json(const struct hit_recipient *r)
 	json_object_set_new(o, "reply", json_text(r->reply));
 	json_object_set_new(o, "original", json_text(r->envelope.original));
 	json_object_set_new(o, "orcpt", json_text(r->envelope.orcpt));
-	json_object_set_new(o, "notify", json_u64(r->envelope.notify));
+	json_object_set_new(o, "notify", words_json(WORDS_NOTIFY, r->envelope.notify));
 	json_object_set_new(o, "noticed", json_boolean(r->state->flags & QUEUE_NOTICED));
-	json_object_set_new(o, "report_owed",
-			    json_boolean(r->state->flags & (QUEUE_OWED_FAILURE | QUEUE_OWED_DELAY |
-							    QUEUE_OWED_SUCCESS)));
+	json_object_set_new(o, "owed", words_json(WORDS_OWED, r->state->flags));
 	return o;
 }
 
@@ -145,8 +142,8 @@ static void show_json(const struct hit *hit)
 	json_object_set_new(o, "protocol", json_text(e->protocol));
 	json_object_set_new(o, "message_id", json_text(e->message_id));
 	json_object_set_new(o, "envid", json_text(e->envid));
-	json_object_set_new(o, "ret", json_string(ret_texts[e->ret]));
-	json_object_set_new(o, "body_type", json_string(body_texts[e->body_type]));
+	json_object_set_new(o, "ret", json_string(word_of(WORD_RET, e->ret)));
+	json_object_set_new(o, "body", json_string(word_of(WORD_BODY, e->body_type)));
 	json_object_set_new(o, "smtputf8", json_boolean(e->smtputf8));
 	json_object_set_new(o, "damaged", json_boolean(hit->message->damaged));
 	json_object_set_new(o, "recipient_count", json_u64(hit->message->recipient_count));

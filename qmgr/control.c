@@ -23,12 +23,6 @@ struct control_listener {
 	int fd;
 };
 
-/* One connection of the veredus command. */
-struct control {
-	struct engine engine; /* first: door.c sees it as one */
-	uid_t uid;
-};
-
 static void control_accept(void *arg, bool readable, bool writable)
 {
 	struct control_listener *l = arg;
@@ -81,11 +75,8 @@ void control_gone(struct qmgr *q, struct channel *c)
 	struct control *control = daemon_peer_state(c);
 
 	q->controls--;
-	if (!control)
-		return;
-	control->engine.channel = NULL;
-	if (!control->engine.importing) /* else door.c frees it after the commit */
-		free(control);
+	if (control)
+		import_gone(q, control);
 }
 
 /* -- actions --------------------------------------------------------------------------- */
@@ -412,4 +403,50 @@ void control_status(struct channel *c, const struct message *m)
 
 	channel_send_status_is(c, &a);
 	bytes_free(&sites);
+}
+
+/* -- what waits ------------------------------------------------------------------------------ */
+
+/* Why mail for the domain waits now, apart from what its recipients were told; false: it does not.
+ */
+static bool domain_waits(const struct qmgr *q, const struct domain *d, struct rec_wait *to)
+{
+	const struct site *site = d->site;
+	int64_t until = 0;
+
+	if (d->verdict && d->state != DOMAIN_ENDING) {
+		to->error = text_of(d->verdict->text);
+		until = d->state == DOMAIN_DOWN ? d->until_us : 0;
+	} else if (site && (site->down_until_us || (site->failures && !site->proven))) {
+		to->site = site->name;
+		to->error = text_of(site->last_error);
+		until = site->down_until_us;
+	} else {
+		return false;
+	}
+	to->next_wall = until ? (uint64_t)wall_of(q, until).us : 0;
+	return true;
+}
+
+void control_waits(struct channel *c, const struct message *m)
+{
+	struct qmgr *q = qmgr_of(c);
+	struct wire_list list = m->waits_ask.domains;
+	struct rec_wait_domain asked;
+	struct bytes rows = {0};
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; list_next_wait_domain(&list, &asked); i++) {
+		const struct domain *d = scheduler_domain(q->scheduler, asked.domain);
+		struct rec_wait row = {.index = i};
+
+		if (!d || !domain_waits(q, d, &row))
+			continue;
+		rec_wait_encode(&rows, &row);
+		count++;
+	}
+	channel_send_waits_are(
+	    c, &(struct msg_waits_are){m->waits_ask.request,
+				       {count, {(const char *)rows.data, rows.end}}});
+	bytes_free(&rows);
 }

@@ -367,12 +367,18 @@ static void face_close_slot(void *owner, struct slot *slot)
 void delivery_release(struct qmgr *q, struct mail *mail, struct text envelope)
 {
 	struct envelope_iter it = envelope_recipients(envelope);
-	struct envelope_recipient r;
+	struct envelope_recipient er;
+	bool owed = false;
 
-	for (uint32_t i = 0; i < mail->recipient_count && envelope_next(&it, &r); i++) {
-		scheduler_add(q->scheduler, &mail->recipients[i], domain_of(q, r.address), 0,
-			      now_us(q));
+	for (uint32_t i = 0; i < mail->recipient_count && envelope_next(&it, &er); i++) {
+		struct recipient *r = &mail->recipients[i];
+
+		/* Ready now, unless it was imported with a state of its own. */
+		recipient_enter(q, r, domain_of(q, er.address), r->due_us);
+		owed |= r->state == RECIPIENT_OWED || (r->flags & QUEUE_OWED_DELAY);
 	}
+	if (owed)
+		report_owe(q, mail, false);
 }
 
 /* -- what workers say ---------------------------------------------------------------------- */

@@ -37,46 +37,28 @@ static const struct {
     {QUEUE_OK, 451, "4.3.0", "The message could not be stored"},
 };
 
-/* A control connection that went while its import was under way. */
-static bool engine_is_gone(struct engine *e)
-{
-	if (e->channel)
-		return false;
-	if (e->kind == PEER_CONTROL)
-		free(e);
-	return true;
-}
-
 void door_took(struct engine *e, uint64_t id)
 {
-	if (engine_is_gone(e))
-		return;
 	if (e->kind == PEER_CONTROL)
-		channel_send_imported(e->channel, &(struct msg_imported){e->importing, id, {0}});
-	else
+		import_took(e, id);
+	else if (e->channel)
 		channel_send_settled(e->channel, &(struct msg_settled){.id = id, .committed = 1});
-	e->importing = 0;
 }
 
 void door_refuse(struct engine *e, uint64_t id, enum queue_result why)
 {
 	size_t i = 0;
 
-	if (engine_is_gone(e))
-		return;
 	while (refusals[i].why != why && refusals[i].why != QUEUE_OK)
 		i++;
 	if (e->kind == PEER_CONTROL)
-		channel_send_imported(
-		    e->channel,
-		    &(struct msg_imported){e->importing, 0, text_of("could not be stored")});
-	else
+		import_refuse(e, why);
+	else if (e->channel)
 		channel_send_settled(e->channel,
 				     &(struct msg_settled){.id = id,
 							   .code = refusals[i].code,
 							   .dsn = text_of(refusals[i].dsn),
 							   .reply = text_of(refusals[i].reply)});
-	e->importing = 0;
 }
 
 static enum intake_state door_find_state(const struct qmgr *q)
@@ -196,7 +178,8 @@ static void recipient_domains(const struct qmgr *q, struct text envelope, struct
 }
 
 static enum queue_result submit_add(struct qmgr *q, const struct msg_submit *m,
-				    const struct envelope *e, struct queue_placed *placed)
+				    const struct envelope *e, const struct queue_outcome *settles,
+				    size_t settle_count, struct queue_placed *placed)
 {
 	struct text *domains = mem_new(e->recipient_count, sizeof *domains);
 	struct queue_message qm = {.id = m->id,
@@ -209,14 +192,38 @@ static enum queue_result submit_add(struct qmgr *q, const struct msg_submit *m,
 				   .body_crc = m->body_crc,
 				   .body_in_file = m->body_in_file != 0,
 				   .recipient_count = e->recipient_count,
-				   .domains = domains};
+				   .domains = domains,
+				   .settles = settles,
+				   .settle_count = settle_count};
 
 	recipient_domains(q, m->envelope, domains, e->recipient_count);
-	if (m->report)
-		qm.settle_count = report_settles(q, m->report, &qm.settles);
 	enum queue_result r = queue_add_message(q->queue, &qm, placed);
 
 	free(domains);
+	return r;
+}
+
+enum queue_result door_put(struct qmgr *q, struct engine *e, const struct msg_submit *m,
+			   const struct queue_outcome *settles, size_t settle_count,
+			   struct mail **put)
+{
+	struct envelope envelope;
+	struct queue_placed placed;
+
+	must(envelope_decode(m->envelope, &envelope));
+	enum queue_result r = submit_add(q, m, &envelope, settles, settle_count, &placed);
+
+	if (r != QUEUE_OK)
+		return r;
+	struct mail *mail =
+	    mail_new(&q->mails, m->id, envelope.submitter, envelope.recipient_count);
+
+	mail->arrival_wall = (int64_t)envelope.arrival_wall;
+	mail->size_bytes = (int64_t)(m->prelude.len + m->body_length);
+	mail->body_in_file = m->body_in_file != 0;
+	mail_keep_content(&q->mails, mail, queue_batch_filling(q->queue), &placed);
+	store_await_submit(q, e, mail, m->report);
+	*put = mail;
 	return r;
 }
 
@@ -233,16 +240,17 @@ static void submit_refuse(struct qmgr *q, struct engine *e, const struct msg_sub
 }
 
 /* What a full queue owes its senders must not wait for room in it. */
-static bool over_limit(const struct qmgr *q, const struct msg_submit *m, uint32_t recipients)
+bool door_over_limit(const struct qmgr *q, uint32_t recipients)
 {
-	return !m->report && q->mails.recipients + recipients > q->d->config->queue_limit;
+	return q->mails.recipients + recipients > q->d->config->queue_limit;
 }
 
 /* True when it was taken or refused; false when it must be tried again after the next seal. */
 static bool submit_try(struct qmgr *q, struct engine *e, const struct msg_submit *m)
 {
+	const struct queue_outcome *settles = NULL;
 	struct envelope envelope;
-	struct queue_placed placed;
+	struct mail *mail;
 
 	must(envelope_decode(m->envelope, &envelope));
 	if (m->report && !report_known(q, m->report)) {
@@ -252,28 +260,21 @@ static bool submit_try(struct qmgr *q, struct engine *e, const struct msg_submit
 			body_drop(q, e, m->id);
 		return true;
 	}
-	if (q->draining || over_limit(q, m, envelope.recipient_count)) {
+	bool over = !m->report && door_over_limit(q, envelope.recipient_count);
+
+	if (q->draining || over) {
 		submit_refuse(q, e, m, q->draining ? QUEUE_WAIT : QUEUE_TOO_BIG);
 		return true;
 	}
-	enum queue_result r = submit_add(q, m, &envelope, &placed);
+	size_t settle_count = m->report ? report_settles(q, m->report, &settles) : 0;
+	enum queue_result r = door_put(q, e, m, settles, settle_count, &mail);
 
 	if (r == QUEUE_BATCH_FULL || r == QUEUE_WAIT)
 		return false;
-	if (r != QUEUE_OK) {
+	if (r != QUEUE_OK)
 		submit_refuse(q, e, m, r == QUEUE_IO ? QUEUE_ABORTED : r);
-		return true;
-	}
-	struct mail *mail =
-	    mail_new(&q->mails, m->id, envelope.submitter, envelope.recipient_count);
-
-	mail->arrival_wall = (int64_t)envelope.arrival_wall;
-	mail->size_bytes = (int64_t)(m->prelude.len + m->body_length);
-	mail->body_in_file = m->body_in_file != 0;
-	mail_keep_content(&q->mails, mail, queue_batch_filling(q->queue), &placed);
-	if (m->report)
+	else if (m->report)
 		report_taken(q, m->report);
-	store_await_submit(q, e, mail, m->report);
 	return true;
 }
 
@@ -575,31 +576,6 @@ void door_loaded(struct qmgr *q)
 {
 	for (size_t i = 0; i < q->engine_count; i++)
 		doubts_answer(q, &q->engines[i]);
-}
-
-/* -- import ----------------------------------------------------------------------------------- */
-
-void door_import(struct channel *c, const struct message *m)
-{
-	struct qmgr *q = qmgr_of(c);
-	struct engine *e = daemon_peer_state(c);
-	struct msg_submit s = {.envelope = m->import.envelope,
-			       .prelude = m->import.prelude,
-			       .body = m->import.body,
-			       .body_length = m->import.body.len};
-	struct envelope envelope;
-
-	if (!e || e->importing || !m->import.request || !envelope_decode(s.envelope, &envelope)) {
-		channel_end(c, "imports out of turn or malformed");
-		return;
-	}
-	e->importing = m->import.request;
-	if (queue_ids_take(q->queue, 1, &s.id) != QUEUE_OK) {
-		store_kick(q);
-		door_refuse(e, 0, QUEUE_WAIT);
-	} else if (!submit_try(q, e, &s)) {
-		door_refuse(e, 0, QUEUE_WAIT);
-	}
 }
 
 /* -- peers and pace -------------------------------------------------------------------------------

@@ -199,7 +199,10 @@ static const struct serve serves[] = {
     {MSG_report_failed, PEER_BOUNCE, report_failed},
     {MSG_act, PEER_CONTROL, control_act},
     {MSG_status_ask, PEER_CONTROL, control_status},
-    {MSG_import, PEER_CONTROL, door_import},
+    {MSG_waits_ask, PEER_CONTROL, control_waits},
+    {MSG_import, PEER_CONTROL, import_mail},
+    {MSG_import_open, PEER_CONTROL, import_open},
+    {MSG_import_drop, PEER_CONTROL, import_drop},
     {MSG_NONE, 0, NULL},
 };
 

@@ -4,6 +4,7 @@
  *   qmgr.c      main, peers, the loop's turn
  *   store.c     rounds of the queue's batches, and the threads around them
  *   door.c      intake: engines hand messages in
+ *   import.c    the veredus command hands messages in
  *   delivery.c  jobs to workers, outcomes from them
  *   report.c    what is owed to senders
  *   control.c   the control socket
@@ -48,8 +49,15 @@ struct engine {
 	uint32_t leases_wanted; /* ids asked for, not yet given */
 	struct bytes stash;	/* a submit that did not fit into the batch, encoded */
 	struct bytes doubts;	/* ids of in_doubt, u64 each, answered when all is loaded */
+};
+
+/* One connection of the veredus command. */
+struct control {
+	struct engine engine; /* first: door.c and store.c see it as one */
+	uid_t uid;
 	uint32_t
-	    importing; /* of a control connection: its request that waits for the commit, else 0 */
+	    importing; /* its request that is under way, else 0; so long it outlives its channel */
+	uint64_t file; /* the id whose body file it has and did not hand in yet, else 0 */
 };
 
 struct counters {
@@ -125,6 +133,12 @@ void store_await_submit(struct qmgr *q, struct engine *e, struct mail *mail, uin
  */
 void store_outcome(struct qmgr *q, const struct queue_outcome *o);
 
+/*
+ * A recipient enters the model in the state that its kind and flags say:
+ * ready or waiting (DUE_US, 0: now), held, or owed a report.
+ */
+void recipient_enter(struct qmgr *q, struct recipient *r, struct text domain, int64_t due_us);
+
 /* The job's outcomes were given to store_outcome(): say recorded once they are durable. */
 void store_await_job(struct qmgr *q, struct worker *w, uint64_t job);
 
@@ -138,7 +152,6 @@ void door_body_open(struct channel *c, const struct message *m);
 void door_body_drop(struct channel *c, const struct message *m);
 void door_in_doubt(struct channel *c, const struct message *m);
 void door_in_doubt_end(struct channel *c, const struct message *m);
-void door_import(struct channel *c, const struct message *m);
 void door_peer(struct qmgr *q, struct channel *c);
 void door_gone(struct qmgr *q, struct channel *c);
 void door_round(struct qmgr *q);   /* after a commit: leases, stashes, pace */
@@ -150,6 +163,25 @@ void door_took(struct engine *e, uint64_t id);			 /* it is durable */
 void door_refuse(struct engine *e, uint64_t id, enum queue_result why);
 void door_body_refused(struct qmgr *q, uint64_t id); /* nothing names the file any more */
 void door_state(struct qmgr *q);		     /* tells engines when intake's state changed */
+bool door_over_limit(const struct qmgr *q, uint32_t recipients); /* with so many more */
+
+/*
+ * A message into the batch being filled, with the outcomes that its commit
+ * carries. QUEUE_OK: *PUT is in the table, and its verdict goes to E after the
+ * commit. Else as queue_add_message(), and nobody was told.
+ */
+enum queue_result door_put(struct qmgr *q, struct engine *e, const struct msg_submit *m,
+			   const struct queue_outcome *settles, size_t settle_count,
+			   struct mail **put);
+
+/* -- import.c ------------------------------------------------------------------------ */
+
+void import_open(struct channel *c, const struct message *m);
+void import_drop(struct channel *c, const struct message *m);
+void import_mail(struct channel *c, const struct message *m);
+void import_gone(struct qmgr *q, struct control *control); /* its channel is; frees it */
+void import_took(struct engine *e, uint64_t id);	   /* it is durable */
+void import_refuse(struct engine *e, enum queue_result why);
 
 /* -- delivery.c ----------------------------------------------------------------------- */
 
@@ -223,6 +255,7 @@ void control_listen(struct qmgr *q, int fd);
 void control_gone(struct qmgr *q, struct channel *c);
 void control_act(struct channel *c, const struct message *m);
 void control_status(struct channel *c, const struct message *m);
+void control_waits(struct channel *c, const struct message *m);
 
 /* -- qmgr.c -- */
 

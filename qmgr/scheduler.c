@@ -518,6 +518,16 @@ size_t scheduler_down_domains(const struct scheduler *s, const struct domain **t
 	return n;
 }
 
+const struct domain *scheduler_domain(const struct scheduler *s, struct text name)
+{
+	struct table_link *link = table_first(&s->domains, table_hash_text(&s->domains, name));
+
+	for (; link; link = table_again(link))
+		if (text_equal(ITEM_OF(link, struct domain, link)->name, name))
+			return ITEM_OF(link, struct domain, link);
+	return NULL;
+}
+
 uint32_t domain_recipients(const struct domain *d)
 {
 	uint32_t count = 0;

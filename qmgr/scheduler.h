@@ -126,6 +126,8 @@ size_t scheduler_top(const struct scheduler *s, const struct site **to, size_t m
 
 /* Domains without a next hop now, or ending, that have mail; at most MAX, returns how many. */
 size_t scheduler_down_domains(const struct scheduler *s, const struct domain **to, size_t max);
+/* NULL when no mail was for it lately. */
+const struct domain *scheduler_domain(const struct scheduler *s, struct text name);
 /* Their recipients in lanes, ready and waiting. */
 uint32_t domain_recipients(const struct domain *d);
 

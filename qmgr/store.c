@@ -140,16 +140,9 @@ static void owner_damage(void *self, const struct queue_damage *damage)
 		mail->damaged = q->damage_seen = true; /* ageing_hold_damaged() holds it */
 }
 
-/* A recipient as recovery found it, on its way again. */
-static void entry_recipient(struct qmgr *q, struct recipient *r, const struct queue_recipient *from)
+void recipient_enter(struct qmgr *q, struct recipient *r, struct text domain, int64_t due_us)
 {
-	r->number = from->number;
-	r->kind = (uint8_t)from->kind;
-	r->flags = from->flags;
-	r->attempts = from->attempts;
-	r->code = from->code;
-	r->where = from->where;
-	switch (from->kind) {
+	switch ((enum queue_kind)r->kind) {
 	case QUEUE_HELD:
 		r->state = RECIPIENT_HELD;
 		mail_count_held(&q->mails, r, true);
@@ -157,8 +150,7 @@ static void entry_recipient(struct qmgr *q, struct recipient *r, const struct qu
 	case QUEUE_WAITING:
 	case QUEUE_DEFERRED:
 	case QUEUE_RELEASED:
-		scheduler_add(q->scheduler, r, from->domain,
-			      from->next.us ? mono_of(q, from->next) : 0, now_us(q));
+		scheduler_add(q->scheduler, r, domain, due_us, now_us(q));
 		break;
 	case QUEUE_RELAYED:
 	case QUEUE_DELIVERED:
@@ -169,6 +161,18 @@ static void entry_recipient(struct qmgr *q, struct recipient *r, const struct qu
 		r->state = RECIPIENT_OWED;
 		break;
 	}
+}
+
+/* A recipient as recovery found it, on its way again. */
+static void entry_recipient(struct qmgr *q, struct recipient *r, const struct queue_recipient *from)
+{
+	r->number = from->number;
+	r->kind = (uint8_t)from->kind;
+	r->flags = from->flags;
+	r->attempts = from->attempts;
+	r->code = from->code;
+	r->where = from->where;
+	recipient_enter(q, r, from->domain, from->next.us ? mono_of(q, from->next) : 0);
 }
 
 static void owner_entry(void *self, const struct queue_entry *e)

@@ -168,7 +168,8 @@ struct queue_message {
 	const struct text *domains; /* of each recipient, as qmgr wants them back after a restart */
 	const struct queue_outcome
 	    *settles;	     /* outcomes that this commit carries, in one record with it: */
-	size_t settle_count; /* a bounce's recipients, the recipient that was expanded */
+	size_t settle_count; /* a bounce's recipients, the recipient that was expanded, and what an
+				imported message's own recipients came with (none of it settled) */
 };
 
 /* Where a message's parts lie in the batch's memory, valid while the batch is referenced. */

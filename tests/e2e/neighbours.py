@@ -1360,6 +1360,31 @@ def test_qmgr_others(t):
             time.sleep(0.05)
         return act
 
+    def file_of(peer):
+        """Asks for a file for a body until there is room."""
+        for _ in range(100):
+            peer.say("import_open", request=1)
+            given = peer.expect("import_file", request=1)
+            if given["fd"] is not None:
+                os.close(given["fd"])
+                return
+            time.sleep(0.05)
+        raise v.Failure("no file for a body")
+
+    def opened(act, after=lambda: None):
+        def whole(peer):
+            file_of(peer)
+            act(peer)
+            after()
+        return whole
+
+    def no_bodies():
+        v.wait(lambda: not os.listdir(os.path.join(os.path.dirname(daemon.control), "..", "queue", "bodies")), 5, "no body left")
+
+    def wrong_state(**values):
+        return says("import", request=2, envelope=f.envelope(["a@waits.example"]), prelude=PRELUDE,
+                    states=[dict(dict(number=0, kind=5), **values)])
+
     def two_imports(peer):
         both = b"".join(f.frame("import", request=n, envelope=f.envelope(["a@waits.example"]), prelude=PRELUDE) for n in (1, 2))
         peer.write(both)
@@ -1384,6 +1409,28 @@ def test_qmgr_others(t):
         ("a malformed import", says("import", request=1), ENDS),
         ("an import without a number", says("import", envelope=f.envelope(["a@waits.example"]), prelude=PRELUDE), ENDS),
         ("two imports at once", two_imports, ENDS),
+        ("a state of nobody", wrong_state(number=1), ENDS),
+        ("a state twice", says("import", request=2, envelope=f.envelope(["a@waits.example"]), prelude=PRELUDE,
+                               states=[dict(number=0, kind=5)] * 2), ENDS),
+        ("a settled state", wrong_state(kind=1), ENDS),
+        ("a state that is none", wrong_state(kind=99), ENDS),
+        ("a state with qmgr's own flags", wrong_state(flags=0x10), ENDS),
+        ("a state that is owed wrongly", wrong_state(kind=4, flags=8), ENDS),
+        ("a state of the far future", wrong_state(kind=3, next_wall=1 << 63), ENDS),
+        ("a body in a file that it has not", says("import", request=2, envelope=f.envelope(["a@waits.example"]), prelude=PRELUDE,
+                                                  body_in_file=1, body_length=5), ENDS),
+        ("a file without a number", says("import_open"), ENDS),
+        ("a second file", opened(says("import_open", request=2), no_bodies), ENDS),
+        ("a file and a body inline", opened(says("import", request=2, envelope=f.envelope(["a@waits.example"]), prelude=PRELUDE), no_bodies), ENDS),
+        ("a file and gone", opened(lambda peer: (peer.close(), setattr(peer, "over", True)), no_bodies), ENDS),
+        ("a file shorter than said", opened(lambda peer: (
+            peer.say("import", request=2, envelope=f.envelope(["a@waits.example"]), prelude=PRELUDE, body_in_file=1, body_length=1 << 40),
+            v.equal(peer.expect("imported", request=2)["id"], 0))), LIVES),
+        ("a file given up", opened(says("import_drop", request=2), no_bodies), LIVES),
+        ("a file given up that it has not", says("import_drop", request=2), ENDS),
+        ("what waits, of domains that are none", lambda peer: (
+            peer.say("waits_ask", request=3, domains=[dict(domain=b"\0\r\n" * 85)] * 1000),
+            v.equal(peer.expect("waits_are", request=3)["waits"], [])), LIVES),
         ("an import and gone", gone_at_once(1), ENDS),
         ("an import without a number and gone", gone_at_once(0), ENDS),
         ("answers never read", unread, LIVES),

@@ -34,7 +34,10 @@ filter lib/queue_id.c
 header lib/header.c
 header lib/content.c
 history lib/history.c +history_(en|de)code|checksum|put_number|next_mark
+import ctl/import_content.c
+import ctl/import_envelope.c
 import ctl/queue_import.c
+import ctl/words.c
 line logger/line.c
 message lib/message.c
 message lib/messages.def

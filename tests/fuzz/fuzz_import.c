@@ -2,19 +2,23 @@
 /*
  * veredus queue import over a folder with one message: the input is its
  * JSON, a NUL and its mail. What is handed to qmgr (here: a function) is a
- * message that decodes, with an envelope that decodes and content of CRLF
- * lines; the file is renamed when it was taken, and only then.
+ * message that decodes, with an envelope that decodes, states of its
+ * recipients, and content of CRLF lines, a large body in the file that was
+ * given for it and as long as said; the JSON file is renamed when the message
+ * was taken, and only then.
  */
 #include "../../ctl/control.h"
 
 #include "../../ctl/queue_verbs.h"
 #include "envelope.h"
 #include "must.h"
+#include "queue.h"
 
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -22,6 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* qmgr as the command sees it: it refuses inputs of an odd length. */
 struct control {
 	size_t asked;
+	int file;
 	bool refuses;
 };
 
@@ -49,6 +54,57 @@ static void check_lines(struct text t)
 	must(!t.len || t.data[t.len - 1] == '\n');
 }
 
+static void check_states(struct wire_list states, uint32_t recipients)
+{
+	struct rec_import_state s;
+	uint32_t next = 0;
+
+	while (list_next_import_state(&states, &s)) {
+		must(s.number >= next && s.number < recipients);
+		must(s.kind > QUEUE_WAITING && s.kind <= QUEUE_HELD);
+		must(!queue_settled((enum queue_kind)s.kind, s.flags));
+		next = s.number + 1;
+	}
+}
+
+static void check_file(struct control *control, const struct msg_import *m)
+{
+	uint8_t data[4096];
+	uint64_t length = 0;
+	uint32_t crc = 0;
+	ssize_t n;
+
+	must(control->file >= 0 && !m->body.len && lseek(control->file, 0, SEEK_SET) == 0);
+	while ((n = read(control->file, data, sizeof data)) > 0) {
+		crc = queue_crc32c(crc, data, (size_t)n);
+		length += (uint64_t)n;
+	}
+	must(length == m->body_length && crc == m->body_crc);
+}
+
+static void file_close(struct control *control)
+{
+	if (control->file >= 0)
+		close(control->file);
+	control->file = -1;
+}
+
+static bool give_file(struct control *control, struct message *reply)
+{
+	control->file = memfd_create("body", MFD_CLOEXEC);
+	must(control->file >= 0);
+	*reply = (struct message){.type = MSG_import_file, .fd = dup(control->file)};
+	return true;
+}
+
+bool control_tell(struct control *control, enum message_type type, const void *m)
+{
+	(void)m;
+	must(type == MSG_import_drop && control->file >= 0);
+	file_close(control);
+	return true;
+}
+
 bool control_ask(struct control *control, enum message_type type, const void *m,
 		 enum message_type answer, struct message *reply)
 {
@@ -56,14 +112,22 @@ bool control_ask(struct control *control, enum message_type type, const void *m,
 	struct message sent;
 	struct envelope e;
 
+	if (type == MSG_import_open && answer == MSG_import_file)
+		return give_file(control, reply);
 	must(type == MSG_import && answer == MSG_imported);
 	message_encode(&payload, type, m);
+	must(bytes_len(&payload) <= FRAME_MAX_BYTES);
 	must(message_decode(bytes_at(&payload), bytes_len(&payload), type, &sent));
 	must(envelope_decode(sent.import.envelope, &e));
+	check_states(sent.import.states, e.recipient_count);
 	must(sent.import.prelude.len >= 2);
 	check_lines(sent.import.prelude);
 	check_lines(sent.import.body);
+	must((control->file >= 0) == sent.import.body_in_file);
+	if (sent.import.body_in_file)
+		check_file(control, &sent.import);
 	bytes_free(&payload);
+	file_close(control);
 	control->asked++;
 	*reply = (struct message){.type = answer, .fd = -1};
 	reply->imported.id = control->refuses ? 0 : 36;
@@ -123,13 +187,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	file_write("a.json", data, json);
 	if (nul)
 		file_write("a.eml", nul + 1, size - json - 1);
-	qmgr = (struct control){.refuses = size % 2 != 0};
+	qmgr = (struct control){.refuses = size % 2 != 0, .file = -1};
 	/* What it prints for people is not looked at. */
 	stdout = null;
 	int status = queue_import_verb(&ctl);
 
 	stdout = out;
 
+	must(qmgr.file < 0);
 	must((status == 0) == (qmgr.asked == 1 && !qmgr.refuses));
 	must((faccessat(folder, "a.json.done", F_OK, 0) == 0) == (status == 0));
 	return 0;

@@ -26,7 +26,8 @@ $(BUILD)/replay/fuzz_filter $(BUILD)/fuzz/fuzz_filter: $(BUILD)/obj/ctl/filter.o
 LIBS_UNIT_fuzz_filter = $(BUILD)/libveredus.a
 UNITS_fuzz_line := logger
 LIBS_UNIT_fuzz_line := -ljansson
-$(BUILD)/replay/fuzz_import $(BUILD)/fuzz/fuzz_import: $(BUILD)/obj/ctl/queue_import.o $(BUILD)/obj/ctl/filter.o
-LIBS_UNIT_fuzz_import = $(BUILD)/libveredus.a -ljansson
+$(BUILD)/replay/fuzz_import $(BUILD)/fuzz/fuzz_import: \
+	$(patsubst %,$(BUILD)/obj/ctl/%.o,queue_import import_envelope import_content words)
+LIBS_UNIT_fuzz_import = $(BUILD)/libqueue.a $(BUILD)/libveredus.a -ljansson
 LIBS_UNIT_test_scram := -lgsasl -lcrypto
 LIBS_UNIT_test_passwd_file := -lgsasl -lcrypto
