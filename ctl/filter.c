@@ -2,7 +2,7 @@
 /* Filters: a row a key, with a function to read its value and one to judge it. */
 #include "filter.h"
 
-#include "config.h"
+#include "config_value.h"
 #include "nearest.h"
 #include "queue_id.h"
 
@@ -38,6 +38,34 @@ bool filter_glob(struct text pattern, struct text t)
 	while (p < pattern.len && pattern.data[p] == '*')
 		p++;
 	return p == pattern.len;
+}
+
+/* -- networks ---------------------------------------------------------------------- */
+
+bool filter_network_read(struct text t, struct network *to, char *error, size_t size)
+{
+	static const struct setting_row row = {.name = "source", .type = TYPE_NETWORKS};
+	struct token word = {.text = t};
+	struct config_errors errors = {0};
+	/* The configuration's own reader, so that both say the same of a /33. */
+	bool good = value_read(&row, &word, NULL, &errors, to, NULL);
+
+	if (!good)
+		snprintf(error, size, "%s", errors.count ? errors.items[0].text : "no network");
+	config_errors_free(&errors);
+	return good;
+}
+
+bool filter_in_network(const struct network *network, struct text host)
+{
+	uint8_t address[16];
+	ptrdiff_t open = text_find(host, '[');
+	struct network one = *network;
+	struct networks list = {.items = &one, .count = 1};
+
+	if (open >= 0 && host.data[host.len - 1] == ']')
+		host = (struct text){host.data + open + 1, host.len - (size_t)open - 2};
+	return host_address_parse(host, address) && networks_contain(&list, address);
 }
 
 /* -- reading values; NULL: fine, else what was expected --------------------------- */
@@ -127,6 +155,8 @@ static bool is_source(const struct condition *c, const struct filter_subject *s)
 {
 	ptrdiff_t open = text_find(s->source, '[');
 
+	if (c->network)
+		return filter_in_network(&c->of, s->source);
 	if (filter_glob(c->value, s->source))
 		return s->source.len > 0;
 	if (open < 0 || s->source.data[s->source.len - 1] != ']')
@@ -147,12 +177,17 @@ static bool is_state(const struct condition *c, const struct filter_subject *s)
 	return s->state == c->state;
 }
 
-static bool has_reply(const struct condition *c, const struct filter_subject *s)
+static bool contains(struct text whole, struct text part)
 {
-	for (size_t i = 0; c->value.len <= s->reply.len && i <= s->reply.len - c->value.len; i++)
-		if (text_equal_case(c->value, (struct text){s->reply.data + i, c->value.len}))
+	for (size_t i = 0; part.len <= whole.len && i <= whole.len - part.len; i++)
+		if (text_equal_case(part, (struct text){whole.data + i, part.len}))
 			return true;
 	return false;
+}
+
+static bool has_reply(const struct condition *c, const struct filter_subject *s)
+{
+	return contains(s->reply, c->value) || contains(s->waits, c->value);
 }
 
 static bool is_id(const struct condition *c, const struct filter_subject *s)
@@ -164,13 +199,14 @@ static const struct {
 	const char *name;
 	const char *(*read)(struct condition *c);
 	bool (*holds)(const struct condition *c, const struct filter_subject *s);
+	bool networks; /* a value with a slash is one */
 } keys[FILTER_KEYS] = {
     [FILTER_SENDER] = {"sender", read_sender, is_sender},
     [FILTER_LOGIN] = {"login", read_any, is_login},
     [FILTER_RECIPIENT] = {"recipient", read_any, is_recipient},
     [FILTER_DOMAIN] = {"domain", read_any, is_domain},
     [FILTER_SITE] = {"site", read_any, is_site},
-    [FILTER_SOURCE] = {"source", read_any, is_source},
+    [FILTER_SOURCE] = {"source", read_any, is_source, .networks = true},
     [FILTER_AGE] = {"age", read_age, is_age},
     [FILTER_STATE] = {"state", read_state, is_state},
     [FILTER_REPLY] = {"reply", read_any, has_reply},
@@ -220,6 +256,10 @@ bool filter_add(struct filter *filter, const char *word, char *error, size_t siz
 			continue;
 		struct condition c = {.key = (enum filter_key)i,
 				      .value = {t.data + equals + 1, t.len - (size_t)equals - 1}};
+
+		c.network = keys[i].networks && text_find(c.value, '/') >= 0;
+		if (c.network && !filter_network_read(c.value, &c.of, error, size))
+			return false;
 		const char *wanted = keys[i].read(&c);
 
 		if (wanted) {

@@ -10,16 +10,18 @@
  *   recipient=*@example.com
  *   domain=example.com       the recipient's; .example.com is every name below it
  *   site=big                 where it goes: a site block's name, an MX host, or a fixed next hop
- *   source=192.0.2.*         the client that it came from
+ *   source=192.0.2.*         the client that it came from; 192.0.2.0/24 is a network
  *   age=2h+                  older than two hours; 2h- younger
- *   state=deferred           ready, deferred, held; report: failed, and a report is owed
- *   reply=greylist           the last reply contains this
+ *   state=deferred           ready, deferred (by itself, or since its site is down), held;
+ *                            report: it is over, and a report on it is owed
+ *   reply=greylist           the last reply, or why its site takes nothing, contains this
  *   id=QUEUEID
  */
 #ifndef CTL_FILTER_H
 #define CTL_FILTER_H
 
 #include "clock.h"
+#include "config.h"
 #include "text.h"
 
 #include <stdbool.h>
@@ -53,7 +55,8 @@ struct filter {
 		uint64_t id;
 		struct duration age;
 		enum filter_state state;
-		bool older;
+		struct network of; /* when NETWORK */
+		bool older, network;
 	} items[FILTER_MAX];
 	size_t count;
 };
@@ -75,7 +78,8 @@ struct filter_subject {
 	uint64_t id;
 	struct duration age;
 	enum filter_state state;
-	struct text sender, login, source, recipient, domain, reply;
+	struct text sender, login, source, recipient, domain;
+	struct text reply, waits; /* waits: why its site or domain takes nothing now */
 	/* FILTER_SITE asks this; PATTERN may hold a *. */
 	bool (*site)(void *arg, struct text domain, struct text pattern);
 	void *site_arg;
@@ -89,6 +93,12 @@ unsigned filter_keys(const struct filter *filter);
 
 /* True when all conditions on keys in the set KEYS hold. */
 bool filter_matches(const struct filter *filter, unsigned keys, const struct filter_subject *s);
+
+/* "192.0.2.0/24", "2001:db8::/32" or an address; false: *ERROR (SIZE bytes) says why. */
+bool filter_network_read(struct text t, struct network *to, char *error, size_t size);
+
+/* HOST: "address", "[address]" or "name[address]". */
+bool filter_in_network(const struct network *network, struct text host);
 
 /* * stands for any run; letters without case. */
 bool filter_glob(struct text pattern, struct text t);

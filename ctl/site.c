@@ -165,9 +165,15 @@ static struct site_names *names_of(struct site_finder *f, struct text domain)
 bool site_finder_matches(void *arg, struct text domain, struct text pattern)
 {
 	struct site_names *s = names_of(arg, domain);
+	struct network network;
+	char error[256];
+	/* A path, of a UNIX socket, has slashes too. */
+	bool is_network = text_find(pattern, '/') > 0 &&
+			  filter_network_read(pattern, &network, error, sizeof error);
 
 	for (size_t i = 0; s && i < s->count; i++)
-		if (filter_glob(pattern, s->names[i]))
+		if (is_network ? filter_in_network(&network, s->names[i])
+			       : filter_glob(pattern, s->names[i]))
 			return true;
 	return false;
 }

@@ -28,7 +28,7 @@ def busy_world(t, count=3):
 def test_filters_find_by_what_is_known(t):
     veredus, _, ids = busy_world(t)
     for words, count in ((["reply=COME BACK"], 3), (["reply=gone"], 0), (["site=mx.sink.example"], 3), (["site=*.client.example"], 0),
-                         (["source=127.0.0.1"], 3), (["sender=*@client.example", "age=1h-"], 3), (["age=1h+"], 0),
+                         (["source=127.0.0.1"], 3), (["source=127.0.0.0/8"], 3), (["source=10.0.0.0/8"], 0), (["sender=*@client.example", "age=1h-"], 3), (["age=1h+"], 0),
                          (["id=" + ids[1].lower()], 1), (["sender=sender2@*", "recipient=busy@sink.example"], 1)):
         v.equal(len(veredus.listed(*words)), count, words)
     first = veredus.listed("id=" + ids[0])[0]

@@ -26,7 +26,35 @@ static struct filter_subject subject(void)
 				       .recipient = TEXT("bob@Example.com"),
 				       .domain = TEXT("example.com"),
 				       .reply = TEXT("450 4.2.0 Greylisted, come back"),
+				       .waits = TEXT("site mx.example is down: refused"),
 				       .site = goes_to_big};
+}
+
+static void hosts_are_in_networks(void **state)
+{
+	static const struct {
+		const char *network, *host;
+		bool in;
+	} rows[] = {
+	    {"2001:db8::/32", "2001:db8::7", true},
+	    {"2001:db8::/32", "[2001:db8:1::7]", true},
+	    {"2001:db8::/32", "2001:db9::7", false},
+	    {"127.0.0.0/8", "[127.0.0.1]", true},
+	    {"127.0.0.0/8", "", false},
+	    {"127.0.0.0/8", "[", false},
+	    {"127.0.0.0/8", "mx.example", false},
+	    {"127.0.0.0/8", "mx.example[127.0.0.9]", true},
+	};
+	char error[256];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct network n;
+
+		assert_true(filter_network_read(text_of(rows[i].network), &n, error, sizeof error));
+		if (filter_in_network(&n, text_of(rows[i].host)) != rows[i].in)
+			fail_msg("%s in %s", rows[i].host, rows[i].network);
+	}
 }
 
 static void refuses_what_is_no_filter(void **state)
@@ -46,6 +74,11 @@ static void refuses_what_is_no_filter(void **state)
 	    {"age=-2h+", "2h+"},
 	    {"age=99999999d+", "2h+"},
 	    {"state=sleeping", "ready, deferred"},
+	    {"source=10.0.0.0/33", "length of an IPv4 network is /0 to /32"},
+	    {"source=2001:db8::/129", "length of an IPv6 network is /0 to /128"},
+	    {"source=10.0.0.1/8", "did you mean 10.0.0.0/8?"},
+	    {"source=mail.example/8", "is no network"},
+	    {"source=10.0.0.0/", "length of an IPv4 network"},
 	    {"id=not-an-id", "a queue ID"},
 	    {"id=", "a queue ID"},
 	};
@@ -92,11 +125,19 @@ static void lets_through_what_it_names(void **state)
 	    {"domain=*ample.com", true},
 	    {"site=big", true},
 	    {"site=small", false},
+	    {"reply=IS DOWN", true},
 	    {"source=192.0.2.7", true},
 	    {"source=192.0.2.*", true},
 	    {"source=mail.client.example", true},
 	    {"source=*.client.example", true},
 	    {"source=192.0.2.8", false},
+	    {"source=192.0.2.0/24", true},
+	    {"source=192.0.2.7/32", true},
+	    {"source=192.0.2.0/29", true},
+	    {"source=192.0.2.8/29", false},
+	    {"source=0.0.0.0/0", true},
+	    {"source=::/0", false},
+	    {"source=2001:db8::/32", false},
 	    {"age=119m+", true},
 	    {"age=121m+", false},
 	    {"age=121m-", true},
@@ -170,9 +211,8 @@ static void null_senders_and_nobody(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(refuses_what_is_no_filter),
-	    cmocka_unit_test(lets_through_what_it_names),
-	    cmocka_unit_test(all_words_must_hold),
+	    cmocka_unit_test(refuses_what_is_no_filter),  cmocka_unit_test(hosts_are_in_networks),
+	    cmocka_unit_test(lets_through_what_it_names), cmocka_unit_test(all_words_must_hold),
 	    cmocka_unit_test(null_senders_and_nobody),
 	};
 
