@@ -25,6 +25,19 @@ const char *queue_name_of(const struct hit *hit)
 	return ready ? "active" : deferred ? "deferred" : "hold";
 }
 
+/* Why it is still here: what holds its site or domain up counts before what it was told once. */
+static void list_reason(const struct hit_recipient *r)
+{
+	char next[WAIT_NEXT_BYTES];
+	struct text reason = r->wait ? r->wait->reason : r->reply;
+
+	if (!reason.len)
+		return;
+	fputs("        (", stdout);
+	print_text(reason, stdout);
+	printf("%s)\n", r->wait ? wait_next(r->wait, next) : "");
+}
+
 static void list_text(const struct hit *hit)
 {
 	const char *queue = queue_name_of(hit);
@@ -45,16 +58,17 @@ static void list_text(const struct hit *hit)
 
 		if (!r->matches)
 			continue;
-		if (r->reply.len) {
-			fputs("        (", stdout);
-			print_text(r->reply, stdout);
-			fputs(")\n", stdout);
-		}
+		list_reason(r);
 		printf("%45s ", "");
 		print_text(r->envelope.address, stdout);
 		putchar('\n');
 	}
 	putchar('\n');
+}
+
+uint64_t next_attempt(const struct hit_recipient *r)
+{
+	return (uint64_t)(r->wait ? r->wait->next.us : r->state->next.us) / 1000000;
 }
 
 static void list_json(const struct hit *hit)
@@ -70,13 +84,15 @@ static void list_json(const struct hit *hit)
 		json_t *item = json_object();
 
 		json_object_set_new(item, "address", json_text(r->envelope.address));
-		if (r->reply.len)
-			json_object_set_new(item, "delay_reason", json_text(r->reply));
+		if (r->wait || r->reply.len)
+			json_object_set_new(item, "delay_reason",
+					    json_text(r->wait ? r->wait->reason : r->reply));
 		json_object_set_new(item, "state", json_string(filter_state_text(r->word)));
 		json_object_set_new(item, "attempts", json_u64(r->state->attempts));
 		if (r->word == STATE_DEFERRED)
-			json_object_set_new(item, "next_attempt",
-					    json_u64((uint64_t)r->state->next.us / 1000000));
+			json_object_set_new(item, "next_attempt", json_u64(next_attempt(r)));
+		if (r->wait)
+			json_object_set_new(item, "waits_for_site", json_text(r->wait->site));
 		json_array_append_new(recipients, item);
 	}
 	json_object_set_new(o, "queue_name", json_string(queue_name_of(hit)));

@@ -39,13 +39,17 @@ static void words_line(const char *name, enum word_set set, uint8_t bits)
 
 static void recipient_text(const struct hit_recipient *r)
 {
-	char when[WALLTIME_TEXT_BYTES];
+	char when[WALLTIME_TEXT_BYTES], next[WAIT_NEXT_BYTES];
 
 	printf("\nrecipient    ");
 	print_text(r->envelope.address, stdout);
 	printf("\n  state      %s, %u attempt%s\n", filter_state_text(r->word), r->state->attempts,
 	       r->state->attempts == 1 ? "" : "s");
-	if (r->word == STATE_DEFERRED) {
+	if (r->wait) {
+		fputs("  waits      ", stdout);
+		print_text(r->wait->reason, stdout);
+		puts(wait_next(r->wait, next));
+	} else if (r->word == STATE_DEFERRED) {
 		walltime_rfc3339(r->state->next, when);
 		printf("  next       %s\n", when);
 	}
@@ -108,7 +112,12 @@ static json_t *recipient_json(const struct hit_recipient *r)
 	json_object_set_new(o, "number", json_u64(r->state->number));
 	json_object_set_new(o, "state", json_string(filter_state_text(r->word)));
 	json_object_set_new(o, "attempts", json_u64(r->state->attempts));
-	json_object_set_new(o, "next_attempt", json_u64((uint64_t)r->state->next.us / 1000000));
+	json_object_set_new(o, "next_attempt", json_u64(next_attempt(r)));
+	if (r->wait)
+		json_object_set_new(o, "waits",
+				    json_pack("{s:o s:o s:o}", "site", json_text(r->wait->site),
+					      "error", json_text(r->wait->error), "reason",
+					      json_text(r->wait->reason)));
 	json_object_set_new(o, "last_attempt", json_u64((uint64_t)r->at.us / 1000000));
 	json_object_set_new(o, "code", json_u64(r->code));
 	json_object_set_new(o, "dsn", json_text(r->dsn));

@@ -30,4 +30,7 @@ bool queue_filter_id(const char *word, struct filter *filter);
 /* "ready", "deferred", "hold": Postfix's queue names for a message. */
 const char *queue_name_of(const struct hit *hit);
 
+/* When it is tried next, in seconds since 1970; 0: now, or never. */
+uint64_t next_attempt(const struct hit_recipient *r);
+
 #endif

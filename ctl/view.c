@@ -28,6 +28,7 @@ struct view {
 	struct arena *arena; /* domains */
 	struct text domains[DOMAINS_CACHED];
 	struct site_finder *sites;
+	struct waits *waits; /* NULL: not asked for */
 	int dir;
 	/* while visiting */
 	struct hit_recipient *hits;
@@ -163,6 +164,7 @@ void view_close(struct view **view)
 	if (!v)
 		return;
 	queue_close(&v->queue);
+	waits_free(&v->waits);
 	if (v->dir >= 0)
 		close(v->dir);
 	arena_free(&v->arena);
@@ -236,6 +238,7 @@ static struct filter_subject subject_of(const struct walk *w, const struct hit *
 	    .recipient = r->envelope.address,
 	    .domain = r->state->domain,
 	    .reply = r->reply,
+	    .waits = r->wait ? r->wait->reason : (struct text){NULL, 0},
 	    .site = site_finder_matches,
 	    .site_arg = w->view->sites,
 	};
@@ -318,7 +321,30 @@ static void begin_hit(struct walk *w, struct hit *hit)
 
 		v->hits[i] = (struct hit_recipient){
 		    .state = state, .word = state_of(state, w->now), .matches = true};
+		if (v->waits && v->hits[i].word == STATE_READY)
+			v->hits[i].wait = waits_of(v->waits, state->domain);
+		if (v->hits[i].wait)
+			v->hits[i].word = STATE_DEFERRED;
 	}
+}
+
+/* All domains are asked for at once that the filter does not rule out by themselves. */
+static void ask_waits(struct walk *w)
+{
+	struct view *v = w->view;
+	unsigned keys = w->keys & FILTER_OF_INDEX & ~FILTER_BIT(FILTER_STATE);
+
+	v->waits = waits_new();
+	for (size_t i = 0; i < v->count; i++) {
+		struct hit hit = {.message = &v->messages[i]};
+
+		begin_hit(w, &hit);
+		judge(w, &hit, keys);
+		for (uint32_t j = 0; j < hit.count; j++)
+			if (hit.recipients[j].matches && hit.recipients[j].word == STATE_READY)
+				waits_want(v->waits, hit.recipients[j].state->domain);
+	}
+	waits_ask(v->waits, v->ctl);
 }
 
 /* Judges cheap conditions first; true when a recipient is left at the end. */
@@ -349,6 +375,9 @@ bool view_each(struct view *v, const struct filter *filter, unsigned wants,
 	bool more = true;
 
 	v->changed = v->unreadable = 0;
+	if (!v->waits && ((wants & VIEW_REPLIES) ||
+			  (w.keys & (FILTER_BIT(FILTER_STATE) | FILTER_BIT(FILTER_REPLY)))))
+		ask_waits(&w);
 	for (size_t i = 0; i < v->count && more; i++) {
 		struct queue_content content = {0};
 		struct hit hit = {.message = &v->messages[i]};

@@ -11,6 +11,7 @@
 #include "envelope.h"
 #include "filter.h"
 #include "queue.h"
+#include "waits.h"
 
 struct view;
 
@@ -33,7 +34,8 @@ struct hit_recipient {
 	struct text reply, dsn; /* of the newest outcome */
 	uint16_t code;
 	struct walltime at;
-	bool matches; /* all conditions hold for it */
+	const struct wait *wait; /* for its site or a next hop, else NULL; asked as replies are */
+	bool matches;		 /* all conditions hold for it */
 };
 
 /* A message of which at least one recipient matches; valid during the visit. */
