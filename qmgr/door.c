@@ -657,6 +657,10 @@ void door_pace(struct qmgr *q)
 {
 	uint64_t ready = scheduler_figures(q->scheduler).ready_soon;
 
+	/* What a commit has just set free is no backlog: with a slow disk and many clients that is
+	 * hundreds at once, and while intake stood still for them the disk would, too. */
+	ready -= ready < q->burst ? ready : q->burst;
+
 	if (!q->pace.loop)
 		timer_init(&q->pace, q->loop, pace_over, q);
 	if (!q->congested && q->delivering && ready > READY_HIGH && !timer_is_set(&q->pace)) {

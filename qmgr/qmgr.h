@@ -88,6 +88,7 @@ struct qmgr {
 	size_t engine_count;
 	enum intake_state intake;
 	bool congested; /* intake is paused */
+	size_t burst;	/* messages that a commit sets free at once, the most of late */
 	struct timer pace;
 
 	/* delivery.c */

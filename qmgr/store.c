@@ -383,6 +383,9 @@ static void append_done(void *arg)
 	for (size_t i = 0; i < r->submit_count; i++)
 		submit_done(q, r->submits[i].engine, r->submits[i].mail, r->submits[i].report,
 			    result);
+	q->burst -= q->burst / 8;
+	if (q->burst < r->submit_count)
+		q->burst = r->submit_count;
 	r->submit_count = 0;
 	log_removed(q);
 	free(r->submits);

@@ -8,7 +8,6 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import json
 import re
 import signal
-import subprocess
 import threading
 import time
 
