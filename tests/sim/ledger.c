@@ -20,7 +20,7 @@ uint64_t ledger_random(struct ledger *l, uint64_t limit)
 	return (l->random * 0x2545f4914f6cdd1du >> 16) % limit;
 }
 
-static void broken(struct ledger *l, const char *what, uint64_t id)
+void ledger_broken(struct ledger *l, const char *what, uint64_t id)
 {
 	if (l->broken)
 		return;
@@ -28,7 +28,7 @@ static void broken(struct ledger *l, const char *what, uint64_t id)
 	l->broken_id = id;
 }
 
-static struct ledger_message *message_of(struct ledger *l, uint64_t id)
+struct ledger_message *ledger_message(struct ledger *l, uint64_t id)
 {
 	while (id >= l->count) {
 		uint64_t count = l->count ? l->count * 2 : 1024;
@@ -41,7 +41,7 @@ static struct ledger_message *message_of(struct ledger *l, uint64_t id)
 }
 
 /* A message's content follows from its ID. */
-static void content_of(uint64_t id, size_t len, char *to)
+void ledger_content(uint64_t id, size_t len, char *to)
 {
 	for (size_t i = 0; i < len; i++)
 		to[i] = (char)(id * 31 + i * 7 + i / 251);
@@ -52,19 +52,19 @@ static void content_of(uint64_t id, size_t len, char *to)
 static void on_entry(void *self, const struct queue_entry *e)
 {
 	struct ledger *l = self;
-	struct ledger_message *m = message_of(l, e->id);
+	struct ledger_message *m = ledger_message(l, e->id);
 
 	if (!m->sent)
-		broken(l, "a message that nobody sent", e->id);
+		ledger_broken(l, "a message that nobody sent", e->id);
 	if (m->refused)
-		broken(l, "a refused message came to life", e->id);
+		ledger_broken(l, "a refused message came to life", e->id);
 	if (m->seen)
-		broken(l, "a message was loaded twice", e->id);
+		ledger_broken(l, "a message was loaded twice", e->id);
 	if (m->sent && m->expanding && e->recipient_count == m->count + 1)
 		m->count++;
 	m->expanding = false;
 	if (m->sent && e->recipient_count != m->count)
-		broken(l, "another number of recipients", e->id);
+		ledger_broken(l, "another number of recipients", e->id);
 	m->seen = m->known = true;
 	m->location = e->location;
 	m->open_count = e->open_count;
@@ -74,10 +74,11 @@ static void on_entry(void *self, const struct queue_entry *e)
 
 		r->open = true;
 		r->kind = o->kind;
+		r->flags = o->flags;
 		r->attempts = o->attempts;
 		r->where = o->where;
 		if (o->domain.len != 11 || memcmp(o->domain.data, "example.net", 11) != 0)
-			broken(l, "another domain", e->id);
+			ledger_broken(l, "another domain", e->id);
 	}
 }
 
@@ -94,7 +95,7 @@ static void on_damage(void *self, const struct queue_damage *d)
 static bool on_placed(void *self, uint64_t id, const struct queue_location *location)
 {
 	struct ledger *l = self;
-	struct ledger_message *m = message_of(l, id);
+	struct ledger_message *m = ledger_message(l, id);
 
 	if (!m->known) {
 		if (m->acked)
@@ -113,11 +114,21 @@ static bool same_where(struct queue_where a, struct queue_where b)
 	return a.generation == b.generation && a.offset == b.offset;
 }
 
+static void body_done(struct ledger *l, uint64_t id)
+{
+	if (l->bodies_done_count == l->bodies_done_size) {
+		l->bodies_done_size = l->bodies_done_size ? l->bodies_done_size * 2 : 64;
+		l->bodies_done =
+		    mem_resize(l->bodies_done, l->bodies_done_size, sizeof(*l->bodies_done));
+	}
+	l->bodies_done[l->bodies_done_count++] = id;
+}
+
 static struct queue_where on_outcome(void *self, const struct queue_outcome *o,
 				     struct queue_where now, bool moved, struct queue_where old)
 {
 	struct ledger *l = self;
-	struct ledger_message *m = message_of(l, o->id);
+	struct ledger_message *m = ledger_message(l, o->id);
 	struct ledger_recipient *r = &m->recipients[o->recipient];
 
 	if (!m->known || !r->open)
@@ -132,6 +143,7 @@ static struct queue_where on_outcome(void *self, const struct queue_outcome *o,
 	}
 	r->where = now;
 	r->kind = o->kind;
+	r->flags = o->flags;
 	r->attempts = o->attempts;
 	if (!queue_settled(o->kind, o->flags))
 		return before;
@@ -140,6 +152,8 @@ static struct queue_where on_outcome(void *self, const struct queue_outcome *o,
 	if (--m->open_count == 0) {
 		m->known = false;
 		queue_message_forget(l->queue, &m->location);
+		if (m->large)
+			body_done(l, o->id);
 	}
 	return before;
 }
@@ -147,7 +161,7 @@ static struct queue_where on_outcome(void *self, const struct queue_outcome *o,
 static bool on_locate(void *self, uint64_t id, struct queue_location *location)
 {
 	struct ledger *l = self;
-	struct ledger_message *m = message_of(l, id);
+	struct ledger_message *m = ledger_message(l, id);
 
 	*location = m->location;
 	return m->known;
@@ -157,14 +171,17 @@ static void recipient_fill(const struct ledger_message *m, uint32_t n, struct qu
 {
 	const struct ledger_recipient *r = &m->recipients[n];
 
-	*to = (struct queue_recipient){
-	    .number = n, .kind = r->kind, .attempts = r->attempts, .where = r->where};
+	*to = (struct queue_recipient){.number = n,
+				       .kind = r->kind,
+				       .flags = r->flags,
+				       .attempts = r->attempts,
+				       .where = r->where};
 }
 
 static uint32_t on_open(void *self, uint64_t id, struct queue_recipient *open, uint32_t max)
 {
 	struct ledger *l = self;
-	struct ledger_message *m = message_of(l, id);
+	struct ledger_message *m = ledger_message(l, id);
 	uint32_t n = 0;
 
 	for (uint32_t i = 0; m->known && i < m->count && n < max; i++)
@@ -176,7 +193,7 @@ static uint32_t on_open(void *self, uint64_t id, struct queue_recipient *open, u
 static bool on_recipient(void *self, uint64_t id, uint32_t number, struct queue_recipient *state)
 {
 	struct ledger *l = self;
-	struct ledger_message *m = message_of(l, id);
+	struct ledger_message *m = ledger_message(l, id);
 
 	if (!m->known || number >= m->count || !m->recipients[number].open)
 		return false;
@@ -196,11 +213,27 @@ void ledger_init(struct ledger *l, struct simdisk *sim, uint64_t seed)
 					    .free_segments = 2};
 }
 
+static void index_count(void *arg, const char *name)
+{
+	uint64_t *count = arg;
+
+	*count += strstr(name, ".idx") != NULL;
+}
+
 void ledger_forget_queue(struct ledger *l)
 {
+	if (l->queue) {
+		struct queue_figures f = queue_figures(l->queue);
+
+		l->did.aborts += f.aborts;
+		l->did.cleaned += f.cleaned;
+		l->did.moved_bytes += f.moved_bytes;
+		simdisk_names(l->sim, "index", index_count, &l->did.indexes);
+	}
 	queue_close(&l->queue);
 	l->batch_count = 0;
 	l->outcome_count = 0;
+	l->bodies_done_count = 0;
 }
 
 void ledger_free(struct ledger *l)
@@ -209,6 +242,19 @@ void ledger_free(struct ledger *l)
 	free(l->messages);
 	free(l->batch_ids);
 	free(l->outcomes);
+	free(l->bodies_done);
+}
+
+/* The report and what it settles are one record: both are there or neither. */
+static void report_compare(struct ledger *l, uint64_t id)
+{
+	struct ledger_message *m = &l->messages[id];
+	const struct ledger_recipient *r = &l->messages[m->of].recipients[m->of_recipient];
+
+	if (!m->acked && !m->seen && !r->open)
+		ledger_broken(l, "settled by a report that is not there", m->of);
+	if (m->seen && r->open)
+		ledger_broken(l, "a report beside what it should have settled", id);
 }
 
 static void recovered_compare(struct ledger *l, uint64_t id)
@@ -217,6 +263,8 @@ static void recovered_compare(struct ledger *l, uint64_t id)
 
 	if (!m->sent || m->refused)
 		return;
+	if (m->of)
+		report_compare(l, id);
 	if (!m->acked && !m->seen) {
 		m->refused = true; /* and may not come back */
 		return;
@@ -226,11 +274,11 @@ static void recovered_compare(struct ledger *l, uint64_t id)
 		struct ledger_recipient *r = &m->recipients[i];
 
 		if (r->open && r->settle_acked)
-			broken(l, "a settled recipient came back", id);
+			ledger_broken(l, "a settled recipient came back", id);
 		if (!r->open && !r->settle_sent)
-			broken(l, "a recipient was lost", id);
+			ledger_broken(l, "a recipient was lost", id);
 		if (r->open && (r->attempts < r->attempts_acked || r->attempts > r->attempts_sent))
-			broken(l, "attempts were lost or invented", id);
+			ledger_broken(l, "attempts were lost or invented", id);
 		r->settle_acked = r->settle_sent = !r->open;
 		r->attempts_sent = r->attempts_acked = r->attempts;
 	}
@@ -248,7 +296,7 @@ static enum queue_result load_slowly(struct ledger *l)
 		if (result != QUEUE_WAIT || !queue_work_wanted(l->queue))
 			return result;
 		if (queue_load_apply(l->queue, 1) == QUEUE_OK)
-			broken(l, "loading ended while a segment was being read", 0);
+			ledger_broken(l, "loading ended while a segment was being read", 0);
 		queue_work_run(l->queue);
 		queue_work_done(l->queue);
 	}
@@ -284,7 +332,7 @@ bool ledger_recover(struct ledger *l)
 		result = ledger_random(l, 2) ? load_slowly(l) : queue_load_all(l->queue);
 	if (result != QUEUE_OK) {
 		if (!simdisk_stopped(l->sim))
-			broken(l, queue_result_text(result), 0);
+			ledger_broken(l, queue_result_text(result), 0);
 		return false;
 	}
 	for (uint64_t id = 0; id < l->count; id++)
@@ -303,13 +351,18 @@ void ledger_verify(struct ledger *l)
 		if (!m->known)
 			continue;
 		if (queue_read_message(l->queue, &m->location, &c) != QUEUE_OK) {
-			broken(l, "a live message can't be read", id);
+			ledger_broken(l, "a live message can't be read", id);
 			continue;
 		}
-		content_of(id, c.body.len, want);
+		if (m->large) {
+			if (!c.body_in_file || c.body_length != m->large || c.body.len)
+				ledger_broken(l, "another content", id);
+			ledger_body_verify(l, id);
+		}
+		ledger_content(id, c.body.len, want);
 		if (c.id != id || c.recipient_count != m->count ||
 		    memcmp(want, c.body.data, c.body.len) != 0 || c.prelude.len != 6)
-			broken(l, "another content", id);
+			ledger_broken(l, "another content", id);
 		queue_content_free(&c);
 	}
 	free(want);
@@ -326,6 +379,25 @@ static void batch_note(struct ledger *l, uint64_t id)
 	l->batch_ids[l->batch_count++] = id;
 }
 
+uint64_t ledger_added(struct ledger *l, const struct queue_message *message,
+		      enum queue_result result)
+{
+	struct ledger_message *m = ledger_message(l, message->id);
+
+	if (m->sent)
+		ledger_broken(l, "an ID was given out twice", message->id);
+	l->full += result == QUEUE_FULL;
+	m->sent = true;
+	m->count = message->recipient_count;
+	m->large = message->body_in_file ? (uint32_t)message->body_length : 0;
+	if (result != QUEUE_OK) {
+		m->refused = true;
+		return 0;
+	}
+	batch_note(l, message->id);
+	return message->id;
+}
+
 uint64_t ledger_put(struct ledger *l, size_t max_bytes)
 {
 	static const struct text domain = TEXT("example.net");
@@ -336,11 +408,7 @@ uint64_t ledger_put(struct ledger *l, size_t max_bytes)
 
 	if (queue_ids_take(l->queue, 1, &id) != QUEUE_OK)
 		return 0;
-	struct ledger_message *m = message_of(l, id);
-
-	if (m->sent)
-		broken(l, "an ID was given out twice", id);
-	content_of(id, len, content);
+	ledger_content(id, len, content);
 	struct queue_message message = {
 	    .id = id,
 	    .submitter = TEXT("login:ann"),
@@ -350,18 +418,8 @@ uint64_t ledger_put(struct ledger *l, size_t max_bytes)
 	    .recipient_count = (uint32_t)(1 + ledger_random(l, LEDGER_RECIPIENTS)),
 	    .domains = domains,
 	};
-	enum queue_result result = queue_add_message(l->queue, &message, NULL);
 
-	if (result == QUEUE_FULL)
-		l->full++;
-	m->sent = true;
-	m->count = message.recipient_count;
-	if (result != QUEUE_OK) {
-		m->refused = true;
-		return 0;
-	}
-	batch_note(l, id);
-	return id;
+	return ledger_added(l, &message, queue_add_message(l->queue, &message, NULL));
 }
 
 static void outcome_add(struct ledger *l, const struct queue_outcome *o)
@@ -370,10 +428,10 @@ static void outcome_add(struct ledger *l, const struct queue_outcome *o)
 
 	if (result != QUEUE_OK) {
 		if (result != QUEUE_BATCH_FULL && result != QUEUE_WAIT)
-			broken(l, "an outcome was refused", o->id);
+			ledger_broken(l, "an outcome was refused", o->id);
 		return;
 	}
-	struct ledger_recipient *r = &message_of(l, o->id)->recipients[o->recipient];
+	struct ledger_recipient *r = &ledger_message(l, o->id)->recipients[o->recipient];
 
 	r->settle_sent |= queue_settled(o->kind, o->flags);
 	if (o->attempts > r->attempts_sent)
@@ -387,7 +445,7 @@ static void outcome_add(struct ledger *l, const struct queue_outcome *o)
 
 void ledger_outcome(struct ledger *l, uint64_t id, uint32_t recipient, enum queue_kind kind)
 {
-	struct ledger_recipient *r = &message_of(l, id)->recipients[recipient];
+	struct ledger_recipient *r = &ledger_message(l, id)->recipients[recipient];
 	const struct queue_outcome o = {.id = id,
 					.recipient = recipient,
 					.kind = kind,
@@ -400,6 +458,55 @@ void ledger_outcome(struct ledger *l, uint64_t id, uint32_t recipient, enum queu
 		outcome_add(l, &o);
 }
 
+void ledger_fail(struct ledger *l, uint64_t id, uint32_t recipient)
+{
+	struct ledger_recipient *r = &ledger_message(l, id)->recipients[recipient];
+	const struct queue_outcome o = {.id = id,
+					.recipient = recipient,
+					.kind = QUEUE_FAILED,
+					.flags = QUEUE_OWED_FAILURE,
+					.attempts = (uint16_t)(r->attempts_sent + 1),
+					.code = 550,
+					.dsn = TEXT("5.1.1"),
+					.text = TEXT("550 5.1.1 nobody here")};
+
+	if (r->open && !r->settle_sent)
+		outcome_add(l, &o);
+}
+
+uint64_t ledger_report(struct ledger *l, uint64_t id, uint32_t recipient)
+{
+	static const struct text domain = TEXT("example.net");
+	struct ledger_recipient *r = &ledger_message(l, id)->recipients[recipient];
+	const struct queue_outcome settle = {.id = id,
+					     .recipient = recipient,
+					     .kind = QUEUE_FAILED,
+					     .attempts = r->attempts,
+					     .dsn = TEXT("5.1.1")};
+	struct queue_message message = {.submitter = TEXT("bounce"),
+					.envelope = TEXT("envelope"),
+					.prelude = TEXT("A: b\r\n"),
+					.recipient_count = 1,
+					.domains = &domain,
+					.settles = &settle,
+					.settle_count = 1};
+	char content[100];
+
+	if (!r->open || r->settle_sent || !(r->flags & QUEUE_OWED_FAILURE) ||
+	    queue_ids_take(l->queue, 1, &message.id) != QUEUE_OK)
+		return 0;
+	ledger_content(message.id, sizeof(content), content);
+	message.body = (struct text){content, sizeof(content)};
+	uint64_t report = ledger_added(l, &message, queue_add_message(l->queue, &message, NULL));
+
+	if (!report)
+		return 0;
+	ledger_message(l, report)->of = id;
+	ledger_message(l, report)->of_recipient = recipient;
+	ledger_message(l, id)->recipients[recipient].settle_sent = true;
+	return report;
+}
+
 /*
  * The new recipient counts as added only once the commit is done; what the ledger
  * expects of it then is what it expects of any other.
@@ -408,7 +515,7 @@ void ledger_expand(struct ledger *l, uint64_t id)
 {
 	static const struct text domain = TEXT("example.net");
 	const struct text domains[LEDGER_RECIPIENTS] = {domain, domain, domain, domain};
-	struct ledger_message *m = message_of(l, id);
+	struct ledger_message *m = ledger_message(l, id);
 	char content[100];
 	uint32_t closed = 0;
 
@@ -419,12 +526,16 @@ void ledger_expand(struct ledger *l, uint64_t id)
 		return;
 	const struct queue_outcome settle = {.id = id, .recipient = closed, .kind = QUEUE_EXPANDED};
 
-	content_of(id, sizeof(content), content);
+	ledger_content(id, sizeof(content), content);
 	const struct queue_message message = {.id = id,
 					      .submitter = TEXT("login:ann"),
 					      .envelope = TEXT("envelope"),
 					      .prelude = TEXT("A: b\r\n"),
-					      .body = {content, sizeof(content)},
+					      .body = {content, m->large ? 0 : sizeof(content)},
+					      .body_in_file = m->large != 0,
+					      .body_length = m->large,
+					      .body_crc =
+						  m->large ? ledger_body_crc(id, m->large) : 0,
 					      .recipient_count = m->count + 1,
 					      .first_new = m->count,
 					      .domains = domains,
@@ -454,6 +565,7 @@ void ledger_expand(struct ledger *l, uint64_t id)
 		m->count++;
 		m->open_count++;
 		m->expanding = false;
+		l->did.expanded++;
 	}
 	queue_batch_done(l->queue, &b, result);
 }
@@ -466,15 +578,32 @@ static void again_count(void *arg, const struct queue_outcome *o)
 	++*count;
 }
 
+/* A report's commit settles; refused, what it reports is owed as before. */
+static void report_settle(struct ledger *l, const struct ledger_message *m,
+			  enum queue_result result)
+{
+	struct ledger_recipient *r = &l->messages[m->of].recipients[m->of_recipient];
+
+	r->settle_acked |= result == QUEUE_OK;
+	l->did.reports += result == QUEUE_OK;
+	if (result == QUEUE_ABORTED)
+		r->settle_sent = false;
+}
+
 /* Takes the batch's promises: kept when RESULT is good. */
 static void batch_settle(struct ledger *l, enum queue_result result, const uint64_t *ids,
 			 size_t count, const struct queue_outcome *outcomes, size_t outcome_count)
 {
 	for (size_t i = 0; i < count; i++) {
 		l->messages[ids[i]].acked |= result == QUEUE_OK;
+		l->did.large += result == QUEUE_OK && l->messages[ids[i]].large;
 		l->messages[ids[i]].refused |= result == QUEUE_ABORTED;
 		l->acked += result == QUEUE_OK;
 		l->refused += result == QUEUE_ABORTED;
+		if (l->messages[ids[i]].of)
+			report_settle(l, &l->messages[ids[i]], result);
+		if (l->messages[ids[i]].large && result == QUEUE_ABORTED)
+			body_done(l, ids[i]);
 	}
 	for (size_t i = 0; i < outcome_count; i++) {
 		const struct queue_outcome *o = &outcomes[i];
@@ -510,10 +639,11 @@ enum queue_result ledger_commit(struct ledger *l)
 	result = queue_batch_write(l->queue, b);
 	queue_batch_outcomes(b, again_count, &visited);
 	if (visited != outcome_count)
-		broken(l, "a batch forgot outcomes", 0);
+		ledger_broken(l, "a batch forgot outcomes", 0);
 	queue_batch_done(l->queue, &b, result);
 	if (result == QUEUE_OK || !simdisk_stopped(l->sim))
 		batch_settle(l, result, ids, count, outcomes, outcome_count);
+	ledger_bodies_forget(l);
 	free(ids);
 	free(outcomes);
 	return result;
@@ -560,14 +690,15 @@ void ledger_step(struct ledger *l)
 {
 	static const enum queue_kind kinds[] = {QUEUE_RELAYED, QUEUE_DEFERRED, QUEUE_RELAYED,
 						QUEUE_HELD,    QUEUE_FAILED,   QUEUE_RELAYED};
-	uint64_t what = ledger_random(l, 12), id = 0;
+	uint64_t what = ledger_random(l, 14), id = 0;
 
 	if (what < 3) {
 		(void)ledger_put(l, 3000);
 	} else if (what < 7) {
 		id = ledger_open_message(l);
 		if (id)
-			ledger_outcome(l, id, (uint32_t)ledger_random(l, message_of(l, id)->count),
+			ledger_outcome(l, id,
+				       (uint32_t)ledger_random(l, ledger_message(l, id)->count),
 				       kinds[ledger_random(l, 6)]);
 	} else if (what < 9) {
 		(void)ledger_commit(l);
@@ -575,6 +706,13 @@ void ledger_step(struct ledger *l)
 		for (int i = 0; i < 2 && (id = ledger_open_message(l)); i++)
 			for (uint32_t n = 0; n < l->messages[id].count; n++)
 				ledger_outcome(l, id, n, QUEUE_RELAYED);
+	} else if (what == 12 && ledger_random(l, 4) == 0) {
+		(void)ledger_put_large(l);
+	} else if (what == 13) {
+		id = ledger_open_message(l);
+		for (uint32_t n = 0; id && n < ledger_message(l, id)->count; n++)
+			if (!ledger_report(l, id, n) && ledger_random(l, 2))
+				ledger_fail(l, id, n);
 	} else if (what == 10 && ledger_random(l, 4) == 0) {
 		id = ledger_open_message(l);
 		if (id)

@@ -536,13 +536,13 @@ void simdisk_seed(struct simdisk *s, uint64_t seed)
 	s->random = seed ? seed : 1;
 }
 
-/* Each dirty sector reaches the platter or not; now and then all or none of them. */
-static void inode_crash(struct simdisk *s, struct inode *n)
-{
-	uint64_t mood = simdisk_random(s, 4);
+enum kept { KEPT_NONE, KEPT_ALL, KEPT_SOME };
 
+/* Of its dirty sectors none, all or some reach the platter. */
+static void inode_crash(struct simdisk *s, struct inode *n, enum kept mood)
+{
 	for (size_t at = 0; at < n->allocated / SECTOR; at++) {
-		bool kept = mood == 0 || (mood > 1 && simdisk_random(s, 2));
+		bool kept = mood == KEPT_ALL || (mood == KEPT_SOME && simdisk_random(s, 2));
 
 		if (n->dirty[at] && kept) {
 			memcpy(n->disk + at * SECTOR, n->now + at * SECTOR, SECTOR);
@@ -577,24 +577,70 @@ static void inodes_sweep(struct simdisk *s)
 	free(named);
 }
 
-void simdisk_crash(struct simdisk *s, bool power)
+static uint32_t change_inode(const struct change *c)
 {
-	for (int fd = ROOT + 1; fd < s->fd_count; fd++)
-		s->fds[fd] = 0;
-	s->stopped = false;
-	s->stop_at = 0;
-	s->readonly = false;
-	s->lie_at = 0;
-	memset(s->fail_at, 0, sizeof(s->fail_at));
-	if (!power)
-		return;
-	for (uint32_t i = 0; i < s->inode_count; i++)
-		inode_crash(s, &s->inodes[i]);
-	journal_keep(s, (size_t)simdisk_random(s, s->journal_count + 1));
+	return c->put.dir ? c->put.inode : c->take.inode;
+}
+
+/* Of each file's changes of names some first ones are kept, whatever becomes of others'. */
+static void journal_keep_apart(struct simdisk *s)
+{
+	uint8_t *lost = mem_new(s->inode_count, 1);
+
+	for (size_t i = 0; i < s->journal_count; i++) {
+		uint32_t inode = change_inode(&s->journal[i]);
+
+		/* A folder is there before what is in it. */
+		lost[inode] |= !s->inodes[inode].folder && !simdisk_random(s, 3);
+		if (!lost[inode])
+			names_change(&s->safe, &s->journal[i]);
+	}
+	s->journal_count = 0;
+	free(lost);
+}
+
+static void names_crash(struct simdisk *s, enum simdisk_loss loss)
+{
+	size_t count = s->journal_count;
+
+	if (loss == SIMDISK_OUT_OF_ORDER) {
+		journal_keep_apart(s);
+	} else {
+		if (loss == SIMDISK_CHANCE)
+			count = (size_t)simdisk_random(s, count + 1);
+		journal_keep(s, loss == SIMDISK_ALL || loss == SIMDISK_NAMES ? 0 : count);
+	}
 	s->now.count = 0;
 	for (size_t i = 0; i < s->safe.count; i++)
 		names_put(&s->now, &s->safe.list[i]);
+}
+
+void simdisk_crash_as(struct simdisk *s, enum simdisk_loss loss)
+{
+	for (int fd = ROOT + 1; fd < s->fd_count; fd++)
+		s->fds[fd] = 0;
+	s->stopped = s->readonly = false;
+	s->stop_at = s->lie_at = 0;
+	memset(s->fail_at, 0, sizeof(s->fail_at));
+	if (loss == SIMDISK_PROCESS)
+		return;
+	for (uint32_t i = 0; i < s->inode_count; i++) {
+		uint64_t dice = simdisk_random(s, 4);
+		enum kept kept = dice == 0 ? KEPT_ALL : dice == 1 ? KEPT_NONE : KEPT_SOME;
+
+		if (loss == SIMDISK_ALL || loss == SIMDISK_DATA)
+			kept = KEPT_NONE;
+		else if (loss == SIMDISK_NAMES)
+			kept = KEPT_ALL;
+		inode_crash(s, &s->inodes[i], kept);
+	}
+	names_crash(s, loss);
 	inodes_sweep(s);
+}
+
+void simdisk_crash(struct simdisk *s, bool power)
+{
+	simdisk_crash_as(s, power ? SIMDISK_CHANCE : SIMDISK_PROCESS);
 }
 
 void simdisk_spoil(struct simdisk *s, const char *folder, const char *name, uint64_t offset,

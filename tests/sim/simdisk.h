@@ -63,6 +63,19 @@ void simdisk_seed(struct simdisk *sim, uint64_t seed);
  * died. */
 void simdisk_crash(struct simdisk *sim, bool power);
 
+/* What of the unsynced changes is lost with the power. */
+enum simdisk_loss {
+	SIMDISK_PROCESS,      /* nothing: only the process died */
+	SIMDISK_CHANCE,	      /* sector by sector; of folders all after some point */
+	SIMDISK_ALL,	      /* all of it */
+	SIMDISK_DATA,	      /* files keep what was synced, folders keep everything */
+	SIMDISK_NAMES,	      /* the other way round */
+	SIMDISK_OUT_OF_ORDER, /* as by chance, but each file's names for themselves: of two files
+				 the later change may have been kept alone */
+	SIMDISK_LOSSES,
+};
+void simdisk_crash_as(struct simdisk *sim, enum simdisk_loss loss);
+
 /* The content of FOLDER/NAME to be spoilt, both in the cache and on the disk; NULL: not there. */
 void simdisk_spoil(struct simdisk *sim, const char *folder, const char *name, uint64_t offset,
 		   size_t len);
