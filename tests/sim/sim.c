@@ -59,7 +59,12 @@ void sim_note(struct sim *s, const char *format, ...)
 
 static void note_promise(void *arg, uint64_t id, uint32_t recipient, const char *what)
 {
-	sim_note(arg, "message %llu, recipient %u: %s", (unsigned long long)id, recipient, what);
+	struct sim *s = arg;
+	char text[TRACE_TEXT];
+
+	snprintf(text, sizeof text, "message %llu, recipient %u: %s", (unsigned long long)id,
+		 recipient, what);
+	trace_add(&s->watched, s->now - START_US, text);
 }
 
 int64_t sim_wall(const struct sim *s)
@@ -91,7 +96,7 @@ static void age_mail(void *arg, struct table_link *link)
 			scheduler_add(
 			    s->scheduler, r,
 			    sim_domain_name(name, sizeof name, sim_domain(s, mail->id, r->number)),
-			    s->now + s->config->retry_first.us, s->now);
+			    s->now + s->config->retry_expire.us, s->now);
 		} else if (old && (r->state == RECIPIENT_READY || r->state == RECIPIENT_WAITING)) {
 			scheduler_remove(s->scheduler, r, RECIPIENT_ENDING);
 			sim_finish(s, r, QUEUE_FAILED);
@@ -294,7 +299,8 @@ static void step(struct sim *s)
 	sim_deliveries(s);
 	senders_send(s);
 	sim_reports(s);
-	if (s->late_count < LATE_MAX)
+	/* As qmgr_turn() does it: what could not be recorded is not begun. */
+	if (s->late_count < LATE_MAX && queue_intake(s->queue) != QUEUE_IO)
 		scheduler_pump(s->scheduler, s->now, 1000);
 	if (!s->batch && !simdisk_stopped(s->disk))
 		sim_seal(s);
@@ -420,6 +426,9 @@ static struct verdict run(const struct recipe *r, double most, bool loud, uint64
 		say(s, sim_seconds() - start);
 	if (loud && v.broken) {
 		trace_print(&s->trace);
+		if (watch)
+			printf("and to the message:\n");
+		trace_print(&s->watched);
 		printf("BROKEN: seed %llu, step %llu: %s (%llu)\n", LLU(r->seed), LLU(v.step),
 		       v.broken, LLU(v.id));
 	}
@@ -437,20 +446,23 @@ int main(int argc, char **argv)
 {
 	struct recipe r = {.seed = 1, .steps = 360000, .mails = UINT64_MAX};
 	double most = 1e9, patience = 300;
+	unsigned long long watch = 0;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (argc > 2 && strcmp(argv[1], "scenario") == 0)
 		return scenario_main(argc - 2, argv + 2);
 	for (int i = 1; i < argc; i++)
 		if (!recipe_word(&r, argv[i]) && sscanf(argv[i], "seconds=%lf", &most) != 1 &&
+		    sscanf(argv[i], "watch=%llu", &watch) != 1 &&
 		    sscanf(argv[i], "shrink=%lf", &patience) != 1) {
 			fprintf(stderr,
 				"sim [seed=N] [hours=H | steps=N] [only=N,N,... | only=none] "
-				"[from=N] [mails=N] [calm=1] [seconds=S] [shrink=S] [plant=lie]\n"
+				"[from=N] [mails=N] [calm=1] [seconds=S] [shrink=S] [watch=ID] "
+				"[plant=lie]\n"
 				"sim scenario NAME\n");
 			return 2;
 		}
-	struct verdict v = run(&r, most, true, 0);
+	struct verdict v = run(&r, most, true, watch);
 
 	if (v.broken && patience > 0) {
 		v = shrink(&r, v, patience, run_quietly);

@@ -84,8 +84,8 @@ struct plan {
 struct sim {
 	const struct plan *plan; /* NULL: chance */
 	const struct recipe *recipe;
-	struct fault fault; /* the next one */
-	struct trace trace;
+	struct fault fault;	     /* the next one */
+	struct trace trace, watched; /* all events; those of the message that is watched */
 	uint64_t step, mails_sent;
 	uint64_t random, world_random, mail_random, crash_random;
 	int64_t now, wall_ahead;

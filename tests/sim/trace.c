@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The last events of a run. */
+/* The last events of one kind. */
 #include "trace.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The last events of a run, and all that happened to one message that is watched. */
+/* The last events of one kind, each with its time. */
 #ifndef TESTS_SIM_TRACE_H
 #define TESTS_SIM_TRACE_H
 
@@ -14,7 +14,6 @@ struct trace {
 		char text[TRACE_TEXT];
 	} events[TRACE_EVENTS]; /* a ring */
 	size_t count;		/* ever added */
-	uint64_t watch;		/* ID of a message, or 0 */
 };
 
 void trace_add(struct trace *t, int64_t at_us, const char *text);
