@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* One client of smtpd: its stream, its session, its message, its one timer. */
-#include "smtpd.h"
+/* One client of a server: its stream, its session, its message, its one timer. */
+#include "client.h"
 
 #include "mem.h"
 #include "must.h"
@@ -22,7 +22,7 @@ enum {
 };
 
 struct client {
-	struct smtpd *self;
+	struct clients *all;
 	struct stream *stream;
 	struct session *session;
 	struct intake_message *message; /* from open() to its verdict */
@@ -39,17 +39,17 @@ static void client_after(struct client *c);
 
 static struct moment moment_of(const struct client *c)
 {
-	const struct loop *loop = c->self->d->loop;
+	const struct loop *loop = c->all->d->loop;
 
 	return (struct moment){loop_now(loop), loop_wall(loop)};
 }
 
 static void client_free(struct client *c, bool at_once)
 {
-	struct smtpd *self = c->self;
+	struct clients *all = c->all;
 	uint32_t slot = (uint32_t)c->number;
 
-	LOG(self->d->log, disconnect, 0, session_client(c->session), text_of(""));
+	LOG(all->d->log, disconnect, 0, session_client(c->session), text_of(""));
 	intake_drop(&c->message);
 	session_free(&c->session);
 	timer_clear(&c->timer);
@@ -57,15 +57,15 @@ static void client_free(struct client *c, bool at_once)
 		stream_free(&c->stream);
 	else
 		stream_finish(&c->stream, SECONDS(LAST_WORDS_SECONDS));
-	if (c->counted && self->limits)
-		channel_send_client_close(self->limits, &(struct msg_client_close){c->number});
-	self->clients[slot] = NULL;
-	if (slot < self->free_slot)
-		self->free_slot = slot;
-	self->count--;
+	if (c->counted && all->limits)
+		channel_send_client_close(all->limits, &(struct msg_client_close){c->number});
+	all->at[slot] = NULL;
+	if (slot < all->free_slot)
+		all->free_slot = slot;
+	all->count--;
 	free(c);
-	if (!self->count && self->draining)
-		smtpd_emptied(self);
+	if (!all->count && all->draining)
+		all->emptied(all);
 }
 
 /* -- the session's face ------------------------------------------------------------- */
@@ -89,7 +89,7 @@ static void client_ask(void *owner, enum session_point point)
 			session_answer(c->session, moment_of(c), NULL);
 		return;
 	case POINT_SENDER:
-		session_answer(c->session, moment_of(c), intake_refusal(c->self->intake));
+		session_answer(c->session, moment_of(c), intake_refusal(c->all->intake));
 		return;
 	case POINT_DATA:
 		ask_data(c);
@@ -160,9 +160,9 @@ static uint64_t client_open(void *owner, const struct reply **refusal)
 	struct client *c = owner;
 
 	must(!c->message);
-	c->message = intake_begin(c->self->intake, &intake_face, c);
+	c->message = intake_begin(c->all->intake, &intake_face, c);
 	if (!c->message) {
-		*refusal = intake_refusal(c->self->intake);
+		*refusal = intake_refusal(c->all->intake);
 		if (!*refusal)
 			*refusal = &later;
 		return 0;
@@ -194,7 +194,7 @@ static void client_event(void *owner, enum event_kind what, uint64_t id, const s
 {
 	struct client *c = owner;
 
-	log_event(c->self->d->log, what, id, values, count);
+	log_event(c->all->d->log, what, id, values, count);
 }
 
 static const struct session_face session_face = {
@@ -230,7 +230,7 @@ static void client_after(struct client *c)
 	/* The timer is set anew only when it would fire too late; too early costs one look. */
 	if (deadline.us < c->armed.us) {
 		c->armed = deadline;
-		timer_set(&c->timer, monotime_since(deadline, loop_now(c->self->d->loop)));
+		timer_set(&c->timer, monotime_since(deadline, loop_now(c->all->d->loop)));
 	}
 }
 
@@ -305,22 +305,21 @@ static void client_fired(void *arg)
 
 /* -- coming and going ------------------------------------------------------------------ */
 
-static uint32_t slot_take(struct smtpd *self)
+static uint32_t slot_take(struct clients *all)
 {
-	uint32_t i = self->free_slot;
+	uint32_t i = all->free_slot;
 
-	while (i < self->slots && self->clients[i])
+	while (i < all->slots && all->at[i])
 		i++;
-	if (i == self->slots) {
-		uint32_t slots = self->slots ? self->slots * 2 : 64;
+	if (i == all->slots) {
+		uint32_t slots = all->slots ? all->slots * 2 : 64;
 
-		self->clients = mem_resize(self->clients, slots, sizeof(struct client *));
-		memset(self->clients + self->slots, 0,
-		       (slots - self->slots) * sizeof(struct client *));
-		self->slots = slots;
+		all->at = mem_resize(all->at, slots, sizeof(struct client *));
+		memset(all->at + all->slots, 0, (slots - all->slots) * sizeof(struct client *));
+		all->slots = slots;
 	}
-	self->free_slot = i + 1;
-	self->count++;
+	all->free_slot = i + 1;
+	all->count++;
 	return i;
 }
 
@@ -341,7 +340,7 @@ static struct text submitter_of(const uint8_t *address, char *to, size_t size)
 }
 
 /* Before there is a session: one line and goodbye. */
-static void refuse_fd(struct smtpd *self, int fd, const uint8_t *address, const struct reply *r)
+static void refuse_fd(struct clients *all, int fd, const uint8_t *address, const struct reply *r)
 {
 	struct bytes out = {0};
 	char text[46], client[64], line[REPLY_LINE_MAX];
@@ -353,7 +352,7 @@ static void refuse_fd(struct smtpd *self, int fd, const uint8_t *address, const 
 	bytes_free(&out);
 	close(fd);
 	snprintf(client, sizeof client, "unknown[%s]", host_address_print(address, text));
-	LOG(self->d->log, refused_connection, 0, text_of(client), reply_line(r, line));
+	LOG(all->d->log, refused_connection, 0, text_of(client), reply_line(r, line));
 }
 
 /* Since when nothing has come that counts; INT64_MAX: it is we who are waited for. */
@@ -368,13 +367,13 @@ static int64_t silent_since(const struct client *c)
 
 /* Under pressure patience is shorter: the client that has been silent for longest is told that its
  * time is over. */
-static bool displace_one(struct smtpd *self)
+static bool displace_one(struct clients *all)
 {
-	int64_t oldest = loop_now(self->d->loop).us - SILENT_US;
+	int64_t oldest = loop_now(all->d->loop).us - SILENT_US;
 	struct client *found = NULL;
 
-	for (uint32_t i = 0; i < self->slots; i++) {
-		struct client *c = self->clients[i];
+	for (uint32_t i = 0; i < all->slots; i++) {
+		struct client *c = all->at[i];
 		int64_t since = c ? silent_since(c) : INT64_MAX;
 
 		if (since < oldest) {
@@ -385,102 +384,102 @@ static bool displace_one(struct smtpd *self)
 	if (!found)
 		return false;
 	session_expire(found->session,
-		       (struct moment){session_deadline(found->session), loop_wall(self->d->loop)});
+		       (struct moment){session_deadline(found->session), loop_wall(all->d->loop)});
 	client_free(found, true);
 	return true;
 }
 
 /* Idle clients keep nobody out. False when all places are taken by clients that are at work. */
-static bool make_room(struct smtpd *self)
+static bool make_room(struct clients *all)
 {
-	uint64_t most = self->d->config->limit_connections;
+	uint64_t most = all->d->config->limit_connections;
 
-	if (most > self->files_most)
-		most = self->files_most;
-	if (self->count < most)
+	if (most > all->files_most)
+		most = all->files_most;
+	if (all->count < most)
 		return true;
-	for (int i = 0; i < DISPLACED_AT_ONCE && displace_one(self); i++)
+	for (int i = 0; i < DISPLACED_AT_ONCE && displace_one(all); i++)
 		;
-	return self->count < most;
+	return all->count < most;
 }
 
 static void ask_limits(struct client *c)
 {
-	struct smtpd *self = c->self;
+	struct clients *all = c->all;
 
 	c->counted = true;
 	channel_send_client_open(
-	    self->limits, &(struct msg_client_open){
-			      .session = c->number,
-			      .address = {(const char *)c->address, 16},
-			      .exempt = config_relays_from(session_config(c->session), c->address),
-			  });
+	    all->limits, &(struct msg_client_open){
+			     .session = c->number,
+			     .address = {(const char *)c->address, 16},
+			     .exempt = config_relays_from(session_config(c->session), c->address),
+			 });
 }
 
-void client_new(struct smtpd *self, int fd, const uint8_t *address)
+void client_new(struct clients *all, int fd, const uint8_t *address)
 {
 	static const struct reply full =
 	    REPLY(421, "4.3.2", "Error: too many connections, try again later");
 	char submitter[64];
 
-	if (!make_room(self)) {
-		refuse_fd(self, fd, address, &full);
+	if (!make_room(all)) {
+		refuse_fd(all, fd, address, &full);
 		return;
 	}
 	struct client *c = mem_new(1, sizeof *c);
 
-	c->self = self;
-	c->number = (uint64_t)++self->serial << 32 | slot_take(self);
-	self->clients[(uint32_t)c->number] = c;
+	c->all = all;
+	c->number = (uint64_t)++all->serial << 32 | slot_take(all);
+	all->at[(uint32_t)c->number] = c;
 	memcpy(c->address, address, 16);
-	c->stream = stream_new(self->d->loop, fd, &stream_face, c);
+	c->stream = stream_new(all->d->loop, fd, &stream_face, c);
 	c->armed = (struct monotime){INT64_MAX};
-	timer_init(&c->timer, self->d->loop, client_fired, c);
-	c->awaiting_limits = self->limits != NULL;
+	timer_init(&c->timer, all->d->loop, client_fired, c);
+	c->awaiting_limits = all->limits != NULL;
 	struct session_setup setup = {
 	    .face = &session_face,
 	    .owner = c,
-	    .config = self->d->config,
+	    .config = all->d->config,
 	    .out = stream_out(c->stream),
 	    .submitter = submitter_of(address, submitter, sizeof submitter),
-	    .seed = self->seed,
+	    .seed = all->seed,
 	};
 
 	memcpy(setup.address, address, sizeof setup.address);
 	c->session = session_new(&setup, moment_of(c));
-	LOG(self->d->log, connect, 0, session_client(c->session));
-	if (self->limits) {
+	LOG(all->d->log, connect, 0, session_client(c->session));
+	if (all->limits) {
 		ask_limits(c);
-		c->armed = monotime_add(loop_now(self->d->loop), SECONDS(LIMITS_WAIT_S));
+		c->armed = monotime_add(loop_now(all->d->loop), SECONDS(LIMITS_WAIT_S));
 		timer_set(&c->timer, SECONDS(LIMITS_WAIT_S));
 	}
 	session_begin(c->session);
 	client_after(c);
 }
 
-void client_verdict(struct smtpd *self, uint64_t session, bool allowed)
+void client_verdict(struct clients *all, uint64_t session, bool allowed)
 {
 	static const struct reply refusal =
 	    REPLY(421, "4.7.0", "Error: too many connections from you");
 	uint32_t slot = (uint32_t)session;
-	struct client *c = slot < self->slots ? self->clients[slot] : NULL;
+	struct client *c = slot < all->slots ? all->at[slot] : NULL;
 	char line[REPLY_LINE_MAX];
 
 	if (!c || c->number != session || !c->awaiting_limits)
 		return;
 	if (!allowed) {
 		c->counted = false;
-		LOG(self->d->log, refused_connection, 0, session_client(c->session),
+		LOG(all->d->log, refused_connection, 0, session_client(c->session),
 		    reply_line(&refusal, line));
 	}
 	client_let_in(c, allowed ? NULL : &refusal);
 }
 
-static void clients_each(struct smtpd *self, void (*visit)(struct client *c))
+static void clients_each(struct clients *all, void (*visit)(struct client *c))
 {
-	for (uint32_t i = 0; i < self->slots; i++)
-		if (self->clients[i])
-			visit(self->clients[i]);
+	for (uint32_t i = 0; i < all->slots; i++)
+		if (all->at[i])
+			visit(all->at[i]);
 }
 
 static void limits_is_gone(struct client *c)
@@ -489,14 +488,14 @@ static void limits_is_gone(struct client *c)
 	client_let_in(c, NULL);
 }
 
-void client_limits_gone(struct smtpd *self)
+void clients_limits_gone(struct clients *all)
 {
-	clients_each(self, limits_is_gone);
+	clients_each(all, limits_is_gone);
 }
 
-void client_limits_open(struct smtpd *self)
+void clients_limits_open(struct clients *all)
 {
-	clients_each(self, ask_limits);
+	clients_each(all, ask_limits);
 }
 
 static void drain_one(struct client *c)
@@ -505,9 +504,9 @@ static void drain_one(struct client *c)
 	client_after(c);
 }
 
-void client_drain_all(struct smtpd *self)
+void clients_drain(struct clients *all)
 {
-	clients_each(self, drain_one);
+	clients_each(all, drain_one);
 }
 
 static void cut_one(struct client *c)
@@ -515,10 +514,10 @@ static void cut_one(struct client *c)
 	client_free(c, true);
 }
 
-uint32_t client_cut_all(struct smtpd *self)
+uint32_t clients_cut(struct clients *all)
 {
-	uint32_t left = self->count;
+	uint32_t left = all->count;
 
-	clients_each(self, cut_one);
+	clients_each(all, cut_one);
 	return left;
 }

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: ISC */
+/* A server's clients. Only server.c and client.c include this. */
+#ifndef LIB_CLIENT_H
+#define LIB_CLIENT_H
+
+#include "server.h"
+#include "session.h"
+
+struct client;
+
+/* What clients need of their server; the listening side stands around it in server.c. */
+struct clients {
+	struct daemon *d;
+	struct intake *intake;
+	struct channel *limits; /* NULL while there is none: then everybody is let in */
+	uint64_t seed;
+	struct client **at;  /* by slot; NULL: free */
+	uint64_t files_most; /* clients at once, as descriptors allow */
+	uint32_t slots, count;
+	uint32_t free_slot; /* no slot below is free */
+	uint32_t serial;    /* tells a slot's clients apart */
+	bool draining;
+	void (*emptied)(struct clients *all); /* while draining: the last one is gone */
+};
+
+/* An accepted connection, FD ours from here on; ADDRESS is 16 bytes. */
+void client_new(struct clients *all, int fd, const uint8_t *address);
+
+/* limits' answer; an unknown or answered session is ignored. */
+void client_verdict(struct clients *all, uint64_t session, bool allowed);
+
+/* limits is gone: who waits for it is let in. */
+void clients_limits_gone(struct clients *all);
+
+/* A fresh limits counts those who are here. */
+void clients_limits_open(struct clients *all);
+
+/* Idle ones are told to go; the others finish their message. */
+void clients_drain(struct clients *all);
+
+/* Cuts off who is left; returns how many. */
+uint32_t clients_cut(struct clients *all);
+
+#endif
