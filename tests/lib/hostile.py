@@ -2,6 +2,7 @@
 """Receivers and name servers that do what they should not. A receiver is a table: what it says at each stage."""
 import socket
 import struct
+import threading
 import time
 
 import veredus as v
