@@ -181,7 +181,7 @@ static struct wire_list job_recipients(const struct job *job, struct text envelo
 
 static void may_deliver(struct qmgr *q)
 {
-	scheduler_allow(q->scheduler, q->delivering && !q->draining && !q->choked);
+	scheduler_allow(q->scheduler, q->delivering && !q->draining);
 	store_kick(q);
 }
 
@@ -193,20 +193,18 @@ static void backlog_low(struct channel *c)
 	if (!w->choked)
 		return;
 	w->choked = false;
-	q->choked--;
-	may_deliver(q);
+	scheduler_worker_reads(q->scheduler, w);
+	store_kick(q);
 }
 
-static void backlog_look(struct qmgr *q, struct worker *w)
+static void backlog_look(struct worker *w)
 {
 	bool files = channel_descriptors(w->channel) >= FILES_HIGH;
 
 	if (w->choked || (channel_backlog(w->channel) < BACKLOG_HIGH && !files))
 		return;
 	w->choked = true;
-	q->choked++;
 	channel_when_drained(w->channel, files ? 0 : BACKLOG_LOW, backlog_low);
-	may_deliver(q);
 }
 
 static void job_send(struct qmgr *q, struct job *job, const struct queue_placed *parts,
@@ -240,7 +238,7 @@ static void job_send(struct qmgr *q, struct job *job, const struct queue_placed 
 	m.recipients = job_recipients(job, parts->envelope, &recipients);
 	channel_send(job->worker->channel, MSG_job, &m, fd);
 	bytes_free(&recipients);
-	backlog_look(q, job->worker);
+	backlog_look(job->worker);
 }
 
 /* Content that has to be read first. */
@@ -752,7 +750,6 @@ void delivery_gone(struct qmgr *q, struct channel *c)
 			continue;
 		q->workers[i].channel = NULL;
 		q->workers[i].life++;
-		q->choked -= q->workers[i].choked;
 		q->workers[i].choked = false;
 		if (q->scheduler)
 			scheduler_worker_died(q->scheduler, &q->workers[i], now_us(q));

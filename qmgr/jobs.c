@@ -61,7 +61,7 @@ static struct worker *choose_worker(struct scheduler *s, const struct site *site
 	for (size_t i = 0; i < n; i++) {
 		struct worker *w = &s->workers[(first + i) % n];
 
-		if (w->channel && w->told)
+		if (w->channel && w->told && !w->choked)
 			return w;
 	}
 	return NULL;
@@ -475,6 +475,16 @@ void scheduler_failed(struct scheduler *s, struct job *job, enum failure_scope s
 	}
 	site->failures++;
 	site_goes_down(s, site, now_us);
+}
+
+void scheduler_worker_reads(struct scheduler *s, const struct worker *worker)
+{
+	for (uint32_t i = 0; i < s->slot_size; i++) {
+		struct slot *slot = s->slots[i];
+
+		if (slot && slot->worker == worker && slot->idle_prev && slot->site->ready)
+			site_pump_later(s, slot->site);
+	}
 }
 
 void scheduler_worker_died(struct scheduler *s, struct worker *worker, int64_t now_us)

@@ -206,7 +206,7 @@ struct worker {
 	struct channel *channel; /* NULL while it is away */
 	uint32_t slots;
 	bool told;     /* what it has in flight */
-	bool choked;   /* its channel is full */
+	bool choked;   /* its channel is full: no jobs for it meanwhile */
 	bool telling;  /* of them, until it says that it is through */
 	bool adopting; /* so long it may report on jobs of a qmgr before this one */
 	uint32_t life; /* another one for each of its channels */

@@ -98,7 +98,6 @@ struct qmgr {
 	struct timer in_flight_limit;
 	bool delivering;
 	int64_t short_said_us; /* when too few descriptors were last warned of */
-	unsigned choked; /* workers whose channel is full: no jobs meanwhile */
 
 	struct reports *reports;
 	struct timer tick, age;

@@ -276,18 +276,22 @@ static void site_rate_spend(struct site *site, int64_t now_us)
 /* A waiting connection to that hop, else any waiting one, else a new one. */
 static struct slot *site_slot(struct scheduler *s, struct site *site, const char *hop)
 {
-	struct slot *slot = site->idle;
+	struct slot *slot = site->idle, *other = NULL;
 
-	for (unsigned i = 0; slot && i < 16 && strcmp(slot->hop, hop) != 0; i++)
-		slot = slot->idle_next;
-	if (!slot)
-		slot = site->idle;
-	if (slot && strcmp(slot->hop, hop) == 0)
-		return slot;
+	for (unsigned i = 0; slot; slot = slot->idle_next, i++) {
+		if (slot->worker->choked)
+			continue;
+		if (i < 16 && strcmp(slot->hop, hop) == 0)
+			return slot;
+		if (!other)
+			other = slot;
+		if (i >= 16)
+			break;
+	}
 	struct slot *fresh = site->slots < site->window ? slot_new(s, site) : NULL;
 
-	if (fresh || slot)
-		return fresh ? fresh : slot;
+	if (fresh || other)
+		return fresh ? fresh : other;
 	if (site->slots < site->window)
 		site_hunger(s, site);
 	return NULL;

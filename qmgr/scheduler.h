@@ -46,7 +46,7 @@ void scheduler_free(struct scheduler **s);
 /* Also at reload: every route is looked up anew. The configuration is kept. */
 void scheduler_configure(struct scheduler *s, const struct config *config);
 
-/* Deliverers, in the order of their instances; a worker without a channel gets nothing. */
+/* Deliverers, in the order of their instances; one without a channel, or choked, gets nothing. */
 void scheduler_set_workers(struct scheduler *s, struct worker *workers, size_t count);
 
 /* Nothing is started before this (in-flight jobs of an earlier qmgr must be known), nor while
@@ -104,6 +104,9 @@ void scheduler_failed(struct scheduler *s, struct job *job, enum failure_scope s
 /* The worker died: its slots are freed, its recipients go back; one that was
  * in flight at three such deaths is held. */
 void scheduler_worker_died(struct scheduler *s, struct worker *worker, int64_t now_us);
+
+/* It is no longer choked: its waiting slots are served again. */
+void scheduler_worker_reads(struct scheduler *s, const struct worker *worker);
 
 /* Serves all sites that have something to do; bounded by BUDGET jobs. Once a turn; true: there is
  * more. */

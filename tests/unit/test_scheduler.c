@@ -923,6 +923,45 @@ static void workers_die(struct world *w)
 	w->workers[0].channel = w->workers[1].channel = (struct channel *)(void *)w;
 }
 
+/* A worker that does not read stops no other; when it reads again its connections are used. */
+static void test_worker_is_choked(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, "");
+	/* Eight sites, so that each worker has some. */
+	for (int i = 0; i < 8; i++)
+		add(&w, "u0", (const char[]){'s', (char)('0' + i), '\0'}, 1);
+	run(&w, 1 * SECOND);
+	assert_int_equal(w.taken, 8);
+	assert_true(w.workers[0].slots > 0 && w.workers[1].slots > 0);
+	w.workers[0].choked = true;
+	for (int i = 0; i < 8; i++)
+		add(&w, "u0", (const char[]){'s', (char)('0' + i), '\0'}, 1);
+	uint32_t had = w.workers[0].slots;
+
+	run(&w, SECOND / 2);
+	assert_int_equal(w.taken, 16);
+	assert_true(w.workers[0].slots <= had);
+	w.workers[1].choked = true;
+	for (int i = 0; i < 8; i++)
+		add(&w, "u0", (const char[]){'s', (char)('0' + i), '\0'}, 1);
+	uint64_t started = w.started;
+
+	run(&w, SECOND / 2);
+	assert_int_equal(w.started, started);
+	for (int i = 0; i < 2; i++) {
+		w.workers[i].choked = false;
+		scheduler_worker_reads(w.s, &w.workers[i]);
+	}
+	run(&w, SECOND / 2);
+	assert_int_equal(w.taken, 24);
+	run(&w, 3 * SECOND);
+	world_empty(&w);
+	world_free(&w);
+}
+
 /* What a person asked for in flight is done when they come back, with an outcome or without. */
 static void test_wishes(void **state)
 {
@@ -1349,6 +1388,7 @@ int main(void)
 	    cmocka_unit_test(test_idle_slots_close),
 	    cmocka_unit_test(test_worker_dies),
 	    cmocka_unit_test(test_wishes),
+	    cmocka_unit_test(test_worker_is_choked),
 	    cmocka_unit_test(test_adopt),
 	    cmocka_unit_test(test_remove_in_each_state),
 	    cmocka_unit_test(test_reject_route_ends_in_slices),
