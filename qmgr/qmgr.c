@@ -64,7 +64,7 @@ static void qmgr_peer(struct daemon *d, struct channel *c)
 		break;
 	case PEER_SMTP_CLIENT:
 	case PEER_LOCAL:
-		delivery_peer(q, c);
+		workers_peer(q, c);
 		break;
 	case PEER_RESOLVER:
 		q->resolver = c;
@@ -84,7 +84,7 @@ static void qmgr_gone(struct daemon *d, struct channel *c)
 	struct qmgr *q = d->self;
 
 	door_gone(q, c);
-	delivery_gone(q, c);
+	workers_gone(q, c);
 	if (channel_peer(c) == PEER_CONTROL)
 		control_gone(q, c);
 	if (q->resolver == c)
@@ -193,8 +193,8 @@ static const struct serve serves[] = {
     {MSG_want, DELIVERERS, delivery_want},
     {MSG_outcome, DELIVERERS, delivery_outcome},
     {MSG_slot_done, DELIVERERS, delivery_slot_done},
-    {MSG_in_flight, DELIVERERS, delivery_in_flight},
-    {MSG_in_flight_end, DELIVERERS, delivery_in_flight_end},
+    {MSG_in_flight, DELIVERERS, workers_in_flight},
+    {MSG_in_flight_end, DELIVERERS, workers_in_flight_end},
     {MSG_site_is, PEER_RESOLVER, delivery_site_is},
     {MSG_report_failed, PEER_BOUNCE, report_failed},
     {MSG_act, PEER_CONTROL, control_act},

@@ -6,6 +6,7 @@
  *   door.c      intake: engines hand messages in
  *   import.c    the veredus command hands messages in
  *   delivery.c  jobs to workers, outcomes from them
+ *   workers.c   workers come and go
  *   report.c    what is owed to senders
  *   control.c   the control socket
  *   ageing.c    expiry and delay notices
@@ -91,7 +92,7 @@ struct qmgr {
 	size_t burst;	/* messages that a commit sets free at once, the most of late */
 	struct timer pace;
 
-	/* delivery.c */
+	/* delivery.c, workers.c */
 	struct worker workers[WORKERS_MAX];
 	size_t worker_count;
 	struct channel *resolver, *bounce;
@@ -189,12 +190,7 @@ void delivery_init(struct qmgr *q);
 void delivery_want(struct channel *c, const struct message *m);
 void delivery_outcome(struct channel *c, const struct message *m);
 void delivery_slot_done(struct channel *c, const struct message *m);
-void delivery_in_flight(struct channel *c, const struct message *m);
-void delivery_in_flight_end(struct channel *c, const struct message *m);
 void delivery_site_is(struct channel *c, const struct message *m);
-void delivery_peer(struct qmgr *q, struct channel *c);
-void delivery_gone(struct qmgr *q, struct channel *c);
-void delivery_loaded(struct qmgr *q); /* all of the queue is in memory */
 
 /* A message is durable: its recipients may go. Domains are read from the envelope. */
 void delivery_release(struct qmgr *q, struct mail *mail, struct text envelope);
@@ -225,6 +221,15 @@ int64_t mono_of(const struct qmgr *q, struct walltime wall);
 
 /* A settled message leaves memory and disk. */
 void mail_remove(struct qmgr *q, struct mail *mail);
+
+/* -- workers.c ---------------------------------------------------------------------------- */
+
+void workers_init(struct qmgr *q);
+void workers_peer(struct qmgr *q, struct channel *c);
+void workers_gone(struct qmgr *q, struct channel *c);
+void workers_in_flight(struct channel *c, const struct message *m);
+void workers_in_flight_end(struct channel *c, const struct message *m);
+void workers_loaded(struct qmgr *q); /* all of the queue is in memory */
 
 /* -- report.c --------------------------------------------------------------------------- */
 

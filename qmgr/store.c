@@ -431,7 +431,7 @@ static void load(struct qmgr *q)
 	if (q->damage_seen)
 		ageing_hold_damaged(q);
 	door_loaded(q);
-	delivery_loaded(q);
+	workers_loaded(q);
 }
 
 /*

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Workers come and go: what they tell of jobs in flight when a channel is
+ * new, and what becomes of their jobs when it is gone.
+ */
+#include "qmgr.h"
+
+#include "mem.h"
+
+#include <stdlib.h>
+
+enum {
+	IN_FLIGHT_WAIT_S = 5,
+};
+
+static void may_deliver(struct qmgr *q)
+{
+	scheduler_allow(q->scheduler, q->delivering && !q->draining);
+	store_kick(q);
+}
+
+/* A worker whose channel alone broke can have only what was in flight at such an end: it gets
+ * nothing by naming it. */
+static bool may_have(const struct worker *w, struct mail *mail, uint32_t number)
+{
+	const struct recipient *r = mail_recipient(mail, number);
+
+	return w->adopting || (r && r->crashes);
+}
+
+void workers_in_flight(struct channel *c, const struct message *m)
+{
+	struct qmgr *q = qmgr_of(c);
+	struct worker *w = daemon_peer_state(c);
+	struct mail *mail = mail_find(&q->mails, m->in_flight.id);
+	struct wire_list list = m->in_flight.recipients;
+	uint32_t *numbers, count = 0;
+	struct rec_number n;
+
+	if (!w->telling) {
+		channel_end(c, "told of jobs in flight out of phase");
+		return;
+	}
+	if (!mail || scheduler_job(q->scheduler, m->in_flight.job))
+		return;
+	numbers = mem_new(list.count, sizeof *numbers);
+	while (list_next_number(&list, &n))
+		if (may_have(w, mail, n.number))
+			numbers[count++] = n.number;
+	scheduler_adopt(q->scheduler, w, m->in_flight.job, mail, numbers, count);
+	free(numbers);
+}
+
+static void workers_begin(struct qmgr *q)
+{
+	bool all = true;
+
+	for (size_t i = 0; i < q->worker_count; i++)
+		all &= q->workers[i].told || !q->workers[i].channel;
+	if (q->delivering || !q->loaded || !(all && q->worker_count))
+		return;
+	q->delivering = true;
+	timer_clear(&q->in_flight_limit);
+	may_deliver(q);
+}
+
+static void in_flight_late(void *arg)
+{
+	struct qmgr *q = arg;
+
+	if (!q->loaded) {
+		timer_set(&q->in_flight_limit, SECONDS(IN_FLIGHT_WAIT_S));
+		return;
+	}
+	for (size_t i = 0; i < q->worker_count; i++)
+		q->workers[i].told = true;
+	workers_begin(q);
+	if (!q->delivering) /* there is none yet */
+		timer_set(&q->in_flight_limit, SECONDS(IN_FLIGHT_WAIT_S));
+}
+
+void workers_in_flight_end(struct channel *c, const struct message *m)
+{
+	struct worker *w = daemon_peer_state(c);
+
+	(void)m;
+	w->told = true;
+	w->telling = w->adopting = false;
+	workers_begin(qmgr_of(c));
+	store_kick(qmgr_of(c));
+}
+
+void workers_loaded(struct qmgr *q)
+{
+	for (size_t i = 0; i < q->worker_count; i++)
+		if (q->workers[i].channel)
+			channel_resume(q->workers[i].channel);
+	workers_begin(q);
+}
+
+void workers_init(struct qmgr *q)
+{
+	timer_init(&q->in_flight_limit, q->loop, in_flight_late, q);
+	timer_set(&q->in_flight_limit, SECONDS(IN_FLIGHT_WAIT_S));
+}
+
+void workers_peer(struct qmgr *q, struct channel *c)
+{
+	struct worker *w = NULL;
+
+	for (size_t i = 0; i < q->worker_count; i++)
+		if (q->workers[i].kind == channel_peer(c) &&
+		    q->workers[i].instance == channel_instance(c))
+			w = &q->workers[i];
+	if (!w && q->worker_count == WORKERS_MAX) {
+		channel_end(c, "is one worker too many");
+		return;
+	}
+	if (!w) {
+		w = &q->workers[q->worker_count++];
+		w->kind = channel_peer(c);
+		w->instance = channel_instance(c);
+	}
+	w->channel = c;
+	w->told = false;
+	w->telling = true;
+	/* Jobs of a qmgr before this one are its own to report, once. */
+	w->adopting = !q->delivering || !w->life;
+	w->life++;
+	daemon_set_peer_state(c, w);
+	if (q->scheduler)
+		scheduler_set_workers(q->scheduler, q->workers, q->worker_count);
+	if (!q->loaded)
+		channel_pause(c); /* what it tells is about messages that must be known first */
+}
+
+void workers_gone(struct qmgr *q, struct channel *c)
+{
+	for (size_t i = 0; i < q->worker_count; i++) {
+		if (q->workers[i].channel != c)
+			continue;
+		q->workers[i].channel = NULL;
+		q->workers[i].life++;
+		q->workers[i].choked = false;
+		if (q->scheduler)
+			scheduler_worker_died(q->scheduler, &q->workers[i], now_us(q));
+		if (q->scheduler)
+			may_deliver(q);
+	}
+}
