@@ -197,6 +197,7 @@ static void backlog_look(struct worker *w)
 	if (w->choked || (channel_backlog(w->channel) < BACKLOG_HIGH && !files))
 		return;
 	w->choked = true;
+	w->choked_us = now_us(qmgr_of(w->channel));
 	channel_when_drained(w->channel, files ? 0 : BACKLOG_LOW, backlog_low);
 }
 
@@ -532,6 +533,8 @@ void delivery_outcome(struct channel *c, const struct message *m)
 {
 	struct qmgr *q = qmgr_of(c);
 	struct worker *w = daemon_peer_state(c);
+
+	workers_heard(q, w, c);
 	struct job *job = scheduler_job(q->scheduler, m->outcome.job);
 
 	if (!outcome_is_sound(&m->outcome) ||
@@ -607,7 +610,7 @@ static void face_site_up(void *owner, const struct site *site)
 	LOG(q->d->log, site_up, 0, site->name);
 }
 
-/* -- peers ------------------------------------------------------------------------------------- */
+/* -- start ------------------------------------------------------------------------------------- */
 
 void delivery_init(struct qmgr *q)
 {

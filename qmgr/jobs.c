@@ -487,6 +487,27 @@ void scheduler_worker_reads(struct scheduler *s, const struct worker *worker)
 	}
 }
 
+void scheduler_worker_away(struct scheduler *s, struct worker *worker)
+{
+	for (uint32_t i = 0; i < s->slot_size; i++)
+		if (s->slots[i] && s->slots[i]->worker == worker)
+			slot_free(s, s->slots[i]);
+}
+
+void scheduler_worker_back(struct scheduler *s, struct worker *worker, int64_t now_us)
+{
+	for (size_t i = 0; i < s->jobs.size; i++)
+		for (struct table_link *l = s->jobs.slots[i], *next; l; l = next) {
+			struct job *job = ITEM_OF(l, struct job, link);
+
+			next = l->next;
+			if (job->worker == worker && !job->told)
+				scheduler_job_done(s, job, false, now_us);
+			else if (job->worker == worker)
+				job->told = false;
+		}
+}
+
 void scheduler_worker_died(struct scheduler *s, struct worker *worker, int64_t now_us)
 {
 	for (size_t i = 0; i < s->jobs.size; i++)
@@ -503,7 +524,5 @@ void scheduler_worker_died(struct scheduler *s, struct worker *worker, int64_t n
 					job->recipients[k]->crashes++;
 			scheduler_job_done(s, job, false, now_us);
 		}
-	for (uint32_t i = 0; i < s->slot_size; i++)
-		if (s->slots[i] && s->slots[i]->worker == worker)
-			slot_free(s, s->slots[i]);
+	scheduler_worker_away(s, worker);
 }

@@ -197,6 +197,7 @@ struct job {
 	int64_t started_us;    /* monotonic; 0: in an earlier life */
 	uint32_t count;
 	bool failed; /* scheduler_failed() was told of it */
+	bool told;   /* its worker, over a new channel: it still runs */
 	struct recipient *recipients[];
 };
 
@@ -210,6 +211,10 @@ struct worker {
 	bool telling;  /* of them, until it says that it is through */
 	bool adopting; /* so long it may report on jobs of a qmgr before this one */
 	uint32_t life; /* another one for each of its channels */
+	uint32_t pid;  /* of the process that had the last channel; 0: it never said anything */
+	/* Monotonic; 0: not so. */
+	int64_t away_us;   /* since when its jobs wait for it to come back */
+	int64_t choked_us; /* since when it is choked */
 };
 
 #endif

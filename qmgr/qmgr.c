@@ -44,6 +44,7 @@ static void qmgr_tick(void *arg)
 	if (!q->queue)
 		return; /* it could not be opened */
 	scheduler_tick(q->scheduler, now_us(q));
+	workers_tick(q);
 	reports_tick(q);
 	ageing_clock(q);
 	bool urgent = q->intake == INTAKE_FULL || q->intake == INTAKE_BROKEN || !q->loaded;

@@ -229,7 +229,10 @@ void workers_peer(struct qmgr *q, struct channel *c);
 void workers_gone(struct qmgr *q, struct channel *c);
 void workers_in_flight(struct channel *c, const struct message *m);
 void workers_in_flight_end(struct channel *c, const struct message *m);
+/* Before what a worker says over a channel is taken: is it the process that had the last one? */
+void workers_heard(struct qmgr *q, struct worker *w, const struct channel *c);
 void workers_loaded(struct qmgr *q); /* all of the queue is in memory */
+void workers_tick(struct qmgr *q);   /* gives up those that are away, or read nothing */
 
 /* -- report.c --------------------------------------------------------------------------- */
 

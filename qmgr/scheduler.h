@@ -105,6 +105,12 @@ void scheduler_failed(struct scheduler *s, struct job *job, enum failure_scope s
  * in flight at three such deaths is held. */
 void scheduler_worker_died(struct scheduler *s, struct worker *worker, int64_t now_us);
 
+/* Its channel is gone, its process perhaps not: frees its slots; its jobs fly on. */
+void scheduler_worker_away(struct scheduler *s, struct worker *worker);
+/* The same process is back and has told of all it has: its other jobs were never begun, and go
+ * back unharmed. */
+void scheduler_worker_back(struct scheduler *s, struct worker *worker, int64_t now_us);
+
 /* It is no longer choked: its waiting slots are served again. */
 void scheduler_worker_reads(struct scheduler *s, const struct worker *worker);
 

@@ -11,12 +11,33 @@
 
 enum {
 	IN_FLIGHT_WAIT_S = 5,
+	AWAY_US = 3 * 1000 * 1000, /* for a new channel: of its own, or of its successor */
+	CHOKED_US = 60 * 1000 * 1000,
 };
 
 static void may_deliver(struct qmgr *q)
 {
 	scheduler_allow(q->scheduler, q->delivering && !q->draining);
 	store_kick(q);
+}
+
+/* Its jobs go back; who was in flight there at three such ends is held. */
+static void worker_lost(struct qmgr *q, struct worker *w)
+{
+	w->away_us = 0;
+	w->pid = 0;
+	scheduler_worker_died(q->scheduler, w, now_us(q));
+}
+
+/*
+ * The first word over a new channel. A channel that ended while both processes live must not
+ * make jobs go out twice: the same process tells what it has, as it would tell a new qmgr.
+ */
+void workers_heard(struct qmgr *q, struct worker *w, const struct channel *c)
+{
+	if (w->away_us && w->pid != channel_peer_pid(c))
+		worker_lost(q, w);
+	w->pid = channel_peer_pid(c);
 }
 
 /* A worker whose channel alone broke can have only what was in flight at such an end: it gets
@@ -41,7 +62,12 @@ void workers_in_flight(struct channel *c, const struct message *m)
 		channel_end(c, "told of jobs in flight out of phase");
 		return;
 	}
-	if (!mail || scheduler_job(q->scheduler, m->in_flight.job))
+	workers_heard(q, w, c);
+	struct job *job = scheduler_job(q->scheduler, m->in_flight.job);
+
+	if (job && job->worker == w && job->mail == mail)
+		job->told = w->away_us != 0;
+	if (!mail || job)
 		return;
 	numbers = mem_new(list.count, sizeof *numbers);
 	while (list_next_number(&list, &n))
@@ -81,13 +107,18 @@ static void in_flight_late(void *arg)
 
 void workers_in_flight_end(struct channel *c, const struct message *m)
 {
+	struct qmgr *q = qmgr_of(c);
 	struct worker *w = daemon_peer_state(c);
 
 	(void)m;
+	workers_heard(q, w, c);
+	if (w->away_us)
+		scheduler_worker_back(q->scheduler, w, now_us(q));
+	w->away_us = 0;
 	w->told = true;
 	w->telling = w->adopting = false;
-	workers_begin(qmgr_of(c));
-	store_kick(qmgr_of(c));
+	workers_begin(q);
+	store_kick(q);
 }
 
 void workers_loaded(struct qmgr *q)
@@ -134,17 +165,43 @@ void workers_peer(struct qmgr *q, struct channel *c)
 		channel_pause(c); /* what it tells is about messages that must be known first */
 }
 
+static void worker_away(struct qmgr *q, struct worker *w)
+{
+	/* One that never told what it has, or that stops with us, does not come back. */
+	if (!w->pid || q->draining) {
+		worker_lost(q, w);
+	} else {
+		scheduler_worker_away(q->scheduler, w);
+		if (!w->away_us)
+			w->away_us = now_us(q);
+	}
+	may_deliver(q);
+}
+
 void workers_gone(struct qmgr *q, struct channel *c)
 {
 	for (size_t i = 0; i < q->worker_count; i++) {
 		if (q->workers[i].channel != c)
 			continue;
-		q->workers[i].channel = NULL;
-		q->workers[i].life++;
-		q->workers[i].choked = false;
+		struct worker *w = &q->workers[i];
+
+		w->channel = NULL;
+		w->life++;
+		w->choked = false;
 		if (q->scheduler)
-			scheduler_worker_died(q->scheduler, &q->workers[i], now_us(q));
-		if (q->scheduler)
-			may_deliver(q);
+			worker_away(q, w);
+	}
+}
+
+void workers_tick(struct qmgr *q)
+{
+	for (size_t i = 0; i < q->worker_count; i++) {
+		struct worker *w = &q->workers[i];
+
+		if (w->away_us && now_us(q) - w->away_us >= AWAY_US)
+			worker_lost(q, w);
+		/* Sites that have their connections there would wait for ever. */
+		if (w->choked && w->channel && now_us(q) - w->choked_us >= CHOKED_US)
+			channel_end(w->channel, "does not read");
 	}
 }

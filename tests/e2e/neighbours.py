@@ -1031,7 +1031,7 @@ class Qmgr:
 
     def deliver(self, worker, id):
         """The job of that message goes its honest way."""
-        job = worker.expect("job", id=id)
+        job = worker.expect("job", 10, id=id)  # another worker's is waited for, some seconds
         worker.say("outcome", **outcome_of(job))
         worker.expect("recorded", job=job["job"])
         worker.say("slot_done", slot=job["slot"])
@@ -1319,6 +1319,70 @@ def test_qmgr_deliverers(t):
         qmgr.renew("smtp-client")
 
     run_cases(daemon, "smtp-client", 1, [("an unknown recipient", unknown_recipient, LIVES)], others)
+
+
+def test_qmgr_worker_returns(t):
+    """A channel ends between two that live: what its worker has in flight, and what it did meanwhile, goes to nobody
+    again; what it never began goes out anew. A worker that is another process has nothing."""
+    qmgr = Qmgr(t)
+    daemon, resolver = qmgr.daemon, qmgr.peers["resolver"]
+    qmgr.serves()
+    worker = qmgr.peers["smtp-client"]
+    jobs = {}
+    for name in "running", "done", "unread":
+        domain = qmgr.domain()
+        id = qmgr.submit(domain)
+        qmgr.site(domain)
+        jobs[name] = worker.expect("job", id=id)
+
+    def queued(name):
+        qmgr.peers["smtpd"].say("in_doubt", id=jobs[name]["id"])
+        qmgr.peers["smtpd"].say("in_doubt_end", count=1)
+        return qmgr.peers["smtpd"].expect("settled", id=jobs[name]["id"])["committed"]
+
+    def tell(peer, name):
+        peer.say("in_flight", slot=jobs[name]["slot"], job=jobs[name]["job"], id=jobs[name]["id"], recipients=[dict(number=0)])
+
+    worker.say("site_is")  # it may not say that
+    v.check(worker.ended(), "its channel goes on")
+    daemon.lives("rule")
+    worker = qmgr.peers["smtp-client"] = daemon.peer("smtp-client")
+    tell(worker, "running")
+    worker.say("outcome", **outcome_of(jobs["done"]))
+    worker.say("in_flight_end", count=1)
+    worker.expect("recorded", job=jobs["done"]["job"])
+    again = worker.expect("job", 2, id=jobs["unread"]["id"])
+    v.check(again["job"] != jobs["unread"]["job"], "the old job's number")
+    v.equal((queued("running"), queued("done"), queued("unread")), (1, 0, 1), "queued")
+    jobs["unread"] = again
+    # And once more, before what runs is done.
+    worker.say("site_is")
+    v.check(worker.ended(), "its channel goes on")
+    worker = qmgr.peers["smtp-client"] = daemon.peer("smtp-client")
+    tell(worker, "unread")
+    worker.say("outcome", **outcome_of(jobs["running"]))
+    worker.say("in_flight_end", count=1)
+    worker.expect("recorded", job=jobs["running"]["job"])
+    worker.say("outcome", **outcome_of(jobs["unread"]))
+    worker.expect("recorded", job=jobs["unread"]["job"])
+    time.sleep(4)
+    worker.pump(0.1)
+    v.equal([values for name, values in worker.got if name == "job"], [], "jobs for the second time")
+    v.equal((queued("running"), queued("unread")), (0, 0), "queued")
+    # Its successor never heard of the job.
+    domain = qmgr.domain()
+    id = qmgr.submit(domain)
+    qmgr.site(domain)
+    worker.expect("job", id=id)
+    worker.close()
+    daemon.lives("closed")
+    began = time.monotonic()
+    worker = qmgr.peers["smtp-client"] = daemon.peer("smtp-client", hello=False)
+    worker.say("hello", schema=f.SCHEMA, epoch=1, generation=1, pid=1)
+    worker.say("in_flight_end")
+    qmgr.deliver(worker, id)
+    v.check(time.monotonic() - began < 2 * v.PATIENCE, "the successor waited")
+    qmgr.serves()
 
 
 def test_qmgr_others(t):
