@@ -40,6 +40,12 @@ const struct verb *verb_find(const struct verb *verbs, const char *of, const cha
 /* A line for each verb. */
 void verbs_help(const struct verb *verbs, const char *of, FILE *to);
 
+/* Its arguments and what it does. */
+void verb_help(const struct verb *verb, const char *of);
+
+/* False after saying which of the given options is none of the verb's arguments. */
+bool verb_takes(const struct ctl *ctl, const struct verb *verb, const char *of);
+
 /* Reads the configuration; false after saying everything that is wrong with it. */
 bool ctl_config_load(struct ctl *ctl);
 
@@ -50,6 +56,9 @@ void ctl_config_say(const struct ctl *ctl, const struct config_errors *errors, F
 
 /* "veredus: ..." on standard error. */
 void ctl_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Says why PATH, of the queue's, can't be opened (errno), and gives the exit status. */
+int ctl_say_path(const char *path);
 
 /* QUEUE/NAME into TO. */
 void ctl_path(const struct ctl *ctl, const char *name, char *to, size_t size);

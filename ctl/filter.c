@@ -243,7 +243,8 @@ bool filter_add(struct filter *filter, const char *word, char *error, size_t siz
 
 	text_printable(shown, sizeof shown, t);
 	if (equals <= 0) {
-		snprintf(error, size, "\"%s\" is no KEY=VALUE", shown);
+		snprintf(error, size,
+			 "\"%s\" is no KEY=VALUE of a filter, such as domain=example.com", shown);
 		return false;
 	}
 	if (filter->count == FILTER_MAX || t.len > FILTER_VALUE_MAX) {

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sysexits.h>
 
 enum { READ_MAX_BYTES = 1048576 + 1 }; /* one more than config_read() takes, so that it says so */
 
@@ -16,7 +17,10 @@ static bool read_file(const char *path, struct bytes *to)
 	size_t n;
 
 	if (!f) {
-		ctl_say("%s: %s", path, strerror(errno));
+		bool missing = errno == ENOENT && strcmp(path, CTL_CONFIG) == 0;
+
+		ctl_say("%s: %s%s", path, strerror(errno),
+			missing ? "; -c FILE names another one" : "");
 		return false;
 	}
 	n = fread(bytes_room(to, READ_MAX_BYTES), 1, READ_MAX_BYTES, f);
@@ -64,4 +68,16 @@ bool ctl_config_load(struct ctl *ctl)
 		ctl_config_say(ctl, &errors, stderr);
 	config_errors_free(&errors);
 	return good;
+}
+
+int ctl_say_path(const char *path)
+{
+	int error = errno;
+	bool forbidden = error == EACCES || error == EPERM;
+
+	ctl_say("%s: %s%s", path, strerror(error),
+		forbidden	  ? ": only root and the queue's owner may read it"
+		: error == ENOENT ? ": veredus has not run with this configuration yet"
+				  : "");
+	return forbidden ? EX_NOPERM : EX_NOINPUT;
 }

@@ -10,36 +10,66 @@
 
 static const struct verb verbs[] = {
     {"list", queue_list_verb, "[FILTER] [--json]", "what is queued, oldest first"},
-    {"shape", queue_shape_verb, "[FILTER] [--sender] [--json]", "domains by age"},
-    {"show", queue_show_verb, "ID... [--json]", "the whole state of a message"},
+    {"shape", queue_shape_verb, "[FILTER] [--sender] [--all] [--json]", "domains by age"},
+    {"show", queue_show_verb, "ID... [--json]", "the whole state of messages"},
     {"cat", queue_cat_verb, "ID", "the content of a message, as it will be sent"},
-    {"hold", queue_hold_verb, "FILTER | ID... | -", "keep from being delivered"},
-    {"release", queue_release_verb, "FILTER | ID... | -", "let held mail go on"},
-    {"requeue", queue_requeue_verb, "FILTER | ID... | -",
+    {"hold", queue_hold_verb, "FILTER | ID... | - [--json]", "keep from being delivered"},
+    {"release", queue_release_verb, "FILTER | ID... | - [--json]", "let held mail go on"},
+    {"requeue", queue_requeue_verb, "FILTER | ID... | - [--json]",
      "start anew: ready now, attempts forgotten"},
-    {"flush", queue_flush_verb, "[FILTER | ID... | -]", "try again now"},
-    {"delete", queue_delete_verb, "FILTER | ID... | - [--yes]", "remove without a report"},
-    {"bounce", queue_bounce_verb, "FILTER | ID... | - [--yes]",
+    {"flush", queue_flush_verb, "[FILTER | ID... | -] [--json]",
+     "try again now; all of it without a filter"},
+    {"delete", queue_delete_verb, "FILTER | ID... | - [--yes] [--json]", "remove without a report"},
+    {"bounce", queue_bounce_verb, "FILTER | ID... | - [--yes] [--json]",
      "give up now: report to the sender"},
-    {"export", queue_export_verb, "DIR [FILTER]", "write ID.eml and ID.json files"},
-    {"import", queue_import_verb, "DIR", "queue what export wrote"},
-    {"check", queue_check_verb, "[--json]", "verify every checksum"},
+    {"export", queue_export_verb, "DIR [FILTER]",
+     "write ID.eml and ID.json files; the queue stays as it is"},
+    {"import", queue_import_verb, "DIR", "queue what export wrote, each file once"},
+    {"check", queue_check_verb, "[--json]", "read it all, and verify every checksum"},
     {0},
 };
+
+static void help_filter(FILE *to)
+{
+	fputs("\n"
+	      "FILTER is KEY=VALUE words, of which all must hold:\n"
+	      "  sender=ADDRESS (<> for none)  recipient=ADDRESS  login=NAME  domain=DOMAIN\n"
+	      "  site=NAME (a site block, an MX host, a fixed next hop)\n"
+	      "  source=CLIENT (name, address or network)  reply=TEXT (contained in the reason)\n"
+	      "  age=2h+ (older) age=2h- (younger)  state=ready|deferred|held|report  id=ID\n"
+	      "* stands for any run of characters; .example.net for every name below it.\n",
+	      to);
+}
+
+static void help_stdin(FILE *to)
+{
+	fputs("- reads IDs from standard input.\n", to);
+}
+
+static void help_yes(FILE *to)
+{
+	fputs("For more than one message delete and bounce say what they would do, and do it\n"
+	      "with --yes.\n",
+	      to);
+}
 
 static void help(FILE *to)
 {
 	verbs_help(verbs, "veredus queue", to);
-	fputs("\n"
-	      "FILTER is KEY=VALUE words, of which all must hold:\n"
-	      "  sender=ADDRESS (<> for none)  recipient=ADDRESS  login=NAME  domain=DOMAIN\n"
-	      "  site=NAME (a site block, an MX host, a fixed next hop)  source=CLIENT\n"
-	      "  age=2h+ (older) age=2h- (younger)  state=ready|deferred|held|report\n"
-	      "  reply=TEXT (contained in the last reply)  id=ID\n"
-	      "* stands for any run of characters; .example.net for every name below it.\n"
-	      "- reads IDs from standard input. delete and bounce of more than one message\n"
-	      "say what they would do, and do it with --yes.\n",
-	      to);
+	help_filter(to);
+	help_stdin(to);
+	help_yes(to);
+}
+
+static void help_of(const struct verb *verb)
+{
+	verb_help(verb, "veredus queue");
+	if (strstr(verb->arguments, "FILTER"))
+		help_filter(stdout);
+	if (strstr(verb->arguments, "| -"))
+		help_stdin(stdout);
+	if (strstr(verb->arguments, "--yes"))
+		help_yes(stdout);
 }
 
 bool queue_filter(const struct ctl *ctl, int from, struct filter *filter)
@@ -72,13 +102,17 @@ bool queue_filter_id(const char *word, struct filter *filter)
 
 int queue_verb(struct ctl *ctl)
 {
-	if (ctl->help || !ctl->count) {
+	if (!ctl->count) {
 		help(ctl->help ? stdout : stderr);
 		return ctl->help ? 0 : EX_USAGE;
 	}
 	const struct verb *verb = verb_find(verbs, "veredus queue", ctl->words[0]);
 
-	if (!verb)
+	if (verb && ctl->help) {
+		help_of(verb);
+		return 0;
+	}
+	if (!verb || !verb_takes(ctl, verb, "veredus queue"))
 		return EX_USAGE;
 	/* The verb is no word of its own arguments. */
 	ctl->count--;

@@ -224,7 +224,9 @@ static int act_verb(struct ctl *ctl, const struct action *a)
 				     "recipients", 0, "unknown", 0, "complete", 1),
 			   stdout);
 	} else {
-		puts("nothing in the queue matches");
+		puts(!ctl->count		  ? "Mail queue is empty"
+		     : strchr(ctl->words[0], '=') ? "nothing in the queue matches"
+						  : "no IDs on standard input");
 	}
 out:
 	free(t.items);

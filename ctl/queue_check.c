@@ -6,7 +6,6 @@
 #include "disk.h"
 #include "queue_id.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sysexits.h>
@@ -112,10 +111,8 @@ int queue_check_verb(struct ctl *ctl)
 	ctl_path(ctl, "queue", path, sizeof path);
 	int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	if (dir < 0) {
-		ctl_say("%s: %s", path, strerror(errno));
-		return errno == EACCES ? EX_NOPERM : EX_NOINPUT;
-	}
+	if (dir < 0)
+		return ctl_say_path(path);
 	enum queue_result result = check_all(&c, dir, &found);
 
 	close(dir);

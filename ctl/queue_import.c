@@ -233,8 +233,9 @@ static int import_all(struct importing *im, struct dirent **names, int count)
 	for (int i = 0; i < count && !im->lost; i++)
 		import_one(im, names[i]->d_name);
 	fsync(im->dir);
-	printf("imported: %llu message%s, %llu refused\n", (unsigned long long)im->taken,
-	       im->taken == 1 ? "" : "s", (unsigned long long)im->refused);
+	printf("imported: %llu message%s, %llu refused%s\n", (unsigned long long)im->taken,
+	       im->taken == 1 ? "" : "s", (unsigned long long)im->refused,
+	       count ? "" : "; there is no ID.json left to import");
 	return im->refused || im->lost ? 1 : 0;
 }
 

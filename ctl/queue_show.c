@@ -199,6 +199,8 @@ static bool cat_one(void *arg, const struct hit *hit)
 			break;
 		}
 		put_text((struct text){buffer, (size_t)n});
+		if (ferror(stdout))
+			break;
 	}
 	if (fd >= 0)
 		close(fd);

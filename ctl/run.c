@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
@@ -44,6 +45,7 @@ int run_verb(struct ctl *ctl)
 		return EX_USAGE;
 	}
 	strcpy(config, ctl->config_path);
+	signal(SIGPIPE, SIG_DFL); /* as it would find it without us */
 	for (size_t i = 0; i < 2; i++) {
 		char *const argv[] = {word, option, config, NULL};
 

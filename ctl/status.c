@@ -80,20 +80,20 @@ static void status_text(const struct msg_status_is *m, struct rates rates)
 	       print_size(b, m->disk_bytes));
 	if (!sites.count)
 		return;
-	printf("\n%8s %8s %8s %6s %10s %7s  %s\n", "ready", "deferred", "flight", "conns", "relayed",
-	       "oldest", "site");
+	printf("\n%8s %8s %8s %6s %10s %7s  %s\n", "ready", "deferred", "flight", "conns",
+	       "relayed", "oldest", "site");
 	while (list_next_site_status(&sites, &s))
 		site_text(&s);
 }
 
 static json_t *site_json(const struct rec_site_status *s)
 {
-	return json_pack("{s:o s:o s:o s:o s:o s:o s:o s:o s:o}", "site", json_text(s->site), "ready",
-			 json_u64(s->ready), "deferred", json_u64(s->deferred), "in_flight",
-			 json_u64(s->in_flight), "connections", json_u64(s->connections), "relayed",
-			 json_u64(s->relayed), "oldest", json_u64(s->oldest_wall / 1000000),
-			 "next_attempt", json_u64(s->next_wall / 1000000),
-			 "last_error", json_text(s->last_error));
+	return json_pack("{s:o s:o s:o s:o s:o s:o s:o s:o s:o}", "site", json_text(s->site),
+			 "ready", json_u64(s->ready), "deferred", json_u64(s->deferred),
+			 "in_flight", json_u64(s->in_flight), "connections",
+			 json_u64(s->connections), "relayed", json_u64(s->relayed), "oldest",
+			 json_u64(s->oldest_wall / 1000000), "next_attempt",
+			 json_u64(s->next_wall / 1000000), "last_error", json_text(s->last_error));
 }
 
 static void status_json(const struct msg_status_is *m, struct rates rates)

@@ -6,7 +6,6 @@
 #include "print.h"
 #include "queue_id.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sysexits.h>
@@ -128,10 +127,8 @@ int trace_verb(struct ctl *ctl)
 	ctl_path(ctl, "history", path, sizeof path);
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	if (fd < 0) {
-		ctl_say("%s: %s", path, strerror(errno));
-		return errno == EACCES ? EX_NOPERM : EX_NOINPUT;
-	}
+	if (fd < 0)
+		return ctl_say_path(path);
 	int error = trace_read(fd, text_of(ctl->words[0]), &trace);
 
 	if (error) {

@@ -7,13 +7,14 @@
 #include "nearest.h"
 
 #include <errno.h>
-#include <libgen.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 static const struct verb verbs[] = {
     {"run", run_verb, "[-c FILE]", "serve in the foreground; SIGTERM ends it, SIGHUP reloads"},
@@ -23,6 +24,7 @@ static const struct verb verbs[] = {
     {"queue", queue_verb, "VERB ...", "look at queued mail and act on it; veredus queue --help"},
     {"trace", trace_verb, "ID|MESSAGE-ID|ADDRESS [--json]", "a message's whole story"},
     {"user", user_verb, "VERB NAME", "who may log in: add, passwd, disable, enable, list"},
+    {"mailq", mailq_verb, NULL, "queue list, by the name of that program"},
     {0},
 };
 
@@ -65,7 +67,32 @@ void verbs_help(const struct verb *table, const char *of, FILE *to)
 	fprintf(to, "usage: %s VERB [-c FILE] ...\n\n", of);
 	for (const struct verb *v = table; v->name; v++)
 		if (v->arguments)
-			fprintf(to, "  %-8s %-32s %s\n", v->name, v->arguments, v->text);
+			fprintf(to, "  %-8s %-35s %s\n", v->name, v->arguments, v->text);
+}
+
+void verb_help(const struct verb *verb, const char *of)
+{
+	printf("usage: %s %s %s%s\n%s\n", of, verb->name, verb->arguments,
+	       strstr(verb->arguments, "-c FILE") ? "" : " [-c FILE]", verb->text);
+}
+
+bool verb_takes(const struct ctl *ctl, const struct verb *verb, const char *of)
+{
+	const struct {
+		const char *name;
+		bool given;
+	} options[] = {{"--json", ctl->json},
+		       {"--yes", ctl->yes},
+		       {"--all", ctl->all},
+		       {"--sender", ctl->by_sender}};
+
+	for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+		if (options[i].given && !strstr(verb->arguments, options[i].name)) {
+			ctl_say("%s %s takes no %s; it takes %s", of, verb->name, options[i].name,
+				verb->arguments);
+			return false;
+		}
+	return true;
 }
 
 void ctl_path(const struct ctl *ctl, const char *name, char *to, size_t size)
@@ -125,23 +152,34 @@ static bool take_words(struct ctl *ctl, int argc, char **argv)
 	return true;
 }
 
+/* Of `| head`: it has what it wanted. */
+static bool reader_left(void)
+{
+	struct pollfd p = {.fd = STDOUT_FILENO, .events = POLLOUT};
+
+	return poll(&p, 1, 0) == 1 && (p.revents & POLLERR);
+}
+
 static int run_found(const struct verb *verb, int argc, char **argv)
 {
 	struct ctl ctl = {.config_path = CTL_CONFIG};
 	int status = EX_USAGE;
 
+	/* Those two have verbs of their own, with options of their own. */
+	bool nested = verb->run == queue_verb || verb->run == user_verb;
+
 	if (!take_words(&ctl, argc, argv))
 		goto out;
-	if (ctl.help && verb->run != queue_verb && verb->run != user_verb) {
-		printf("usage: veredus %s %s\n%s\n", verb->name, verb->arguments, verb->text);
+	if (ctl.help && !nested) {
+		verb_help(verb, "veredus");
 		status = 0;
-		goto out;
+	} else if (nested || verb_takes(&ctl, verb, "veredus")) {
+		status = verb->run(&ctl);
 	}
-	status = verb->run(&ctl);
 out:
 	free(ctl.words);
 	config_drop(&ctl.config);
-	if (fflush(stdout) != 0 || ferror(stdout)) {
+	if ((fflush(stdout) != 0 || ferror(stdout)) && !reader_left()) {
 		ctl_say("writing: %s", strerror(errno));
 		return EX_IOERR;
 	}
@@ -150,10 +188,12 @@ out:
 
 int main(int argc, char **argv)
 {
-	static const struct verb mailq = {"mailq", mailq_verb, "[-c FILE] [--json]",
+	static const struct verb mailq = {"mailq", mailq_verb, "[FILTER] [--json]",
 					  "list the queue"};
 	const char *name = argc ? strrchr(argv[0], '/') : NULL;
 
+	/* An import or a deletion whose reader has left still ends as it should. */
+	signal(SIGPIPE, SIG_IGN);
 	if (argc && strcmp(name ? name + 1 : argv[0], "mailq") == 0)
 		return run_found(&mailq, argc - 1, argv + 1);
 	if (argc < 2) {
@@ -169,7 +209,13 @@ int main(int argc, char **argv)
 		printf("veredus %s\n", VEREDUS_VERSION);
 		return 0;
 	}
+	if (argv[1][0] == '-') {
+		ctl_say("the verb comes first, its options behind it: veredus status -c FILE");
+		return EX_USAGE;
+	}
 	const struct verb *verb = verb_find(verbs, "veredus", argv[1]);
 
+	if (verb && verb->run == mailq_verb)
+		verb = &mailq;
 	return verb ? run_found(verb, argc - 2, argv + 2) : EX_USAGE;
 }

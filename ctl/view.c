@@ -136,9 +136,7 @@ struct view *view_open(const struct ctl *ctl, int *status)
 	v->texts = arena_new(SIZE_MAX / 2);
 	v->dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (v->dir < 0) {
-		if (errno == EACCES || errno == EPERM)
-			*status = EX_NOPERM;
-		ctl_say("%s: %s", path, strerror(errno));
+		*status = ctl_say_path(path);
 		view_close(&v);
 		return NULL;
 	}
