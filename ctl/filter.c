@@ -199,14 +199,13 @@ static const struct {
 	const char *name;
 	const char *(*read)(struct condition *c);
 	bool (*holds)(const struct condition *c, const struct filter_subject *s);
-	bool networks; /* a value with a slash is one */
 } keys[FILTER_KEYS] = {
     [FILTER_SENDER] = {"sender", read_sender, is_sender},
     [FILTER_LOGIN] = {"login", read_any, is_login},
     [FILTER_RECIPIENT] = {"recipient", read_any, is_recipient},
     [FILTER_DOMAIN] = {"domain", read_any, is_domain},
     [FILTER_SITE] = {"site", read_any, is_site},
-    [FILTER_SOURCE] = {"source", read_any, is_source, .networks = true},
+    [FILTER_SOURCE] = {"source", read_any, is_source},
     [FILTER_AGE] = {"age", read_age, is_age},
     [FILTER_STATE] = {"state", read_state, is_state},
     [FILTER_REPLY] = {"reply", read_any, has_reply},
@@ -258,7 +257,7 @@ bool filter_add(struct filter *filter, const char *word, char *error, size_t siz
 		struct condition c = {.key = (enum filter_key)i,
 				      .value = {t.data + equals + 1, t.len - (size_t)equals - 1}};
 
-		c.network = keys[i].networks && text_find(c.value, '/') >= 0;
+		c.network = c.key == FILTER_SOURCE && text_find(c.value, '/') >= 0;
 		if (c.network && !filter_network_read(c.value, &c.of, error, size))
 			return false;
 		const char *wanted = keys[i].read(&c);

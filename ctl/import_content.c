@@ -136,7 +136,7 @@ const char *import_content_read(struct import_content *c, int dir, const char *n
 {
 	char piece[PIECE_BYTES];
 	const char *why = NULL;
-	uint64_t size;
+	uint64_t size = 0;
 	int fd = import_file_open(dir, name, &size, &why);
 
 	c->fd = -1;

@@ -300,7 +300,9 @@ void control_act(struct channel *c, const struct message *m)
 
 /* -- status -------------------------------------------------------------------------------- */
 
-enum { LANES_LOOKED_AT = 1000 /* of a site, for its oldest mail: status costs no more than that */ };
+enum {
+	LANES_LOOKED_AT = 1000 /* of a site, for its oldest mail: status costs no more than that */
+};
 
 /* The earlier of OLDEST (0: none) and the arrival of the lane's first mail, its oldest. */
 static int64_t lane_oldest(const struct lane *lane, int64_t oldest)
