@@ -28,7 +28,7 @@ struct import_work {
 static const char *refusal(enum queue_result why)
 {
 	return why == QUEUE_FULL      ? "the disk is full"
-	       : why == QUEUE_TOO_BIG ? "it is larger than a commit may be with this segment-size"
+	       : why == QUEUE_TOO_BIG ? "it is too large for segments of this size"
 	       : why == QUEUE_DAMAGED ? "its body did not arrive whole"
 	       : why == QUEUE_WAIT    ? "veredus is stopping"
 	       : why == QUEUE_IO

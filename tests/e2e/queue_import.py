@@ -335,6 +335,52 @@ def test_qmgr_is_killed_under_an_import(t):
     v.check("fine" in veredus.command("queue", "check"))
 
 
+def test_imported_state_outlives_the_cleaner(t):
+    """Its segment is cleaned while it waits: the state that came in its own record moves on with it, replies included."""
+    veredus, sink, _ = v.world(t, later("busy"), SLOWLY + "segments { size = 1M }\n", sink_dump=False)
+    folder = os.path.join(veredus.folder, "in")
+    os.mkdir(folder, 0o777)
+    os.chmod(folder, 0o777)
+    rows = [{"address": "h@sink.example", "state": "held", "attempts": 7, "code": 451, "dsn": "4.7.1", "reply": "held by ann", "last_attempt_us": 1795299900000000},
+            {"address": "d@sink.example", "state": "deferred", "attempts": 2, "code": 450, "dsn": "4.2.2", "reply": "mailbox full",
+             "last_attempt_us": 1795299900000000, "next_attempt_us": int((time.time() + 3600) * 1000000), "noticed": True}]
+    for i in range(5):
+        v.write(os.path.join(folder, f"m{i}.json"), json.dumps(dict(ENVELOPE, recipients=rows)))
+        v.write(os.path.join(folder, f"m{i}.eml"), v.mail(f"kept {i}"))
+    new = list(moved(veredus, folder).values())
+    before = {i: shown(veredus, i) for i in new}
+    v.equal([(r["reply"], r["attempts"], r["noticed"]) for r in before[new[0]]["recipients"]], [("held by ann", 7, False), ("mailbox full", 2, True)])
+    segment = re.search(r"segment (\w+)", veredus.command("queue", "show", new[0]))[1]
+
+    def stir():
+        smtp = v.Smtp(veredus.port)
+        for _ in range(40):
+            smtp.send("b@client.example", "fine@sink.example", v.mail("stirring", LARGE[:800 * LINE]))
+        smtp.close()
+        return segment not in veredus.command("queue", "show", new[0])
+
+    v.wait(stir, 60, "the cleaner")
+    for _ in range(2):
+        for i in new:
+            v.equal(shown(veredus, i), before[i], "after cleaning")
+        v.check("fine" in veredus.command("queue", "check"))
+        v.equal(veredus.stop(), 0)
+        veredus.start()
+    v.wait(lambda: len(veredus.listed("state=held")) == 5, 10, lambda: str(veredus.listed()))
+
+
+def test_no_room(t):
+    """What is full says so, and takes the rest later."""
+    veredus, _, _ = world(t, "busy", config=SLOWLY + "queue-limit = 20\n")
+    folder = many(veredus, 30, LARGE[:3000 * LINE])
+    said, errors = run(veredus, "queue", "import", folder, status=1)
+    v.check("imported: 20 messages, 10 refused" in said, said)
+    v.check(errors.count("queue-limit is reached") == 10, errors)
+    v.wait(lambda: len(bodies(veredus)) == 20, 10, lambda: str(bodies(veredus)))
+    empty(veredus)
+    v.check("imported: 10 messages, 0 refused" in run(veredus, "queue", "import", folder)[0])
+
+
 def test_two_imports_of_one_folder(t):
     veredus, _, _ = world(t, "busy")
     folder = many(veredus, 40, LARGE[:15000 * LINE])
