@@ -20,6 +20,7 @@ enum {
 	TURN_BYTES = 1024 * 1024,  /* taken from one peer in a turn, so that others get theirs */
 	OUT_BYTES_MAX = 128 << 20, /* unread: far above where owners that can stop have stopped */
 	KEEP_BYTES = 512 * 1024,   /* buffers kept when empty */
+	FD_LOST = -2,		   /* in its place among in_fds */
 };
 
 struct channel {
@@ -103,7 +104,8 @@ static void channel_close(struct channel *c)
 	turn_end_cancel(&c->bury);
 	turn_end_cancel(&c->reread);
 	for (size_t i = 0; i < c->in_fd_count; i++)
-		close(c->in_fds[i]);
+		if (c->in_fds[i] != FD_LOST)
+			close(c->in_fds[i]);
 	c->in_fd_count = 0;
 	bytes_free(&c->in);
 	channel_empty_out(c);
@@ -332,18 +334,22 @@ static bool fd_fits(const struct channel *c, int fd)
 
 /* Takes the descriptor that belongs to this frame; false when the peer broke its word about it. */
 static bool frame_take_fd(struct channel *c, const struct message_rule *rule, uint16_t flags,
-			  int *fd)
+			  int *fd, bool *lost)
 {
 	bool announced = (flags & FRAME_FLAG_FD) != 0;
 
 	*fd = -1;
+	*lost = false;
 	if (announced ? rule->fd == FD_NEVER : rule->fd == FD_ALWAYS)
 		return false;
 	if (!announced)
 		return true;
-	if (!c->in_fd_count || !fd_fits(c, c->in_fds[0]))
+	if (!c->in_fd_count)
 		return false;
-	*fd = c->in_fds[0];
+	*lost = c->in_fds[0] == FD_LOST;
+	if (*lost ? rule->fd == FD_ALWAYS : !fd_fits(c, c->in_fds[0]))
+		return false;
+	*fd = *lost ? -1 : c->in_fds[0];
 	c->in_fd_count--;
 	memmove(c->in_fds, c->in_fds + 1, c->in_fd_count * sizeof *c->in_fds);
 	return true;
@@ -356,6 +362,7 @@ static bool channel_take_frame(struct channel *c)
 	uint16_t head[2];
 	struct message m;
 	int fd;
+	bool lost;
 
 	if (bytes_len(&c->in) < FRAME_HEADER_BYTES)
 		return false;
@@ -369,7 +376,7 @@ static bool channel_take_frame(struct channel *c)
 		bytes_room(&c->in, len + FRAME_HEADER_BYTES - bytes_len(&c->in));
 		return false;
 	}
-	if (!frame_take_fd(c, message_rule(head[0]), head[1], &fd)) {
+	if (!frame_take_fd(c, message_rule(head[0]), head[1], &fd, &lost)) {
 		channel_break_rule(c, "wrong descriptor with", message_rule(head[0])->name);
 		return false;
 	}
@@ -380,6 +387,7 @@ static bool channel_take_frame(struct channel *c)
 		return false;
 	}
 	m.fd = fd;
+	m.fd_lost = lost;
 	channel_serve(c, &m);
 	if (!c->ended)
 		bytes_take(&c->in, len + FRAME_HEADER_BYTES, KEEP_BYTES);
@@ -422,7 +430,8 @@ void channel_resume(struct channel *c)
 
 static bool keep_fds(struct channel *c, struct msghdr *msg)
 {
-	bool fits = !(msg->msg_flags & MSG_CTRUNC);
+	bool cut = msg->msg_flags & MSG_CTRUNC, fits = true;
+	size_t before = c->in_fd_count;
 
 	for (struct cmsghdr *h = CMSG_FIRSTHDR(msg); h; h = CMSG_NXTHDR(msg, h)) {
 		if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
@@ -441,7 +450,15 @@ static bool keep_fds(struct channel *c, struct msghdr *msg)
 			}
 		}
 	}
-	return fits;
+	/*
+	 * Cut, and not one is left: it is we who had no descriptor for it. Our daemons send one at
+	 * a time, so one message goes without; the channel and all that runs over it stay.
+	 */
+	if (cut && c->in_fd_count == before && before < FDS_MAX) {
+		c->in_fds[c->in_fd_count++] = FD_LOST;
+		cut = false;
+	}
+	return fits && !cut;
 }
 
 static ssize_t channel_read_some(struct channel *c)

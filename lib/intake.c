@@ -104,9 +104,12 @@ static void message_break(struct intake_message *m, const struct reply *r)
 	m->state = MESSAGE_BROKEN;
 	m->broken = r;
 	bytes_free(&m->body);
-	if (m->fd >= 0)
-		close(m->fd);
+	if (m->fd < 0)
+		return;
+	close(m->fd);
 	m->fd = -1;
+	if (m->in->qmgr)
+		channel_send_body_drop(m->in->qmgr, &(struct msg_body_drop){m->id});
 }
 
 /* Calls VISIT for each message; VISIT may free that one. */
@@ -407,6 +410,8 @@ static void serve_body_file(struct intake *in, struct channel *c, const struct m
 	if (msg->fd < 0) {
 		const struct reply *why = intake_refusal(in);
 
+		if (msg->fd_lost) /* qmgr has made it */
+			channel_send_body_drop(c, &(struct msg_body_drop){m->id});
 		message_break(m, msg->body_file.full ? &reply_full : why ? why : &reply_broken);
 	} else {
 		m->fd = msg->fd;

@@ -51,14 +51,14 @@ static bool parameter_is_safe(struct text t)
 }
 
 /* The bytes of all texts of M; false when M makes no sense. */
-static bool job_measure(const struct msg_job *m, int fd, size_t *size)
+static bool job_measure(const struct msg_job *m, bool in_file, size_t *size)
 {
 	struct wire_list list = m->recipients;
 	struct rec_job_recipient r;
 
 	if (!m->recipients.count || m->how > HOP_LOCAL || !m->prelude.len)
 		return false;
-	if (fd >= 0 ? m->body.len != 0 : m->body.len != m->body_length)
+	if (in_file ? m->body.len != 0 : m->body.len != m->body_length)
 		return false;
 	*size = m->site.len + m->hop.len + m->target.len + m->domain.len + m->sender.len +
 		m->envid.len + m->prelude.len + m->body.len;
@@ -122,11 +122,13 @@ static void job_refuse_unsafe(struct job *job)
 	}
 }
 
-struct job *job_new(const struct msg_job *m, int fd)
+struct job *job_new(const struct msg_job *m, int fd, bool fd_lost)
 {
+	const struct verdict lost = {OUTCOME_DEFERRED, 0, "4.3.0",
+				     TEXT("no descriptor is left to read the message with")};
 	size_t texts;
 
-	if (!job_measure(m, fd, &texts)) {
+	if (!job_measure(m, fd >= 0 || fd_lost, &texts)) {
 		if (fd >= 0)
 			close(fd);
 		return NULL;
@@ -140,6 +142,8 @@ struct job *job_new(const struct msg_job *m, int fd)
 	job->relay = (struct text)TEXT("none");
 	job_fill(job, m, (char *)job + fixed);
 	job_refuse_unsafe(job);
+	if (fd_lost)
+		job_settle_open(job, &lost);
 	return job;
 }
 

@@ -247,7 +247,7 @@ static void hand_back(struct worker *w, const struct msg_job *m, int fd)
 		channel_send_slot_done(w->qmgr, &(struct msg_slot_done){m->slot, m->job});
 }
 
-bool worker_job(struct worker *w, const struct msg_job *m, int fd)
+bool worker_job(struct worker *w, const struct msg_job *m, int fd, bool fd_lost)
 {
 	struct slot *s = slot_find(w, m->slot);
 
@@ -261,7 +261,7 @@ bool worker_job(struct worker *w, const struct msg_job *m, int fd)
 			close(fd);
 		return false;
 	}
-	struct job *job = job_new(m, fd);
+	struct job *job = job_new(m, fd, fd_lost);
 
 	if (!job)
 		return false;

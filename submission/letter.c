@@ -277,7 +277,8 @@ static struct letter *letter_make(struct submission *self, struct channel *from,
 	return l;
 }
 
-void letter_new(struct submission *self, struct channel *from, const struct msg_handin *m, int fd)
+void letter_new(struct submission *self, struct channel *from, const struct msg_handin *m, int fd,
+		bool fd_lost)
 {
 	bool bounce = channel_peer(from) == PEER_BOUNCE;
 
@@ -289,7 +290,7 @@ void letter_new(struct submission *self, struct channel *from, const struct msg_
 			close(fd);
 		return;
 	}
-	if (self->draining || self->count >= LETTERS_MAX) {
+	if (self->draining || self->count >= LETTERS_MAX || fd_lost) {
 		say_handed(from, m->token, 0, 451, "4.3.2", "Error: not accepting mail now");
 		if (fd >= 0)
 			close(fd);

@@ -25,7 +25,7 @@ static const struct daemon_row row = {
 
 static void on_handin(struct channel *c, const struct message *m)
 {
-	letter_new(daemon_of(c)->self, c, &m->handin, m->fd);
+	letter_new(daemon_of(c)->self, c, &m->handin, m->fd, m->fd_lost);
 }
 
 static void on_intake(struct channel *c, const struct message *m)

@@ -19,8 +19,12 @@ struct submission {
 	struct timer drain;
 };
 
-/* letter.c: a mail that bounce or pickup hands in. FD is its content, ours from here on, or -1. */
-void letter_new(struct submission *self, struct channel *from, const struct msg_handin *m, int fd);
+/*
+ * letter.c: a mail that bounce or pickup hands in. FD is its content, ours from here on, or -1;
+ * FD_LOST: there was one that we could not take.
+ */
+void letter_new(struct submission *self, struct channel *from, const struct msg_handin *m, int fd,
+		bool fd_lost);
 
 /* Its bringer is gone: what is under way goes on, nobody is told. */
 void letters_forget(struct submission *self, const struct channel *from);

@@ -67,7 +67,7 @@ static struct job *make_job(unsigned flags)
 	m.recipients = (struct wire_list){count, {(const char *)items.data, items.end}};
 	if (!(flags & FLAG_FILE))
 		m.body = body;
-	struct job *job = job_new(&m, flags & FLAG_FILE ? body_file(body) : -1);
+	struct job *job = job_new(&m, flags & FLAG_FILE ? body_file(body) : -1, false);
 
 	bytes_free(&items);
 	must(job);

@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -20,7 +21,7 @@
 
 /* What a channel under test saw. */
 struct seen {
-	unsigned leases, submits, handles, files, with_fd;
+	unsigned leases, submits, handles, files, with_fd, fd_lost;
 	unsigned opened, gone, drained;
 	uint32_t last_count;
 	size_t body_len;
@@ -55,6 +56,7 @@ static void on_submit(struct channel *c, const struct message *m)
 
 static void take_fd(struct channel *c, const struct message *m)
 {
+	line_of(c)->seen.fd_lost += m->fd_lost;
 	if (m->fd < 0)
 		return;
 	line_of(c)->seen.with_fd++;
@@ -515,6 +517,67 @@ static void test_descriptor_optional(void **state)
 	line_close(&line);
 }
 
+static void send_file(struct line *line, uint64_t id)
+{
+	struct bytes b = {0};
+
+	frame(&b, MSG_body_file, &(struct msg_body_file){.id = id}, FRAME_FLAG_FD);
+	raw_send_fds(line, bytes_at(&b), bytes_len(&b), 1);
+	bytes_free(&b);
+}
+
+/* Turns in which no descriptor can be had. */
+static void turns_without_descriptors(unsigned count)
+{
+	struct rlimit usual, none;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &usual), 0);
+	none = usual;
+	none.rlim_cur = 0;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	turns(count);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &usual), 0);
+}
+
+/* Our own shortage is not the peer's fault: the message comes without, and the next one with its own. */
+static void test_descriptor_that_cannot_be_taken(void **state)
+{
+	unsigned before = descriptors_open();
+	struct line line;
+	struct bytes b = {0};
+
+	(void)state;
+	line_open(&line, PEER_SMTPD, PEER_QMGR);
+	send_hello(&line);
+	send_file(&line, 1);
+	send_file(&line, 2);
+	turns_without_descriptors(3);
+	assert_int_equal(line.seen.files, 2);
+	assert_int_equal(line.seen.fd_lost, 2);
+	assert_int_equal(line.seen.with_fd, 0);
+	send_file(&line, 3);
+	turns(2);
+	assert_int_equal(line.seen.fd_lost, 2);
+	assert_int_equal(line.seen.with_fd, 1);
+	assert_int_equal(line.seen.gone, 0);
+	line_close(&line);
+	/* A channel that goes has nothing to close in its place. */
+	line_open(&line, PEER_SMTPD, PEER_QMGR);
+	raw_send_fds(&line, "x", 1, 1);
+	turns_without_descriptors(2);
+	line_close(&line);
+	/* What master hands over is not to be done without. */
+	line_open(&line, PEER_SMTPD, PEER_MASTER);
+	send_hello(&line);
+	handle_frame(&b, 1, FRAME_FLAG_FD);
+	raw_send_fds(&line, bytes_at(&b), bytes_len(&b), 1);
+	bytes_free(&b);
+	turns_without_descriptors(2);
+	assert_string_equal(line.seen.why, "wrong descriptor with handle");
+	line_close(&line);
+	assert_int_equal(descriptors_open(), before);
+}
+
 /* A descriptor that nothing announces belongs to no message, even if more bytes follow it. */
 static void test_descriptor_unannounced(void **state)
 {
@@ -759,6 +822,7 @@ int main(void)
 	    cmocka_unit_test(test_descriptor_unannounced),
 	    cmocka_unit_test(test_descriptor_of_no_file),
 	    cmocka_unit_test(test_descriptors_in_one_heap),
+	    cmocka_unit_test(test_descriptor_that_cannot_be_taken),
 	    cmocka_unit_test(test_descriptor_of_the_refused),
 	    cmocka_unit_test(test_descriptors_stay_with_their_frames),
 	    cmocka_unit_test(test_a_peer_that_never_reads),

@@ -161,7 +161,7 @@ static struct job *mail_job(const struct mail *mail)
 						.notify = mail->notify});
 	m.recipients.items = (struct text){(const char *)items.data, items.end};
 	m.body_length = mail->fd ? mail->body_length : m.body.len;
-	struct job *job = job_new(&m, mail->fd ? mail->fd : -1);
+	struct job *job = job_new(&m, mail->fd ? mail->fd : -1, false);
 
 	bytes_free(&items);
 	assert_non_null(job);

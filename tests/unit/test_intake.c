@@ -4,6 +4,7 @@
 #include "must.h"
 #include "queue.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,7 +25,7 @@ static struct {
 	struct msg_submit last;
 	char body[16];
 	unsigned settled_code, settled, lost, went_on;
-	bool give_file;
+	bool give_file, read_only;
 	FILE *file;
 } self;
 
@@ -55,7 +56,7 @@ static void on_body_open(struct channel *c, const struct message *m)
 	self.files_asked++;
 	if (self.give_file) {
 		self.file = tmpfile();
-		fd = dup(fileno(self.file));
+		fd = self.read_only ? open("/etc/passwd", O_RDONLY) : dup(fileno(self.file));
 	}
 	channel_send(c, MSG_body_file, &(struct msg_body_file){.id = m->body_open.id}, fd);
 }
@@ -376,6 +377,22 @@ static void test_file_refused(void **state)
 	assert_int_equal(self.settled_code, 451);
 }
 
+/* A file that can't be written is given back, or a full disk would stay full of them. */
+static void test_file_cannot_be_written(void **state)
+{
+	struct intake_message *m;
+
+	(void)state;
+	self.give_file = self.read_only = true;
+	m = big_message();
+	turns();
+	assert_int_equal(self.went_on, 1);
+	assert_int_equal(self.dropped, intake_id(m));
+	submit(m);
+	assert_int_equal(self.submits, 0);
+	assert_int_equal(self.settled_code, 451);
+}
+
 static void test_body_given_up(void **state)
 {
 	struct intake_message *m;
@@ -421,6 +438,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_large_body, begin, end),
 	    cmocka_unit_test_setup_teardown(test_end_before_file, begin, end),
 	    cmocka_unit_test_setup_teardown(test_file_refused, begin, end),
+	    cmocka_unit_test_setup_teardown(test_file_cannot_be_written, begin, end),
 	    cmocka_unit_test_setup_teardown(test_body_given_up, begin, end),
 	    cmocka_unit_test_setup_teardown(test_leases, begin, end),
 	};
