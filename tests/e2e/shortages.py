@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: ISC
+"""What a daemon needs and does not get: descriptors, memory, a clock that goes on. Each daemon in turn, beside the
+others, which have it. Nothing that was acknowledged is lost, nothing arrives twice, and all goes on when it is over."""
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+
+import re
+import subprocess
+import threading
+import time
+
+import veredus as v
+
+CONFIG = "retry { first = 1s longest = 2s }\nlimits { per-client = 100000 }\n"
+LARGE = (b"x" * 76 + b"\r\n") * 2000
+
+
+def limit(veredus, pid, word):
+    """Sets a soft limit of a running daemon, as the user that it runs as may; the hard one stays."""
+    done = subprocess.run(["prlimit", "--pid", str(pid), word], stderr=subprocess.PIPE, **veredus.demote)
+    v.equal(done.returncode, 0, done.stderr)
+
+
+def descriptors(pid):
+    return {int(number) for number in os.listdir(f"/proc/{pid}/fd")}
+
+
+class Talker(threading.Thread):
+    """Sends small and large mail until it is told to stop, over a new connection now and then; what was taken."""
+
+    def __init__(self, veredus, name):
+        super().__init__(daemon=True)
+        self.veredus, self.name, self.over = veredus, name, False
+        self.taken, self.replies = set(), {}
+
+    def run(self):
+        number = 0
+        while not self.over:
+            try:
+                smtp = v.Smtp(self.veredus.port)
+                for _ in range(5):
+                    if self.over:
+                        break
+                    number += 1
+                    self.mail(smtp, f"{self.name}.{number}", LARGE if number % 3 == 0 else b"small\r\n")
+                smtp.close()
+            except (OSError, v.Failure):
+                time.sleep(0.05)
+
+    def mail(self, smtp, subject, body):
+        for line in "MAIL FROM:<a@client.example>", f"RCPT TO:<{subject}@sink.example> NOTIFY=NEVER", "DATA":
+            reply = smtp.say(line)
+            if reply[0] not in "23":
+                self.replies[reply[:9]] = self.replies.get(reply[:9], 0) + 1
+                smtp.say("RSET")
+                return
+        smtp.socket.sendall(v.mail(subject, body) + b".\r\n")
+        reply = smtp.reply()
+        self.replies[reply[:9]] = self.replies.get(reply[:9], 0) + 1
+        if reply.startswith("250"):
+            self.taken.add(subject)
+
+
+def beside_load(t, veredus, sink, act, seconds=2):
+    """Runs ACT with ten clients at work, and lets them go on after it for as long; all that was taken arrives, once."""
+    talkers = [Talker(veredus, f"t{i}") for i in range(10)]
+    for talker in talkers:
+        talker.start()
+    time.sleep(0.5)
+    act()
+    time.sleep(seconds)
+    for talker in talkers:
+        talker.over = True
+    for talker in talkers:
+        talker.join(30 * v.PATIENCE)
+        v.check(not talker.is_alive(), "a client hangs", talker.replies)
+    taken = set().union(*(talker.taken for talker in talkers))
+    refused = {}
+    for talker in talkers:
+        for reply, count in talker.replies.items():
+            refused[reply] = refused.get(reply, 0) + count
+    v.check(taken, "nothing was taken", refused)
+    v.check(not any(reply[0] == "5" for reply in refused), "for good:", refused)
+    arrived = lambda: [re.search(r"(t\d+\.\d+)@", str(envelope["rcpt"]))[1] for envelope, _ in sink.mails()]
+    v.wait(lambda: set(arrived()) >= taken, 40, lambda: f"{sorted(taken - set(arrived()))[:9]} of {len(taken)}; {veredus.log_text()[-1500:]}")
+    veredus.wait_empty()
+    return taken, arrived(), refused
+
+
+def starve_of_descriptors(t, name, spare):
+    """NAME has SPARE descriptors more than it holds now, for two seconds, and then all it wants."""
+    veredus, sink, _ = v.world(t, config=CONFIG)
+    (pid,) = veredus.daemons(name)
+
+    def act():
+        number = max(descriptors(pid)) + 1 + spare
+        limit(veredus, pid, f"--nofile={number}:")
+        time.sleep(2)
+        if pid in veredus.daemons(name):
+            limit(veredus, pid, "--nofile=1024:")
+
+    taken, arrived, refused = beside_load(t, veredus, sink, act)
+    doubles = len(arrived) - len(set(arrived))
+    restarts = len(re.findall(rf"{name} \(pid.*starting it again", veredus.log_text()))
+    print(f"  {name} with {spare} to spare: {len(taken)} taken and arrived, {doubles} twice, {restarts} restarts; {refused}", flush=True)
+    v.check(not re.search(r"SIGSYS|SIGABRT|SIGSEGV", veredus.log_text()), veredus.log_text()[-1500:])
+    v.equal(doubles, 0, "twice")
+    v.equal(restarts, 0, "restarts")
+    others = re.findall(r"(\S+) \(pid \d+\).*starting it again", veredus.log_text())
+    v.equal(others, [], "others that died")
+
+
+def make(function, *arguments):
+    return lambda t: function(t, *arguments)
+
+
+for daemon in "smtpd", "qmgr", "smtp-client", "resolver", "limits", "logger":
+    for spare in 0, 3:
+        globals()[f"test_descriptors_of_{daemon.replace('-', '_')}_{spare}"] = make(starve_of_descriptors, daemon, spare)
+
+
+v.main(globals())
