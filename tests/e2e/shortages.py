@@ -7,10 +7,13 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
 import re
+import shutil
+import struct
 import subprocess
 import threading
 import time
 
+import hostile as r
 import veredus as v
 
 CONFIG = "retry { first = 1s longest = 2s }\nlimits { per-client = 100000 }\n"
@@ -119,6 +122,56 @@ def make(function, *arguments):
 for daemon in "smtpd", "qmgr", "smtp-client", "resolver", "limits", "logger":
     for spare in 0, 3:
         globals()[f"test_descriptors_of_{daemon.replace('-', '_')}_{spare}"] = make(starve_of_descriptors, daemon, spare)
+
+
+# -- the clock ------------------------------------------------------------------------------------------------
+
+def movable_clock(t, veredus):
+    """Gives VEREDUS a wall clock of its own; what moves it, by seconds from the true time."""
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if not compiler or v.PATIENCE > 1:
+        raise v.Skip("no compiler" if not compiler else "a sanitizer comes first in LD_PRELOAD")
+    path = v.write(t.folder + "/jump", bytes(8))
+    subprocess.run([compiler, "-O2", "-shared", "-fPIC", f'-DJUMP_FILE="{path}"', "-o", t.folder + "/jump.so",
+                    os.path.join(v.ROOT, "tests/lib/jump.c")], check=True)
+    veredus.environment["LD_PRELOAD"] = t.folder + "/jump.so"
+
+    def move(seconds):
+        with open(path, "r+b") as f:
+            f.write(struct.pack("<q", int(seconds * 1e6)))
+    return move
+
+
+def test_clock_jumps(t):
+    """The wall clock is set forward by forty days and back by eighty while mail waits: it is tried on as before, it
+    does not expire, it is in the log, and what comes in meanwhile is delivered. Nobody gets a report."""
+    receiver, reports = r.Receiver(t, rcpt=b"450 4.2.1 come back later\r\n"), r.Receiver(t)
+    veredus = t.veredus("retry { first = 1s longest = 1s expire = 60s notice = 30s }\n"
+                        f"route client.example {{ to = smtp:[{v.SINK}]:{reports.port} }}\nroute * {{ to = smtp:[{v.SINK}]:{receiver.port} }}\n")
+    move = movable_clock(t, veredus)
+    veredus.start()
+    began = time.monotonic()
+    smtp = v.Smtp(veredus.port)
+    smtp.send("sender@client.example", "waits@sink.example", v.mail("waits"))
+    tries = lambda: veredus.log_text().count("status=deferred")
+    v.wait(lambda: tries() >= 2, 10, "two attempts")
+    for days in 40, -40, 0:
+        move(days * 86400)
+        before = tries()
+        v.wait(lambda: tries() >= before + 3, 10, f"three more attempts at {days} days")
+        smtp.send("sender@client.example", f"at{days}@sink.example", v.mail(f"at {days}"))
+        v.wait(lambda: f"to=<at{days}@sink.example>" in veredus.log_text(), 5, "an attempt for new mail")
+    day = time.strftime("%b %e", time.localtime(time.time() + 40 * 86400))
+    v.check(day in veredus.log_text(), "the shim moved no clock:", day)
+    v.check("clock" in veredus.log_text(), "the log says that the clock was set", veredus.log_text()[-1500:])
+    v.check(time.monotonic() - began < 28, "too slow to tell expiry from age")
+    v.equal(reports.contents, [], "reports")
+    receiver.says["rcpt"] = r.GOOD["rcpt"]
+    veredus.wait_empty(10)
+    subjects = sorted(re.search(rb"Subject: (.*)\r", content)[1].decode() for content in receiver.contents if content)
+    v.equal(subjects, ["at -40", "at 0", "at 40", "waits"])
+    v.equal(reports.contents, [], "reports")
+    smtp.close()
 
 
 v.main(globals())
