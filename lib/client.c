@@ -360,7 +360,7 @@ static int64_t silent_since(const struct client *c)
 {
 	struct monotime deadline = session_deadline(c->session);
 
-	if (deadline.us == INT64_MAX)
+	if (deadline.us == INT64_MAX || session_asks_again(c->session))
 		return INT64_MAX;
 	return deadline.us - session_config(c->session)->timeout_command.us;
 }

@@ -295,6 +295,11 @@ static const struct {
     [STEP_OVER] = {"QUIT", take_rest},
 };
 
+bool session_asks_again(const struct session *s)
+{
+	return s->again != NULL;
+}
+
 bool session_blocked(const struct session *s)
 {
 	if (s->step == STEP_OVER)

@@ -100,6 +100,9 @@ struct session_message session_message(const struct session *s);
 /* Where the path of the sender or recipient asked about stands; empty at other points. */
 struct text session_sender(const struct session *s);
 
+/* Asks its host again at its deadline: it is not the client that is waited for. */
+bool session_asks_again(const struct session *s);
+
 /* Takes no input: asks, is held, or its replies wait. */
 bool session_blocked(const struct session *s);
 

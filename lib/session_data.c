@@ -239,6 +239,8 @@ void session_verb_bdat(struct session *s, struct text args)
 		session_say(s, &reply_syntax);
 		return;
 	}
+	if (!s->chunk_left && !s->chunk_last && session_idles(s))
+		return;
 	s->chunk_refusal = refuse_bdat(s);
 	open_chunk(s);
 }

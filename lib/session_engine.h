@@ -35,6 +35,11 @@ enum {
 	AT_ANY = AT_START | AT_READY | AT_SENDER | AT_RECIPIENT | AT_CHUNKS
 };
 
+/* Where in the envelope a recipient stands, by the hash of its address. */
+struct known_recipient {
+	uint32_t hash, at;
+};
+
 /* One mail transaction (RFC 5321 3.3); lives in its arena, from MAIL to its end. */
 struct transaction {
 	struct arena *arena;
@@ -45,7 +50,7 @@ struct transaction {
 	struct monotime began;
 
 	struct bytes envelope; /* recipients as they come; the rest at the end of data */
-	uint32_t *hashes;      /* of recipients, to find doubles */
+	struct known_recipient *known; /* as many as recipient_count, to find doubles */
 	uint32_t recipient_count, refused_count, overshoot;
 	struct text first_recipient;
 
@@ -99,6 +104,8 @@ bool session_wait(struct session *s, const struct reply *r, void (*again)(struct
 
 /* session_verbs.c: LINE is a command without CRLF. */
 void session_command(struct session *s, struct text line);
+/* Counts a command that brings no mail; true: they were too many, and the session is over. */
+bool session_idles(struct session *s);
 
 /* session_mail.c */
 void transaction_begin(struct session *s);

@@ -10,7 +10,7 @@
 
 enum {
 	TRANSACTION_ARENA_MAX = 16384,
-	OVERSHOOT_MAX = 1000, /* recipients refused with 452 before they count as errors */
+	OVERSHOOT_MAX = 1000, /* recipients refused with 452, or repeated, before they count as errors */
 	/* What envelope_put_head() may add behind the recipients, with room to spare. */
 	ENVELOPE_HEAD_MAX = 8192,
 	ENVELOPE_RECIPIENT_MAX = 2048,
@@ -67,7 +67,7 @@ void transaction_end(struct session *s)
 	content_free(&t->content);
 	bytes_free(&t->envelope);
 	bytes_free(&t->prelude);
-	free(t->hashes);
+	free(t->known);
 	struct arena *arena = t->arena;
 
 	arena_free(&arena);
@@ -258,6 +258,13 @@ bool transaction_is_full(const struct session *s)
 	       bytes_len(&t->envelope) > ENVELOPE_MAX - ENVELOPE_HEAD_MAX - ENVELOPE_RECIPIENT_MAX;
 }
 
+/* A recipient that adds nothing: a thousand are forgiven, more are errors. */
+static void count_overshoot(struct session *s)
+{
+	if (++s->t->overshoot > OVERSHOOT_MAX)
+		s->errors++;
+}
+
 static bool refuse_full(struct session *s)
 {
 	/* RFC 5321 4.5.3.1.10: 452, so that the client sends the rest in another transaction. */
@@ -265,8 +272,7 @@ static bool refuse_full(struct session *s)
 
 	if (!transaction_is_full(s))
 		return false;
-	if (++s->t->overshoot > OVERSHOOT_MAX)
-		s->errors++;
+	count_overshoot(s);
 	session_say(s, &reply);
 	return true;
 }
@@ -344,18 +350,20 @@ void session_recipient_answered(struct session *s, const struct reply *r)
 
 /* -- the list of recipients --------------------------------------------------------- */
 
+/* Looks at one recipient of the envelope and never at all of them: who repeats the last of a
+ * thousand without end would have them read each time. */
 static bool is_doubled(const struct transaction *t, uint32_t hash)
 {
 	for (uint32_t i = 0; i < t->recipient_count; i++) {
-		if (t->hashes[i] != hash)
+		if (t->known[i].hash != hash)
 			continue;
 		struct envelope_iter it = envelope_recipients(
-		    (struct text){(const char *)t->envelope.data, t->envelope.end});
+		    (struct text){(const char *)t->envelope.data + t->known[i].at,
+				  t->envelope.end - t->known[i].at});
 		struct envelope_recipient r;
 
-		while (envelope_next(&it, &r))
-			if (text_equal(r.address, address_text(&t->pending)))
-				return true;
+		if (envelope_next(&it, &r) && text_equal(r.address, address_text(&t->pending)))
+			return true;
 	}
 	return false;
 }
@@ -367,15 +375,18 @@ void transaction_add(struct session *s)
 	uint64_t key[2] = {s->setup.seed, ~s->setup.seed};
 	uint32_t hash = (uint32_t)siphash((const uint8_t *)key, t->pending.text, t->pending.len);
 
-	if (is_doubled(t, hash))
+	if (is_doubled(t, hash)) {
+		count_overshoot(s);
 		return;
+	}
 	if ((t->recipient_count & (t->recipient_count + 1)) == 0) {
 		/* At 0, 1, 3, 7, ...: room for twice as many. */
 		size_t room = 2 * ((size_t)t->recipient_count + 1);
 
-		t->hashes = mem_resize(t->hashes, room, sizeof *t->hashes);
+		t->known = mem_resize(t->known, room, sizeof *t->known);
 	}
-	t->hashes[t->recipient_count++] = hash;
+	t->known[t->recipient_count++] =
+	    (struct known_recipient){hash, (uint32_t)t->envelope.end};
 	envelope_put_recipient(&t->envelope,
 			       &(struct envelope_recipient){.address = address_text(&t->pending),
 							    .orcpt = text_of(t->orcpt),

@@ -191,10 +191,19 @@ static void unknown_verb(struct session *s, struct text name)
 		session_say(s, &reply);
 }
 
-void session_command(struct session *s, struct text line)
+bool session_idles(struct session *s)
 {
 	static const struct reply too_idle =
 	    REPLY(421, "4.7.0", "Error: too many commands that bring no mail");
+
+	if (++s->idle_commands <= s->setup.config->limit_idle_commands)
+		return false;
+	session_close(s, &too_idle);
+	return true;
+}
+
+void session_command(struct session *s, struct text line)
+{
 	ptrdiff_t space = text_find(line, ' ');
 	struct text name = {line.data, space < 0 ? line.len : (size_t)space};
 	struct text args = text_trim((struct text){line.data + name.len, line.len - name.len});
@@ -207,10 +216,8 @@ void session_command(struct session *s, struct text line)
 		unknown_verb(s, name);
 		return;
 	}
-	if (v->flags & IDLE && ++s->idle_commands > s->setup.config->limit_idle_commands) {
-		session_close(s, &too_idle);
+	if (v->flags & IDLE && session_idles(s))
 		return;
-	}
 	if (!(v->steps & 1u << s->step))
 		say_order(s, v);
 	else

@@ -6,6 +6,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
+import multiprocessing
 import re
 import resource
 import select
@@ -277,6 +278,60 @@ def test_floods(t):
         v.check(said.splitlines()[-1].startswith("421 4.7.0"), line, said[-200:])
         v.check(len(said.splitlines()) <= most, line, len(said.splitlines()))
         s.close()
+    sound(veredus)
+
+
+def flood(port, start, piece, stop):
+    """A process that sends PIECE without end, reading what comes, and comes again when it is thrown out."""
+    while not stop.is_set():
+        try:
+            s = raw(port)
+            s.sendall(start)
+            s.setblocking(False)
+            while not stop.is_set():
+                readable, writable, _ = select.select([s], [s], [], 0.1)
+                if readable and not s.recv(1 << 20):
+                    break
+                if writable:
+                    s.send(piece)
+        except OSError:
+            pass
+
+
+def test_work_for_nothing(t):
+    """Commands that cost more to answer than to send, from eight clients that never stop: beside them a good one is
+    served at once. Repeating the last of a thousand recipients once took 39 seconds from it."""
+    veredus, _ = site(t)
+    mail = b"EHLO x.example\r\nMAIL FROM:<a@client.example>\r\nRCPT TO:<r@sink.example>\r\n"
+    thousand = mail + b"".join(b"RCPT TO:<r%d@sink.example>\r\n" % i for i in range(998))
+    floods = {
+        "repeated recipients": (thousand, b"RCPT TO:<r997@sink.example>\r\n" * 4000),
+        "recipients too many": (thousand, b"".join(b"RCPT TO:<s%d@sink.example>\r\n" % i for i in range(4000))),
+        "empty chunks": (mail, b"BDAT 0\r\n" * 12000), "chunks of an octet": (mail, b"BDAT 1\r\nx" * 12000),
+        "empty lines": (mail + b"DATA\r\n\r\n", b"\r\n" * 60000), "dots": (mail + b"DATA\r\n\r\n", b"..\r\n" * 30000),
+        "header lines": (mail + b"DATA\r\n", b"A:\r\n" * 30000), "long words": (mail, b"X" * 120000),
+        "transactions": (b"EHLO x.example\r\n", b"MAIL FROM:<a@client.example>\r\nRSET\r\n" * 3000)}
+    for name, (start, piece) in floods.items():
+        stop = multiprocessing.Event()
+        clients = [multiprocessing.Process(target=flood, args=(veredus.port, start, piece, stop), daemon=True) for _ in range(8)]
+        for client in clients:
+            client.start()
+        worst = 0
+        try:
+            time.sleep(0.5)
+            for i in range(3):
+                began = time.monotonic()
+                smtp = v.Smtp(veredus.port)
+                smtp.send("good@client.example", "good@sink.example", v.mail(f"beside {name}"))
+                smtp.close()
+                worst = max(worst, time.monotonic() - began)
+        finally:
+            stop.set()
+            for client in clients:
+                client.join(2)
+                client.kill()
+        print(f"  {name}: a good client waited {worst * 1000:.0f} ms", flush=True)
+        v.check(worst < 5 * v.PATIENCE, name, "a good client waited", worst)
     sound(veredus)
 
 

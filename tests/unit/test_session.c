@@ -650,7 +650,12 @@ static void test_unread_replies(void **state)
 	(void)state;
 	host_begin(&h, NULL, US);
 	repeat(&in, EHLO MAIL, 1);
-	repeat(&in, RCPT, 20000);
+	for (int i = 0; i < 20000; i++) {
+		char line[40];
+
+		snprintf(line, sizeof line, "RCPT TO:<c%d@d.example>\r\n", i);
+		repeat(&in, line, 1);
+	}
 	size_t n = session_input(h.session, h.now, in.data, in.end);
 
 	assert_true(n < in.end);
@@ -660,6 +665,33 @@ static void test_unread_replies(void **state)
 	assert_true(session_input(h.session, h.now, in.data + n, in.end - n) > 0);
 	host_end(&h);
 	bytes_free(&in);
+}
+
+/* The same recipient again and again is one; a thousand times are forgiven, then it is an error. Empty
+ * chunks bring no mail either. */
+static void test_repeats(void **state)
+{
+	struct host h = {0};
+	int times = 0;
+
+	(void)state;
+	host_begin(&h, NULL, US);
+	give(&h, START, strlen(START), 100);
+	for (; !session_is_over(h.session) && times < 2000; times++) {
+		h.out.start = h.out.end = 0;
+		give(&h, RCPT, strlen(RCPT), 100);
+	}
+	assert_int_equal(times, 1006);
+	assert_string_equal(bytes_text(&h.out), RCPT_IS "421 4.7.0 Error: too many errors\r\n");
+	host_end(&h);
+	h = (struct host){0};
+	host_begin(&h, NULL, US);
+	give(&h, START, strlen(START), 100);
+	for (times = 0; !session_is_over(h.session) && times < 100; times++)
+		give(&h, "BDAT 0\r\n", 8, 8);
+	assert_int_equal(times, 10); /* EHLO was the first */
+	assert_non_null(strstr(bytes_text(&h.out), "421 4.7.0 Error: too many commands that"));
+	host_end(&h);
 }
 
 static void test_early_talker(void **state)
@@ -740,6 +772,7 @@ int main(void)
 	    cmocka_unit_test(test_deadlines),
 	    cmocka_unit_test(test_dripper),
 	    cmocka_unit_test(test_unread_replies),
+	    cmocka_unit_test(test_repeats),
 	    cmocka_unit_test(test_early_talker),
 	    cmocka_unit_test(test_drain),
 	    cmocka_unit_test(test_lost),
