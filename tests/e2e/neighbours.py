@@ -1200,6 +1200,27 @@ def test_qmgr_engines(t):
     v.check(daemon.resident_mb() < 300 * v.PATIENCE ** 2, "memory:", daemon.resident_mb(), "MB")
 
 
+def test_a_channel_that_broke_costs_no_copy(t):
+    """A worker whose channel to qmgr broke, and nothing else: what it delivered meanwhile counts when it says so."""
+    qmgr = Qmgr(t)
+    worker, domain = qmgr.peers["smtp-client"], qmgr.domain()
+    done, going = qmgr.submit(domain), qmgr.submit(domain)
+    qmgr.site(domain)
+    jobs = {id: worker.expect("job", id=id) for id in (done, going)}
+    worker.close()
+    qmgr.daemon.lives("the channel ended")
+    worker = qmgr.peers["smtp-client"] = qmgr.daemon.peer("smtp-client")
+    worker.say("in_flight", slot=jobs[going]["slot"], job=jobs[going]["job"], id=going, recipients=[dict(number=0)])
+    worker.say("outcome", **outcome_of(jobs[done], RELAYED))
+    worker.say("in_flight_end", count=1)
+    worker.expect("recorded", job=jobs[done]["job"])
+    worker.say("outcome", **outcome_of(jobs[going], RELAYED))
+    worker.expect("recorded", job=jobs[going]["job"])
+    qmgr.daemon.lives("both")
+    worker.pump(0.5)
+    v.equal([values["id"] for name, values in worker.got if name == "job"], [], "handed out once more")
+
+
 def test_qmgr_deliverers(t):
     qmgr = Qmgr(t)
     daemon, others = qmgr.daemon, qmgr.serves_with("")
