@@ -67,13 +67,44 @@ static struct worker *choose_worker(struct scheduler *s, const struct site *site
 	return NULL;
 }
 
+/*
+ * A connection that hangs is gone for minutes. So sites that have not answered,
+ * or not since they failed, have more than one each only up to a quarter of
+ * all, and together leave an eighth to the others; and one that falls silent
+ * gets few more until it answers. Sites without any that wait for one come
+ * before those that have some.
+ */
+static bool site_may_open(struct scheduler *s, struct site *site)
+{
+	uint32_t limit = (uint32_t)s->config->limit_deliveries;
+	uint32_t left = s->slot_count < limit ? limit - s->slot_count : 0;
+	uint32_t part = site->slots ? limit / 4 : limit - limit / 8 - 1;
+	bool first = site->hungry_prev && site->hungry == HUNGRY_NONE;
+	uint32_t kept = first ? 0 : s->hungry[HUNGRY_NONE].count;
+	uint32_t at_once = limit / 4 < FIRST_WINDOW ? limit / 4 : FIRST_WINDOW;
+	bool silent = site->slots && site->opened && site->opened >= at_once;
+
+	if (silent || (!site->proven && s->strange && s->strange >= part)) {
+		site_hunger(s, site, HUNGRY_STRANGE);
+		return false;
+	}
+	if (left > kept)
+		return true;
+	site_hunger(s, site, site->slots ? HUNGRY_MORE : HUNGRY_NONE);
+	return false;
+}
+
 struct slot *slot_new(struct scheduler *s, struct site *site)
 {
 	struct worker *worker = choose_worker(s, site);
 	uint32_t number = s->slot_lowest;
 
-	if (!worker || s->slot_count >= s->config->limit_deliveries)
+	if (!site_may_open(s, site))
 		return NULL;
+	if (!worker) { /* a tick tries again */
+		site_hunger(s, site, site->slots ? HUNGRY_MORE : HUNGRY_NONE);
+		return NULL;
+	}
 	while (number < s->slot_size && s->slots[number])
 		number++;
 	if (number == s->slot_size) {
@@ -96,6 +127,8 @@ struct slot *slot_new(struct scheduler *s, struct site *site)
 	s->slot_lowest = number + 1;
 	s->slot_count++;
 	s->figures.slots++;
+	s->strange += !site->proven;
+	site->opened++;
 	site->slots++;
 	worker->slots++;
 	return slot;
@@ -112,16 +145,22 @@ void slot_close(struct scheduler *s, struct slot *slot)
 	s->face.close_slot(s->face.owner, slot);
 }
 
-/* Sites without a connection are served next, before others grow. */
-void hungry_wake(struct scheduler *s, uint64_t count)
+void hungry_wake(struct scheduler *s)
 {
-	struct site *site;
+	for (int i = 0; i < HUNGRY_LISTS; i++) {
+		uint32_t left = s->freed;
 
-	for (; (site = s->hungry[0].first ? s->hungry[0].first : s->hungry[1].first) && count;
-	     count--) {
-		site_feed(s, site);
-		site_pump_later(s, site);
+		for (struct site *site = s->hungry[i].first, *next; site && left; site = next) {
+			next = site->hungry_next;
+			if (site->ready && !site->down_until_us) {
+				site_pump_later(s, site);
+				left--;
+			} else {
+				site_feed(s, site);
+			}
+		}
 	}
+	s->freed = 0;
 }
 
 static void slot_free(struct scheduler *s, struct slot *slot)
@@ -140,9 +179,13 @@ static void slot_free(struct scheduler *s, struct slot *slot)
 	site->closing -= slot->closing;
 	s->slot_count--;
 	s->figures.slots--;
+	s->strange -= !site->proven;
 	slot->worker->slots--;
-	site->slots--;
-	hungry_wake(s, 1);
+	if (!--site->slots) {
+		site->opened = 0;
+		site_feed(s, site); /* it would have one, no longer one more */
+	}
+	s->freed++;
 	if (site->ready)
 		site_pump_later(s, site);
 	free(slot->hop);
@@ -162,20 +205,20 @@ void scheduler_slot_done(struct scheduler *s, struct slot *slot)
  */
 static bool slot_yields(struct scheduler *s, const struct slot *slot)
 {
-	struct site *more = s->hungry[1].first;
+	struct site *more = s->hungry[HUNGRY_MORE].first;
 
 	if (slot->site->slots - slot->site->closing > slot->site->window)
 		return true; /* it is trusted with fewer by now */
 	if (s->slot_count < s->config->limit_deliveries)
 		return false;
-	if (s->hungry[0].count > s->closing)
+	if (s->hungry[HUNGRY_NONE].count > s->closing)
 		return slot->site->slots > 1 || slot->sent >= YIELD_JOBS;
-	if (!more || s->hungry[1].count <= s->closing)
+	if (!more || s->hungry[HUNGRY_MORE].count <= s->closing)
 		return false;
 	if (slot->site->slots > more->slots + 1)
 		return true;
 	site_feed(s, more); /* perhaps to the next one in the list */
-	site_hunger(s, more);
+	site_hunger(s, more, HUNGRY_MORE);
 	return false;
 }
 
@@ -301,10 +344,14 @@ static void flying_ends(struct scheduler *s, struct recipient *r)
 static void site_answers(struct scheduler *s, struct site *site, int64_t now_us)
 {
 	site->served_us = now_us;
+	site->opened = 0;
 	if (site->failures || site->down_until_us)
 		s->face.site_up(s->face.owner, site);
 	site->failures = 0;
-	site_prove(s, site, true);
+	if (!site->proven) {
+		site_prove(s, site, true);
+		s->freed += site->slots; /* its connections are no strange ones any more */
+	}
 	if (!site->down_until_us)
 		return;
 	site->down_until_us = 0;

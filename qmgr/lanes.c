@@ -54,13 +54,14 @@ void site_feed(struct scheduler *s, struct site *site)
 	list->count--;
 }
 
-void site_hunger(struct scheduler *s, struct site *site)
+void site_hunger(struct scheduler *s, struct site *site, uint8_t which)
 {
-	if (site->hungry_prev)
-		return;
-	site->hungry = site->slots > 0;
-	struct hungry *list = &s->hungry[site->hungry];
+	struct hungry *list = &s->hungry[which];
 
+	if (site->hungry_prev && site->hungry == which)
+		return;
+	site_feed(s, site);
+	site->hungry = which;
 	site->hungry_next = NULL;
 	site->hungry_prev = list->end;
 	*list->end = site;
@@ -86,6 +87,10 @@ void site_count_soon(struct scheduler *s, struct site *site)
 
 void site_prove(struct scheduler *s, struct site *site, bool proven)
 {
+	if (site->proven && !proven)
+		s->strange += site->slots;
+	else if (!site->proven && proven)
+		s->strange -= site->slots;
 	site->proven = proven;
 	site_count_soon(s, site);
 }

@@ -154,7 +154,7 @@ struct site {
 	struct site *timed_next, **timed_prev; /* down, or waiting for its rate */
 	struct site *hungry_next,
 	    **hungry_prev;			/* no connection of the process's was left for it */
-	uint8_t hungry;				/* in which of the two lists */
+	uint8_t hungry;				/* in which of the lists */
 	uint32_t domains, shares;		/* that name it */
 	uint32_t ready, flying, waiting, slots; /* recipients, and connections */
 	uint32_t closing, idling;		/* of its slots: asked to end, waiting for a job */
@@ -162,6 +162,7 @@ struct site {
 	uint32_t cap;				/* and at most */
 	uint32_t threshold;			/* up to it the window grows with each success */
 	uint32_t grown;				/* successes since the window grew */
+	uint32_t opened;			/* connections since it answered last */
 	uint32_t failures;			/* rounds in a row that failed */
 	int64_t served_us;			/* monotonic, of the last success; 0: never */
 	int64_t failed_us;			/* of the last failure */

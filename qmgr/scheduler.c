@@ -23,7 +23,7 @@ struct scheduler *scheduler_new(const struct scheduler_face *face, struct mails 
 	s->next_job = (seed << 32) & INT64_MAX;
 	s->newest_idle = &s->oldest_idle;
 	s->pump_end = &s->pump;
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < HUNGRY_LISTS; i++)
 		s->hungry[i].end = &s->hungry[i].first;
 	table_init(&s->domains);
 	table_init(&s->lanes);
@@ -290,11 +290,10 @@ static struct slot *site_slot(struct scheduler *s, struct site *site, const char
 	}
 	struct slot *fresh = site->slots < site->window ? slot_new(s, site) : NULL;
 
-	if (fresh || other)
-		return fresh ? fresh : other;
-	if (site->slots < site->window)
-		site_hunger(s, site);
-	return NULL;
+	/* One that is at its window, or has what it can use, waits for no more. */
+	if (fresh || other || site->slots >= site->window)
+		site_feed(s, site);
+	return fresh ? fresh : other;
 }
 
 /* The next lane of the site in turn. What it leaves behind goes to the end of its share, that to
@@ -357,6 +356,7 @@ static bool site_serve(struct scheduler *s, struct site *site, int64_t now_us)
 
 bool scheduler_pump(struct scheduler *s, int64_t now_us, unsigned budget)
 {
+	hungry_wake(s);
 	while (s->allowed && s->pump && budget) {
 		struct site *site = s->pump;
 
@@ -377,7 +377,7 @@ bool scheduler_pump(struct scheduler *s, int64_t now_us, unsigned budget)
 	}
 	/* Connections that found nothing to do make room for sites that found none. */
 	while (s->oldest_idle && !s->pump && s->slot_count >= s->config->limit_deliveries &&
-	       s->hungry[0].count + s->hungry[1].count > s->closing)
+	       s->hungry[HUNGRY_NONE].count + s->hungry[HUNGRY_MORE].count > s->closing)
 		slot_close(s, s->oldest_idle);
 	return s->allowed && s->pump;
 }
@@ -440,7 +440,7 @@ void scheduler_tick(struct scheduler *s, int64_t now_us)
 	sites_wake(s, now_us);
 	domains_wake(s, now_us);
 	if (s->slot_count < s->config->limit_deliveries)
-		hungry_wake(s, s->config->limit_deliveries - s->slot_count);
+		s->freed = (uint32_t)s->config->limit_deliveries - s->slot_count;
 	while (s->oldest_idle && s->oldest_idle->idle_since_us + IDLE_US <= now_us)
 		slot_close(s, s->oldest_idle);
 	for (int i = 0; i < 64; i++)

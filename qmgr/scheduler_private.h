@@ -31,6 +31,15 @@ enum {
 	END_MAX = 1000,	  /* recipients that end without delivery in one tick */
 };
 
+/* Sites that would have a connection and can't have one now, each in one of these lists until it
+ * gets it or needs it no more. */
+enum {
+	HUNGRY_NONE,	/* has none, and all are taken: the first to get one */
+	HUNGRY_MORE,	/* has some, and would have more */
+	HUNGRY_STRANGE, /* has not answered, and it or such sites have their part already */
+	HUNGRY_LISTS,
+};
+
 struct hungry {
 	struct site *first, **end;
 	uint32_t count;
@@ -45,12 +54,13 @@ struct scheduler {
 	struct table domains, lanes, asked, sites, shares, jobs;
 	struct site *pump, **pump_end; /* sites with something to do, in turn */
 	struct site *timed;	       /* sites that are down or wait for their rate */
-	/* All connections are taken: sites that have none, and those that would have more. */
-	struct hungry hungry[2];
+	struct hungry hungry[HUNGRY_LISTS];
 	struct domain *timed_domains, *timed_at;     /* timed_at: where the next tick goes on */
 	struct slot **slots;			     /* by number; NULL: free */
 	uint32_t slot_size, slot_count, slot_lowest; /* no number below slot_lowest is free */
 	uint32_t closing;			     /* slots that were asked to */
+	uint32_t strange;			     /* slots of sites that have not answered */
+	uint32_t freed;				     /* that hungry sites may have since the last pump */
 	struct slot *oldest_idle, **newest_idle;
 	struct recipient *wheel[WHEEL_SLOTS];
 	size_t sweep_at;  /* in the table of domains */
@@ -78,8 +88,8 @@ void domain_sweep(struct scheduler *s, struct domain *d, int64_t now_us);
 void domain_flies(struct domain *d, bool flies); /* one recipient more, or less */
 void domain_waits(struct domain *d, bool waits);
 void site_pump_later(struct scheduler *s, struct site *site);
-void site_hunger(struct scheduler *s, struct site *site); /* into the list, at its end */
-void site_feed(struct scheduler *s, struct site *site);	  /* out of it */
+void site_hunger(struct scheduler *s, struct site *site, uint8_t list); /* at its end */
+void site_feed(struct scheduler *s, struct site *site);			/* out of it */
 void site_count_soon(struct scheduler *s, struct site *site); /* after each change to it */
 void site_prove(struct scheduler *s, struct site *site, bool proven);
 void site_pump_not(struct scheduler *s, struct site *site);
@@ -90,12 +100,14 @@ void sites_configure(struct scheduler *s);
 void lanes_free(struct scheduler *s); /* all of them, with domains, shares and sites */
 
 /* jobs.c */
-struct slot *slot_new(struct scheduler *s,
-		      struct site *site); /* NULL: no worker, or no more at once */
+/* NULL: no worker; or no more at once, then the site is hungry. */
+struct slot *slot_new(struct scheduler *s, struct site *site);
 void slot_idle(struct scheduler *s, struct slot *slot, bool idle, int64_t now_us);
 void slot_close(struct scheduler *s, struct slot *slot);
 struct job *job_make(struct scheduler *s, struct lane *lane);
-void hungry_wake(struct scheduler *s, uint64_t count);
+/* As many sites as connections became free: those without one are served next, before others grow.
+ * They stay in their list until they have it. */
+void hungry_wake(struct scheduler *s);
 
 /* wheel.c */
 void wheel_add(struct scheduler *s, struct recipient *r, int64_t due_us);

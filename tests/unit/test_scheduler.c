@@ -345,6 +345,7 @@ static void check_counts(struct world *w)
 {
 	struct scheduler_figures f = scheduler_figures(w->s), n = {0};
 	uint64_t open = 0;
+	uint32_t strange = 0;
 
 	for (size_t i = 0; i < w->mails.by_id.size; i++)
 		for (struct table_link *l = w->mails.by_id.slots[i]; l; l = l->next) {
@@ -393,7 +394,9 @@ static void check_counts(struct world *w)
 				ready = SLOW_COUNT;
 			n.ready_soon += site->failures ? 0 : ready;
 			n.slots += site->slots;
+			strange += site->proven ? 0 : site->slots;
 		}
+	assert_int_equal(w->s->strange, strange);
 	assert_int_equal(f.ready_soon, n.ready_soon);
 	assert_int_equal(f.slots, n.slots);
 }
@@ -649,6 +652,79 @@ static void test_sites_take_turns(void **state)
 	}
 	run(&w, 60 * SECOND);
 	assert_int_equal(w.taken, 12000);
+	world_empty(&w);
+	world_free(&w);
+}
+
+/* One site could use all connections; those of one message every now and then get theirs first. */
+static void test_a_first_connection_before_more(void **state)
+{
+	struct world w;
+	char site[] = "s1";
+
+	(void)state;
+	world_init(&w, "limits { deliveries = 10 }");
+	w.latency_us = 300000;
+	for (int i = 0; i < 20000; i++)
+		add(&w, "u0", "s0", 1);
+	run(&w, 5 * SECOND);
+	assert_true(scheduler_figures(w.s).slots >= 9);
+	for (int round = 0; round < 40; round++) {
+		uint64_t before = w.by_site[1 + round % 4];
+
+		site[1] = (char)('1' + round % 4);
+		add(&w, "u0", site, 1);
+		run(&w, 400000); /* a connection is free after at most 300 ms */
+		assert_int_equal(w.by_site[1 + round % 4], before + 1);
+	}
+	check_counts(&w);
+	world_free(&w);
+}
+
+static enum answer only_s_answers(struct world *w, const struct job *job)
+{
+	(void)w;
+	return job->slot->site->name.data[0] == 's' ? TAKES : NEVER;
+}
+
+/* Connections to sites that never answer hang: they get a part, and never what a living one needs.
+ */
+static void test_dead_sites_take_their_part(void **state)
+{
+	struct world w;
+	char site[32];
+
+	(void)state;
+	world_init(&w, "limits { deliveries = 40 }");
+	w.answer = only_s_answers;
+	add(&w, "u0", "s0", 1);
+	run(&w, SECOND);
+	assert_int_equal(w.taken, 1);
+	for (int i = 0; i < 2; i++)
+		for (int k = 0; k < 100; k++) {
+			snprintf(site, sizeof site, "dead%d.example", i);
+			add(&w, "u0", site, 1);
+		}
+	run(&w, SECOND);
+	assert_int_equal(w.s->strange, 10); /* five each: a quarter */
+	for (int i = 2; i < 100; i++)
+		for (int k = 0; k < 100; k++) {
+			snprintf(site, sizeof site, "dead%d.example", i);
+			add(&w, "u0", site, 1);
+		}
+	run(&w, SECOND);
+	assert_int_equal(w.s->strange, 34); /* one each for others, and an eighth is left */
+	check_counts(&w);
+	for (int i = 0; i < 1000; i++)
+		add(&w, "u0", "s0", 1);
+	run(&w, 4 * SECOND);
+	assert_int_equal(w.taken, 1001);
+	check_counts(&w);
+	/* They answer: all goes. */
+	w.answer = takes_all;
+	run(&w, 60 * SECOND);
+	assert_int_equal(w.taken, 1001 + 10000);
+	assert_int_equal(w.s->strange, 0);
 	world_empty(&w);
 	world_free(&w);
 }
@@ -1378,6 +1454,8 @@ int main(void)
 	    cmocka_unit_test(test_pace_by_fast_sites),
 	    cmocka_unit_test(test_fairness),
 	    cmocka_unit_test(test_sites_take_turns),
+	    cmocka_unit_test(test_a_first_connection_before_more),
+	    cmocka_unit_test(test_dead_sites_take_their_part),
 	    cmocka_unit_test(test_more_sites_than_connections),
 	    cmocka_unit_test(test_dead_site_slows_nobody),
 	    cmocka_unit_test(test_mx_changes),
