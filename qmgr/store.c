@@ -551,10 +551,28 @@ bool store_open(struct qmgr *q)
 	return true;
 }
 
+static void round_free(struct round **r)
+{
+	if (*r) {
+		free((*r)->submits);
+		free((*r)->jobs);
+		free(*r);
+	}
+	*r = NULL;
+}
+
 void store_close(struct qmgr *q)
 {
 	pool_free(&q->appender);
 	pool_free(&q->maintainer);
 	pool_free(&q->readers);
 	queue_close(&q->queue);
+	round_free(&q->filling);
+	round_free(&q->flying);
+	while (q->late) {
+		struct late *late = q->late;
+
+		q->late = late->next;
+		free(late);
+	}
 }
