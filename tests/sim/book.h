@@ -8,7 +8,7 @@
 
 #include "queue.h"
 
-enum { BOOK_RECIPIENTS = 3, BOOK_CONTENT_MAX = 1600 };
+enum { BOOK_RECIPIENTS = 3, BOOK_CONTENT_MAX = 1600, BOOK_LARGE_MAX = 80000 };
 
 struct book_recipient {
 	uint8_t taken;	     /* how often a receiver said 250 */
@@ -43,7 +43,9 @@ void book_init(struct book *b);
 void book_free(struct book *b);
 void book_break(struct book *b, const char *what, uint64_t id);
 
-/* Content and domains follow from the ID. Returns the length. */
+/* One message of 200 has a body that goes to a file. */
+bool book_is_large(uint64_t id);
+/* Content and domains follow from the ID; room for BOOK_LARGE_MAX. Returns the length. */
 size_t book_content(uint64_t id, char *to);
 void book_compare(struct book *b, uint64_t id, struct text body);
 uint64_t book_domain(uint64_t id, uint32_t recipient);

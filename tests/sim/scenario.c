@@ -29,7 +29,6 @@ enum {
 	MAIL_EVERY = 6, /* steps: 16.7 messages a second */
 	ROW_STEPS = 600 * SECOND / STEP_US,
 	TEN = 10,
-	RETRY_STEPS = 100,
 };
 
 static const struct recipe recipe = {.seed = 1, .mails = UINT64_MAX, .picked = true};
@@ -75,7 +74,7 @@ static int wait_of(const struct waits *w, uint64_t thousandth)
 	return 0;
 }
 
-static uint64_t send(struct sim *s, const char *submitter)
+static uint64_t send_one(struct sim *s, const char *submitter)
 {
 	uint64_t id = sim_send(s, text_of(submitter));
 
@@ -96,26 +95,17 @@ static void turn(struct sim *s)
 {
 	s->now += STEP_US;
 	s->step++;
-	if (s->step % 10 == 0)
-		scheduler_tick(s->scheduler, s->now);
-	if (s->step % RETRY_STEPS == 0 && queue_intake(s->queue) != QUEUE_OK)
-		queue_retry(s->queue);
-	if (s->batch && s->batch_end_us <= s->now)
-		sim_append_done(s);
+	sim_threads(s);
 	sim_answer_queries(s);
 	sim_deliveries(s);
-	if (s->late_count < LATE_MAX)
-		scheduler_pump(s->scheduler, s->now, 1000);
-	if (!s->batch)
-		sim_seal(s);
-	sim_maintain(s);
+	qmgr_turn(&s->q);
 }
 
 static int over(struct sim *s)
 {
 	int status = s->book.broken != NULL;
 
-	if (!status && !s->mails.recipients)
+	if (!status && !s->q.mails.recipients)
 		book_close(&s->book);
 	if (s->book.broken)
 		printf("BROKEN: %s (%" PRIu64 ")\n", s->book.broken, s->book.broken_id);
@@ -191,7 +181,7 @@ static void outage_row(struct sim *s, const char *phase)
 	       (double)s->step * STEP_US / SECOND / HOUR, phase, self.row.count,
 	       wait_of(&self.row, 500), wait_of(&self.row, 990), wait_of(&self.row, 1000),
 	       self.attempts - self.attempts_shown, self.dead_taken - self.dead_taken_shown,
-	       s->mails.recipients);
+	       s->q.mails.recipients);
 	memset(&self.row, 0, sizeof self.row);
 	self.attempts_shown = self.attempts;
 	self.dead_taken_shown = self.dead_taken;
@@ -205,11 +195,11 @@ static void outage_phase(struct sim *s, const char *name, uint64_t steps, bool d
 	memset(&self.phase, 0, sizeof self.phase);
 	while (s->step - begun < steps && !s->book.broken) {
 		if (s->step % MAIL_EVERY == 0)
-			send(s, "net:192.0.2.1");
+			send_one(s, "net:192.0.2.1");
 		turn(s);
 		if (s->step % ROW_STEPS == 0)
 			outage_row(s, name);
-		if (drain && self.first_try && s->mails.recipients < 100)
+		if (drain && self.first_try && s->q.mails.recipients < 100)
 			break;
 	}
 	double hours = (double)(s->step - begun) * STEP_US / SECOND / HOUR;
@@ -277,7 +267,7 @@ static void fill(struct sim *s)
 {
 	for (uint64_t n = 0; n < MILLION && !s->book.broken;) {
 		for (int i = 0; i < 100; i++)
-			n += send(s, "net:192.0.2.1") != 0;
+			n += send_one(s, "net:192.0.2.1") != 0;
 		turn(s);
 	}
 	/* Until all is safe, and each destination was asked for. */
@@ -298,16 +288,16 @@ static int destinations_of(bool one)
 	self.one = one;
 	self.receiver_us = 200000;
 	sim_init(&s, &recipe, &plan);
-	scheduler_allow(s.scheduler, false);
+	scheduler_allow(s.q.scheduler, false);
 	uint64_t before = held_bytes(&s), asked;
 	double start = sim_seconds();
 
 	fill(&s);
 	double filled = sim_seconds();
-	uint64_t held = held_bytes(&s) - before, queued = s.mails.recipients, begun = s.step;
+	uint64_t held = held_bytes(&s) - before, queued = s.q.mails.recipients, begun = s.step;
 
 	asked = s.n.questions;
-	scheduler_allow(s.scheduler, true);
+	scheduler_allow(s.q.scheduler, true);
 	while (s.n.taken < queued && !s.book.broken)
 		turn(&s);
 	double seconds = (double)(s.step - begun) * STEP_US / SECOND;
@@ -316,7 +306,7 @@ static int destinations_of(bool one)
 	       one ? "one" : "million", queued, (double)held / (double)queued, asked,
 	       s.n.questions - asked, seconds, (double)s.n.taken / seconds, filled - start,
 	       sim_seconds() - filled);
-	for (int i = 0; i < 1000 && s.mails.recipients; i++)
+	for (int i = 0; i < 1000 && s.q.mails.recipients; i++)
 		turn(&s);
 	return over(&s);
 }
@@ -357,7 +347,7 @@ static void ten_send(struct sim *s, bool at_once)
 {
 	for (int i = 0; i < TEN; i++) {
 		self.ten[i] = -1;
-		self.ten_ids[i] = send(s, "net:198.51.100.7");
+		self.ten_ids[i] = send_one(s, "net:198.51.100.7");
 		for (int k = 0; !at_once && k < 3 * SECOND / STEP_US; k++)
 			turn(s);
 	}
@@ -374,7 +364,7 @@ static void fairness_rows(struct sim *s, unsigned connections, bool at_once)
 	uint64_t before = s->n.taken, step = s->step, queued;
 
 	ten_send(s, at_once);
-	queued = s->mails.recipients;
+	queued = s->q.mails.recipients;
 	qsort(self.ten, TEN, sizeof *self.ten, compare);
 	for (int i = 0; i < TEN; i++)
 		printf("%u\t%" PRId64 "\t%s\t%d\t%" PRId64 "\n", connections,

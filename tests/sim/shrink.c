@@ -23,7 +23,8 @@ static bool search_over(const struct search *x)
 	return sim_seconds() >= x->until;
 }
 
-/* Takes R (and what it owns) when it breaks the same promise, else frees it. */
+/* Takes R (and what it owns) when it breaks a promise too, else frees it. One fault shows in many
+ * ways, so it need not be the same promise. */
 static bool try_recipe(struct search *x, struct recipe *r)
 {
 	double left = x->until - sim_seconds();
@@ -33,7 +34,7 @@ static bool try_recipe(struct search *x, struct recipe *r)
 		v = x->run(r, left);
 		x->tries++;
 	}
-	if (!v.broken || strcmp(v.broken, x->verdict.broken) != 0) {
+	if (!v.broken) {
 		recipe_free(r);
 		return false;
 	}

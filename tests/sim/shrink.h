@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * From a run that broke a promise to a small one that breaks the same: faults are left out, senders
+ * From a run that broke a promise to a small one that breaks one too: faults are left out, senders
  * send less, receivers take everything, by trying. Each try is a run of its own, so it costs
  * as long as the break takes to come.
  */

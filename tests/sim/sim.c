@@ -29,6 +29,8 @@ static uint64_t table_random;
 
 static const int64_t START_US = 1000LL * SECOND;
 
+enum { REST_STEPS = 3000 };
+
 ssize_t getrandom(void *to, size_t len, unsigned flags)
 {
 	uint8_t *bytes = to;
@@ -79,120 +81,72 @@ void *sim_grow(void *list, size_t count, size_t *size, size_t item)
 	*size = *size ? *size * 2 : 64;
 	return mem_resize(list, *size, item);
 }
-/* -- time, and what a person does ------------------------------------------------------------- */
+/* -- what holds at any time ------------------------------------------------------------------- */
 
-static void age_mail(void *arg, struct table_link *link)
-{
-	struct sim *s = arg;
-	struct mail *mail = ITEM_OF(link, struct mail, link);
-	bool old = sim_wall(s) - mail->arrival_wall >= s->config->retry_expire.us && !s->ending;
-
-	for (uint32_t i = 0; mail->committed && i < mail->recipient_count; i++) {
-		struct recipient *r = &mail->recipients[i];
-		char name[32];
-
-		if (r->state == RECIPIENT_HELD) {
-			sim_record(s, r, QUEUE_RELEASED, r->flags, sim_wall(s));
-			scheduler_add(
-			    s->scheduler, r,
-			    sim_domain_name(name, sizeof name, sim_domain(s, mail->id, r->number)),
-			    s->now + s->config->retry_expire.us, s->now);
-		} else if (old && (r->state == RECIPIENT_READY || r->state == RECIPIENT_WAITING)) {
-			scheduler_remove(s->scheduler, r, RECIPIENT_ENDING);
-			sim_finish(s, r, QUEUE_FAILED);
-		}
-	}
-}
-
-static void ageing(struct sim *s)
-{
-	for (int i = 0; i < 64; i++)
-		if (!table_slice(&s->mails.by_id, &s->age_at, age_mail, s))
-			s->age_at = 0;
-}
-
-/* Disk use: twice what lives, two segments, the reserve and those kept free. The cleaner has a
- * while. */
+/* Disk use: twice what lives, two segments, the reserve and the one kept free. What is
+ * above that is being cleaned: a segment that could not be freed is tried again after 10 s. */
 static void disk_use_check(struct sim *s)
 {
-	struct queue_figures f = queue_figures(s->queue);
+	struct queue_figures f = queue_figures(s->q.queue);
 	uint64_t used =
 	    (uint64_t)(f.segments + f.free_segments + f.reserve_segments) * f.segment_bytes;
-	uint64_t most = 2 * f.live_bytes + (2 + 2 + 4) * (uint64_t)f.segment_bytes;
+	uint64_t most = 2 * f.live_bytes + (2 + RESERVE + 1) * (uint64_t)f.segment_bytes;
 
 	if (f.segments > s->n.segments_most)
 		s->n.segments_most = f.segments;
-	if (used <= most || s->full_until_us) {
+	if (used <= most || f.cleaned != s->cleaned || s->full_until_us || s->readonly_until_us) {
 		s->over_since_us = 0;
+		s->cleaned = f.cleaned;
 		return;
 	}
 	if (!s->over_since_us)
 		s->over_since_us = s->now;
-	if (s->now - s->over_since_us > 60LL * SECOND)
-		book_break(&s->book, "disk use is beyond its bound", used / f.segment_bytes);
+	if (s->now - s->over_since_us > 25LL * SECOND)
+		book_break(&s->book, "disk use is beyond its bound, and nothing is cleaned",
+			   used / f.segment_bytes);
 }
 
 /* -- lives and deaths ------------------------------------------------------------------------- */
 
-static void round_free(struct round *r)
+/* As qmgr_tick() in qmgr.c. */
+static void tick(void *arg)
 {
-	free(r->mails);
-	free(r->jobs);
-	*r = (struct round){0};
+	struct qmgr *q = arg;
+
+	timer_set(&q->tick, MILLISECONDS(100));
+	scheduler_tick(q->scheduler, now_us(q));
+	ageing_clock(q);
+	bool urgent = q->intake == INTAKE_FULL || q->intake == INTAKE_BROKEN;
+
+	if (++q->ticks % (urgent ? 10 : 100) == 0)
+		queue_retry(q->queue);
 }
 
 static void qmgr_dies(struct sim *s)
 {
-	scheduler_free(&s->scheduler);
-	mails_free(&s->mails);
-	if (s->batch)
-		queue_batch_done(s->queue, &s->batch, QUEUE_IO);
-	queue_close(&s->queue);
-	round_free(&s->filling);
-	round_free(&s->flying);
-	while (s->late) {
-		struct late *late = s->late;
-
-		s->late = late->next;
-		free(late);
-	}
-	s->late_end = &s->late;
-	s->late_count = s->owed_count = s->query_count = s->close_count = 0;
-	s->batch_end_us = s->work_end_us = s->over_since_us = 0;
-	s->age_at = 0;
+	sim_store_drop(s);
+	s->owed_count = s->query_count = s->close_count = 0;
+	s->over_since_us = 0;
 }
 
 static bool qmgr_opens(struct sim *s)
 {
-	const struct queue_owner owner = {.self = s,
-					  .entry = sim_on_entry,
-					  .damage = sim_on_damage,
-					  .placed = sim_on_placed,
-					  .outcome = sim_on_outcome,
-					  .locate = sim_on_locate,
-					  .open = sim_on_open,
-					  .recipient = sim_on_recipient};
-	const struct queue_options options = {.segment_bytes = s->plan ? 4 * SEGMENT : SEGMENT,
-					      .reserve_segments = 2,
-					      .lease_ids = 4096,
-					      .free_segments = 2};
 	const struct scheduler_face face = sim_face(s);
 
-	mails_init(&s->mails, 8 << 20);
-	s->scheduler = scheduler_new(&face, &s->mails, s->recipe->seed * 1000003 + s->step);
-	scheduler_configure(s->scheduler, s->config);
-	scheduler_set_workers(s->scheduler, s->workers, WORKERS);
+	s->q.d = &s->daemon;
+	s->q.loop = s->daemon.loop;
+	s->q.started = loop_wall(s->q.loop);
+	timer_init(&s->q.tick, s->q.loop, tick, &s->q);
+	s->q.scheduler = scheduler_new(&face, &s->q.mails, s->recipe->seed * 1000003 + s->step);
+	scheduler_configure(s->q.scheduler, s->config);
+	scheduler_set_workers(s->q.scheduler, s->workers, WORKERS);
 	book_recover(&s->book);
-	enum queue_result r =
-	    queue_open(&s->queue, simdisk_disk(s->disk), simdisk_root(s->disk), &options, &owner);
-
-	if (r == QUEUE_OK)
-		r = queue_load_all(s->queue);
-	if (r == QUEUE_OK)
-		return true;
-	if (!simdisk_stopped(s->disk))
-		book_break(&s->book, queue_result_text(r), 0);
-	return false;
+	if (!sim_store_open(s))
+		return false;
+	timer_set(&s->q.tick, (struct duration){0});
+	if (!s->plan)
+		ageing_init(&s->q);
+	return true;
 }
 
 /* A new qmgr hears from the workers first: what flies, and what it was not told to be durable. */
@@ -203,7 +157,7 @@ static void tasks_told(struct sim *s)
 	for (size_t i = 0; i < s->tasks.size; i++)
 		for (struct table_link *l = s->tasks.slots[i], *next; l; l = next) {
 			struct task *t = ITEM_OF(l, struct task, link);
-			struct mail *mail = mail_find(&s->mails, t->mail);
+			struct mail *mail = mail_find(&s->q.mails, t->mail);
 
 			next = l->next;
 			for (uint32_t k = 0; k < t->count; k++)
@@ -216,7 +170,7 @@ static void tasks_told(struct sim *s)
 				continue;
 			}
 			struct job *job =
-			    mail ? scheduler_adopt(s->scheduler, &s->workers[t->worker], t->job,
+			    mail ? scheduler_adopt(s->q.scheduler, &s->workers[t->worker], t->job,
 						   mail, numbers, t->count)
 				 : NULL;
 
@@ -252,16 +206,16 @@ static void crash(struct sim *s)
 		qmgr_dies(s);
 		simdisk_crash(s->disk, power);
 	}
-	if (!s->queue)
+	if (!s->q.queue)
 		book_break(&s->book, "no recovery", 0);
 	simdisk_stop_after(s->disk, 0);
 	book_recovered(&s->book);
 	if (s->book.broken || simdisk_stopped(s->disk))
 		return;
 	sim_note(s, "recovered: %llu recipients are queued",
-		 (unsigned long long)s->mails.recipients);
+		 (unsigned long long)s->q.mails.recipients);
 	tasks_told(s);
-	scheduler_allow(s->scheduler, true);
+	scheduler_allow(s->q.scheduler, true);
 }
 
 /* -- the loop ---------------------------------------------------------------------------------- */
@@ -272,7 +226,7 @@ static void senders_send(struct sim *s)
 	uint64_t count = fault_chance(&s->mail_random, 8);
 
 	/* Intake is paced, as door.c paces it. */
-	if (s->ending || s->mails.recipients >= 60000)
+	if (s->ending || s->q.mails.recipients >= 60000)
 		return;
 	for (; count && s->mails_sent < s->recipe->mails; count--)
 		sim_sender_sends(s, s->mails_sent++ >= s->recipe->from);
@@ -282,30 +236,21 @@ static void step(struct sim *s)
 {
 	s->now += STEP_US;
 	s->step++;
-	if (s->step % 10 == 0) {
-		scheduler_tick(s->scheduler, s->now);
-		ageing(s);
-	}
 	if (s->step % 100 == 0) {
 		sim_world_changes(s);
 		disk_use_check(s);
-		if (queue_intake(s->queue) != QUEUE_OK || s->step % 1000 == 0)
-			queue_retry(s->queue);
 	}
 	fault_turn(s);
-	if (s->batch && s->batch_end_us <= s->now)
-		sim_append_done(s);
+	sim_threads(s);
 	sim_answer_queries(s);
 	sim_deliveries(s);
 	senders_send(s);
 	sim_reports(s);
-	/* As qmgr_turn() does it: what could not be recorded is not begun. */
-	if (s->late_count < LATE_MAX && queue_intake(s->queue) != QUEUE_IO)
-		scheduler_pump(s->scheduler, s->now, 1000);
-	if (!s->batch && !simdisk_stopped(s->disk))
-		sim_seal(s);
+	sim_person(s);
 	if (!simdisk_stopped(s->disk))
-		sim_maintain(s);
+		qmgr_turn(&s->q);
+	if (simdisk_resynced(s->disk))
+		book_break(&s->book, "a file was synced again after its sync had failed", 0);
 	while (simdisk_stopped(s->disk) && !s->book.broken)
 		crash(s);
 }
@@ -325,7 +270,6 @@ void sim_init(struct sim *s, const struct recipe *recipe, const struct plan *pla
 	s->mail_random = s->random + 2;
 	s->crash_random = s->random + 3;
 	fault_next(recipe, &s->fault);
-	s->late_end = &s->late;
 	snprintf(text, sizeof text,
 		 "hostname = mail.example.net\npostmaster = p@example.net\nqueue = /q\n%s\n",
 		 plan ? plan->settings
@@ -336,6 +280,10 @@ void sim_init(struct sim *s, const struct recipe *recipe, const struct plan *pla
 		fprintf(stderr, "%s\n", errors.count ? errors.items[0].text : "no configuration");
 	must(s->config);
 	config_errors_free(&errors);
+	s->daemon = (struct daemon){.loop = (struct loop *)(void *)s,
+				    .log = (struct log *)(void *)s,
+				    .config = s->config,
+				    .self = &s->q};
 	s->disk = simdisk_new(recipe->seed, plan ? 8ULL << 30 : 1 << 30);
 	book_init(&s->book);
 	s->book.note = note_promise;
@@ -349,7 +297,7 @@ void sim_init(struct sim *s, const struct recipe *recipe, const struct plan *pla
 	for (uint32_t i = 0; i < DOMAINS; i++)
 		s->site_of_domain[i] = (uint32_t)sim_chance(s, SITES);
 	if (qmgr_opens(s))
-		scheduler_allow(s->scheduler, true);
+		scheduler_allow(s->q.scheduler, true);
 }
 
 void sim_free(struct sim *s)
@@ -364,6 +312,8 @@ void sim_free(struct sim *s)
 	free(s->queries);
 	free(s->closes);
 	free(s->owed);
+	free(s->removals);
+	bytes_free(&s->envelope);
 }
 
 double sim_seconds(void)
@@ -391,11 +341,43 @@ static void say(const struct sim *s, double seconds)
 	       LLU(s->n.power), LLU(s->n.process), LLU(s->n.qmgr), LLU(s->n.aborts),
 	       LLU(s->n.refused), LLU(s->n.full), LLU(s->n.unanswered), LLU(s->book.duplicates),
 	       LLU(s->n.segments_most), seconds);
+	printf("%llu large bodies, %llu recipients changed by a person, %llu reports that failed\n",
+	       LLU(s->n.large), LLU(s->n.actions), LLU(s->n.double_bounces));
 	printf("faults:");
 	for (unsigned k = 0; k < FAULT_KINDS; k++)
 		if (s->n.faults[k])
 			printf(" %llu %s;", LLU(s->n.faults[k]), fault_kind_text(k));
 	printf("\n");
+}
+
+static void body_left(void *arg, const char *name)
+{
+	struct sim *s = arg;
+
+	book_break(&s->book, "a body file that no message names", strtoull(name, NULL, 16));
+}
+
+/* Nothing is queued any more. After a restart nothing comes back, no body file is left, and what
+ * stands on disk is what stands beside live mail at all times. */
+static void empty_check(struct sim *s)
+{
+	qmgr_dies(s);
+	simdisk_crash(s->disk, false);
+	if (!qmgr_opens(s))
+		book_break(&s->book, "no recovery", 0);
+	scheduler_allow(s->q.scheduler, true);
+	for (int left = REST_STEPS; left && !s->book.broken; left--)
+		step(s);
+	if (s->book.broken)
+		return;
+	simdisk_names(s->disk, "bodies", body_left, s);
+	struct queue_figures f = queue_figures(s->q.queue);
+	uint32_t used = f.segments + f.free_segments + f.reserve_segments;
+
+	if (s->q.mails.recipients)
+		book_break(&s->book, "mail came back", s->q.mails.recipients);
+	if (f.live_bytes || used > 2 + RESERVE + 1)
+		book_break(&s->book, "an empty queue takes more than its segments", used);
 }
 
 /* WATCH: also what happens to that message, and all is said at the end. */
@@ -414,14 +396,18 @@ static struct verdict run(const struct recipe *r, double most, bool loud, uint64
 	/* Then the world is kind, and all that was accepted must get where it belongs. */
 	s->ending = true;
 	sim_note(s, "from here on the world is kind");
-	for (uint64_t left = 360000; left && s->mails.recipients && !s->book.broken; left--)
+	for (uint64_t left = 360000; left && s->q.mails.recipients && !s->book.broken; left--)
 		step(s);
-	if (!s->book.broken && s->mails.recipients)
-		book_break(&s->book, "mail that never ends", s->mails.recipients);
+	if (!s->book.broken && s->q.mails.recipients)
+		book_break(&s->book, "mail that never ends", s->q.mails.recipients);
 	book_close(&s->book);
+	if (!s->book.broken)
+		empty_check(s);
 	v.broken = s->book.broken;
 	v.id = s->book.broken_id;
 	v.step = s->step;
+	if (loud && s->q.queue)
+		s->n.aborts += queue_figures(s->q.queue).aborts;
 	if (loud)
 		say(s, sim_seconds() - start);
 	if (loud && v.broken) {

@@ -1,12 +1,21 @@
 /* SPDX-License-Identifier: ISC */
-/* The simulator's state: sim.c is chance and crashes, sim_world.c who is asked and delivered to,
- * sim_store.c qmgr's side of the queue, scenario.c runs without chance. */
+/*
+ * The simulator's state. Of qmgr it runs store.c, ageing.c, control.c, the scheduler and the
+ * tables as they are:
+ *   sim.c        the loop, crashes
+ *   sim_face.c   what those call: threads, timers, doors, log
+ *   sim_mail.c   senders, reports, outcomes, as door.c, report.c and delivery.c do it
+ *   sim_person.c a person at the control socket
+ *   sim_world.c  who is asked and delivered to
+ *   fault.c, shrink.c, trace.c  what goes wrong, and which of it matters
+ *   scenario.c   runs without chance
+ */
 #ifndef TESTS_SIM_SIM_H
 #define TESTS_SIM_SIM_H
 
 #include "book.h"
 #include "fault.h"
-#include "scheduler.h"
+#include "qmgr.h"
 #include "simdisk.h"
 #include "trace.h"
 
@@ -17,7 +26,6 @@ enum {
 	DOMAINS = 400,
 	SEGMENT = 512 << 10,
 	WORKERS = 2,
-	LATE_MAX = 20000,
 	POISON = 9973, /* of so many messages one kills its worker */
 	TASK_MAX = 8,
 };
@@ -39,7 +47,7 @@ struct task {
 
 struct sim;
 
-struct event {
+struct arrival {
 	int64_t at_us;
 	uint64_t job;
 };
@@ -51,20 +59,26 @@ struct receiver {
 	int64_t until_us;
 };
 
-struct round {
-	uint64_t *mails, *jobs;
-	size_t mail_count, mail_size, job_count, job_size;
-};
-
-struct late {
-	struct late *next;
-	struct queue_outcome_copy copy;
-};
-
 struct owed {
 	uint64_t id;
 	uint32_t recipient;
 	int64_t due_us;
+};
+
+/* A pool of store.c's: one thread, whose work takes its time. */
+struct pool {
+	struct sim *sim;
+	struct work *todo, **todo_end;
+	int64_t run_us, done_us; /* of the first one: when it touches the disk, and is told of */
+	bool ran;
+	size_t pending;
+};
+
+enum {
+	POOLS = 3,
+	TIMERS = 8,
+	RESERVE = 2, /* segments */
+	CONTENT_BYTES = 8 << 20,
 };
 
 struct query {
@@ -86,24 +100,32 @@ struct sim {
 	const struct recipe *recipe;
 	struct fault fault;	     /* the next one */
 	struct trace trace, watched; /* all events; those of the message that is watched */
-	uint64_t step, mails_sent;
+	uint64_t step, mails_sent, cleaned;
 	uint64_t random, world_random, mail_random, crash_random;
 	int64_t now, wall_ahead;
 	struct simdisk *disk;
-	struct queue *queue;
-	struct mails mails;
-	struct scheduler *scheduler;
+	struct daemon daemon;
+	struct qmgr q;
+	struct engine engine; /* all senders */
+	struct pool pools[POOLS];
+	size_t pool_count;
+	struct {
+		struct timer *timer;
+		int64_t at_us;
+	} timers[TIMERS];
+	size_t timer_count;
+	uint8_t person[sizeof(struct engine) + 64]; /* control.c's, of the one connection */
+	struct queue_owner owner; /* store.c's, behind the one that keeps the book */
 	struct config *config;
 	struct worker workers[WORKERS];
-	struct round filling, flying;
-	struct queue_batch *batch; /* in flight */
-	int64_t batch_end_us, work_end_us, over_since_us, full_until_us, readonly_until_us;
-	struct late *late, **late_end;
-	size_t late_count;
+	struct bytes envelope;
+	int64_t over_since_us, full_until_us, readonly_until_us;
+	uint64_t *removals; /* large bodies of messages that are gone */
+	size_t removal_count, removal_size;
 	struct owed *owed;
 	size_t owed_count, owed_size;
 	struct table tasks;
-	struct event *events; /* a heap */
+	struct arrival *events; /* a heap */
 	size_t event_count, event_size;
 	struct query *queries;
 	uint64_t *closes;
@@ -111,12 +133,11 @@ struct sim {
 	struct receiver receivers[SITES];
 	uint32_t site_of_domain[DOMAINS];
 	struct book book;
-	size_t age_at;
 	bool ending;
 	struct {
 		uint64_t accepted, refused, full, unanswered, taken, failed, deferred,
 		    site_failures, bounces, held, power, process, qmgr, aborts, segments_most,
-		    questions, faults[FAULT_KINDS];
+		    questions, large, actions, double_bounces, faults[FAULT_KINDS];
 	} n;
 };
 
@@ -140,16 +161,8 @@ void sim_tasks_die(struct sim *s, unsigned worker); /* WORKERS: of all */
 void sim_worker_dies(struct sim *s, unsigned worker);
 struct scheduler_face sim_face(struct sim *s);
 void sim_record(struct sim *s, struct recipient *r, enum queue_kind kind, uint8_t flags,
-		int64_t next);
+		int64_t due_us);
 void sim_finish(struct sim *s, struct recipient *r, enum queue_kind kind);
-bool sim_on_placed(void *self, uint64_t id, const struct queue_location *location);
-struct queue_where sim_on_outcome(void *self, const struct queue_outcome *o, struct queue_where now,
-				  bool moved, struct queue_where old);
-bool sim_on_locate(void *self, uint64_t id, struct queue_location *location);
-uint32_t sim_on_open(void *self, uint64_t id, struct queue_recipient *open, uint32_t max);
-bool sim_on_recipient(void *self, uint64_t id, uint32_t number, struct queue_recipient *state);
-void sim_on_damage(void *self, const struct queue_damage *d);
-void sim_on_entry(void *self, const struct queue_entry *e);
 struct text sim_domain_name(char *to, size_t size, uint64_t domain);
 uint64_t sim_domain(struct sim *s, uint64_t id, uint32_t recipient);
 /* One message for one recipient; its ID, or 0. */
@@ -157,8 +170,22 @@ uint64_t sim_send(struct sim *s, struct text submitter);
 void sim_sender_sends(struct sim *s, bool really);
 void sim_reports(struct sim *s);
 void sim_job_await(struct sim *s, uint64_t job);
-void sim_append_done(struct sim *s);
-void sim_seal(struct sim *s);
-void sim_maintain(struct sim *s);
+/* A report about that recipient is to be made. */
+void sim_owe(struct sim *s, uint64_t id, uint32_t recipient);
+
+static inline struct sim *sim_of_qmgr(const struct qmgr *q)
+{
+	return (struct sim *)(void *)q->loop;
+}
+
+/* -- sim_face.c -- */
+bool sim_store_open(struct sim *s); /* false: the disk stopped, or the book says why */
+void sim_store_drop(struct sim *s); /* as a crash does */
+void sim_threads(struct sim *s);    /* their work, as far as it is due */
+
+/* -- sim_person.c -- */
+void sim_person(struct sim *s); /* now and then holds, releases, deletes, returns, hurries */
+/* Asked for while it flew. */
+bool sim_wish(struct sim *s, struct recipient *r);
 
 #endif

@@ -12,20 +12,20 @@
 
 /* -- events: a heap by time --------------------------------------------------------- */
 
-static void event_add(struct sim *s, int64_t at_us, uint64_t job)
+static void arrival_add(struct sim *s, int64_t at_us, uint64_t job)
 {
 	s->events = sim_grow(s->events, s->event_count, &s->event_size, sizeof *s->events);
 	size_t at = s->event_count++;
 
 	for (; at && s->events[(at - 1) / 2].at_us > at_us; at = (at - 1) / 2)
 		s->events[at] = s->events[(at - 1) / 2];
-	s->events[at] = (struct event){at_us, job};
+	s->events[at] = (struct arrival){at_us, job};
 }
 
-static uint64_t event_take(struct sim *s)
+static uint64_t arrival_take(struct sim *s)
 {
 	uint64_t job = s->events[0].job;
-	struct event last = s->events[--s->event_count];
+	struct arrival last = s->events[--s->event_count];
 	size_t at = 0;
 
 	for (size_t child; (child = 2 * at + 1) < s->event_count; at = child) {
@@ -87,23 +87,45 @@ void sim_answer_queries(struct sim *s)
 
 		snprintf(name, sizeof name, "s%u", site_of(s, s->queries[i].domain));
 		if (!s->plan && !s->recipe->calm && !sim_chance(s, 500) && !s->ending)
-			scheduler_no_site(s->scheduler, query, !sim_chance(s, 4), 550,
+			scheduler_no_site(s->q.scheduler, query, !sim_chance(s, 4), 550,
 					  text_of("5.4.4"), text_of("no such domain"), 30, s->now);
 		else
-			scheduler_site_is(s->scheduler, query, text_of(name), text_of(name),
+			scheduler_site_is(s->q.scheduler, query, text_of(name), text_of(name),
 					  (uint32_t)(30 + sim_chance(s, 600)), s->now);
 	}
+}
+
+static void file_check(struct sim *s, uint64_t id)
+{
+	static char content[BOOK_LARGE_MAX];
+	const struct disk *d = simdisk_disk(s->disk);
+	int fd = -1;
+	enum queue_result result = queue_body_open(s->q.queue, id, &fd);
+	int64_t len = result == QUEUE_OK ? d->read(d->self, fd, content, sizeof content, 0) : -1;
+
+	if (result == QUEUE_OK)
+		d->close(d->self, fd);
+	if (simdisk_stopped(s->disk))
+		return;
+	if (len < 0)
+		book_break(&s->book, "a live message's body can't be read", id);
+	else
+		book_compare(&s->book, id, (struct text){content, (size_t)len});
 }
 
 static void content_check(struct sim *s, const struct mail *mail)
 {
 	struct queue_content c = {0};
 
+	if (mail->body_in_file) {
+		file_check(s, mail->id);
+		return;
+	}
 	if (mail->content) {
 		book_compare(&s->book, mail->id, mail->content->placed.body);
 		return;
 	}
-	enum queue_result result = queue_read_message(s->queue, &mail->location, &c);
+	enum queue_result result = queue_read_message(s->q.queue, &mail->location, &c);
 
 	if (simdisk_stopped(s->disk))
 		return;
@@ -169,7 +191,7 @@ static void face_start(void *owner, struct job *job)
 	for (; t->count < job->count; t->count++)
 		t->recipients[t->count].number = job->recipients[t->count]->number;
 	table_add(&s->tasks, &t->link, table_hash_number(&s->tasks, t->job));
-	event_add(s, s->now + task_us(s, t), t->job);
+	arrival_add(s, s->now + task_us(s, t), t->job);
 }
 
 static void face_close(void *owner, struct slot *slot)
@@ -251,7 +273,8 @@ void sim_outcome_apply(struct sim *s, struct task *t, struct job *job)
 	int64_t due = 0;
 
 	if (t->scope == SCOPE_SITE)
-		scheduler_failed(s->scheduler, job, SCOPE_SITE, text_of("connection lost"), s->now);
+		scheduler_failed(s->q.scheduler, job, SCOPE_SITE, text_of("connection lost"),
+				 s->now);
 	for (uint32_t i = 0; i < t->count; i++) {
 		struct recipient *r = mail_recipient(job->mail, t->recipients[i].number);
 		enum outcome_kind kind = t->recipients[i].kind;
@@ -260,7 +283,7 @@ void sim_outcome_apply(struct sim *s, struct task *t, struct job *job)
 			continue;
 		if (t->scope != SCOPE_SITE)
 			r->attempts++;
-		scheduler_outcome(s->scheduler, r, kind,
+		scheduler_outcome(s->q.scheduler, r, kind,
 				  kind == OUTCOME_DEFERRED ? t->scope : SCOPE_NONE, s->now, &due);
 		relayed |= kind == OUTCOME_RELAYED;
 		if (kind != OUTCOME_DEFERRED) {
@@ -268,14 +291,17 @@ void sim_outcome_apply(struct sim *s, struct task *t, struct job *job)
 		} else if (t->scope != SCOPE_SITE) {
 			s->n.deferred++;
 			mail_drop_content(r->mail);
-			sim_record(s, r, QUEUE_DEFERRED, r->flags, due + s->wall_ahead);
+			if (!sim_wish(s, r))
+				sim_record(s, r, QUEUE_DEFERRED, r->flags, due);
+		} else {
+			(void)sim_wish(s, r);
 		}
 	}
-	scheduler_job_done(s->scheduler, job, relayed, s->now);
+	scheduler_job_done(s->q.scheduler, job, relayed, s->now);
 	if (slot && t->scope == SCOPE_SITE)
-		scheduler_slot_done(s->scheduler, slot);
+		scheduler_slot_done(s->q.scheduler, slot);
 	else if (slot)
-		scheduler_want(s->scheduler, slot, s->now);
+		scheduler_want(s->q.scheduler, slot, s->now);
 }
 
 /* Tasks of one worker (or of all) die; their receivers may have taken the mail at that very moment.
@@ -306,14 +332,14 @@ void sim_tasks_die(struct sim *s, unsigned worker)
 void sim_worker_dies(struct sim *s, unsigned w)
 {
 	sim_tasks_die(s, w);
-	scheduler_worker_died(s->scheduler, &s->workers[w], s->now);
+	scheduler_worker_died(s->q.scheduler, &s->workers[w], s->now);
 }
 
 void sim_deliveries(struct sim *s)
 {
 	while (s->event_count && s->events[0].at_us <= s->now) {
-		struct task *t = sim_task_find(s, event_take(s));
-		struct job *job = t ? scheduler_job(s->scheduler, t->job) : NULL;
+		struct task *t = sim_task_find(s, arrival_take(s));
+		struct job *job = t ? scheduler_job(s->q.scheduler, t->job) : NULL;
 
 		if (!t || t->said)
 			continue;
@@ -332,14 +358,14 @@ void sim_deliveries(struct sim *s)
 		sim_job_await(s, t->job);
 	}
 	for (size_t i = 0; i < s->close_count;) {
-		struct slot *slot = scheduler_slot(s->scheduler, (uint32_t)s->closes[i]);
+		struct slot *slot = scheduler_slot(s->q.scheduler, (uint32_t)s->closes[i]);
 
 		if (slot && slot->jobs) {
 			i++;
 			continue;
 		}
 		if (slot)
-			scheduler_slot_done(s->scheduler, slot);
+			scheduler_slot_done(s->q.scheduler, slot);
 		s->closes[i] = s->closes[--s->close_count];
 	}
 }

@@ -23,6 +23,7 @@ struct inode {
 	size_t disk_size;
 	uint8_t *dirty; /* a byte a sector: written since the last sync */
 	bool folder;
+	bool failed; /* a sync of it did, and it has the same name still */
 };
 
 struct name {
@@ -44,7 +45,7 @@ struct simdisk {
 	struct disk disk;
 	uint64_t random, capacity, changes, stop_at;
 	bool stopped, readonly;
-	uint64_t lie_at;
+	uint64_t lie_at, resynced;
 	uint64_t fail_at[SIMDISK_CALLS];
 	int fail_error[SIMDISK_CALLS];
 	struct inode *inodes;
@@ -251,6 +252,8 @@ static int sim_open(void *self, int dir, const char *name, int flags)
 	if (at) {
 		if ((flags & O_TRUNC) && (flags & O_CREAT))
 			s->inodes[at->inode].size = 0;
+		if (flags & O_TRUNC)
+			s->inodes[at->inode].failed = false;
 		return fd_new(s, at->inode);
 	}
 	if (!(flags & O_CREAT))
@@ -320,6 +323,8 @@ static int sim_sync(void *self, int fd)
 
 	if (s->stopped)
 		return -EIO;
+	s->resynced += n->failed;
+	n->failed |= error < 0 && error != -EROFS;
 	bool kept = error >= 0 && !(s->lie_at && --s->lie_at == 0);
 
 	/* What a failed sync did not keep is clean in the cache, and never written again. */
@@ -395,6 +400,7 @@ static int sim_rename(void *self, int from_dir, const char *from, int to_dir, co
 
 	if (!at)
 		return -ENOENT;
+	s->inodes[at->inode].failed = false;
 	change_make(s, (struct change){.take = *at, .put = name_of(s->fds[to_dir], to, at->inode)});
 	return error > 0 ? -EIO : 0;
 }
@@ -521,6 +527,11 @@ void simdisk_fail(struct simdisk *s, enum simdisk_call call, uint64_t n, int err
 	s->fail_error[call] = error;
 }
 
+uint64_t simdisk_resynced(const struct simdisk *s)
+{
+	return s->resynced;
+}
+
 void simdisk_lie(struct simdisk *s, uint64_t n)
 {
 	s->lie_at = n;
@@ -622,6 +633,8 @@ void simdisk_crash_as(struct simdisk *s, enum simdisk_loss loss)
 	s->stopped = s->readonly = false;
 	s->stop_at = s->lie_at = 0;
 	memset(s->fail_at, 0, sizeof(s->fail_at));
+	for (uint32_t i = 0; i < s->inode_count; i++)
+		s->inodes[i].failed = false;
 	if (loss == SIMDISK_PROCESS)
 		return;
 	for (uint32_t i = 0; i < s->inode_count; i++) {

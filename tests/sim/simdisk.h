@@ -53,6 +53,10 @@ void simdisk_fail(struct simdisk *sim, enum simdisk_call call, uint64_t n, int e
  * same: a disk that lies. For tests of the simulator. */
 void simdisk_lie(struct simdisk *sim, uint64_t n);
 
+/* How often a file was synced again, in one life, after its sync had failed and before it got
+ * another name: what the kernel says then is worth nothing. */
+uint64_t simdisk_resynced(const struct simdisk *sim);
+
 /* While it is so each changing call answers -EROFS. */
 void simdisk_readonly(struct simdisk *sim, bool readonly);
 
