@@ -116,7 +116,7 @@ static void tick(void *arg)
 	timer_set(&q->tick, MILLISECONDS(100));
 	scheduler_tick(q->scheduler, now_us(q));
 	ageing_clock(q);
-	bool urgent = q->intake == INTAKE_FULL || q->intake == INTAKE_BROKEN;
+	bool urgent = q->intake == INTAKE_FULL || q->intake == INTAKE_BROKEN || !q->loaded;
 
 	if (++q->ticks % (urgent ? 10 : 100) == 0)
 		queue_retry(q->queue);

@@ -114,7 +114,7 @@ struct sim {
 		int64_t at_us;
 	} timers[TIMERS];
 	size_t timer_count;
-	uint8_t person[sizeof(struct engine) + 64]; /* control.c's, of the one connection */
+	struct control person;	  /* the one connection */
 	struct queue_owner owner; /* store.c's, behind the one that keeps the book */
 	struct config *config;
 	struct worker workers[WORKERS];

@@ -30,7 +30,7 @@ int64_t mono_of(const struct qmgr *q, struct walltime wall)
 /* -- outcomes -------------------------------------------------------------------------------- */
 
 static void outcome_to_disk(struct qmgr *q, const struct recipient *r, struct text dsn,
-			    struct text text, struct walltime next)
+			    struct text text, struct walltime at, struct walltime next)
 {
 	store_outcome(q, &(struct queue_outcome){.id = r->mail->id,
 						 .recipient = r->number,
@@ -40,12 +40,12 @@ static void outcome_to_disk(struct qmgr *q, const struct recipient *r, struct te
 						 .code = r->code,
 						 .dsn = dsn,
 						 .text = text,
-						 .at = loop_wall(q->loop),
+						 .at = at,
 						 .next = next});
 }
 
-void recipient_finish(struct qmgr *q, struct recipient *r, enum queue_kind kind, uint8_t flags,
-		      uint16_t code, struct text dsn, struct text text)
+void recipient_finish_at(struct qmgr *q, struct recipient *r, enum queue_kind kind, uint8_t flags,
+			 uint16_t code, struct text dsn, struct text text, struct walltime at)
 {
 	struct sim *s = sim_of_qmgr(q);
 
@@ -58,9 +58,15 @@ void recipient_finish(struct qmgr *q, struct recipient *r, enum queue_kind kind,
 	r->state = kind == QUEUE_HELD		   ? RECIPIENT_HELD
 		   : queue_settled(kind, r->flags) ? RECIPIENT_ENDING
 						   : RECIPIENT_OWED;
-	outcome_to_disk(q, r, dsn, text, (struct walltime){0});
+	outcome_to_disk(q, r, dsn, text, at, (struct walltime){0});
 	if (r->state == RECIPIENT_OWED)
 		sim_owe(s, r->mail->id, r->number);
+}
+
+void recipient_finish(struct qmgr *q, struct recipient *r, enum queue_kind kind, uint8_t flags,
+		      uint16_t code, struct text dsn, struct text text)
+{
+	recipient_finish_at(q, r, kind, flags, code, dsn, text, loop_wall(q->loop));
 }
 
 void recipient_record(struct qmgr *q, struct recipient *r, enum queue_kind kind, uint16_t code,
@@ -68,7 +74,8 @@ void recipient_record(struct qmgr *q, struct recipient *r, enum queue_kind kind,
 {
 	r->kind = (uint8_t)kind;
 	r->code = code;
-	outcome_to_disk(q, r, dsn, text, due_us ? wall_of(q, due_us) : (struct walltime){0});
+	outcome_to_disk(q, r, dsn, text, loop_wall(q->loop),
+			due_us ? wall_of(q, due_us) : (struct walltime){0});
 }
 
 void sim_record(struct sim *s, struct recipient *r, enum queue_kind kind, uint8_t flags,
