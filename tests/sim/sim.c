@@ -182,11 +182,22 @@ static void tasks_told(struct sim *s)
 		}
 }
 
+/* Mostly by chance; now and then in one of the ways that chance hardly finds. */
+static enum simdisk_loss loss_of(uint64_t dice)
+{
+	static const enum simdisk_loss losses[] = {
+	    SIMDISK_CHANCE, SIMDISK_CHANCE, SIMDISK_OUT_OF_ORDER, SIMDISK_OUT_OF_ORDER,
+	    SIMDISK_ALL,    SIMDISK_DATA,   SIMDISK_NAMES};
+
+	return losses[dice % (sizeof losses / sizeof *losses)];
+}
+
 static void crash(struct sim *s)
 {
 	uint64_t *random = &s->crash_random;
 	uint64_t dice = s->book.broken ? 0 : fault_chance(random, 10);
 	bool power = dice < 5, whole = dice < 7;
+	enum simdisk_loss loss = power ? loss_of(fault_chance(random, 700)) : SIMDISK_PROCESS;
 	int tries = 0;
 
 	s->n.power += power;
@@ -196,7 +207,7 @@ static void crash(struct sim *s)
 	qmgr_dies(s);
 	if (whole)
 		sim_tasks_die(s, WORKERS);
-	simdisk_crash(s->disk, power);
+	simdisk_crash_as(s->disk, loss);
 	fault_reset(s);
 	/* And once more while it recovers. */
 	if (!fault_chance(random, 3))
@@ -204,7 +215,7 @@ static void crash(struct sim *s)
 	while (!qmgr_opens(s) && !s->book.broken && tries++ < 10) {
 		sim_note(s, "crash during recovery");
 		qmgr_dies(s);
-		simdisk_crash(s->disk, power);
+		simdisk_crash_as(s->disk, loss);
 	}
 	if (!s->q.queue)
 		book_break(&s->book, "no recovery", 0);

@@ -245,7 +245,7 @@ void delivery_release(struct qmgr *q, struct mail *mail, struct text envelope)
 			      now_us(q));
 }
 
-void delivery_loaded(struct qmgr *q)
+void workers_loaded(struct qmgr *q)
 {
 	(void)q; /* sim.c lets the workers tell what they are at first */
 }
