@@ -26,6 +26,7 @@ struct client {
 	struct stream *stream;
 	struct session *session;
 	struct intake_message *message; /* from open() to its verdict */
+	struct auth_exchange *login;	/* from AUTH to its verdict */
 	struct timer timer;
 	struct monotime armed; /* when the timer fires */
 	uint64_t number;       /* slot and serial: its name towards limits */
@@ -79,6 +80,61 @@ static void ask_data(struct client *c)
 	intake_submit(message, 0, m.envelope, m.prelude);
 }
 
+/* -- AUTH ----------------------------------------------------------------------------- */
+
+/* What may be due after an answer that came later; from within the session nothing is. */
+static void client_answered(struct client *c)
+{
+	if (!c->in_session)
+		client_after(c);
+}
+
+static void login_challenged(void *owner, struct text challenge)
+{
+	struct client *c = owner;
+
+	session_auth_challenge(c->session, moment_of(c), challenge);
+	client_answered(c);
+}
+
+static void login_done(void *owner, enum auth_verdict verdict, struct text login)
+{
+	struct client *c = owner;
+
+	c->login = NULL;
+	session_auth_done(c->session, moment_of(c), verdict, login);
+	client_answered(c);
+}
+
+const struct auth_face client_auth_face = {
+    .challenge = login_challenged,
+    .done = login_done,
+};
+
+static void ask_login(struct client *c)
+{
+	struct session_auth said = session_auth(c->session);
+
+	auth_link_bring(c->all->logins, &c->login, c, &said,
+			&(struct auth_client){.address = c->address});
+}
+
+static unsigned client_mechanisms(void *owner)
+{
+	struct client *c = owner;
+
+	return auth_link_mechanisms(c->all->logins);
+}
+
+static void client_auth_drop(void *owner)
+{
+	struct client *c = owner;
+
+	auth_exchange_drop(&c->login);
+}
+
+/* -- questions ------------------------------------------------------------------------ */
+
 static void client_ask(void *owner, enum session_point point)
 {
 	struct client *c = owner;
@@ -93,6 +149,9 @@ static void client_ask(void *owner, enum session_point point)
 		return;
 	case POINT_DATA:
 		ask_data(c);
+		return;
+	case POINT_AUTH:
+		ask_login(c);
 		return;
 	case POINT_RECIPIENT:
 	case POINT_HEADER:
@@ -203,6 +262,8 @@ static const struct session_face session_face = {
     .body = client_body,
     .drop = client_drop,
     .event = client_event,
+    .mechanisms = client_mechanisms,
+    .auth_drop = client_auth_drop,
 };
 
 /* -- the stream's face --------------------------------------------------------------- */
@@ -443,6 +504,9 @@ void client_new(struct clients *all, int fd, const uint8_t *address)
 	    .out = stream_out(c->stream),
 	    .submitter = submitter_of(address, submitter, sizeof submitter),
 	    .seed = all->seed,
+	    .auth = config_has_logins(all->d->config) &&
+		    (all->d->row->kind == PEER_SUBMISSION || all->d->config->auth_smtp),
+	    .needs_login = all->d->row->kind == PEER_SUBMISSION,
 	};
 
 	memcpy(setup.address, address, sizeof setup.address);

@@ -3,6 +3,7 @@
 #ifndef LIB_CLIENT_H
 #define LIB_CLIENT_H
 
+#include "auth_link.h"
 #include "server.h"
 #include "session.h"
 
@@ -12,6 +13,7 @@ struct client;
 struct clients {
 	struct daemon *d;
 	struct intake *intake;
+	struct auth_link *logins;
 	struct channel *limits; /* NULL while there is none: then everybody is let in */
 	uint64_t seed;
 	struct client **at;  /* by slot; NULL: free */
@@ -22,6 +24,9 @@ struct clients {
 	bool draining;
 	void (*emptied)(struct clients *all); /* while draining: the last one is gone */
 };
+
+/* For auth_link_new(). */
+extern const struct auth_face client_auth_face;
 
 /* An accepted connection, FD ours from here on; ADDRESS is 16 bytes. */
 void client_new(struct clients *all, int fd, const uint8_t *address);

@@ -2,6 +2,7 @@
 /* Checks of a configuration that need the machine it is for: folders, files, names. */
 #include "config_row.h"
 #include "config_value.h"
+#include "passwd_file.h"
 
 #include <errno.h>
 #include <string.h>
@@ -101,6 +102,56 @@ static void check_trust_anchor(const struct check *c)
 				  shown(name, c->config->resolver_trust_anchor), strerror(errno));
 }
 
+static void check_user_lines(const struct check *c, const char *path, struct text content)
+{
+	uint32_t line = line_of(c, BLOCK_auth, "users");
+	struct passwd_user user;
+	struct text one;
+	unsigned number = 0;
+	const char *why;
+
+	while (passwd_next_line(&content, &one)) {
+		number++;
+		if (passwd_line_read(one, &user, &why) == PASSWD_BROKEN)
+			config_errors_add(c->errors, true, line, 1, "users: %.150s:%u: %s", path,
+					  number, why);
+	}
+}
+
+/* Broken lines keep their users out and nobody else; the file may be made later. */
+static void check_users(const struct check *c)
+{
+	char path[WORD_MAX_BYTES + 1];
+	uint32_t line = line_of(c, BLOCK_auth, "users");
+	struct bytes content = {0};
+	size_t n;
+
+	if (!c->config->auth_users.len)
+		return;
+	text_copy(path, sizeof path, c->config->auth_users);
+	FILE *f = fopen(path, "re");
+
+	if (!f) {
+		config_errors_add(c->errors, true, line, 1, "users: %.200s: %s", path,
+				  strerror(errno));
+		return;
+	}
+	do {
+		n = fread(bytes_room(&content, 65536), 1, 65536, f);
+		content.end += n;
+	} while (n && bytes_len(&content) <= PASSWD_FILE_MAX);
+	if (ferror(f) || n)
+		config_errors_add(c->errors, true, line, 1, "users: %.200s: %s", path,
+				  ferror(f) ? strerror(errno) : "too large");
+	else
+		check_user_lines(
+		    c, path, (struct text){(const char *)bytes_at(&content), bytes_len(&content)});
+	fclose(f);
+	if (content.data)
+		explicit_bzero(content.data, content.size);
+	bytes_free(&content);
+}
+
 static void check_hostname(const struct check *c)
 {
 	char own[256] = "", name[SHOWN_BYTES];
@@ -125,6 +176,7 @@ bool config_check_machine(const struct config *config, struct config_errors *err
 	check_queue(&c);
 	check_log(&c);
 	check_trust_anchor(&c);
+	check_users(&c);
 	for (size_t i = before; i < errors->count; i++)
 		if (!errors->items[i].warning)
 			return false;

@@ -222,10 +222,11 @@ static bool read_log_to(struct value *v)
 		return read_path(v);
 	const char *near = nearest_name(t, words, WORDS);
 
-	return WRONG(
-	    v, "%s: \"%s\" is none of stdout, syslog, journal, none or a path that begins with /%s%s%s",
-	    v->row->name, shown(name, t), near ? "; did you mean " : "", near ? near : "",
-	    near ? "?" : "");
+	return WRONG(v,
+		     "%s: \"%s\" is none of stdout, syslog, journal, none or a path that begins "
+		     "with /%s%s%s",
+		     v->row->name, shown(name, t), near ? "; did you mean " : "", near ? near : "",
+		     near ? "?" : "");
 }
 
 static bool read_bool(struct value *v)

@@ -318,6 +318,14 @@ static void on_handle(struct channel *c, const struct message *m)
 				   .fd = m->fd});
 }
 
+static void on_handle_none(struct channel *c, const struct message *m)
+{
+	struct house *h = house_of(daemon_of(c));
+
+	if (h->begun && h->d.face->handle_none)
+		h->d.face->handle_none(&h->d, &m->handle_none);
+}
+
 static void on_peer(struct channel *c, const struct message *m)
 {
 	struct house *h = house_of(daemon_of(c));
@@ -419,6 +427,7 @@ static void on_ping(struct channel *c, const struct message *m)
 static const struct serve master_serves[] = {
     {MSG_config, PEER_MASTER, on_config},
     {MSG_handle, PEER_MASTER, on_handle},
+    {MSG_handle_none, PEER_MASTER, on_handle_none},
     {MSG_peer, PEER_MASTER, on_peer},
     {MSG_begin, PEER_MASTER, on_begin},
     {MSG_drain, PEER_MASTER, on_drain},
@@ -475,7 +484,7 @@ static int row_print(const struct daemon_row *row)
 	printf("name %s\nuser %s\nroot %s\ncapabilities %s\nsystem-calls %s\npeers", row->name,
 	       row->user, root ? root : "none", row->capabilities, row->system_calls);
 	for (unsigned kind = 1; kind <= PEER_ALL; kind <<= 1)
-		if (row->peers & kind)
+		if ((row->peers & kind) && *peer_name(kind) != '?')
 			printf(" %s", peer_name(kind));
 	printf("\n");
 	return fflush(stdout) == 0 ? EX_OK : EX_IOERR;

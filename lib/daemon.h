@@ -45,6 +45,8 @@ struct daemon_face {
 	void (*reload)(struct daemon *d);
 	/* A descriptor from master, now ours (HANDLE_..., index, name). May be NULL. */
 	void (*handle)(struct daemon *d, const struct msg_handle *m, int fd);
+	/* A descriptor that was asked for (handle_ask) could not be had. May be NULL. */
+	void (*handle_none)(struct daemon *d, const struct msg_handle_none *m);
 	/* A fresh channel to a peer. The daemon keeps it until gone. May be NULL. */
 	void (*peer)(struct daemon *d, struct channel *c);
 	/* A channel to a peer ended (not master's: then the process ends). A fresh one is asked

@@ -2,7 +2,8 @@
 /*
  * Reading the history: the story of a message by its queue ID, its
  * Message-ID, an address or a client, with the reports that it caused, the
- * message that a report is about, and what was refused to that address or client. Bounded in memory, whatever the size.
+ * message that a report is about, and what was refused to that address or client. Bounded in
+ * memory, whatever the size.
  */
 #ifndef LIB_HISTORY_TRACE_H
 #define LIB_HISTORY_TRACE_H

@@ -43,8 +43,8 @@ void intake_gone(struct intake *in);
 /* For MSG_leased, MSG_intake, MSG_body_file and MSG_settled from qmgr. */
 void intake_serve(struct intake *in, struct channel *c, const struct message *m);
 
-/* NULL when mail is taken, else the reply to MAIL: reply_not_yet while qmgr starts, is started again
- * or is about to lease more IDs, for 10 seconds. */
+/* NULL when mail is taken, else the reply to MAIL: reply_not_yet while qmgr starts, is started
+ * again or is about to lease more IDs, for 10 seconds. */
 const struct reply *intake_refusal(const struct intake *in);
 
 /* True while only queue-limit refuses mail: a report that is owed is taken all the same. */

@@ -34,6 +34,8 @@ enum handle_role {
 	HANDLE_LISTEN_CONTROL,	   /* qmgr */
 	HANDLE_LOG,		   /* logger: where lines go */
 	HANDLE_HISTORY,		   /* logger: the folder of the history */
+	HANDLE_USERS = 12,	   /* checker: the users file */
+	HANDLE_DOVECOT = 13,	   /* checker: a connection to Dovecot's auth socket */
 };
 
 enum intake_state {

@@ -17,7 +17,7 @@ struct fields {
 
 static struct text from(struct text t, size_t at)
 {
-	return (struct text){t.data + at, t.len - at};
+	return at ? (struct text){t.data + at, t.len - at} : t;
 }
 
 static void fields_split(struct text line, struct fields *f)
@@ -257,7 +257,8 @@ enum passwd_edit passwd_add(struct text content, struct text name, struct text p
 	return PASSWD_DONE;
 }
 
-/* The line of NAME is written by CHANGE; the others go as they are. */
+/* Every line of NAME is written by CHANGE, since a broken one may stand before the one that counts;
+ * the others go as they are. */
 static enum passwd_edit edit(struct text content, struct text name, struct bytes *to,
 			     enum passwd_edit (*change)(const struct fields *f, const void *arg,
 							struct bytes *to),
@@ -274,14 +275,17 @@ static enum passwd_edit edit(struct text content, struct text name, struct bytes
 		size_t whole = content.data ? (size_t)(content.data - begin)
 					    : (size_t)(line.data - begin) + line.len;
 
-		if (result != PASSWD_MISSING || !line_is_of(line, name)) {
+		if (!line_is_of(line, name)) {
 			bytes_add(to, begin, whole);
 			continue;
 		}
 		struct fields f;
 
 		fields_split(line, &f);
-		result = change(&f, arg, to);
+		enum passwd_edit one = change(&f, arg, to);
+
+		if (result != PASSWD_DONE)
+			result = one;
 		put(to, text_of("\n"));
 	}
 	return result;

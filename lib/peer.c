@@ -21,6 +21,7 @@ static const struct {
     {PEER_LIMITS, "limits"},
     {PEER_LOGGER, "logger"},
     {PEER_CONTROL, "control"},
+    {PEER_CHECKER, "checker"},
 };
 
 const char *peer_name(unsigned kind)

@@ -18,9 +18,10 @@ enum peer_kind {
 	PEER_LIMITS = 1 << 9,
 	PEER_LOGGER = 1 << 10,
 	PEER_CONTROL = 1 << 11, /* who connected to the control socket */
+	PEER_CHECKER = 1 << 13,
 };
 
-#define PEER_ALL ((1 << 12) - 1)
+#define PEER_ALL ((1 << 15) - 1)
 
 /* "smtp-client" for PEER_SMTP_CLIENT; "?" for what is no kind. */
 const char *peer_name(unsigned kind);

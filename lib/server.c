@@ -156,7 +156,7 @@ void server_reload(struct server *server)
 	log_set_debug(server->setup.d->log, server->setup.d->config->log_connections);
 }
 
-/* -- limits ----------------------------------------------------------------------------- */
+/* -- limits and the checker ------------------------------------------------------------- */
 
 void server_set_limits(struct server *server, struct channel *limits)
 {
@@ -167,11 +167,21 @@ void server_set_limits(struct server *server, struct channel *limits)
 		clients_limits_gone(&server->clients);
 }
 
+void server_set_checker(struct server *server, struct channel *checker)
+{
+	if (checker)
+		auth_link_open(server->clients.logins, checker);
+	else
+		auth_link_gone(server->clients.logins);
+}
+
 void server_serve(struct server *server, const struct message *m)
 {
 	if (m->type == MSG_client_verdict)
 		client_verdict(&server->clients, m->client_verdict.session,
 			       m->client_verdict.allowed != 0);
+	else
+		auth_link_serve(server->clients.logins, m);
 }
 
 /* -- life ------------------------------------------------------------------------------- */
@@ -220,6 +230,7 @@ struct server *server_new(const struct server_setup *setup)
 	server->clients.d = setup->d;
 	server->clients.intake = setup->intake;
 	server->clients.seed = setup->seed;
+	server->clients.logins = auth_link_new(&client_auth_face);
 	server->clients.emptied = server_emptied;
 	timer_init(&server->pause, setup->d->loop, pause_over, server);
 	log_set_debug(setup->d->log, setup->d->config->log_connections);

@@ -33,7 +33,10 @@ void server_reload(struct server *server);
 /* The channel to limits, or NULL when it ended: then everybody is let in. */
 void server_set_limits(struct server *server, struct channel *limits);
 
-/* What limits says. */
+/* The channel to the checker, or NULL when it ended: then nobody can log in. */
+void server_set_checker(struct server *server, struct channel *checker);
+
+/* What limits and the checker say. */
 void server_serve(struct server *server, const struct message *m);
 
 /* Accepts nobody more; idle clients are told to go, the others finish their message. */

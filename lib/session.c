@@ -101,9 +101,9 @@ bool session_wait(struct session *s, const struct reply *r, void (*again)(struct
 	if (r != &reply_not_yet || !s->setup.out || s->draining)
 		return false;
 	s->again = again;
-	s->again_us = !s->again_us		     ? FIRST_US
+	s->again_us = !s->again_us		 ? FIRST_US
 		      : s->again_us < LONGEST_US ? 2 * s->again_us
-						     : LONGEST_US;
+						 : LONGEST_US;
 	s->again_at = monotime_add(s->now.mono, (struct duration){s->again_us});
 	return true;
 }

@@ -99,7 +99,8 @@ void session_reject(struct session *s, const char *stage, struct text to, const 
 
 void session_ask(struct session *s, enum session_point point);
 
-/* True when the host said reply_not_yet: AGAIN is called soon, and the reply to the client waits. */
+/* True when the host said reply_not_yet: AGAIN is called soon, and the reply to the client waits.
+ */
 bool session_wait(struct session *s, const struct reply *r, void (*again)(struct session *s));
 
 /* session_verbs.c: LINE is a command without CRLF. */

@@ -3,6 +3,8 @@
 #include "child.h"
 
 #include "links.h"
+#include "logins.h"
+#include "places.h"
 #include "mem.h"
 #include "must.h"
 #include "state.h"
@@ -65,7 +67,7 @@ const char *child_name(const struct child *child, char *to)
 {
 	const char *name = peer_name(child->row->kind);
 
-	if (child->row->workers == 1)
+	if (child->row->workers == 1 || child->row->kind == PEER_CHECKER)
 		snprintf(to, CHILD_NAME_BYTES, "%s", name);
 	else
 		snprintf(to, CHILD_NAME_BYTES, "%s-%u", name, child->instance);
@@ -208,11 +210,36 @@ static const char *log_name(const struct config *config, char *to, size_t size)
 	return to;
 }
 
+/* Ours to give away whole: nobody else gets a copy. */
+static bool login_handle_post(struct child *child, unsigned role, char *why)
+{
+	const struct config *config = child->master->config;
+	int fd = logins_open(config, role, why);
+	struct text name = role == HANDLE_USERS ? config->auth_users : config->auth_dovecot;
+
+	if (fd < 0)
+		return false;
+	if (name.len > 512)
+		name.len = 512;
+	child_post(child, MSG_handle, &(struct msg_handle){(uint8_t)role, 0, name}, fd);
+	return true;
+}
+
+void child_handle_again(struct child *child, unsigned role)
+{
+	char why[WHY_BYTES] = "no logins are configured";
+
+	if (role == logins_role(child->master->config) && login_handle_post(child, role, why))
+		return;
+	channel_send_handle_none(
+	    child->channel, &(struct msg_handle_none){(uint8_t)role, {why, strnlen(why, 1024)}});
+}
+
 void child_configure(struct child *child)
 {
 	struct master *master = child->master;
 	const struct bytes *text = &master->config_text;
-	char name[512];
+	char name[512], why[WHY_BYTES];
 
 	if (!child->channel)
 		return;
@@ -227,6 +254,9 @@ void child_configure(struct child *child)
 
 		post_handle(child, l->role, l->index, l->name, l->fd);
 	}
+	/* One that cannot be had now is asked for, and then said. */
+	if (child->row->kind == PEER_CHECKER && config_has_logins(master->config))
+		(void)login_handle_post(child, logins_role(master->config), why);
 	child->begin_due = true;
 	begin_when_posted(child);
 }

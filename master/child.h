@@ -71,6 +71,9 @@ void child_lost_channel(struct child *child);
 /* After its pid was reaped: everything of the process goes, the place stays. */
 void child_buried(struct child *child);
 
+/* What it asked for (handle_ask): opened anew and sent, or why not. */
+void child_handle_again(struct child *child, unsigned role);
+
 /* Sends a message with a descriptor (ours from here on, closed after sending); waits its turn when
  * many are under way. */
 void child_post(struct child *child, enum message_type type, const void *m, int fd);

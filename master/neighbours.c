@@ -11,6 +11,7 @@ const struct kind_row kind_rows[] = {
     {PEER_LOGGER, "veredus-logger", 1, GETS(HANDLE_LOG) | GETS(HANDLE_HISTORY)},
     {PEER_RESOLVER, "veredus-resolver", 1, 0},
     {PEER_LIMITS, "veredus-limits", 1, 0},
+    {PEER_CHECKER, "veredus-checker", 0, GETS(HANDLE_USERS) | GETS(HANDLE_DOVECOT)},
     {PEER_QMGR, "veredus-qmgr", 1, GETS(HANDLE_LISTEN_CONTROL)},
     {PEER_BOUNCE, "veredus-bounce", 1, 0},
     {PEER_SUBMISSION, "veredus-submission", 1,
@@ -26,6 +27,7 @@ static const struct {
     {PEER_SMTPD, PEER_QMGR},				     /* intake */
     {PEER_SMTPD, PEER_LIMITS},				     /* connections per client */
     {PEER_SMTPD, PEER_RESOLVER},			     /* names of clients */
+    {PEER_SMTPD, PEER_CHECKER},				     /* logins */
     {PEER_SUBMISSION, PEER_QMGR},			     /* intake */
     {PEER_SUBMISSION, PEER_LIMITS},			     /* connections per client */
     {PEER_SUBMISSION, PEER_RESOLVER},			     /* names of clients */
@@ -49,6 +51,8 @@ unsigned kind_workers(const struct kind_row *row, const struct config *config)
 {
 	if (row->workers)
 		return row->workers;
+	if (row->kind == PEER_CHECKER)
+		return config_has_logins(config);
 	return (unsigned)(row->kind == PEER_SMTPD ? config->workers_smtpd
 						  : config->workers_smtp_client);
 }

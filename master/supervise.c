@@ -168,6 +168,16 @@ static void on_want_peer(struct channel *c, const struct message *m)
 		channel_end(c, "asks for a peer that is no neighbour");
 }
 
+static void on_handle_ask(struct channel *c, const struct message *m)
+{
+	struct child *child = channel_owner(c);
+
+	if (m->handle_ask.role < 32 && (child->row->handles & 1u << m->handle_ask.role))
+		child_handle_again(child, m->handle_ask.role);
+	else
+		channel_end(c, "asks for a descriptor that is not its");
+}
+
 static void on_pong(struct channel *c, const struct message *m)
 {
 	struct child *child = channel_owner(c);
@@ -177,11 +187,9 @@ static void on_pong(struct channel *c, const struct message *m)
 }
 
 static const struct serve serves[] = {
-    {MSG_ready, PEER_ALL, on_ready},
-    {MSG_drained, PEER_ALL, on_drained},
-    {MSG_want_peer, PEER_ALL, on_want_peer},
-    {MSG_pong, PEER_ALL, on_pong},
-    {MSG_NONE, 0, NULL},
+    {MSG_ready, PEER_ALL, on_ready},	     {MSG_drained, PEER_ALL, on_drained},
+    {MSG_want_peer, PEER_ALL, on_want_peer}, {MSG_handle_ask, PEER_CHECKER, on_handle_ask},
+    {MSG_pong, PEER_ALL, on_pong},	     {MSG_NONE, 0, NULL},
 };
 
 static void channel_gone(struct channel *c, const char *why)

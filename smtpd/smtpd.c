@@ -17,7 +17,7 @@ static const struct daemon_row row = {
     .root = JAIL_EMPTY,
     .capabilities = "",
     .system_calls = "accept4 setsockopt",
-    .peers = PEER_QMGR | PEER_LIMITS | PEER_RESOLVER,
+    .peers = PEER_QMGR | PEER_LIMITS | PEER_RESOLVER | PEER_CHECKER,
 };
 
 struct smtpd {
@@ -45,9 +45,15 @@ static void on_server(struct channel *c, const struct message *m)
 }
 
 static const struct serve serves[] = {
-    {MSG_leased, PEER_QMGR, on_intake},		  {MSG_intake, PEER_QMGR, on_intake},
-    {MSG_body_file, PEER_QMGR, on_intake},	  {MSG_settled, PEER_QMGR, on_intake},
-    {MSG_client_verdict, PEER_LIMITS, on_server}, {MSG_NONE, 0, NULL},
+    {MSG_leased, PEER_QMGR, on_intake},
+    {MSG_intake, PEER_QMGR, on_intake},
+    {MSG_body_file, PEER_QMGR, on_intake},
+    {MSG_settled, PEER_QMGR, on_intake},
+    {MSG_client_verdict, PEER_LIMITS, on_server},
+    {MSG_auth_offer, PEER_CHECKER, on_server},
+    {MSG_auth_challenge, PEER_CHECKER, on_server},
+    {MSG_auth_done, PEER_CHECKER, on_server},
+    {MSG_NONE, 0, NULL},
 };
 
 static void smtpd_peer(struct daemon *d, struct channel *c)
@@ -58,6 +64,8 @@ static void smtpd_peer(struct daemon *d, struct channel *c)
 		intake_open(self->intake, c);
 	else if (channel_peer(c) == PEER_LIMITS)
 		server_set_limits(self->server, c);
+	else if (channel_peer(c) == PEER_CHECKER)
+		server_set_checker(self->server, c);
 }
 
 static void smtpd_gone(struct daemon *d, struct channel *c)
@@ -68,6 +76,8 @@ static void smtpd_gone(struct daemon *d, struct channel *c)
 		intake_gone(self->intake);
 	else if (channel_peer(c) == PEER_LIMITS)
 		server_set_limits(self->server, NULL);
+	else if (channel_peer(c) == PEER_CHECKER)
+		server_set_checker(self->server, NULL);
 }
 
 /* -- life ------------------------------------------------------------------------------- */

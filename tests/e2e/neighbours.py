@@ -19,7 +19,9 @@ ENDS, LIVES = True, False
 OPEN, FOUND, TEMPORARY, PERMANENT = 0, 0, 1, 2  # enum intake_state, enum hop_verdict
 MX, HOST = 0, 1  # enum hop_how
 RELAYED, DEFERRED, FAILED, HELD = 1, 3, 4, 5  # enum outcome_kind
-LISTEN_SMTP, LISTEN_CONTROL, LOG = 1, 4, 5  # enum handle_role
+LISTEN_SMTP, LISTEN_CONTROL, LOG, USERS = 1, 4, 5, 12  # enum handle_role
+SCRAM, EXTERNAL, PLAIN, LOGIN = 2, 4, 8, 16  # enum sasl_mechanism
+GOOD, WRONG = 0, 1  # enum auth_verdict
 LOOPBACK = bytes(10) + b"\xff\xff\x7f\0\0\1"
 PRELUDE, BODY = b"Subject: walls\r\n\r\n", b"Hello\r\n"
 
@@ -276,6 +278,66 @@ def test_limits(t):
         ("a session twice", twice, ENDS),
         ("the end of others' sessions", others, LIVES),
         ("sessions left open", kept, ENDS),
+    ], serves)
+
+
+# -- checker -------------------------------------------------------------------------------------
+
+def test_checker(t):
+    # "crypted"
+    line = b"ann:{CRYPT}$y$j9T$JsQ5wNAmIQiMS1O3nE6C31$1PgV/tDF/u52EtGmNqpzVDtfqpD0d7S36ahnNznX2n9\n"
+    users = os.open(v.write(os.path.join(t.folder, "users"), line), os.O_RDONLY)
+    t.defer(os.close, users)
+    daemon = Daemon(t, "checker", f"auth {{ users = {t.folder}/users }}\n")
+    daemon.begin()
+    daemon.master.expect("handle_ask", role=USERS)
+    daemon.master.say("handle_none", role=USERS, why="not yet")
+    honest = daemon.peer("smtpd")
+    number = iter(range(1, 1 << 20))
+
+    def begin(peer, exchange, **more):
+        peer.say("auth_begin", **dict(dict(exchange=exchange, mechanism=PLAIN, has_initial=1, initial=b"\0ann\0crypted",
+                                           address=LOOPBACK), **more))
+
+    def serves():
+        exchange = next(number)
+        daemon.master.say("handle", users, role=USERS, name=b"users")
+        begin(honest, exchange)
+        v.equal(honest.expect("auth_done", exchange=exchange)["verdict"], GOOD, "the login")
+        daemon.master.say("handle_none", role=USERS, why="gone")
+
+    def twice(peer):
+        begin(peer, 7)
+        begin(peer, 7)
+
+    def early(peer):
+        begin(peer, 7)
+        peer.say("auth_step", exchange=7, response=b"x")
+
+    def left(peer):
+        """Exchanges under way when it ends."""
+        for exchange in range(40):
+            begin(peer, exchange, mechanism=LOGIN, has_initial=0, initial=b"")
+
+    def garbage(peer):
+        for exchange in range(20):
+            begin(peer, exchange, initial=bytes(range(exchange)) * 50)
+            begin(peer, 100 + exchange, mechanism=SCRAM, initial=b"n,a=x,n=" + b"=2C" * exchange * 100 + b",r=\0")
+            begin(peer, 200 + exchange, mechanism=EXTERNAL, identity=b"\0" * 300, initial=b"\xff" * 300)
+
+    common(daemon, "smtpd", 1, serves)
+    run_cases(daemon, "smtpd", 1, [
+        ("an address of 15 bytes", lambda peer: begin(peer, 1, address=b"x" * 15), ENDS),
+        ("two mechanisms", lambda peer: begin(peer, 1, mechanism=PLAIN | LOGIN), ENDS),
+        ("no mechanism", lambda peer: begin(peer, 1, mechanism=0), ENDS),
+        ("a mechanism that is none", lambda peer: begin(peer, 1, mechanism=128), ENDS),
+        ("a response that it says is none", lambda peer: begin(peer, 1, has_initial=0), ENDS),
+        ("an exchange twice", twice, ENDS),
+        ("a step before the challenge", early, ENDS),
+        ("a step of another's exchange", says("auth_step", exchange=1, response=b"x"), ENDS),
+        ("the end of others' exchanges", lambda peer: [peer.say("auth_cancel", exchange=n) for n in range(2000)], LIVES),
+        ("exchanges left open", left, LIVES),
+        ("garbage", garbage, LIVES),
     ], serves)
 
 

@@ -4,6 +4,8 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
+import base64
+import pwd
 import re
 import subprocess
 
@@ -11,7 +13,7 @@ import veredus as v
 
 # Daemon: root folder below the queue (None: not chrooted).
 ROOTS = {"smtpd": "empty", "submission": "empty", "bounce": "empty", "resolver": "empty", "smtp-client": "empty",
-         "qmgr": "queue", "limits": "limits", "logger": None}
+         "qmgr": "queue", "limits": "limits", "logger": None, "checker": "empty"}
 
 
 def enter_namespace():
@@ -41,10 +43,18 @@ def test_started_by_root(t):
     """Each daemon under its own uid, in its chroot, without capabilities, behind its filter; and mail flows."""
     if not v.IS_ROOT:
         raise v.Skip("needs root")
-    veredus, sink, client = v.world(t, ("--reply-for", "bad@sink.example=550 5.1.1 no"), start=False)
+    users = t.folder + "/users"
+    veredus, sink, client = v.world(t, ("--reply-for", "bad@sink.example=550 5.1.1 no"), start=False,
+                                    config=f"auth {{ users = {users}  clear = loopback  smtp = yes }}\n")
     veredus.demote = {}
     os.chown(veredus.folder, 0, 0)
+    veredus.command("user", "add", "ann", input=b"secret\n")
+    v.equal(pwd.getpwuid(os.stat(users).st_uid).pw_name, "veredus-checker", "whose the users file is")
     veredus.start()
+    smtp = v.Smtp(veredus.port)
+    smtp.expect(535, "AUTH PLAIN " + base64.b64encode(b"\0ann\0wrong").decode())
+    smtp.expect(235, "AUTH PLAIN " + base64.b64encode(b"\0ann\0secret").decode())
+    smtp.close()
     smtp = v.Smtp(veredus.port)
     smtp.send("sender@client.example", ["rcpt@sink.example", "bad@sink.example"], v.mail("as root", b"x\r\n" * 60000))
     smtp.close()

@@ -155,6 +155,9 @@ static void edits(void **state)
 	       "# ours\n\nann:old\r\nbob:x:1:2:g:/h:/s:a=b c=d\nlast:y");
 	expect(&b, passwd_set_disabled(f, text_of("ann"), false, &b), PASSWD_SAME, NULL);
 	expect(&b, passwd_set_disabled(f, text_of("eve"), true, &b), PASSWD_MISSING, NULL);
+	/* A broken line in front of the one that counts. */
+	expect(&b, passwd_set_disabled(text_of("ann:?\nann:x\n"), text_of("ann"), true, &b),
+	       PASSWD_DONE, "ann:?::::::nologin=y\nann:x::::::nologin=y\n");
 }
 
 int main(void)

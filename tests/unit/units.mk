@@ -30,4 +30,7 @@ $(BUILD)/replay/fuzz_import $(BUILD)/fuzz/fuzz_import: \
 	$(patsubst %,$(BUILD)/obj/ctl/%.o,queue_import import_envelope import_content words)
 LIBS_UNIT_fuzz_import = $(BUILD)/libqueue.a $(BUILD)/libveredus.a -ljansson
 LIBS_UNIT_test_scram := -lgsasl -lcrypto
-LIBS_UNIT_test_passwd_file := -lgsasl -lcrypto
+UNITS_test_guesses := checker
+LIBS_UNIT_test_guesses := -lgsasl -lcrypt -lcrypto
+UNITS_fuzz_exchange := checker
+LIBS_UNIT_fuzz_exchange := -lgsasl -lcrypt -lcrypto
