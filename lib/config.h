@@ -172,5 +172,6 @@ bool networks_contain(const struct networks *networks, const uint8_t *address);
 bool host_address_parse(struct text t, uint8_t *address);
 char *host_address_print(const uint8_t *address, char *to);
 bool host_address_is_ipv4(const uint8_t *address);
+bool host_address_is_loopback(const uint8_t *address); /* 127.0.0.0/8, ::1 */
 
 #endif

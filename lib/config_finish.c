@@ -173,6 +173,19 @@ static uint32_t line_of(const struct whole *w, enum setting_block block, const c
 	return 0;
 }
 
+static void check_auth(struct whole *w)
+{
+	const struct config *c = w->config;
+
+	if (c->auth_users.len && c->auth_dovecot.len)
+		WRONG(w, ((struct place){line_of(w, BLOCK_auth, "dovecot"), 1}),
+		      "auth: users or dovecot, one of the two");
+	if (c->auth_smtp && !config_has_logins(c))
+		config_errors_add(w->errors, true, line_of(w, BLOCK_auth, "smtp"), 1,
+				  "auth: AUTH is not offered, since there is neither users nor "
+				  "dovecot to say who may log in");
+}
+
 static void check_times(struct whole *w)
 {
 	const struct config *c = w->config;
@@ -200,6 +213,7 @@ void config_finish(struct config *config, const struct place *ports, struct conf
 
 	check_listens(&w);
 	check_sites(&w);
+	check_auth(&w);
 	/* A value that could not be read is zero here, and would be complained of twice. */
 	if (!config_errors_matter(errors))
 		check_times(&w);

@@ -111,7 +111,7 @@ static void unknown_setting(struct reader *r, const struct scope *scope, const s
 /* Blocks of versions to come: said plainly, so that nobody searches for a spelling mistake. */
 static bool is_later_block(struct text name)
 {
-	return text_equals(name, "tls") || text_equals(name, "auth");
+	return text_equals(name, "tls");
 }
 
 static void unknown_block(struct reader *r, const struct token *name)

@@ -7,6 +7,13 @@
 
 static const uint8_t ipv4_prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
+bool host_address_is_loopback(const uint8_t *address)
+{
+	static const uint8_t one[16] = {[15] = 1};
+
+	return host_address_is_ipv4(address) ? address[12] == 127 : memcmp(address, one, 16) == 0;
+}
+
 bool host_address_is_ipv4(const uint8_t *address)
 {
 	return memcmp(address, ipv4_prefix, sizeof ipv4_prefix) == 0;

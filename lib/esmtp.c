@@ -119,12 +119,19 @@ static bool take_smtputf8(struct esmtp_mail *m, struct text v)
 	return v.data == NULL;
 }
 
+static bool take_auth(struct esmtp_mail *m, struct text v)
+{
+	m->auth = v;
+	/* The 500 octets by which RFC 4954 section 3 makes the command longer. */
+	return v.len > 0 && v.len <= 500 && (text_equals(v, "<>") || esmtp_is_xtext(v));
+}
+
 static const struct {
 	const char *name;
 	bool (*take)(struct esmtp_mail *m, struct text value);
 } mail_parameters[] = {
     {"SIZE", take_size},   {"BODY", take_body},		{"RET", take_ret},
-    {"ENVID", take_envid}, {"SMTPUTF8", take_smtputf8},
+    {"ENVID", take_envid}, {"SMTPUTF8", take_smtputf8}, {"AUTH", take_auth},
 };
 
 enum esmtp_result esmtp_read_mail(struct text args, struct esmtp_mail *m)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The parameters of MAIL and RCPT: SIZE (RFC 1870), BODY (RFC 6152), RET,
- * ENVID, NOTIFY, ORCPT (RFC 3461), SMTPUTF8 (RFC 6531).
+ * ENVID, NOTIFY, ORCPT (RFC 3461), SMTPUTF8 (RFC 6531), AUTH (RFC 4954).
  */
 #ifndef LIB_ESMTP_H
 #define LIB_ESMTP_H
@@ -20,6 +20,7 @@ enum esmtp_result {
 
 struct esmtp_mail {
 	struct text envid; /* xtext as given */
+	struct text auth;  /* RFC 4954 section 5: "<>" or xtext as given; data NULL: not given */
 	uint64_t size;	   /* 0: not given */
 	uint8_t body_type; /* enum body_type */
 	uint8_t ret;	   /* enum dsn_ret */

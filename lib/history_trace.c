@@ -85,6 +85,7 @@ static bool event_names(const struct history_event *e, struct text needle)
 		return (e->count > 0 && text_equal_case(e->values[0], needle)) ||
 		       (e->count > 1 && text_equal_case(e->values[1], needle));
 	case EVENT_client:
+	case EVENT_client_login:
 		return e->count > 0 && contains_case(e->values[0], needle);
 	default:
 		return false;

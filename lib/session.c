@@ -61,6 +61,7 @@ void session_sayf(struct session *s, uint16_t code, const char *dsn, const char 
 void session_close(struct session *s, const struct reply *r)
 {
 	session_say(s, r);
+	session_auth_end(s);
 	transaction_end(s);
 	session_change(s, STEP_OVER);
 }
@@ -148,9 +149,10 @@ static const struct {
     [POINT_DATA] = {session_data_answered},
 };
 
-static void close_if_drained(struct session *s)
+void session_settle_drain(struct session *s)
 {
-	if (s->draining && !s->point && !s->t && s->step >= STEP_START && s->step != STEP_CHUNK)
+	if (s->draining && !s->point && !s->t && s->step >= STEP_START && s->step != STEP_CHUNK &&
+	    s->step != STEP_AUTH)
 		session_close(s, &reply_drain);
 }
 
@@ -158,7 +160,7 @@ void session_answer(struct session *s, struct moment now, const struct reply *r)
 {
 	enum session_point point = s->point;
 
-	must(point != POINT_NONE);
+	must(point != POINT_NONE && point != POINT_AUTH);
 	s->point = POINT_NONE;
 	s->now = now;
 	s->command_deadline = monotime_add(now.mono, s->setup.config->timeout_command);
@@ -167,7 +169,7 @@ void session_answer(struct session *s, struct moment now, const struct reply *r)
 		transaction_end(s);
 		session_change(s, STEP_OVER);
 	}
-	close_if_drained(s);
+	session_settle_drain(s);
 }
 
 enum session_point session_asks(const struct session *s)
@@ -283,15 +285,11 @@ static const struct {
 	const char *name;
 	bool (*take)(struct session *s, const uint8_t *data, size_t len, size_t *used);
 } steps[STEP_COUNT] = {
-    [STEP_CONNECTED] = {"CONNECT", take_early},
-    [STEP_START] = {"CONNECT", take_command},
-    [STEP_READY] = {"EHLO", take_command},
-    [STEP_SENDER] = {"MAIL", take_command},
-    [STEP_RECIPIENT] = {"RCPT", take_command},
-    [STEP_CHUNKS] = {"BDAT", take_command},
-    [STEP_TEXT] = {"DATA", session_take_text},
-    [STEP_CHUNK] = {"BDAT", session_take_chunk},
-    [STEP_SETTLE] = {"END-OF-MESSAGE", take_nothing},
+    [STEP_CONNECTED] = {"CONNECT", take_early}, [STEP_START] = {"CONNECT", take_command},
+    [STEP_READY] = {"EHLO", take_command},	[STEP_SENDER] = {"MAIL", take_command},
+    [STEP_RECIPIENT] = {"RCPT", take_command},	[STEP_CHUNKS] = {"BDAT", take_command},
+    [STEP_TEXT] = {"DATA", session_take_text},	[STEP_CHUNK] = {"BDAT", session_take_chunk},
+    [STEP_AUTH] = {"AUTH", session_take_auth},	[STEP_SETTLE] = {"END-OF-MESSAGE", take_nothing},
     [STEP_OVER] = {"QUIT", take_rest},
 };
 
@@ -325,7 +323,7 @@ size_t session_input(struct session *s, struct moment now, const uint8_t *data, 
 		at += used;
 		if (!more)
 			break;
-		close_if_drained(s);
+		session_settle_drain(s);
 	} while (at < len || (s->step == STEP_CHUNK && !s->chunk_left));
 	return at;
 }
@@ -388,6 +386,7 @@ void session_lost(struct session *s)
 void session_abort(struct session *s)
 {
 	s->point = POINT_NONE;
+	session_auth_end(s);
 	transaction_end(s);
 	session_change(s, STEP_OVER);
 }
@@ -401,7 +400,7 @@ void session_drain(struct session *s, struct moment now)
 		transaction_end(s);
 	if (s->step == STEP_SENDER || s->step == STEP_RECIPIENT)
 		session_change(s, STEP_READY);
-	close_if_drained(s);
+	session_settle_drain(s);
 }
 
 /* -- life ---------------------------------------------------------------------- */
@@ -436,6 +435,7 @@ struct session *session_new(const struct session_setup *setup, struct moment now
 
 void session_begin(struct session *s)
 {
+	must(!s->setup.auth || (s->setup.face->mechanisms && s->setup.face->auth_drop));
 	if (s->setup.out)
 		session_ask(s, POINT_CLIENT);
 	else
@@ -446,6 +446,7 @@ void session_free(struct session **s)
 {
 	if (!*s)
 		return;
+	session_auth_end(*s);
 	transaction_end(*s);
 	config_drop(&(*s)->setup.config);
 	free((char *)(uintptr_t)(*s)->submitter.data);
@@ -463,6 +464,11 @@ bool session_is_over(const struct session *s)
 struct text session_client(const struct session *s)
 {
 	return text_of(s->client);
+}
+
+struct text session_login(const struct session *s)
+{
+	return s->logged_in ? s->setup.login : (struct text){NULL, 0};
 }
 
 const struct config *session_config(const struct session *s)

@@ -17,6 +17,7 @@
 #include "config.h"
 #include "log.h"
 #include "reply.h"
+#include "sasl.h"
 
 #include <stdbool.h>
 
@@ -36,6 +37,7 @@ enum session_point {
 	POINT_HEADER,	 /* the header block is complete */
 	POINT_DATA, /* end of data: the message is to be made safe; the answer is the reply, 250 or
 		       not */
+	POINT_AUTH, /* AUTH, or a response to a challenge: session_auth(), and answers of its own */
 };
 
 /* At POINT_DATA. Texts live until the answer. */
@@ -43,6 +45,14 @@ struct session_message {
 	uint64_t id;
 	struct text envelope; /* envelope.h */
 	struct text prelude;
+};
+
+/* At POINT_AUTH: what the client said. DATA lives until the answer. */
+struct session_auth {
+	bool begins;	    /* the AUTH command; else a response to a challenge */
+	unsigned mechanism; /* enum sasl_mechanism */
+	bool has_initial;   /* the command had a response with it */
+	struct text data;   /* decoded */
 };
 
 struct session_face {
@@ -58,6 +68,10 @@ struct session_face {
 	/* A line for the log. */
 	void (*event)(void *owner, enum event_kind what, uint64_t id, const struct text *values,
 		      size_t count);
+	/* What can be offered now, a set of enum sasl_mechanism; NULL unless setup.auth. */
+	unsigned (*mechanisms)(void *owner);
+	/* The exchange that POINT_AUTH was asked for ended without a verdict. */
+	void (*auth_drop)(void *owner);
 };
 
 struct session_setup {
@@ -69,6 +83,8 @@ struct session_setup {
 	struct text login;   /* "uid:1000", "bounce" or empty */
 	struct text submitter; /* envelope.h; copied */
 	uint64_t seed;	       /* random, one for the process */
+	bool auth;	       /* AUTH is offered where it is private enough */
+	bool needs_login;      /* no mail before AUTH (RFC 6409 4.3) */
 	bool repairs;	       /* adds a missing Date and Message-ID (RFC 6409 8) */
 };
 
@@ -93,6 +109,16 @@ size_t session_input(struct session *s, struct moment now, const uint8_t *data, 
 void session_answer(struct session *s, struct moment now, const struct reply *r);
 
 enum session_point session_asks(const struct session *s);
+
+/* Only at POINT_AUTH; and its answers, in place of session_answer(). */
+struct session_auth session_auth(const struct session *s);
+void session_auth_challenge(struct session *s, struct moment now, struct text challenge);
+/* LOGIN: who he is, when the verdict is good. */
+void session_auth_done(struct session *s, struct moment now, enum auth_verdict verdict,
+		       struct text login);
+
+/* Whom AUTH has found him to be; empty: nobody. */
+struct text session_login(const struct session *s);
 
 /* Only at POINT_DATA. */
 struct session_message session_message(const struct session *s);

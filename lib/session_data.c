@@ -33,8 +33,13 @@ static bool open_content(struct session *s, const struct reply **refusal)
 		return false;
 	s->t->id = id;
 	s->t->began = s->now.mono;
+	const struct text login[] = {session_client(s), text_of(sasl_name(s->auth_mechanism)),
+				     s->setup.login};
+
 	/* Mail of our own making has no client. */
-	if (s->setup.out)
+	if (s->setup.out && s->logged_in)
+		s->setup.face->event(s->setup.owner, EVENT_client_login, id, login, 3);
+	else if (s->setup.out)
 		s->setup.face->event(s->setup.owner, EVENT_client, id,
 				     &(struct text){s->client, strlen(s->client)}, 1);
 	return true;

@@ -20,6 +20,7 @@ enum session_step {
 	STEP_CHUNKS,	/* between two BDAT */
 	STEP_TEXT,	/* in DATA */
 	STEP_CHUNK,	/* in the octets of a BDAT, wanted or not */
+	STEP_AUTH,	/* in an AUTH exchange: a response is due */
 	STEP_SETTLE,	/* end of data: waits for the verdict */
 	STEP_OVER,
 	STEP_COUNT
@@ -79,7 +80,9 @@ struct session {
 	uint64_t chunk_left;
 	const struct reply *chunk_refusal; /* said when the octets have been eaten */
 	uint32_t errors, idle_commands, messages, again_us;
-	uint8_t step, point;
+	struct auth *auth; /* while an exchange lasts */
+	uint8_t step, point, auth_mechanism, auth_failures;
+	bool logged_in;
 	bool esmtp, trusted, early, held, draining, skipping_line, chunk_last;
 	char client[64];
 };
@@ -103,10 +106,24 @@ void session_ask(struct session *s, enum session_point point);
  */
 bool session_wait(struct session *s, const struct reply *r, void (*again)(struct session *s));
 
+/* Ends the session if it is to drain and nothing is under way. */
+void session_settle_drain(struct session *s);
+
+/* session_auth.c */
+void session_verb_auth(struct session *s, struct text args);
+bool session_take_auth(struct session *s, const uint8_t *data, size_t len, size_t *used);
+/* Writes "AUTH PLAIN ..." for EHLO; 0: nothing is offered. */
+size_t session_auth_offer(const struct session *s, char *to, size_t size);
+/* Is AUTH= of MAIL ours to take? */
+bool session_takes_auth_parameter(const struct session *s);
+/* Gives up an exchange, if there is one. */
+void session_auth_end(struct session *s);
+
 /* session_verbs.c: LINE is a command without CRLF. */
 void session_command(struct session *s, struct text line);
 /* Counts a command that brings no mail; true: they were too many, and the session is over. */
 bool session_idles(struct session *s);
+void session_verb_unimplemented(struct session *s, struct text args);
 
 /* session_mail.c */
 void transaction_begin(struct session *s);

@@ -133,9 +133,14 @@ static bool size_is_fine(struct session *s, uint64_t size)
 void session_verb_mail(struct session *s, struct text args)
 {
 	static const struct reply reply_path = REPLY(501, "5.5.4", "Syntax: MAIL FROM:<address>");
+	static const struct reply reply_login = REPLY(530, "5.7.0", "Authentication required");
 	struct address a;
 	struct esmtp_mail m;
 
+	if (s->setup.needs_login && !s->logged_in) {
+		session_reject(s, "MAIL", (struct text){NULL, 0}, &reply_login);
+		return;
+	}
 	if (!take_prefix(&args, "FROM:")) {
 		session_say(s, &reply_path);
 		return;
@@ -148,7 +153,13 @@ void session_verb_mail(struct session *s, struct text args)
 		return;
 	}
 	args = text_trim(args);
-	if (!say_parameters(s, esmtp_read_mail(args, &m), args) || !size_is_fine(s, m.size))
+	enum esmtp_result read = esmtp_read_mail(args, &m);
+
+	/* Who said it first is noted nowhere: no client is trusted to say it for another, so that
+	 * it counts as "<>" (RFC 4954 section 5). */
+	if (read == ESMTP_FINE && m.auth.data && !session_takes_auth_parameter(s))
+		read = ESMTP_UNKNOWN;
+	if (!say_parameters(s, read, args) || !size_is_fine(s, m.size))
 		return;
 	if (a.utf8 && !m.smtputf8) {
 		session_say(s, &reply_utf8);

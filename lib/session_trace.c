@@ -17,13 +17,15 @@ static void puts_(struct bytes *b, const char *t)
 	put(b, text_of(t));
 }
 
-/* RFC 3848 and RFC 6531 4.3 */
+/* RFC 3848 and RFC 6531 4.3: "A" where AUTH was used. */
 static const char *protocol(const struct session *s)
 {
 	if (!s->setup.out)
 		return "local";
 	if (!s->esmtp)
 		return "SMTP";
+	if (s->logged_in)
+		return s->t->smtputf8 ? "UTF8SMTPA" : "ESMTPA";
 	return s->t->smtputf8 ? "UTF8SMTP" : "ESMTP";
 }
 

@@ -38,18 +38,29 @@ static void verb_helo(struct session *s, struct text args)
 
 static void verb_ehlo(struct session *s, struct text args)
 {
-	char size[40];
+	char size[40], auth[128];
 
 	if (!greet(s, args, "EHLO hostname"))
 		return;
 	s->esmtp = true;
 	snprintf(size, sizeof size, "SIZE %llu",
 		 (unsigned long long)s->setup.config->limit_message);
-	const struct text lines[] = {
-	    s->setup.config->hostname,	 TEXT("PIPELINING"), text_of(size),    TEXT("8BITMIME"),
-	    TEXT("ENHANCEDSTATUSCODES"), TEXT("DSN"),	     TEXT("SMTPUTF8"), TEXT("CHUNKING"),
+	struct text lines[] = {
+	    s->setup.config->hostname,
+	    TEXT("PIPELINING"),
+	    text_of(size),
+	    TEXT("8BITMIME"),
+	    TEXT("ENHANCEDSTATUSCODES"),
+	    TEXT("DSN"),
+	    TEXT("SMTPUTF8"),
+	    TEXT("CHUNKING"),
+	    {auth, session_auth_offer(s, auth, sizeof auth)},
 	};
 	size_t count = sizeof lines / sizeof *lines;
+
+	/* RFC 4954 section 4.3: what is not offered is not named. */
+	if (!lines[count - 1].len)
+		count--;
 
 	for (size_t i = 0; i < count; i++)
 		reply_write(s->setup.out, &(struct reply){250, NULL, lines[i]}, i + 1 < count);
@@ -103,7 +114,7 @@ static void verb_help(struct session *s, struct text args)
 	session_say(s, &reply);
 }
 
-static void verb_unimplemented(struct session *s, struct text args)
+void session_verb_unimplemented(struct session *s, struct text args)
 {
 	static const struct reply reply = REPLY(502, "5.5.1", "Error: command not implemented");
 
@@ -141,14 +152,14 @@ static const struct verb {
     {TEXT("QUIT"), AT_ANY, verb_quit, 0},
     {TEXT("VRFY"), AT_ANY, verb_vrfy, IDLE},
     {TEXT("HELP"), AT_ANY, verb_help, IDLE},
-    {TEXT("EXPN"), AT_ANY, verb_unimplemented, IDLE},
-    {TEXT("ETRN"), AT_ANY, verb_unimplemented, IDLE},
-    {TEXT("TURN"), AT_ANY, verb_unimplemented, IDLE},
-    {TEXT("SEND"), AT_ANY, verb_unimplemented, IDLE},
-    {TEXT("SOML"), AT_ANY, verb_unimplemented, IDLE},
-    {TEXT("SAML"), AT_ANY, verb_unimplemented, IDLE},
-    {TEXT("AUTH"), AT_ANY, verb_unimplemented, IDLE},
-    {TEXT("STARTTLS"), AT_ANY, verb_unimplemented, IDLE},
+    {TEXT("EXPN"), AT_ANY, session_verb_unimplemented, IDLE},
+    {TEXT("ETRN"), AT_ANY, session_verb_unimplemented, IDLE},
+    {TEXT("TURN"), AT_ANY, session_verb_unimplemented, IDLE},
+    {TEXT("SEND"), AT_ANY, session_verb_unimplemented, IDLE},
+    {TEXT("SOML"), AT_ANY, session_verb_unimplemented, IDLE},
+    {TEXT("SAML"), AT_ANY, session_verb_unimplemented, IDLE},
+    {TEXT("AUTH"), AT_READY, session_verb_auth, IDLE},
+    {TEXT("STARTTLS"), AT_ANY, session_verb_unimplemented, IDLE},
     {TEXT("GET"), AT_ANY, verb_foreign, 0},
     {TEXT("POST"), AT_ANY, verb_foreign, 0},
     {TEXT("PUT"), AT_ANY, verb_foreign, 0},

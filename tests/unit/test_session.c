@@ -85,7 +85,7 @@ static void event(void *owner, enum event_kind what, uint64_t id, const struct t
 	bytes_add(&h->log, "\n", 1);
 }
 
-static const struct session_face face = {ask, open_message, take_body, drop, event};
+static const struct session_face face = {ask, open_message, take_body, drop, event, NULL, NULL};
 
 static struct config *make_config(const char *more)
 {

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: ISC */
+/* SASL (RFC 4422) as engines and the checker speak of it: mechanisms, and how an exchange ends. */
+#ifndef LIB_SASL_H
+#define LIB_SASL_H
+
+#include "text.h"
+
+#include <stdint.h>
+
+/* Bits, so that a set of them is a number. Best first: so they are offered. */
+enum sasl_mechanism {
+	SASL_SCRAM_SHA_256_PLUS = 1 << 0, /* RFC 7677, bound to the TLS channel (RFC 9266) */
+	SASL_SCRAM_SHA_256 = 1 << 1,
+	SASL_EXTERNAL = 1 << 2, /* the client's certificate (RFC 4422 appendix A) */
+	SASL_PLAIN = 1 << 3,	/* RFC 4616 */
+	SASL_LOGIN = 1 << 4,	/* draft-murchison-sasl-login: what old programs know */
+};
+
+#define SASL_ALL ((1 << 5) - 1)
+enum {
+	SASL_MESSAGE_MAX = 9216, /* octets; 12,288 in base64 (RFC 4954 section 4) */
+	SASL_BINDING_MAX = 64,	 /* octets of a channel binding; tls-exporter has 32 */
+	SASL_IDENTITY_MAX = 320, /* of a certificate */
+};
+
+/* How an exchange ended. What the client hears is the engine's affair. */
+enum auth_verdict {
+	AUTH_GOOD,
+	AUTH_WRONG,	/* name, password or proof */
+	AUTH_DISABLED,	/* the right password of a disabled login */
+	AUTH_MALFORMED, /* not what the mechanism says */
+	AUTH_TEMPORARY, /* nothing could be checked */
+	AUTH_LATER,	/* too many attempts: this one was not looked at */
+	AUTH_VERDICTS
+};
+
+/* "SCRAM-SHA-256-PLUS"; "?" for what is none. */
+const char *sasl_name(unsigned mechanism);
+
+/* The mechanism with that name (in any case), 0 when there is none. */
+unsigned sasl_mechanism_of(struct text name);
+
+#endif
