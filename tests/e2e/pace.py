@@ -29,8 +29,9 @@ def sent(smtp, count, recipient="a@sink.example"):
     return took
 
 
-def middle(times):
-    return statistics.median(times)
+def least(times):
+    """What a message takes when nothing else on this machine is in its way: a pause of qmgr's is in all of them."""
+    return statistics.quantiles(times, n=10)[0]
 
 
 def ready(veredus):
@@ -47,18 +48,20 @@ def test_backlog_slows_intake_and_is_over(t):
     smtp = v.Smtp(veredus.port)
     sent(smtp, 5)  # the site takes mail: it counts
     veredus.wait_empty(10)
-    times = sent(smtp, 300)
-    # Above 200 it stands still for 10 ms after each look: a lone client waits for that.
-    quick, slow = middle(times[20:180]), middle(times[-60:])
-    backlog = ready(veredus)
-    v.check(backlog > 100, "too little is ready to show anything:", backlog)
-    v.check(slow > 5, f"not paced: {quick:.1f} ms below 200 ready, {slow:.1f} ms above")
-    v.check(slow > 2 * quick, f"{quick:.1f} ms below 200 ready, {slow:.1f} ms above")
+    quick = least(sent(smtp, 40))
+    slow = []
+
+    def paced():
+        # Above 200 ready it stands still for 10 ms after each look: a lone client waits for that.
+        slow[:] = sent(smtp, 40)
+        return least(slow) > 5 and least(slow) > 2 * quick
+
+    v.wait(paced, 60, lambda: f"not paced: {quick:.1f} ms at first, {least(slow):.1f} ms with {ready(veredus)} ready")
+    v.check(ready(veredus) > 100, "paced with", ready(veredus), "ready")
     # It never stands still: each of them was taken.
-    v.check(max(times) < 2000 * v.PATIENCE, "one took", max(times), "ms")
-    v.wait(lambda: ready(veredus) < 100, 60, lambda: f"{ready(veredus)} ready")
-    after = middle(sent(smtp, 40))
-    v.check(after < slow / 2, f"still {after:.1f} ms with the backlog gone, {slow:.1f} with it")
+    v.check(max(slow) < 2000 * v.PATIENCE, "one took", max(slow), "ms")
+    v.wait(lambda: ready(veredus) < 50, 60, lambda: f"{ready(veredus)} ready")
+    v.wait(lambda: ready(veredus) < 50 and least(sent(smtp, 20)) < least(slow) / 2, 60, lambda: "still paced with the backlog gone")
     smtp.close()
 
 
@@ -71,7 +74,7 @@ def test_deferred_mail_does_not_count(t):
     sent(smtp, 300, "busy@sink.example")
     sent(smtp, 300, "a@dead.example")
     v.wait(lambda: len(veredus.listed("state=deferred")) == 600, 30, lambda: str(veredus.listed())[:500])
-    took = middle(sent(smtp, 60))
+    took = least(sent(smtp, 60))
     v.check(took < 5 * v.PATIENCE, f"{took:.1f} ms beside 600 that wait")
     smtp.close()
 
@@ -84,7 +87,7 @@ def test_a_slow_site_does_not_count(t):
     veredus.wait_empty(20)
     times = sent(smtp, 320)
     v.check(ready(veredus) > 200, ready(veredus), "ready")
-    took = middle(times[-60:])
+    took = least(times[-60:])
     v.check(took < 5 * v.PATIENCE, f"{took:.1f} ms")
     smtp.close()
 
