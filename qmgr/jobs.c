@@ -285,9 +285,11 @@ struct job *job_make(struct scheduler *s, struct lane *lane)
 	struct mail *mail = lane->ready->mail;
 	uint32_t most = (uint32_t)s->config->limit_recipients, n = 0;
 	struct domain *d = lane->domain;
-	/* Those before it were looked at when they were the first; a look at all for each is
-	 * quadratic. */
-	uint32_t first = (uint32_t)(lane->ready - mail->recipients);
+	/* Of very many, those before it were looked at when they were the first: a look at all for
+	 * each is quadratic. */
+	uint32_t first = mail->recipient_count <= LOOK_BACK_MAX
+			     ? 0
+			     : (uint32_t)(lane->ready - mail->recipients);
 	uint32_t end =
 	    mail->recipient_count - first < LOOK_MAX ? mail->recipient_count : first + LOOK_MAX;
 

@@ -557,6 +557,7 @@ void domain_ask(struct scheduler *s, struct domain *d)
 		return;
 	}
 	d->state = DOMAIN_ASKED;
+	d->answered = false;
 	d->query = ++s->next_query;
 	table_add(&s->asked, &d->asked, table_hash_number(&s->asked, d->query));
 	s->face.ask(s->face.owner, d);

@@ -122,7 +122,8 @@ struct domain {
 	struct lane *lanes;
 	struct site *site;
 	char *hop; /* owned */
-	uint64_t query;
+	uint64_t query, asked_for; /* the message that it was asked for; 0: none */
+	bool answered;		   /* while it is asked for: its answer waits for others */
 	int64_t until_us; /* monotonic: known until, down until, ending until */
 	struct domain *timed_next, **timed_prev; /* down or ending */
 	struct domain_verdict *verdict;		 /* owned */

@@ -23,6 +23,7 @@ struct scheduler *scheduler_new(const struct scheduler_face *face, struct mails 
 	s->next_job = (seed << 32) & INT64_MAX;
 	s->newest_idle = &s->oldest_idle;
 	s->pump_end = &s->pump;
+	s->answers_end = &s->answers;
 	for (int i = 0; i < HUNGRY_LISTS; i++)
 		s->hungry[i].end = &s->hungry[i].first;
 	table_init(&s->domains);
@@ -55,6 +56,7 @@ void scheduler_free(struct scheduler **s)
 	if (!*s)
 		return;
 	jobs_and_slots_free(*s);
+	answers_free(*s);
 	lanes_free(*s);
 	table_free(&(*s)->domains);
 	table_free(&(*s)->lanes);
@@ -134,8 +136,10 @@ void recipient_ready(struct scheduler *s, struct recipient *r, bool front)
 	struct domain *d = r->lane->domain;
 
 	lane_push(s, r->lane, r, front);
-	if (d->state == DOMAIN_UNKNOWN)
-		domain_ask(s, d);
+	if (d->state != DOMAIN_UNKNOWN)
+		return;
+	d->asked_for = r->mail->id;
+	domain_ask(s, d);
 }
 
 /* Before the first tick too, what is added must lie ahead of the wheel. */
@@ -206,8 +210,8 @@ static int64_t lifetime_us(uint32_t seconds)
 	return (int64_t)seconds * 1000000;
 }
 
-void scheduler_site_is(struct scheduler *s, uint64_t query, struct text site, struct text hop,
-		       uint32_t lifetime_s, int64_t now_us)
+void domain_answer(struct scheduler *s, uint64_t query, struct text site, struct text hop,
+		   uint32_t lifetime_s, int64_t now_us)
 {
 	struct domain *d = domain_asked(s, query);
 
@@ -216,6 +220,19 @@ void scheduler_site_is(struct scheduler *s, uint64_t query, struct text site, st
 	domain_place(s, d, site, hop);
 	d->until_us = now_us + lifetime_us(lifetime_s);
 	domain_collect(s, d);
+}
+
+void scheduler_site_is(struct scheduler *s, uint64_t query, struct text site, struct text hop,
+		       uint32_t lifetime_s, int64_t now_us)
+{
+	struct domain *d = domain_asked(s, query);
+
+	if (!d || answer_waits(s, d, site, hop, lifetime_s, now_us))
+		return;
+	uint64_t mail = d->asked_for;
+
+	domain_answer(s, query, site, hop, lifetime_s, now_us);
+	answers_after(s, mail, now_us);
 }
 
 void scheduler_no_site(struct scheduler *s, uint64_t query, bool permanent, uint16_t code,
@@ -228,8 +245,11 @@ void scheduler_no_site(struct scheduler *s, uint64_t query, bool permanent, uint
 		return;
 	text_copy(v.dsn, sizeof v.dsn, dsn);
 	text_copy(v.text, sizeof v.text, reason);
+	uint64_t mail = d->asked_for;
+
 	if (permanent) {
 		domain_stop(s, d, DOMAIN_ENDING, now_us + lifetime_us(lifetime_s), &v);
+		answers_after(s, mail, now_us);
 		return;
 	}
 	d->failed_us = now_us;
@@ -240,6 +260,7 @@ void scheduler_no_site(struct scheduler *s, uint64_t query, bool permanent, uint
 	if (wait > (int64_t)LOOKUP_FIRST_US << doubled)
 		wait = (int64_t)LOOKUP_FIRST_US << doubled;
 	domain_stop(s, d, DOMAIN_DOWN, now_us + wait, &v);
+	answers_after(s, mail, now_us);
 	if (s->face.domain_down)
 		s->face.domain_down(s->face.owner, d, wait);
 }
@@ -328,6 +349,7 @@ static bool site_serve(struct scheduler *s, struct site *site, int64_t now_us)
 	if (!lane || site->down_until_us)
 		return false;
 	if (lane->domain->until_us <= now_us) {
+		lane->domain->asked_for = lane->ready->mail->id;
 		domain_ask(s, lane->domain);
 		return true;
 	}
@@ -356,6 +378,7 @@ static bool site_serve(struct scheduler *s, struct site *site, int64_t now_us)
 
 bool scheduler_pump(struct scheduler *s, int64_t now_us, unsigned budget)
 {
+	answers_due(s, now_us);
 	hungry_wake(s);
 	while (s->allowed && s->pump && budget) {
 		struct site *site = s->pump;
@@ -439,6 +462,7 @@ void scheduler_tick(struct scheduler *s, int64_t now_us)
 	wheel_turn(s, now_us);
 	sites_wake(s, now_us);
 	domains_wake(s, now_us);
+	answers_due(s, now_us);
 	if (s->slot_count < s->config->limit_deliveries)
 		s->freed = (uint32_t)s->config->limit_deliveries - s->slot_count;
 	while (s->oldest_idle && s->oldest_idle->idle_since_us + IDLE_US <= now_us)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Shared by the scheduler's files: lanes.c (the structure), jobs.c (slots and
- * jobs), scheduler.c (who goes next), wheel.c (time).
+ * jobs), answers.c (the resolver's, early ones), scheduler.c (who goes next),
+ * wheel.c (time).
  */
 #ifndef QMGR_SCHEDULER_PRIVATE_H
 #define QMGR_SCHEDULER_PRIVATE_H
@@ -22,10 +23,12 @@ enum {
 	DOMAINS_KEPT = 20000,	      /* known, without mail */
 	SPREAD_SLOTS = 100,	      /* a site stays on one worker up to so many slots */
 	ASKED_MAX = 4096,	      /* questions in the air; further domains wait for a tick */
+	ANSWER_WAIT_US = 50 * 1000,   /* the longest that an answer waits for others */
 	LIFETIME_LEAST_S = 5,	      /* of an answer, whatever it says of itself */
 	LIFETIME_MOST_S = 86400,
 	TURN_JOBS = 16,	  /* of a site, before the next one's turn */
 	YIELD_JOBS = 100, /* over a site's last connection before it yields to a site without any */
+	LOOK_BACK_MAX = 1000, /* recipients of a message that are all looked through for each job */
 	LOOK_MAX = 4096,  /* recipients of a message that are looked through for one job */
 	WAKE_MAX = 10000, /* domains looked at in one tick */
 	END_MAX = 1000,	  /* recipients that end without delivery in one tick */
@@ -55,6 +58,7 @@ struct scheduler {
 	struct site *pump, **pump_end; /* sites with something to do, in turn */
 	struct site *timed;	       /* sites that are down or wait for their rate */
 	struct hungry hungry[HUNGRY_LISTS];
+	struct kept_answer *answers, **answers_end; /* oldest first; at most one a question */
 	struct domain *timed_domains, *timed_at;     /* timed_at: where the next tick goes on */
 	struct slot **slots;			     /* by number; NULL: free */
 	uint32_t slot_size, slot_count, slot_lowest; /* no number below slot_lowest is free */
@@ -109,12 +113,22 @@ struct job *job_make(struct scheduler *s, struct lane *lane);
  * They stay in their list until they have it. */
 void hungry_wake(struct scheduler *s);
 
+/* answers.c */
+/* True when the answer was kept: domain_answer() follows with the last one, or after 50 ms. */
+bool answer_waits(struct scheduler *s, struct domain *d, struct text site, struct text hop,
+		  uint32_t lifetime_s, int64_t now_us);
+void answers_after(struct scheduler *s, uint64_t mail, int64_t now_us); /* one more of MAIL's came */
+void answers_due(struct scheduler *s, int64_t now_us);
+void answers_free(struct scheduler *s);
+
 /* wheel.c */
 void wheel_add(struct scheduler *s, struct recipient *r, int64_t due_us);
 void wheel_take(struct scheduler *s, struct recipient *r);
 void wheel_turn(struct scheduler *s, int64_t now_us);
 
 /* scheduler.c */
+void domain_answer(struct scheduler *s, uint64_t query, struct text site, struct text hop,
+		   uint32_t lifetime_s, int64_t now_us);
 void recipient_ready(struct scheduler *s, struct recipient *r, bool front);
 uint64_t scheduler_random(struct scheduler *s);
 

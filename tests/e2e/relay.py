@@ -36,6 +36,22 @@ def test_swaks_through_mx(t):
     veredus.wait_empty(15)
 
 
+def test_unknown_domains_of_one_next_hop(t):
+    """Domains that nobody asked for yet, behind one host: the first mail to them goes in one transaction."""
+    veredus, sink, _ = v.world(t, start=False)
+    with open(veredus.conf, "a", encoding="ascii") as conf:
+        conf.write(f"route .fixed.example {{ to = smtp:mx.sink.example:{veredus.sink_port} }}\n")
+    veredus.start()
+    client = v.Smtp(veredus.port)
+    fixed = [f"a@d{i}.fixed.example" for i in range(5)]
+    client.send("sender@client.example", fixed, v.mail("fixed"))
+    sink.wait_mails(1)
+    client.send("sender@client.example", [f"a@d{i}.many.example" for i in range(5)], v.mail("by MX"))
+    client.close()
+    veredus.wait_empty(15)
+    v.equal(sorted(len(envelope["rcpt"]) for envelope, _ in sink.mails()), [5, 5], "recipients of each transaction")
+
+
 def test_msmtp(t):
     if not shutil.which("msmtp"):
         raise v.Skip("msmtp is not installed")

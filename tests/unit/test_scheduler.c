@@ -929,6 +929,65 @@ static void test_one_transaction_over_domains(void **state)
 	world_free(&w);
 }
 
+static void site_answers_about(struct world *w, size_t question)
+{
+	scheduler_site_is(w->s, w->questions[question].query, text_of("s0"), text_of("s0"), 300,
+			  w->now);
+}
+
+/* The answers about a message's domains come one after the other: it goes once, but does not wait
+ * long for one that is late. */
+static void test_one_transaction_when_answers_part(void **state)
+{
+	struct world w;
+	const char *domains[] = {"a.example", "b.example", "c.example"};
+
+	(void)state;
+	world_init(&w, "");
+	w.silent_resolver = true;
+	struct mail *mail = mail_new(&w.mails, 1, text_of("u0"), 3);
+
+	for (uint32_t i = 0; i < 3; i++)
+		scheduler_add(w.s, &mail->recipients[i], text_of(domains[i]), 0, w.now);
+	site_answers_about(&w, 1);
+	run(&w, 20000);
+	assert_int_equal(w.started, 0);
+	site_answers_about(&w, 0);
+	run(&w, 20000);
+	assert_int_equal(w.started, 0);
+	scheduler_no_site(w.s, w.questions[2].query, true, 550, text_of("5.1.2"),
+			  text_of("no such domain"), 60, w.now);
+	run(&w, 20000);
+	assert_int_equal(w.started, 1);
+	assert_int_equal(w.taken, 2);
+	run(&w, SECOND);
+	assert_int_equal(w.failed, 1);
+	world_empty(&w);
+	/* One is late: the other goes after 50 ms; what comes twice or too late does no harm. */
+	w.question_count = 0;
+	w.started = 0;
+	mail = mail_new(&w.mails, 2, text_of("u0"), 2);
+	scheduler_add(w.s, &mail->recipients[0], text_of("d.example"), 0, w.now);
+	scheduler_add(w.s, &mail->recipients[1], text_of("e.example"), 0, w.now);
+	site_answers_about(&w, 0);
+	run(&w, 45000);
+	assert_int_equal(w.started, 0);
+	run(&w, 10000);
+	assert_int_equal(w.started, 1);
+	site_answers_about(&w, 0);
+	site_answers_about(&w, 1);
+	run(&w, SECOND);
+	assert_int_equal(w.started, 2);
+	world_empty(&w);
+	/* Ends with an answer that still waits. */
+	w.question_count = 0;
+	mail = mail_new(&w.mails, 3, text_of("u0"), 2);
+	scheduler_add(w.s, &mail->recipients[0], text_of("f.example"), 0, w.now);
+	scheduler_add(w.s, &mail->recipients[1], text_of("g.example"), 0, w.now);
+	site_answers_about(&w, 1);
+	world_free(&w);
+}
+
 static void test_rate(void **state)
 {
 	struct world w;
@@ -1462,6 +1521,7 @@ int main(void)
 	    cmocka_unit_test(test_counts_move_too),
 	    cmocka_unit_test(test_one_site_for_many_domains),
 	    cmocka_unit_test(test_one_transaction_over_domains),
+	    cmocka_unit_test(test_one_transaction_when_answers_part),
 	    cmocka_unit_test(test_rate),
 	    cmocka_unit_test(test_idle_slots_close),
 	    cmocka_unit_test(test_worker_dies),
