@@ -195,8 +195,9 @@ static int act_on_all(struct ctl *ctl, const struct action *a, const struct targ
 		       done == 1 ? "" : "s", (unsigned long long)t->messages,
 		       t->messages == 1 ? "" : "s", sum.unknown);
 	if (sum.later && !ctl->json)
-		printf("%u more in flight: %s when the attempt under way ends, unless it delivers\n",
-		       sum.later, a->done);
+		printf(
+		    "%u more in flight: %s when the attempt under way ends, unless it delivers\n",
+		    sum.later, a->done);
 	return good && !(sum.unknown && !sum.changed) ? 0 : 1;
 }
 

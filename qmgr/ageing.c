@@ -128,7 +128,8 @@ static void last_reply_done(void *arg)
 	if (r)
 		r->expiring = false;
 	/* The next round asks again. */
-	if (r && l->result != QUEUE_SHORT && (r->state == RECIPIENT_READY || r->state == RECIPIENT_WAITING))
+	if (r && l->result != QUEUE_SHORT &&
+	    (r->state == RECIPIENT_READY || r->state == RECIPIENT_WAITING))
 		expire_one(l->q, r, reply, last);
 	free(l);
 }
