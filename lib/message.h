@@ -155,7 +155,7 @@ enum message_type {
 /* Any message. */
 struct message {
 	enum message_type type;
-	int fd; /* -1, or a descriptor that the handler now owns */
+	int fd;	      /* -1, or a descriptor that the handler now owns */
 	bool fd_lost; /* fd is -1, since this process had no descriptor left to take it */
 	union {
 #define RECORD(n)

@@ -50,7 +50,7 @@ struct transaction {
 	struct walltime arrival;
 	struct monotime began;
 
-	struct bytes envelope; /* recipients as they come; the rest at the end of data */
+	struct bytes envelope;	       /* recipients as they come; the rest at the end of data */
 	struct known_recipient *known; /* as many as recipient_count, to find doubles */
 	uint32_t recipient_count, refused_count, overshoot;
 	struct text first_recipient;

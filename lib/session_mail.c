@@ -10,7 +10,8 @@
 
 enum {
 	TRANSACTION_ARENA_MAX = 16384,
-	OVERSHOOT_MAX = 1000, /* recipients refused with 452, or repeated, before they count as errors */
+	OVERSHOOT_MAX =
+	    1000, /* recipients refused with 452, or repeated, before they count as errors */
 	/* What envelope_put_head() may add behind the recipients, with room to spare. */
 	ENVELOPE_HEAD_MAX = 8192,
 	ENVELOPE_RECIPIENT_MAX = 2048,
@@ -396,8 +397,7 @@ void transaction_add(struct session *s)
 
 		t->known = mem_resize(t->known, room, sizeof *t->known);
 	}
-	t->known[t->recipient_count++] =
-	    (struct known_recipient){hash, (uint32_t)t->envelope.end};
+	t->known[t->recipient_count++] = (struct known_recipient){hash, (uint32_t)t->envelope.end};
 	envelope_put_recipient(&t->envelope,
 			       &(struct envelope_recipient){.address = address_text(&t->pending),
 							    .orcpt = text_of(t->orcpt),

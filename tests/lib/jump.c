@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * A preload shim that moves the wall clock of all who load it by the microseconds that stand in the
- * file JUMP_FILE (a macro: master passes no environment on), also while they run and are jailed. The
- * monotonic clock goes on as it is. Built with -shared -fPIC by e2e/shortages.py.
+ * file JUMP_FILE (a macro: master passes no environment on), also while they run and are jailed.
+ * The monotonic clock goes on as it is. Built with -shared -fPIC by e2e/shortages.py.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -15,8 +15,13 @@
 #include <time.h>
 #include <unistd.h>
 
-static const int64_t still, *volatile jump_us = &still;
-static int (*volatile real)(clockid_t, struct timespec *);
+#ifndef JUMP_FILE
+#define JUMP_FILE "/dev/null"
+#endif
+
+static const int64_t still;
+static const volatile int64_t *jump_us = &still;
+static int (*real)(clockid_t, struct timespec *);
 
 /* The file is opened before main: a daemon that is jailed can't. */
 __attribute__((constructor)) static void jump_begin(void)
@@ -26,7 +31,7 @@ __attribute__((constructor)) static void jump_begin(void)
 	*(void **)&real = dlsym(RTLD_NEXT, "clock_gettime");
 	if (fd < 0)
 		return;
-	void *at = mmap(NULL, sizeof *jump_us, PROT_READ, MAP_SHARED, fd, 0);
+	void *at = mmap(NULL, sizeof still, PROT_READ, MAP_SHARED, fd, 0);
 
 	if (at != MAP_FAILED)
 		jump_us = at;

@@ -552,8 +552,7 @@ static void test_not_yet(void **state)
 		h.no_id = !rows[i].sender;
 		host_begin(&h, NULL, US);
 		int64_t began = h.now.mono.us;
-		size_t at =
-		    session_input(h.session, h.now, (const uint8_t *)rows[i].input, len);
+		size_t at = session_input(h.session, h.now, (const uint8_t *)rows[i].input, len);
 
 		assert_true(session_blocked(h.session));
 		assert_int_equal(session_deadline(h.session).us - began, 10000);
@@ -667,8 +666,8 @@ static void test_unread_replies(void **state)
 	bytes_free(&in);
 }
 
-/* The same recipient again and again is one; a thousand times are forgiven, then it is an error. Empty
- * chunks bring no mail either. */
+/* The same recipient again and again is one; a thousand times are forgiven, then it is an error.
+ * Empty chunks bring no mail either. */
 static void test_repeats(void **state)
 {
 	struct host h = {0};
