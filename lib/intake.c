@@ -15,6 +15,7 @@ enum {
 	LEASE_LOW = 4096, /* fewer left: more are asked for */
 	BUCKETS = 4096,
 	AWAY_SECONDS = 30,
+	FILE_BATCH_BYTES = 16384,
 	PATIENCE_SECONDS = 10, /* so long "not yet" is said of a qmgr that is not there */
 };
 
@@ -376,6 +377,27 @@ static void write_file(struct intake_message *m, const uint8_t *data, size_t len
 	}
 }
 
+static void flush_file(struct intake_message *m)
+{
+	struct bytes rest = m->body;
+
+	m->body = (struct bytes){0};
+	if (m->state == MESSAGE_FILE && bytes_len(&rest))
+		write_file(m, bytes_at(&rest), bytes_len(&rest));
+	bytes_free(&rest);
+}
+
+/* Lines with dots come one by one: a write for each would let a few clients stop all others. */
+static void add_to_file(struct intake_message *m, const uint8_t *data, size_t len)
+{
+	if (len < FILE_BATCH_BYTES)
+		bytes_add(&m->body, data, len);
+	if (len >= FILE_BATCH_BYTES || bytes_len(&m->body) >= FILE_BATCH_BYTES)
+		flush_file(m);
+	if (len >= FILE_BATCH_BYTES && m->state == MESSAGE_FILE)
+		write_file(m, data, len);
+}
+
 void intake_body(struct intake_message *m, const uint8_t *data, size_t len)
 {
 	if (m->state == MESSAGE_BROKEN)
@@ -383,7 +405,7 @@ void intake_body(struct intake_message *m, const uint8_t *data, size_t len)
 	must(m->state != MESSAGE_SUBMITTED);
 	m->body_length += len;
 	if (m->state == MESSAGE_FILE) {
-		write_file(m, data, len);
+		add_to_file(m, data, len);
 		return;
 	}
 	if (!m->body.size)
@@ -439,6 +461,8 @@ void intake_submit(struct intake_message *m, uint64_t report, struct text envelo
 		keep_until_file(m, report, envelope, prelude);
 		return;
 	}
+	if (m->state == MESSAGE_FILE)
+		flush_file(m);
 	if (m->state == MESSAGE_BROKEN || !m->in->qmgr) {
 		const struct reply *r = m->state == MESSAGE_BROKEN ? m->broken : &reply_closed;
 
