@@ -18,7 +18,7 @@
 enum {
 	LOAD_SLICE = 2000,	/* messages handed over in a turn while loading */
 	LATE_MAX = 20000,	/* outcomes without room before deliveries pause */
-	CONTENT_MAX = 32 << 20, /* bytes of mail kept in memory for delivery */
+	CONTENT_MAX = 16 << 20, /* bytes of mail kept in memory for delivery */
 	READERS = 3,
 	REMOVED_KEEP = 64 << 10, /* bytes of an empty list kept for the next commit */
 };
