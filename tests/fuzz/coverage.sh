@@ -36,8 +36,7 @@ header lib/content.c
 history lib/history.c +history_(en|de)code|checksum|put_number|next_mark
 import ctl/import_content.c
 import ctl/import_envelope.c
-import ctl/queue_import.c
-import ctl/words.c
+import ctl/words.c -words_json
 line logger/line.c
 message lib/message.c
 message lib/messages.def

@@ -5,7 +5,8 @@
  * meets any bytes, and perhaps into an index file; then the queue is opened read-only,
  * checked or loaded, and each message that is found is read.
  *
- *   u8 how: 1 an index file from the rest instead of records; 2 queue_check()
+ *   u8 how: 1 an index file from the rest instead of records; 2 queue_check(); 4 large bodies
+ *   are there
  *   records: u8 type, u8 spoil (1: wrong checksum, 2: garbage before), u8 id, u16 length of the
  *   payload, u16 of the summary, payload
  */
@@ -15,6 +16,7 @@
 #include "record.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -33,6 +35,7 @@ enum {
 struct memory {
 	uint8_t segment[SEGMENT_BYTES], newer[SEGMENT_BYTES], index[SEGMENT_BYTES];
 	size_t index_len;
+	bool bodies;
 	struct queue *queue;
 };
 
@@ -53,6 +56,8 @@ static int mem_open(void *self, int dir, const char *name, int flags)
 		return FILE_NEWER;
 	if (dir == DIR_INDEX && m->index_len && strcmp(name, "00000001.idx") == 0)
 		return FILE_INDEX;
+	if (m->bodies && dir == DIR_OTHER && !strchr(name, '.'))
+		return FILE_SEGMENT;
 	return strchr(name, '.') || dir >= DIR_SEGMENTS ? -ENOENT : DIR_OTHER;
 }
 
@@ -190,6 +195,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint8_t how = wire_u8(&r);
 
 	memset(&m, 0, sizeof(m));
+	m.bodies = (how & 4) != 0;
 	if (how & 1) {
 		index_fill(&m, &r);
 	} else {

@@ -19,7 +19,7 @@ enum variant {
 	VARIANT_HANDIN = 2, /* lines: sender, recipients, an empty one, content */
 	VARIANT_REPAIRS = 4,
 	VARIANT_DRAIN = 8,   /* half-way */
-	VARIANT_CLOSED = 16, /* no mail is taken */
+	VARIANT_CLOSED = 16, /* no mail is taken; with refusals: not yet, three times over */
 	VARIANT_HOLD = 32,   /* the body's file is late */
 	VARIANT_SLOW = 64,   /* an hour a piece */
 	VARIANT_ABORT =
@@ -31,7 +31,7 @@ struct host {
 	struct bytes out, body;
 	struct moment now;
 	bool later, open;
-	uint8_t choice, variant;
+	uint8_t choice, variant, not_yet;
 };
 
 static const char config_text[] =
@@ -105,6 +105,11 @@ static uint64_t open_message(void *owner, const struct reply **refusal)
 				  over = REPLY(421, "4.3.2", "not any more");
 
 	must(!h->open);
+	if ((h->variant & VARIANT_CLOSED) && (h->choice & 4) && h->not_yet < 3) {
+		h->not_yet++;
+		*refusal = &reply_not_yet;
+		return 0;
+	}
 	if (h->variant & VARIANT_CLOSED) {
 		*refusal = h->later ? &over : &closed;
 		return 0;

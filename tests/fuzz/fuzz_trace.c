@@ -4,9 +4,9 @@
  * for, then (u8 way, then the rest) either a file's bytes as they stand, or
  * events that the writer writes and of which some bytes are spoiled
  * afterwards. Reading ends, its events are in order and belong to the
- * messages found, and what was written unspoiled is found by its ID.
+ * messages found (or are refusals), and what was written unspoiled is found by its ID.
  *
- *   events: u8 what, u8 id, u8 count % 4, COUNT values, each u8 length and bytes
+ *   events: u8 what, u8 id, u8 count % 8, COUNT values, each u8 length and bytes
  */
 #include "history_trace.h"
 
@@ -57,7 +57,7 @@ static void write_raw(int to, struct wire_reader *in)
 static void event_read(struct wire_reader *in, struct history_event *e)
 {
 	*e = (struct history_event){.what = wire_u8(in), .id = wire_u8(in), .daemon = 2};
-	e->count = wire_u8(in) % 4;
+	e->count = wire_u8(in) % 8;
 	for (size_t i = 0; i < e->count; i++)
 		e->values[i] = take(in, wire_u8(in));
 }
@@ -110,7 +110,7 @@ static void check(struct trace *t)
 	for (size_t i = 1; i < t->id_count; i++)
 		must(t->ids[i - 1] < t->ids[i]);
 	for (size_t i = 0; i < t->count; i++) {
-		bool known = false;
+		bool known = t->events[i].id == 0; /* a refusal, of which no message came */
 
 		for (size_t k = 0; k < t->id_count && !known; k++)
 			known = t->ids[k] == t->events[i].id;
