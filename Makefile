@@ -4,7 +4,7 @@ CC ?= gcc
 BUILD ?= build
 PARALLEL = -j$(shell nproc)
 VERSION := 0.1.0
-PKGS := libevent libunbound libseccomp libcap jansson libgsasl libcrypto libxcrypt
+PKGS := libevent libunbound libseccomp libcap jansson libgsasl libssl libcrypto libxcrypt
 CFLAGS ?= -O2 -g
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
 	-Wcast-qual -Wwrite-strings -Wvla -Wundef -Wformat=2 -Wswitch-enum -Wimplicit-fallthrough \
@@ -13,13 +13,13 @@ HARDEN := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection 
 ALL_CFLAGS := -std=c17 -D_GNU_SOURCE -DVEREDUS_VERSION='"$(VERSION)"' $(WARNINGS) $(HARDEN) $(CFLAGS) \
 	-MMD -MP
 LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(LDFLAGS)
-LIBS := -levent -lseccomp -lcap
+LIBS := -lssl -lcrypto -levent -lseccomp -lcap
 
-DAEMONS := master smtpd submission qmgr bounce resolver smtp-client limits logger checker
+DAEMONS := master keeper smtpd submission qmgr bounce resolver smtp-client limits logger checker
 LIBS_checker := -lgsasl -lcrypt -lcrypto
 LIBS_resolver := -lunbound -lidn2
 LIBS_qmgr := -lpthread
-LIBS_veredus := -ljansson -lresolv -lgsasl -lcrypto
+LIBS_veredus := -ljansson -lresolv -lgsasl
 
 objs = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard $(1)/*.c))
 
@@ -89,7 +89,7 @@ fmt:
 # PREFIX and DESTDIR as usual. Users are made only on this very machine: as root, without DESTDIR
 # (packages use examples/veredus.sysusers).
 PREFIX ?= /usr/local
-USERS := smtpd submission qmgr bounce resolver smtp-client limits logger checker
+USERS := keeper smtpd submission qmgr bounce resolver smtp-client limits logger checker
 install: $(DAEMONS:%=$(BUILD)/%) $(BUILD)/veredus $(BUILD)/man/veredus.conf.5
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/libexec/veredus $(DESTDIR)/etc/veredus \
 		$(DESTDIR)/var/spool/veredus

@@ -26,7 +26,7 @@ static const struct daemon_row row = {
     .root = JAIL_EMPTY,
     .capabilities = "",
     .system_calls = "pread64",
-    .peers = PEER_SMTPD,
+    .peers = PEER_SMTPD | PEER_SUBMISSION,
 };
 
 /* Its pool's: they compute, and have one socket. */

@@ -2,6 +2,8 @@
 /* veredus check: all that is wrong with the configuration, or one line that it is fine. */
 #include "ctl.h"
 
+#include "tls_check.h"
+
 #include <stdio.h>
 #include <sysexits.h>
 
@@ -15,8 +17,10 @@ int check_verb(struct ctl *ctl)
 	}
 	bool good = ctl_config_read(ctl, &errors);
 
-	if (good)
+	if (good) {
 		good = config_check_machine(ctl->config, &errors);
+		good = tls_check(ctl->config, TLS_CHECK_ALL, false, &errors) && good;
+	}
 	ctl_config_say(ctl, &errors, stdout);
 	if (good)
 		printf("%s: fine: %zu listen, %zu route, %zu site blocks%s\n", ctl->config_path,

@@ -6,6 +6,7 @@
 #include "must.h"
 #include "queue_id.h"
 #include "stream.h"
+#include "tls_link.h"
 
 #include <netinet/in.h>
 #include <stdio.h>
@@ -28,11 +29,13 @@ struct client {
 	struct intake_message *message; /* from open() to its verdict */
 	struct auth_exchange *login;	/* from AUTH to its verdict */
 	struct timer timer;
-	struct monotime armed; /* when the timer fires */
-	uint64_t number;       /* slot and serial: its name towards limits */
-	uint64_t id;	       /* of the message, for the reply */
+	struct monotime armed;	 /* when the timer fires */
+	struct monotime shaking; /* since when a handshake runs; INT64_MAX: none */
+	uint64_t number;	 /* slot and serial: its name towards limits */
+	uint64_t id;		 /* of the message, for the reply */
 	bool counted, paused, in_session, awaiting_limits;
-	bool ended; /* has closed its side, and is owed the reply to its message */
+	bool implicit; /* TLS from the first octet on (RFC 8314 3.3) */
+	bool ended;    /* has closed its side, and is owed the reply to its message */
 	uint8_t address[16];
 };
 
@@ -67,6 +70,39 @@ static void client_free(struct client *c, bool at_once)
 	free(c);
 	if (!all->count && all->draining)
 		all->emptied(all);
+}
+
+/* -- TLS ---------------------------------------------------------------------------- */
+
+static void say_tls_failed(struct client *c, const char *why)
+{
+	LOG(c->all->d->log, tls_failed, 0, session_client(c->session), text_of(why));
+}
+
+/* STARTTLS has its 220, or the port begins with TLS. */
+static void client_start_tls(struct client *c)
+{
+	c->paused = false;
+	c->shaking = loop_now(c->all->d->loop);
+	if (stream_start_tls(c->stream, c->all->tls, session_config(c->session)->timeout_handshake))
+		return;
+	say_tls_failed(c, "there is no certificate, or the keeper is away");
+	session_abort(c->session);
+}
+
+static void client_secured(void *owner)
+{
+	struct client *c = owner;
+	const struct tls_facts *tls = stream_tls(c->stream);
+	struct text subject = tls->subject.len ? tls->subject : text_of("none");
+
+	c->shaking.us = INT64_MAX;
+	LOG(c->all->d->log, tls, 0, session_client(c->session), tls->version, tls->cipher,
+	    tls->name.len ? tls->name : text_of("none"), subject);
+	session_secured(c->session, moment_of(c), tls);
+	if (session_asks(c->session) == POINT_CLIENT)
+		session_answer(c->session, moment_of(c), NULL);
+	client_after(c);
 }
 
 /* -- the session's face ------------------------------------------------------------- */
@@ -114,9 +150,12 @@ const struct auth_face client_auth_face = {
 static void ask_login(struct client *c)
 {
 	struct session_auth said = session_auth(c->session);
+	struct auth_client client = {.address = c->address, .tls = stream_tls(c->stream) != NULL};
+	uint8_t binding[32];
 
-	auth_link_bring(c->all->logins, &c->login, c, &said,
-			&(struct auth_client){.address = c->address});
+	if (client.tls && tls_link_exporter(stream_tls_link(c->stream), binding))
+		client.binding = (struct text){(const char *)binding, sizeof binding};
+	auth_link_bring(c->all->logins, &c->login, c, &said, &client);
 }
 
 static unsigned client_mechanisms(void *owner)
@@ -137,12 +176,21 @@ static void client_auth_drop(void *owner)
 
 static void client_ask(void *owner, enum session_point point)
 {
+	/* RFC 3207 4: 454, "TLS not available due to temporary reason" */
+	static const struct reply reply_no_tls =
+	    REPLY(454, "4.7.0", "TLS not available due to temporary reason");
 	struct client *c = owner;
 
 	switch (point) {
 	case POINT_CLIENT:
-		if (!c->awaiting_limits)
+		if (!c->awaiting_limits && c->implicit)
+			client_start_tls(c);
+		else if (!c->awaiting_limits)
 			session_answer(c->session, moment_of(c), NULL);
+		return;
+	case POINT_TLS:
+		session_answer(c->session, moment_of(c),
+			       tls_is_ready(c->all->tls) ? NULL : &reply_no_tls);
 		return;
 	case POINT_SENDER:
 		session_answer(c->session, moment_of(c), intake_refusal(c->all->intake));
@@ -273,6 +321,8 @@ static void client_after(struct client *c)
 {
 	if (stream_backlog(c->stream))
 		stream_wrote(c->stream);
+	if (session_wants_tls(c->session) && c->shaking.us == INT64_MAX)
+		client_start_tls(c);
 	if (session_is_over(c->session)) {
 		client_free(c, false);
 		return;
@@ -321,6 +371,8 @@ static void client_ended(void *owner, int error)
 		c->ended = true;
 		return;
 	}
+	if (stream_tls_why(c->stream))
+		say_tls_failed(c, stream_tls_why(c->stream));
 	session_lost(c->session);
 	client_free(c, true);
 }
@@ -337,6 +389,7 @@ static const struct stream_face stream_face = {
     .input = client_input,
     .ended = client_ended,
     .flushed = client_flushed,
+    .secured = client_secured,
 };
 
 static void client_let_in(struct client *c, const struct reply *refusal)
@@ -346,7 +399,12 @@ static void client_let_in(struct client *c, const struct reply *refusal)
 	c->awaiting_limits = false;
 	if (session_asks(c->session) != POINT_CLIENT)
 		return;
-	session_answer(c->session, moment_of(c), refusal);
+	if (!c->implicit)
+		session_answer(c->session, moment_of(c), refusal);
+	else if (refusal) /* who expects TLS would not understand it */
+		session_abort(c->session);
+	else
+		client_start_tls(c);
 	client_after(c);
 }
 
@@ -400,16 +458,17 @@ static struct text submitter_of(const uint8_t *address, char *to, size_t size)
 	return (struct text){to, n > 0 ? (size_t)n : 0};
 }
 
-/* Before there is a session: one line and goodbye. */
-static void refuse_fd(struct clients *all, int fd, const uint8_t *address, const struct reply *r)
+/* Before there is a session: one line and goodbye; SILENT where the line would have to be in TLS.
+ */
+static void refuse_fd(struct clients *all, int fd, const uint8_t *address, const struct reply *r,
+		      bool silent)
 {
 	struct bytes out = {0};
 	char text[46], client[64], line[REPLY_LINE_MAX];
 
 	reply_write(&out, r, false);
-	ssize_t ignored = write(fd, bytes_at(&out), bytes_len(&out));
-
-	(void)ignored;
+	if (!silent)
+		(void)!write(fd, bytes_at(&out), bytes_len(&out));
 	bytes_free(&out);
 	close(fd);
 	snprintf(client, sizeof client, "unknown[%s]", host_address_print(address, text));
@@ -422,7 +481,7 @@ static int64_t silent_since(const struct client *c)
 	struct monotime deadline = session_deadline(c->session);
 
 	if (deadline.us == INT64_MAX || session_asks_again(c->session))
-		return INT64_MAX;
+		return c->shaking.us;
 	return deadline.us - session_config(c->session)->timeout_command.us;
 }
 
@@ -444,8 +503,11 @@ static bool displace_one(struct clients *all)
 	}
 	if (!found)
 		return false;
-	session_expire(found->session,
-		       (struct moment){session_deadline(found->session), loop_wall(all->d->loop)});
+	if (found->shaking.us == INT64_MAX)
+		session_expire(found->session, (struct moment){session_deadline(found->session),
+							       loop_wall(all->d->loop)});
+	else
+		say_tls_failed(found, "it took too long while others wait");
 	client_free(found, true);
 	return true;
 }
@@ -477,14 +539,14 @@ static void ask_limits(struct client *c)
 			 });
 }
 
-void client_new(struct clients *all, int fd, const uint8_t *address)
+void client_new(struct clients *all, int fd, const uint8_t *address, enum handle_role role)
 {
 	static const struct reply full =
 	    REPLY(421, "4.3.2", "Error: too many connections, try again later");
 	char submitter[64];
 
 	if (!make_room(all)) {
-		refuse_fd(all, fd, address, &full);
+		refuse_fd(all, fd, address, &full, role == HANDLE_LISTEN_SUBMISSIONS);
 		return;
 	}
 	struct client *c = mem_new(1, sizeof *c);
@@ -494,7 +556,10 @@ void client_new(struct clients *all, int fd, const uint8_t *address)
 	all->at[(uint32_t)c->number] = c;
 	memcpy(c->address, address, 16);
 	c->stream = stream_new(all->d->loop, fd, &stream_face, c);
-	c->armed = (struct monotime){INT64_MAX};
+	c->implicit = role == HANDLE_LISTEN_SUBMISSIONS;
+	if (c->implicit)
+		stream_pause(c->stream);
+	c->armed = c->shaking = (struct monotime){INT64_MAX};
 	timer_init(&c->timer, all->d->loop, client_fired, c);
 	c->awaiting_limits = all->limits != NULL;
 	struct session_setup setup = {
@@ -505,8 +570,9 @@ void client_new(struct clients *all, int fd, const uint8_t *address)
 	    .submitter = submitter_of(address, submitter, sizeof submitter),
 	    .seed = all->seed,
 	    .auth = config_has_logins(all->d->config) &&
-		    (all->d->row->kind == PEER_SUBMISSION || all->d->config->auth_smtp),
-	    .needs_login = all->d->row->kind == PEER_SUBMISSION,
+		    (role != HANDLE_LISTEN_SMTP || all->d->config->auth_smtp),
+	    .needs_login = role != HANDLE_LISTEN_SMTP,
+	    .offers_tls = !c->implicit && all->tls && all->d->config->tls_count,
 	};
 
 	memcpy(setup.address, address, sizeof setup.address);

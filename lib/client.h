@@ -6,6 +6,7 @@
 #include "auth_link.h"
 #include "server.h"
 #include "session.h"
+#include "tls.h"
 
 struct client;
 
@@ -15,6 +16,7 @@ struct clients {
 	struct intake *intake;
 	struct auth_link *logins;
 	struct channel *limits; /* NULL while there is none: then everybody is let in */
+	struct tls *tls;
 	uint64_t seed;
 	struct client **at;  /* by slot; NULL: free */
 	uint64_t files_most; /* clients at once, as descriptors allow */
@@ -28,8 +30,8 @@ struct clients {
 /* For auth_link_new(). */
 extern const struct auth_face client_auth_face;
 
-/* An accepted connection, FD ours from here on; ADDRESS is 16 bytes. */
-void client_new(struct clients *all, int fd, const uint8_t *address);
+/* An accepted connection, FD ours from here on; ADDRESS is 16 bytes, ROLE its listener's. */
+void client_new(struct clients *all, int fd, const uint8_t *address, enum handle_role role);
 
 /* limits' answer; an unknown or answered session is ignored. */
 void client_verdict(struct clients *all, uint64_t session, bool allowed);

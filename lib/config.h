@@ -21,6 +21,8 @@ enum log_word { LOG_TEXT, LOG_JSON };
 enum clear_word { CLEAR_NEVER, CLEAR_LOOPBACK };
 enum family_word { FAMILY_BOTH, FAMILY_IPV4, FAMILY_IPV6, FAMILY_IPV4_ONLY, FAMILY_IPV6_ONLY };
 
+enum tls_word { TLS_MINIMUM_1_2, TLS_MINIMUM_1_3 };
+
 struct network {
 	uint8_t address[16]; /* IPv4 as ::ffff:a.b.c.d */
 	uint8_t bits;	     /* 0 to 128 */
@@ -49,6 +51,14 @@ struct config_listen {
 	uint32_t line;	   /* where the block begins in the file */
 	enum handle_role role;
 	struct endpoints address;
+};
+
+struct config_tls {
+	struct text label; /* a host name, or *.NAME */
+	uint32_t line;
+	struct text certificate, key;
+	struct text client_ca; /* empty: clients are asked for no certificate */
+	uint8_t minimum;
 };
 
 enum route_to { ROUTE_HOP, ROUTE_REJECT, ROUTE_DISCARD, ROUTE_LOCAL };
@@ -94,6 +104,8 @@ struct config {
 	uint8_t auth_clear, auth_smtp;
 	uint64_t auth_workers;
 	struct duration auth_remember;
+	struct config_tls *tls;
+	size_t tls_count;
 	struct endpoints resolver_forward;
 	struct text resolver_trust_anchor;
 	struct duration resolver_timeout;
@@ -106,8 +118,8 @@ struct config {
 	    limit_connections, limit_per_client, limit_errors, limit_idle_commands,
 	    limit_site_connections, limit_site_messages, limit_deliveries, limit_return_body;
 	struct duration retry_first, retry_longest, retry_expire, retry_notice;
-	struct duration timeout_command, timeout_transaction, timeout_connect, timeout_greeting,
-	    timeout_mail, timeout_data, timeout_block, timeout_dot, timeout_drain,
+	struct duration timeout_command, timeout_handshake, timeout_transaction, timeout_connect,
+	    timeout_greeting, timeout_mail, timeout_data, timeout_block, timeout_dot, timeout_drain,
 	    timeout_drain_dot;
 	struct duration history_keep;
 	uint64_t history_size;

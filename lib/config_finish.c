@@ -15,6 +15,7 @@ enum {
 	QUEUE_PATH_MAX_BYTES = 95, /* QUEUE/control must fit into a socket's address */
 	SITES_MAX = 1000,
 	ENDPOINTS_MAX = 1024,
+	TLS_MAX = 256,
 };
 
 struct whole {
@@ -164,6 +165,32 @@ static void check_sites(struct whole *w)
 			}
 }
 
+static void check_tls(struct whole *w)
+{
+	const struct config *c = w->config;
+	char word[SHOWN_BYTES];
+
+	if (c->tls_count > TLS_MAX) {
+		config_errors_add(w->errors, false, c->tls[TLS_MAX].line, 1,
+				  "more than %d tls blocks", TLS_MAX);
+		return;
+	}
+	for (size_t i = 0; i < c->tls_count; i++)
+		for (size_t j = 0; j < i; j++)
+			if (text_equal(c->tls[i].label, c->tls[j].label)) {
+				config_errors_add(w->errors, false, c->tls[i].line, 1,
+						  "tls %s stands twice; the first is on line %u",
+						  shown(word, c->tls[i].label), c->tls[j].line);
+				break;
+			}
+	for (size_t i = 0; i < c->listen_count && !c->tls_count; i++)
+		if (c->listens[i].role != HANDLE_LISTEN_SMTP)
+			config_errors_add(
+			    w->errors, false, c->listens[i].line, 1,
+			    "listen %s needs a tls block: tls %s { certificate = PATH key = PATH }",
+			    shown(word, c->listens[i].label), "mail.example.net");
+}
+
 static uint32_t line_of(const struct whole *w, enum setting_block block, const char *name)
 {
 	for (size_t i = 0; i < setting_count; i++)
@@ -214,6 +241,7 @@ void config_finish(struct config *config, const struct place *ports, struct conf
 	check_listens(&w);
 	check_sites(&w);
 	check_auth(&w);
+	check_tls(&w);
 	/* A value that could not be read is zero here, and would be complained of twice. */
 	if (!config_errors_matter(errors))
 		check_times(&w);

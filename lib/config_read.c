@@ -108,12 +108,6 @@ static void unknown_setting(struct reader *r, const struct scope *scope, const s
 	WRONG(r, *name, "unknown setting \"%s\"%s", word, where);
 }
 
-/* Blocks of versions to come: said plainly, so that nobody searches for a spelling mistake. */
-static bool is_later_block(struct text name)
-{
-	return text_equals(name, "tls");
-}
-
 static void unknown_block(struct reader *r, const struct token *name)
 {
 	const char *names[BLOCK_COUNT];
@@ -121,10 +115,6 @@ static void unknown_block(struct reader *r, const struct token *name)
 	char word[SHOWN_BYTES];
 
 	shown(word, name->text);
-	if (is_later_block(name->text)) {
-		WRONG(r, *name, "the block \"%s\" is not in this version", word);
-		return;
-	}
 	for (size_t i = 1; i < BLOCK_COUNT; i++)
 		names[count++] = block_rows[i].name;
 	if (row_named(BLOCK_top, name->text)) {
@@ -332,15 +322,13 @@ static bool listen_label(struct reader *r, const struct token *label, struct con
 	char word[SHOWN_BYTES];
 
 	listen->role = HANDLE_LISTEN_SMTP;
-	if (text_equals(label->text, "smtp"))
-		return true;
+	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+		if (text_equals(label->text, kinds[i])) {
+			listen->role = (enum handle_role)(HANDLE_LISTEN_SMTP + i);
+			return true;
+		}
 	shown(word, label->text);
-	if (text_equals(label->text, "submission") || text_equals(label->text, "submissions")) {
-		WRONG(r, *label,
-		      "listen %s is not in this version, which has no authentication yet", word);
-		return false;
-	}
-	const char *near = nearest_name(label->text, kinds, 1);
+	const char *near = nearest_name(label->text, kinds, 3);
 
 	WRONG(r, *label, "listen: \"%s\" is no kind of listener; did you mean %s?", word,
 	      near ? near : kinds[0]);
@@ -359,6 +347,17 @@ static void site_label(struct reader *r, const struct token *label)
 		WRONG(r, *label,
 		      "site: the name \"%s\" is not of letters, digits, - _ . (at most 64)",
 		      shown(word, label->text));
+}
+
+/* RFC 9525 6.3: a wildcard is the whole first label. */
+static void tls_label(struct reader *r, const struct token *label, struct text *to)
+{
+	char word[SHOWN_BYTES];
+	const char *why = "a name that begins with a dot";
+
+	if (label->text.data[0] == '.' || !pattern_read(label->text, r->config->arena, to, &why))
+		WRONG(r, *label, "tls: \"%s\" is no host name or *.NAME: %s",
+		      shown(word, label->text), why);
 }
 
 static void route_label(struct reader *r, const struct token *label, struct text *to)
@@ -393,6 +392,8 @@ static void read_label(struct reader *r, enum setting_block block, const struct 
 		site_label(r, label);
 	else if (block == BLOCK_route)
 		route_label(r, label, to);
+	else if (block == BLOCK_tls)
+		tls_label(r, label, to);
 }
 
 /* A block of which several may stand: a new item in its array. */

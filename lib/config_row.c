@@ -6,6 +6,7 @@
 #define OWNER_top struct config
 #define OWNER_listen struct config_listen
 #define OWNER_auth struct config
+#define OWNER_tls struct config_tls
 #define OWNER_resolver struct config
 #define OWNER_route struct config_route
 #define OWNER_site struct config_site
@@ -32,6 +33,7 @@ const size_t setting_count = sizeof setting_rows / sizeof *setting_rows;
 	offsetof(struct config, array), offsetof(struct config, number), sizeof(struct item),      \
 	    offsetof(struct item, line)
 #define ARRAY_listen ARRAY(listens, listen_count, config_listen)
+#define ARRAY_tls ARRAY(tls, tls_count, config_tls)
 #define ARRAY_route ARRAY(routes, route_count, config_route)
 #define ARRAY_site ARRAY(sites, site_count, config_site)
 #define ARRAY_auth 0, 0, 0, 0
@@ -58,6 +60,7 @@ const char *const *setting_words(enum setting_type type)
 	static const char *const log[] = {"text", "json", NULL};
 	static const char *const family[] = {"both",	  "ipv4",      "ipv6",
 					     "ipv4-only", "ipv6-only", NULL};
+	static const char *const tls[] = {"1.2", "1.3", NULL};
 
 	static const char *const clear[] = {"never", "loopback", NULL};
 
@@ -65,6 +68,7 @@ const char *const *setting_words(enum setting_type type)
 	       : type == TYPE_WORD_LOG	  ? log
 	       : type == TYPE_WORD_FAMILY ? family
 	       : type == TYPE_WORD_CLEAR  ? clear
+	       : type == TYPE_WORD_TLS	  ? tls
 					  : NULL;
 }
 

@@ -447,15 +447,15 @@ static bool read_route_to(struct value *v)
 }
 
 static bool (*const readers[TYPE_COUNT])(struct value *v) = {
-    [TYPE_HOST] = read_host,	     [TYPE_ADDRESS] = read_address,
-    [TYPE_PATH] = read_path,	     [TYPE_LOG_TO] = read_log_to,
-    [TYPE_ROUTE_TO] = read_route_to, [TYPE_BOOL] = read_bool,
-    [TYPE_NUMBER] = read_number,     [TYPE_SIZE] = read_number,
-    [TYPE_TIME] = read_number,	     [TYPE_WORD_NEWLINE] = read_word,
-    [TYPE_WORD_LOG] = read_word,     [TYPE_WORD_FAMILY] = read_word,
-    [TYPE_WORD_CLEAR] = read_word,   [TYPE_NETWORKS] = read_network,
-    [TYPE_DOMAINS] = read_domains,   [TYPE_ENDPOINTS] = read_endpoint,
-    [TYPE_SERVERS] = read_server,
+    [TYPE_HOST] = read_host,	      [TYPE_ADDRESS] = read_address,
+    [TYPE_PATH] = read_path,	      [TYPE_LOG_TO] = read_log_to,
+    [TYPE_ROUTE_TO] = read_route_to,  [TYPE_BOOL] = read_bool,
+    [TYPE_NUMBER] = read_number,      [TYPE_SIZE] = read_number,
+    [TYPE_TIME] = read_number,	      [TYPE_WORD_NEWLINE] = read_word,
+    [TYPE_WORD_LOG] = read_word,      [TYPE_WORD_FAMILY] = read_word,
+    [TYPE_WORD_CLEAR] = read_word,    [TYPE_WORD_TLS] = read_word,
+    [TYPE_NETWORKS] = read_network,   [TYPE_DOMAINS] = read_domains,
+    [TYPE_ENDPOINTS] = read_endpoint, [TYPE_SERVERS] = read_server,
 };
 
 bool value_read(const struct setting_row *row, const struct token *word, struct arena *arena,

@@ -36,6 +36,10 @@ enum handle_role {
 	HANDLE_HISTORY,		   /* logger: the folder of the history */
 	HANDLE_USERS = 12,	   /* checker: the users file */
 	HANDLE_DOVECOT = 13,	   /* checker: a connection to Dovecot's auth socket */
+	/* keeper: files of the tls block that the index counts; the key comes last */
+	HANDLE_TLS_CERTIFICATE,
+	HANDLE_TLS_CLIENT_CA,
+	HANDLE_TLS_KEY,
 };
 
 enum intake_state {

@@ -22,6 +22,7 @@ static const struct {
     {PEER_LOGGER, "logger"},
     {PEER_CONTROL, "control"},
     {PEER_CHECKER, "checker"},
+    {PEER_KEEPER, "keeper"},
 };
 
 const char *peer_name(unsigned kind)

@@ -18,6 +18,7 @@ enum peer_kind {
 	PEER_LIMITS = 1 << 9,
 	PEER_LOGGER = 1 << 10,
 	PEER_CONTROL = 1 << 11, /* who connected to the control socket */
+	PEER_KEEPER = 1 << 12,
 	PEER_CHECKER = 1 << 13,
 };
 

@@ -16,12 +16,15 @@ enum {
 	LISTENERS_MAX = 512,
 	ACCEPTS_A_TURN = 64,   /* then the clients that are here get their turn */
 	ACCEPT_PAUSE_MS = 100, /* when there is no descriptor left */
+	/* At the start the first clients wait so long for certificates; then they get none. */
+	KEEPER_WAIT_S = 5,
 };
 
 struct listener {
 	struct watch watch;
 	struct server *server;
 	char name[64];
+	enum handle_role role;
 	int fd;
 	bool fresh; /* named by the configuration that is coming */
 };
@@ -31,7 +34,7 @@ struct server {
 	struct server_setup setup;
 	struct listener *listeners[LISTENERS_MAX];
 	size_t listener_count;
-	struct timer pause;
+	struct timer pause, hold; /* while one of them is set nobody is accepted */
 };
 
 /* -- accepting ------------------------------------------------------------------------ */
@@ -42,12 +45,27 @@ static void listeners_want(struct server *server, bool in)
 		watch_want(&server->listeners[i]->watch, in, false);
 }
 
+static bool is_accepting(const struct server *server)
+{
+	return !server->clients.draining && !timer_is_set(&server->pause) &&
+	       !timer_is_set(&server->hold);
+}
+
 static void pause_over(void *arg)
 {
 	struct server *server = arg;
 
-	if (!server->clients.draining)
-		listeners_want(server, true);
+	listeners_want(server, is_accepting(server));
+}
+
+static void tls_changed(void *owner)
+{
+	struct server *server = owner;
+
+	if (!tls_is_ready(server->clients.tls) || !timer_is_set(&server->hold))
+		return;
+	timer_clear(&server->hold);
+	listeners_want(server, is_accepting(server));
 }
 
 static void address_of(const struct sockaddr_storage *from, uint8_t *address)
@@ -73,7 +91,7 @@ static bool accept_one(struct listener *l)
 
 	if (fd >= 0) {
 		address_of(&from, address);
-		client_new(&l->server->clients, fd, address);
+		client_new(&l->server->clients, fd, address, l->role);
 		return true;
 	}
 	if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
@@ -128,15 +146,20 @@ void server_handle(struct server *server, const struct msg_handle *m, int fd)
 		server->listeners[server->listener_count++] = l;
 	}
 	l->fd = fd;
+	l->role = (enum handle_role)m->role;
 	l->fresh = true;
 	watch_add(&l->watch, server->setup.d->loop, fd, listener_ready, l);
-	watch_want(&l->watch, !server->clients.draining, false);
+	watch_want(&l->watch, is_accepting(server), false);
 }
 
 void server_start(struct server *server)
 {
 	for (size_t i = 0; i < server->listener_count; i++)
 		server->listeners[i]->fresh = false;
+	if (!server->setup.d->config->tls_count || tls_is_ready(server->clients.tls))
+		return;
+	timer_set(&server->hold, SECONDS(KEEPER_WAIT_S));
+	listeners_want(server, false);
 }
 
 /* Master names all listeners again at a reload: the others are no longer ours. */
@@ -156,7 +179,7 @@ void server_reload(struct server *server)
 	log_set_debug(server->setup.d->log, server->setup.d->config->log_connections);
 }
 
-/* -- limits and the checker ------------------------------------------------------------- */
+/* -- neighbours ------------------------------------------------------------------------- */
 
 void server_set_limits(struct server *server, struct channel *limits)
 {
@@ -175,13 +198,21 @@ void server_set_checker(struct server *server, struct channel *checker)
 		auth_link_gone(server->clients.logins);
 }
 
-void server_serve(struct server *server, const struct message *m)
+void server_set_keeper(struct server *server, struct channel *keeper)
+{
+	if (server->clients.tls)
+		tls_set_keeper(server->clients.tls, keeper);
+}
+
+void server_serve(struct server *server, struct channel *c, const struct message *m)
 {
 	if (m->type == MSG_client_verdict)
 		client_verdict(&server->clients, m->client_verdict.session,
 			       m->client_verdict.allowed != 0);
-	else
+	else if (channel_peer(c) == PEER_CHECKER)
 		auth_link_serve(server->clients.logins, m);
+	else if (channel_peer(c) == PEER_KEEPER && server->clients.tls)
+		tls_serve(server->clients.tls, c, m);
 }
 
 /* -- life ------------------------------------------------------------------------------- */
@@ -232,7 +263,9 @@ struct server *server_new(const struct server_setup *setup)
 	server->clients.seed = setup->seed;
 	server->clients.logins = auth_link_new(&client_auth_face);
 	server->clients.emptied = server_emptied;
+	server->clients.tls = tls_new(setup->d->loop, setup->d->log, tls_changed, server);
 	timer_init(&server->pause, setup->d->loop, pause_over, server);
+	timer_init(&server->hold, setup->d->loop, pause_over, server);
 	log_set_debug(setup->d->log, setup->d->config->log_connections);
 	/* A descriptor per client: as many as we are let have. */
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {

@@ -2,8 +2,9 @@
 /*
  * The network side of the session engine: listening sockets and the clients
  * that come in over them. smtpd and submission are each a few lines over it.
- * It submits through the daemon's intake and asks limits whether a client is
- * let in; it opens no file and asks no name server.
+ * It submits through the daemon's intake, asks limits whether a client is let
+ * in, and the keeper for what TLS needs; it opens no file and asks no name
+ * server.
  */
 #ifndef LIB_SERVER_H
 #define LIB_SERVER_H
@@ -36,8 +37,11 @@ void server_set_limits(struct server *server, struct channel *limits);
 /* The channel to the checker, or NULL when it ended: then nobody can log in. */
 void server_set_checker(struct server *server, struct channel *checker);
 
-/* What limits and the checker say. */
-void server_serve(struct server *server, const struct message *m);
+/* The channel to the keeper, or NULL when it ended: then there is no TLS. */
+void server_set_keeper(struct server *server, struct channel *keeper);
+
+/* What limits (client_verdict), the checker and the keeper say. */
+void server_serve(struct server *server, struct channel *c, const struct message *m);
 
 /* Accepts nobody more; idle clients are told to go, the others finish their message. */
 void server_drain(struct server *server);

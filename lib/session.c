@@ -145,6 +145,7 @@ static const struct {
     [POINT_CLIENT] = {client_answered},
     [POINT_SENDER] = {session_sender_answered},
     [POINT_RECIPIENT] = {session_recipient_answered},
+    [POINT_TLS] = {session_tls_answered},
     [POINT_HEADER] = {session_header_answered},
     [POINT_DATA] = {session_data_answered},
 };
@@ -290,7 +291,7 @@ static const struct {
     [STEP_RECIPIENT] = {"RCPT", take_command},	[STEP_CHUNKS] = {"BDAT", take_command},
     [STEP_TEXT] = {"DATA", session_take_text},	[STEP_CHUNK] = {"BDAT", session_take_chunk},
     [STEP_AUTH] = {"AUTH", session_take_auth},	[STEP_SETTLE] = {"END-OF-MESSAGE", take_nothing},
-    [STEP_OVER] = {"QUIT", take_rest},
+    [STEP_TLS] = {"STARTTLS", take_nothing},	[STEP_OVER] = {"QUIT", take_rest},
 };
 
 bool session_asks_again(const struct session *s)
@@ -303,7 +304,7 @@ bool session_blocked(const struct session *s)
 	if (s->step == STEP_OVER)
 		return false;
 	return (s->point && s->point != POINT_CLIENT) || s->held || s->again ||
-	       (s->setup.out && bytes_len(s->setup.out) > SESSION_OUT_MAX);
+	       s->step == STEP_TLS || (s->setup.out && bytes_len(s->setup.out) > SESSION_OUT_MAX);
 }
 
 size_t session_input(struct session *s, struct moment now, const uint8_t *data, size_t len)
@@ -326,6 +327,26 @@ size_t session_input(struct session *s, struct moment now, const uint8_t *data, 
 		session_settle_drain(s);
 	} while (at < len || (s->step == STEP_CHUNK && !s->chunk_left));
 	return at;
+}
+
+bool session_wants_tls(const struct session *s)
+{
+	return s->step == STEP_TLS;
+}
+
+void session_secured(struct session *s, struct moment now, const struct tls_facts *facts)
+{
+	s->now = now;
+	s->tls = facts;
+	if (s->step != STEP_TLS)
+		return;
+	/* RFC 3207 4.2: the server "MUST discard any knowledge obtained from the client" before. */
+	transaction_end(s);
+	free(s->helo);
+	s->helo = NULL;
+	s->esmtp = false;
+	session_change(s, STEP_START);
+	session_settle_drain(s);
 }
 
 void session_hold(struct session *s, bool held)

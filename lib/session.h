@@ -18,6 +18,7 @@
 #include "log.h"
 #include "reply.h"
 #include "sasl.h"
+#include "tls_facts.h"
 
 #include <stdbool.h>
 
@@ -34,6 +35,7 @@ enum session_point {
 	POINT_CLIENT,	 /* before the greeting: is this client served? */
 	POINT_SENDER,	 /* MAIL */
 	POINT_RECIPIENT, /* RCPT, after the engine's own checks */
+	POINT_TLS,	 /* STARTTLS: can it begin now? */
 	POINT_HEADER,	 /* the header block is complete */
 	POINT_DATA, /* end of data: the message is to be made safe; the answer is the reply, 250 or
 		       not */
@@ -85,6 +87,7 @@ struct session_setup {
 	uint64_t seed;	       /* random, one for the process */
 	bool auth;	       /* AUTH is offered where it is private enough */
 	bool needs_login;      /* no mail before AUTH (RFC 6409 4.3) */
+	bool offers_tls;       /* STARTTLS */
 	bool repairs;	       /* adds a missing Date and Message-ID (RFC 6409 8) */
 };
 
@@ -137,6 +140,15 @@ bool session_blocked(const struct session *s);
  * released session_input() is called, also with nothing: an end may be due.
  */
 void session_hold(struct session *s, bool held);
+
+/*
+ * STARTTLS was answered with 220: no octet is consumed until the host has
+ * made the handshake and calls session_secured(). A host whose connection
+ * begins with TLS calls it before it answers POINT_CLIENT. What was learned
+ * in clear is forgotten (RFC 3207 4.2). FACTS live as long as the session.
+ */
+bool session_wants_tls(const struct session *s);
+void session_secured(struct session *s, struct moment now, const struct tls_facts *facts);
 
 /* Over: what was written may leave, then the connection is closed. */
 bool session_is_over(const struct session *s);

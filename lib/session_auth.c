@@ -30,8 +30,8 @@ struct auth {
 /* May a password be said here? */
 static bool is_private(const struct session *s)
 {
-	return s->setup.config->auth_clear == CLEAR_LOOPBACK &&
-	       host_address_is_loopback(s->setup.address);
+	return s->tls || (s->setup.config->auth_clear == CLEAR_LOOPBACK &&
+			  host_address_is_loopback(s->setup.address));
 }
 
 static unsigned offered(const struct session *s)
@@ -41,8 +41,10 @@ static unsigned offered(const struct session *s)
 	if (!s->setup.auth || s->logged_in)
 		return 0;
 	all = s->setup.face->mechanisms(s->setup.owner);
-	/* A channel binding and a certificate are TLS's to give. */
-	return all & ~(unsigned)(SASL_SCRAM_SHA_256_PLUS | SASL_EXTERNAL);
+	/* A channel binding is TLS's to give. What a certificate is good for nobody says yet. */
+	if (!s->tls || !s->tls->binds)
+		all &= ~(unsigned)SASL_SCRAM_SHA_256_PLUS;
+	return all & ~(unsigned)SASL_EXTERNAL;
 }
 
 size_t session_auth_offer(const struct session *s, char *to, size_t size)

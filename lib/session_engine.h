@@ -22,6 +22,7 @@ enum session_step {
 	STEP_CHUNK,	/* in the octets of a BDAT, wanted or not */
 	STEP_AUTH,	/* in an AUTH exchange: a response is due */
 	STEP_SETTLE,	/* end of data: waits for the verdict */
+	STEP_TLS,	/* 220 to STARTTLS was said: waits for the handshake */
 	STEP_OVER,
 	STEP_COUNT
 };
@@ -71,7 +72,8 @@ struct transaction {
 struct session {
 	struct session_setup setup;
 	struct text submitter;
-	char *helo; /* owned; NULL before EHLO */
+	char *helo;		     /* owned; NULL before EHLO */
+	const struct tls_facts *tls; /* NULL: in clear */
 	struct transaction *t;
 	struct session_verdict *verdict; /* of a handed-in mail */
 	struct moment now;
@@ -124,6 +126,8 @@ void session_command(struct session *s, struct text line);
 /* Counts a command that brings no mail; true: they were too many, and the session is over. */
 bool session_idles(struct session *s);
 void session_verb_unimplemented(struct session *s, struct text args);
+
+void session_tls_answered(struct session *s, const struct reply *r);
 
 /* session_mail.c */
 void transaction_begin(struct session *s);

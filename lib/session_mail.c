@@ -135,11 +135,14 @@ void session_verb_mail(struct session *s, struct text args)
 {
 	static const struct reply reply_path = REPLY(501, "5.5.4", "Syntax: MAIL FROM:<address>");
 	static const struct reply reply_login = REPLY(530, "5.7.0", "Authentication required");
+	static const struct reply reply_tls =
+	    REPLY(530, "5.7.0", "Must issue a STARTTLS command first");
 	struct address a;
 	struct esmtp_mail m;
 
 	if (s->setup.needs_login && !s->logged_in) {
-		session_reject(s, "MAIL", (struct text){NULL, 0}, &reply_login);
+		session_reject(s, "MAIL", (struct text){NULL, 0},
+			       s->tls || !s->setup.offers_tls ? &reply_login : &reply_tls);
 		return;
 	}
 	if (!take_prefix(&args, "FROM:")) {

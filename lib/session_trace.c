@@ -24,9 +24,24 @@ static const char *protocol(const struct session *s)
 		return "local";
 	if (!s->esmtp)
 		return "SMTP";
-	if (s->logged_in)
-		return s->t->smtputf8 ? "UTF8SMTPA" : "ESMTPA";
-	return s->t->smtputf8 ? "UTF8SMTP" : "ESMTP";
+	static const char *const names[2][4] = {
+	    {"ESMTP", "ESMTPS", "ESMTPA", "ESMTPSA"},
+	    {"UTF8SMTP", "UTF8SMTPS", "UTF8SMTPA", "UTF8SMTPSA"},
+	};
+
+	return names[s->t->smtputf8 != 0][(s->tls ? 1 : 0) + (s->logged_in ? 2 : 0)];
+}
+
+/* RFC 8314 4.3 wants version and cipher to be seen; as a comment any reader can take it. */
+static void put_tls(struct bytes *b, const struct tls_facts *tls)
+{
+	if (!tls)
+		return;
+	puts_(b, "\r\n\t(using ");
+	put(b, tls->version);
+	puts_(b, " with cipher ");
+	put(b, tls->cipher);
+	puts_(b, ")");
 }
 
 static void put_from(struct bytes *b, const struct session *s)
@@ -49,6 +64,7 @@ static void put_with(struct bytes *b, const struct session *s)
 	if (s->setup.out) {
 		puts_(b, " with ");
 		puts_(b, protocol(s));
+		put_tls(b, s->tls);
 	} else if (s->setup.login.len) {
 		puts_(b, " (from ");
 		put(b, s->setup.login);

@@ -54,14 +54,17 @@ static void verb_ehlo(struct session *s, struct text args)
 	    TEXT("DSN"),
 	    TEXT("SMTPUTF8"),
 	    TEXT("CHUNKING"),
-	    {auth, session_auth_offer(s, auth, sizeof auth)},
+	    TEXT(""),
+	    TEXT(""),
 	};
-	size_t count = sizeof lines / sizeof *lines;
+	size_t count = sizeof lines / sizeof *lines - 2;
 
+	/* RFC 3207 4.2: it "MUST NOT" be offered once TLS is there. */
+	if (s->setup.offers_tls && !s->tls)
+		lines[count++] = text_of("STARTTLS");
 	/* RFC 4954 section 4.3: what is not offered is not named. */
-	if (!lines[count - 1].len)
-		count--;
-
+	lines[count] = (struct text){auth, session_auth_offer(s, auth, sizeof auth)};
+	count += lines[count].len > 0;
 	for (size_t i = 0; i < count; i++)
 		reply_write(s->setup.out, &(struct reply){250, NULL, lines[i]}, i + 1 < count);
 }
@@ -114,6 +117,35 @@ static void verb_help(struct session *s, struct text args)
 	session_say(s, &reply);
 }
 
+static void verb_starttls(struct session *s, struct text args)
+{
+	static const struct reply reply_active =
+	    REPLY(503, "5.5.1", "Error: TLS is active already");
+	static const struct reply reply_order =
+	    REPLY(503, "5.5.1", "Error: STARTTLS comes behind EHLO, before AUTH and MAIL");
+
+	if (s->tls)
+		session_say(s, &reply_active);
+	else if (!s->setup.offers_tls)
+		session_verb_unimplemented(s, args);
+	else if (args.len) /* RFC 3207 4: 501, "no parameters allowed" */
+		say_syntax(s, "STARTTLS");
+	else if (s->step != STEP_READY ||
+		 s->logged_in) /* a transaction would be half the client's own */
+		session_say(s, &reply_order);
+	else
+		session_ask(s, POINT_TLS);
+}
+
+void session_tls_answered(struct session *s, const struct reply *r)
+{
+	static const struct reply reply_go = REPLY(220, "2.0.0", "Ready to start TLS");
+
+	session_say(s, r ? r : &reply_go);
+	if (!r)
+		session_change(s, STEP_TLS);
+}
+
 void session_verb_unimplemented(struct session *s, struct text args)
 {
 	static const struct reply reply = REPLY(502, "5.5.1", "Error: command not implemented");
@@ -159,7 +191,8 @@ static const struct verb {
     {TEXT("SOML"), AT_ANY, session_verb_unimplemented, IDLE},
     {TEXT("SAML"), AT_ANY, session_verb_unimplemented, IDLE},
     {TEXT("AUTH"), AT_READY, session_verb_auth, IDLE},
-    {TEXT("STARTTLS"), AT_ANY, session_verb_unimplemented, IDLE},
+    /* Where it is not offered it is unknown at any step, so it looks at the step itself. */
+    {TEXT("STARTTLS"), AT_ANY, verb_starttls, IDLE},
     {TEXT("GET"), AT_ANY, verb_foreign, 0},
     {TEXT("POST"), AT_ANY, verb_foreign, 0},
     {TEXT("PUT"), AT_ANY, verb_foreign, 0},

@@ -4,6 +4,7 @@
 
 #include "mem.h"
 #include "must.h"
+#include "tls_link.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +19,8 @@ enum {
 	/* What is read and thrown away, and for how long, so that last words arrive. */
 	LINGER_BYTES = 1024 * 1024,
 	LINGER_SECONDS = 2,
+	/* Who sends records of one octet is read no faster than this. */
+	RECORDS_A_TURN = 64,
 };
 
 struct stream {
@@ -26,12 +29,19 @@ struct stream {
 	void *owner;
 	struct watch watch;
 	struct turn_end flush, reread;
-	struct timer limit; /* of stream_finish() */
+	struct timer limit;   /* of stream_finish(), before that of the handshake */
+	struct tls *tls_next; /* begins when what was written has left */
+	struct tls_link *tls; /* NULL: plain */
+	const char *tls_why;
+	enum tls_result awaits; /* by the handshake: TLS_READ, TLS_WRITE or TLS_SIGN */
 	struct bytes in, out;
 	uint32_t discarded; /* octets read while finishing */
 	int fd;
 	int calls; /* callbacks on the stack: freed when the last one returns */
 	bool connecting, paused, ended, finishing, dead;
+	bool handshaking; /* from stream_start_tls() to secured() */
+	bool giving;	  /* input() is on the stack */
+	bool cleared;	  /* what has been read in clear is to be thrown away */
 };
 
 static void stream_destroy(struct stream *s)
@@ -39,8 +49,8 @@ static void stream_destroy(struct stream *s)
 	watch_remove(&s->watch);
 	turn_end_cancel(&s->flush);
 	turn_end_cancel(&s->reread);
-	if (s->limit.loop)
-		timer_clear(&s->limit);
+	timer_clear(&s->limit);
+	tls_link_free(&s->tls);
 	bytes_free(&s->in);
 	bytes_free(&s->out);
 	close(s->fd);
@@ -69,9 +79,21 @@ static void stream_kill(struct stream *s)
 		stream_destroy(s);
 }
 
+/* The one timer, for whatever is next to be timed. */
+static void stream_time(struct stream *s, void (*fired)(void *arg), struct duration after)
+{
+	timer_clear(&s->limit);
+	timer_init(&s->limit, s->loop, fired, s);
+	timer_set(&s->limit, after);
+}
+
 static void stream_watch(struct stream *s)
 {
-	bool in = (!s->paused || s->finishing) && !s->ended && !s->connecting;
+	if (s->handshaking && s->tls) {
+		watch_want(&s->watch, s->awaits == TLS_READ, s->awaits == TLS_WRITE);
+		return;
+	}
+	bool in = (!s->paused || s->finishing) && !s->ended && !s->connecting && !s->tls_next;
 
 	watch_want(&s->watch, in, s->connecting || bytes_len(&s->out) > 0);
 }
@@ -89,6 +111,11 @@ static void stream_fail(struct stream *s, int error)
 	s->face->ended(s->owner, error);
 }
 
+static void stream_limit(void *arg)
+{
+	stream_kill(arg);
+}
+
 /*
  * All has been said. A close() with input unread, or more on its way, sends a
  * RST, and that throws away what the peer has not read yet: last of all the
@@ -97,12 +124,40 @@ static void stream_fail(struct stream *s, int error)
 static void stream_linger(struct stream *s)
 {
 	bytes_free(&s->in);
+	if (s->tls)
+		tls_link_close(s->tls);
 	if (s->ended || shutdown(s->fd, SHUT_WR) < 0) {
 		stream_kill(s);
 		return;
 	}
-	timer_set(&s->limit, SECONDS(LINGER_SECONDS));
+	stream_time(s, stream_limit, SECONDS(LINGER_SECONDS));
 }
+
+/* Hands LEN octets to the kernel, or to TLS; the first of them that were taken, or -1 with errno.
+ */
+static ssize_t stream_send(struct stream *s, const uint8_t *data, size_t len)
+{
+	size_t taken = 0;
+
+	if (!s->tls)
+		return send(s->fd, data, len, MSG_NOSIGNAL);
+	switch (tls_link_write(s->tls, data, len, &taken)) {
+	case TLS_FINE:
+		return (ssize_t)taken;
+	case TLS_READ:
+	case TLS_WRITE:
+	case TLS_SIGN:
+		errno = EAGAIN;
+		break;
+	case TLS_ENDED:
+	case TLS_BROKEN:
+		errno = EPIPE;
+		break;
+	}
+	return -1;
+}
+
+static void tls_begin(struct stream *s);
 
 /* Writes what it can; an error is left for the reading side to meet, after what is still to be
  * read. */
@@ -111,10 +166,10 @@ static void stream_flush(void *arg)
 	struct stream *s = arg;
 	bool had = bytes_len(&s->out) > 0;
 
-	if (s->connecting || s->dead)
+	if (s->connecting || s->dead || (s->handshaking && s->tls))
 		return;
 	while (bytes_len(&s->out)) {
-		ssize_t n = send(s->fd, bytes_at(&s->out), bytes_len(&s->out), MSG_NOSIGNAL);
+		ssize_t n = stream_send(s, bytes_at(&s->out), bytes_len(&s->out));
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -139,6 +194,10 @@ static void stream_flush(void *arg)
 		stream_linger(s);
 		return;
 	}
+	if (s->tls_next) {
+		tls_begin(s);
+		return;
+	}
 	if (had && s->face->flushed) {
 		stream_enter(s);
 		s->face->flushed(s->owner);
@@ -149,29 +208,32 @@ static void stream_flush(void *arg)
 /* Gives DATA to the owner; returns what was consumed. */
 static size_t stream_give(struct stream *s, const uint8_t *data, size_t len)
 {
+	s->giving = true;
 	size_t n = s->face->input(s->owner, data, len);
 
+	s->giving = false;
 	must(n <= len);
 	return n;
 }
 
+/* What is left of plain input when TLS was begun from within is nobody's any more. */
+static bool stream_was_cleared(struct stream *s)
+{
+	if (!s->cleared)
+		return false;
+	s->cleared = false;
+	bytes_free(&s->in);
+	return true;
+}
+
 static void stream_give_kept(struct stream *s)
 {
-	if (s->dead || s->paused || s->finishing || !bytes_len(&s->in))
+	if (s->dead || s->paused || s->finishing || s->handshaking || !bytes_len(&s->in))
 		return;
 	size_t n = stream_give(s, bytes_at(&s->in), bytes_len(&s->in));
 
-	if (!s->dead && n)
+	if (!s->dead && !stream_was_cleared(s) && n)
 		bytes_take(&s->in, n, 0);
-}
-
-static void stream_reread(void *arg)
-{
-	struct stream *s = arg;
-
-	stream_enter(s);
-	stream_give_kept(s);
-	stream_leave(s);
 }
 
 static void stream_got(struct stream *s, const uint8_t *data, size_t len)
@@ -183,12 +245,52 @@ static void stream_got(struct stream *s, const uint8_t *data, size_t len)
 	}
 	size_t n = stream_give(s, data, len);
 
-	if (!s->dead && !s->finishing && n < len)
+	if (!s->dead && !stream_was_cleared(s) && !s->finishing && n < len)
 		bytes_add(&s->in, data + n, len - n);
+}
+
+static void stream_read(struct stream *s);
+
+static void stream_read_more(void *arg)
+{
+	struct stream *s = arg;
+
+	if (s->paused || s->finishing || s->ended)
+		return;
+	stream_enter(s);
+	stream_read(s);
+	stream_leave(s);
+}
+
+/* As many records as are there, up to the buffer's size. */
+static void stream_read_tls(struct stream *s)
+{
+	uint8_t *scratch = loop_scratch(s->loop);
+	enum tls_result r = TLS_FINE;
+	size_t len = 0, n;
+
+	for (int i = 0; i < RECORDS_A_TURN && r == TLS_FINE && len < LOOP_SCRATCH_BYTES; i++) {
+		r = tls_link_read(s->tls, scratch + len, LOOP_SCRATCH_BYTES - len, &n);
+		len += n;
+	}
+	if (r == TLS_FINE) /* the socket may have nothing to say of it */
+		stream_time(s, stream_read_more, SECONDS(0));
+	if (len)
+		stream_got(s, scratch, len);
+	if (s->dead || r == TLS_FINE)
+		return;
+	if (r == TLS_BROKEN)
+		s->tls_why = tls_link_why(s->tls);
+	if (r == TLS_ENDED || r == TLS_BROKEN)
+		stream_fail(s, r == TLS_ENDED ? 0 : EPROTO);
 }
 
 static void stream_read(struct stream *s)
 {
+	if (s->tls) {
+		stream_read_tls(s);
+		return;
+	}
 	uint8_t *scratch = loop_scratch(s->loop);
 	ssize_t n = recv(s->fd, scratch, LOOP_SCRATCH_BYTES, 0);
 
@@ -218,6 +320,115 @@ static void stream_discard(struct stream *s)
 		s->discarded += (uint32_t)n;
 }
 
+static void stream_reread(void *arg)
+{
+	struct stream *s = arg;
+
+	stream_enter(s);
+	stream_give_kept(s);
+	stream_leave(s);
+}
+
+/* -- TLS -------------------------------------------------------------------------------- */
+
+static void tls_failed(struct stream *s, const char *why)
+{
+	s->tls_why = why;
+	/* Nothing that is still to be said may leave in clear. */
+	bytes_free(&s->out);
+	stream_fail(s, EPROTO);
+}
+
+static void tls_late(void *arg)
+{
+	struct stream *s = arg;
+
+	stream_enter(s);
+	tls_failed(s, "it took too long");
+	stream_leave(s);
+}
+
+/* Goes on with the handshake; S may be gone when it returns. */
+static void tls_go_on(struct stream *s)
+{
+	if (s->ended)
+		return;
+	s->awaits = tls_link_handshake(s->tls);
+	switch (s->awaits) {
+	case TLS_FINE:
+		timer_clear(&s->limit);
+		s->handshaking = false;
+		/* The client may have spoken already, right behind its last words. */
+		stream_time(s, stream_read_more, SECONDS(0));
+		stream_watch(s);
+		s->face->secured(s->owner);
+		return;
+	case TLS_READ:
+	case TLS_WRITE:
+	case TLS_SIGN:
+		stream_watch(s);
+		return;
+	case TLS_ENDED:
+		tls_failed(s, "the client hung up");
+		return;
+	case TLS_BROKEN:
+		tls_failed(s, tls_link_why(s->tls));
+	}
+}
+
+/* The signature is there. */
+static void tls_woken(void *arg)
+{
+	struct stream *s = arg;
+
+	stream_enter(s);
+	tls_go_on(s);
+	stream_leave(s);
+}
+
+static void tls_begin(struct stream *s)
+{
+	s->tls = tls_link_accept(s->tls_next, s->fd, tls_woken, s);
+	s->tls_next = NULL;
+	stream_enter(s);
+	if (s->tls)
+		tls_go_on(s);
+	else
+		tls_failed(s, "the keeper is away");
+	stream_leave(s);
+}
+
+bool stream_start_tls(struct stream *s, struct tls *tls, struct duration limit)
+{
+	must(!s->tls && !s->tls_next && s->face->secured);
+	if (!tls_is_ready(tls) || s->ended || s->finishing)
+		return false;
+	s->tls_next = tls;
+	s->handshaking = true;
+	s->paused = false;
+	bytes_free(&s->in);
+	s->cleared = s->giving;
+	stream_time(s, tls_late, limit);
+	stream_watch(s);
+	turn_end_schedule(&s->flush, s->loop, stream_flush, s);
+	return true;
+}
+
+const struct tls_facts *stream_tls(const struct stream *s)
+{
+	return s->tls && !s->handshaking ? tls_link_facts(s->tls) : NULL;
+}
+
+struct tls_link *stream_tls_link(const struct stream *s)
+{
+	return s->handshaking ? NULL : s->tls;
+}
+
+const char *stream_tls_why(const struct stream *s)
+{
+	return s->tls_why;
+}
+
 static void stream_connect_done(struct stream *s)
 {
 	int error = 0;
@@ -240,11 +451,13 @@ static void stream_ready(void *arg, bool readable, bool writable)
 	stream_enter(s);
 	if (s->connecting && (readable || writable))
 		stream_connect_done(s);
+	else if (s->handshaking && s->tls && (readable || writable))
+		tls_go_on(s);
 	else if (readable && s->finishing)
 		stream_discard(s);
 	else if (readable && !s->paused)
 		stream_read(s);
-	if (!s->dead && writable && !s->connecting)
+	if (!s->dead && writable && !s->connecting && !(s->handshaking && s->tls))
 		turn_end_schedule(&s->flush, s->loop, stream_flush, s);
 	stream_leave(s);
 }
@@ -331,6 +544,8 @@ void stream_resume(struct stream *s)
 	stream_watch(s);
 	if (bytes_len(&s->in))
 		turn_end_schedule(&s->reread, s->loop, stream_reread, s);
+	if (s->tls && !s->handshaking && tls_link_has_more(s->tls))
+		stream_time(s, stream_read_more, SECONDS(0));
 }
 
 void stream_free(struct stream **sp)
@@ -340,24 +555,20 @@ void stream_free(struct stream **sp)
 	if (!s)
 		return;
 	*sp = NULL;
-	if (bytes_len(&s->out) && !s->connecting) {
+	if (bytes_len(&s->out) && !s->connecting && !s->handshaking) {
 		/*
 		 * Tried once, also when the peer has closed its half: it may still read. A last
 		 * reply that does not fit is lost with the connection.
 		 */
-		ssize_t ignored = send(s->fd, bytes_at(&s->out), bytes_len(&s->out), MSG_NOSIGNAL);
-		(void)ignored;
+		(void)!stream_send(s, bytes_at(&s->out), bytes_len(&s->out));
 		bytes_free(&s->out);
 	}
+	if (s->tls && !s->handshaking)
+		tls_link_close(s->tls);
 	watch_want(&s->watch, false, false);
 	turn_end_cancel(&s->flush);
 	turn_end_cancel(&s->reread);
 	stream_kill(s);
-}
-
-static void stream_limit(void *arg)
-{
-	stream_kill(arg);
 }
 
 void stream_finish(struct stream **sp, struct duration limit)
@@ -366,14 +577,13 @@ void stream_finish(struct stream **sp, struct duration limit)
 
 	if (!s)
 		return;
-	if (!bytes_len(&s->out) || s->ended || s->connecting) {
+	if (!bytes_len(&s->out) || s->ended || s->connecting || s->handshaking) {
 		stream_free(sp);
 		return;
 	}
 	*sp = NULL;
 	s->finishing = true;
-	timer_init(&s->limit, s->loop, stream_limit, s);
-	timer_set(&s->limit, limit);
+	stream_time(s, stream_limit, limit);
 	stream_watch(s);
 	turn_end_schedule(&s->flush, s->loop, stream_flush, s);
 }

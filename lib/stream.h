@@ -4,7 +4,7 @@
  * receivers. Reads into one buffer that all streams of the process share and
  * hands it to the owner in place (the loop's scratch: valid until input() returns); only what the
  * owner leaves is kept, so an idle stream holds no buffer. What is written leaves at the end of the
- * turn.
+ * turn. TLS may begin at any time and lies below all this: the owner sees plain octets.
  */
 #ifndef LIB_STREAM_H
 #define LIB_STREAM_H
@@ -15,6 +15,9 @@
 #include <sys/socket.h>
 
 struct stream;
+struct tls;
+struct tls_facts;
+struct tls_link;
 
 struct stream_face {
 	/*
@@ -30,6 +33,8 @@ struct stream_face {
 	void (*connected)(void *owner);
 	/* What was written has been handed to the kernel wholly. May be NULL. */
 	void (*flushed)(void *owner);
+	/* The handshake of stream_start_tls() is done. NULL where none is begun. */
+	void (*secured)(void *owner);
 };
 
 /* Takes over an accepted FD. FACE outlives the stream. */
@@ -55,6 +60,22 @@ size_t stream_backlog(const struct stream *s);
 /* Stops reading (and input()), and goes on; leftovers are given again at the end of the turn. */
 void stream_pause(struct stream *s);
 void stream_resume(struct stream *s);
+
+/*
+ * Begins TLS as the server, when what was written so far has left. What was
+ * read before and not consumed is thrown away: whoever wrote it need not be
+ * the one whom the handshake will prove (RFC 3207 section 6, CVE-2011-0411).
+ * secured() follows, or ended() with EPROTO after stream_tls_why(); at the
+ * latest after LIMIT. False: there is no TLS now, and nothing has happened.
+ */
+bool stream_start_tls(struct stream *s, struct tls *tls, struct duration limit);
+
+/* NULL before secured(). */
+const struct tls_facts *stream_tls(const struct stream *s);
+/* The connection's TLS itself, for channel bindings. NULL before secured(). */
+struct tls_link *stream_tls_link(const struct stream *s);
+/* Why TLS failed, for the log; NULL: it did not. */
+const char *stream_tls_why(const struct stream *s);
 
 /* Closes and frees now; unsent bytes are tried once. Takes NULL, leaves NULL. Safe inside
  * callbacks. */

@@ -2,6 +2,7 @@
 /* Starting a daemon and talking to it. */
 #include "child.h"
 
+#include "certificates.h"
 #include "links.h"
 #include "logins.h"
 #include "places.h"
@@ -257,6 +258,8 @@ void child_configure(struct child *child)
 	/* One that cannot be had now is asked for, and then said. */
 	if (child->row->kind == PEER_CHECKER && config_has_logins(master->config))
 		(void)login_handle_post(child, logins_role(master->config), why);
+	if (child->row->kind == PEER_KEEPER)
+		certificates_post(child);
 	child->begin_due = true;
 	begin_when_posted(child);
 }

@@ -3,6 +3,7 @@
 #include "load.h"
 
 #include "mem.h"
+#include "tls_check.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -102,7 +103,9 @@ struct config *load_config(const char *path, struct bytes *canonical,
 			     &errors);
 	if (config) {
 		hostname_default(config);
-		if (!config_check_machine(config, &errors))
+		bool good = config_check_machine(config, &errors);
+
+		if (!tls_check(config, TLS_CHECK_ALL, true, &errors) || !good)
 			config_drop(&config);
 	}
 	report_errors(&report, &errors);

@@ -9,6 +9,8 @@
 /* The logger first, so that the others' first words are kept. */
 const struct kind_row kind_rows[] = {
     {PEER_LOGGER, "veredus-logger", 1, GETS(HANDLE_LOG) | GETS(HANDLE_HISTORY)},
+    {PEER_KEEPER, "veredus-keeper", 1,
+     GETS(HANDLE_TLS_CERTIFICATE) | GETS(HANDLE_TLS_CLIENT_CA) | GETS(HANDLE_TLS_KEY)},
     {PEER_RESOLVER, "veredus-resolver", 1, 0},
     {PEER_LIMITS, "veredus-limits", 1, 0},
     {PEER_CHECKER, "veredus-checker", 0, GETS(HANDLE_USERS) | GETS(HANDLE_DOVECOT)},
@@ -27,10 +29,13 @@ static const struct {
     {PEER_SMTPD, PEER_QMGR},				     /* intake */
     {PEER_SMTPD, PEER_LIMITS},				     /* connections per client */
     {PEER_SMTPD, PEER_RESOLVER},			     /* names of clients */
+    {PEER_SUBMISSION, PEER_CHECKER},			     /* the same */
     {PEER_SMTPD, PEER_CHECKER},				     /* logins */
     {PEER_SUBMISSION, PEER_QMGR},			     /* intake */
     {PEER_SUBMISSION, PEER_LIMITS},			     /* connections per client */
     {PEER_SUBMISSION, PEER_RESOLVER},			     /* names of clients */
+    {PEER_SMTPD, PEER_KEEPER},				     /* certificates, signatures */
+    {PEER_SUBMISSION, PEER_KEEPER},			     /* the same */
     {PEER_BOUNCE, PEER_QMGR},				     /* reports that are owed */
     {PEER_BOUNCE, PEER_SUBMISSION},			     /* the door for them */
     {PEER_QMGR, PEER_RESOLVER},				     /* sites */

@@ -2,6 +2,7 @@
 /* SIGHUP. */
 #include "reload.h"
 
+#include "certificates.h"
 #include "load.h"
 #include "places.h"
 #include "state.h"
@@ -112,6 +113,7 @@ void reload_begin(void *arg)
 		if (!master->children.at[i]->retiring)
 			child_configure(master->children.at[i]);
 	reload_workers(master);
+	certificates_watch(master);
 	return;
 failed:
 	config_drop(&next.config);

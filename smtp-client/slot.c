@@ -268,7 +268,12 @@ static void slot_flushed(void *owner)
 		slot_feed(s);
 }
 
-static const struct stream_face face = {slot_input, slot_ended, slot_connected, slot_flushed};
+static const struct stream_face face = {
+    .input = slot_input,
+    .ended = slot_ended,
+    .connected = slot_connected,
+    .flushed = slot_flushed,
+};
 
 static void slot_try_next(struct slot *s)
 {

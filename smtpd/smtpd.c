@@ -17,7 +17,7 @@ static const struct daemon_row row = {
     .root = JAIL_EMPTY,
     .capabilities = "",
     .system_calls = "accept4 setsockopt",
-    .peers = PEER_QMGR | PEER_LIMITS | PEER_RESOLVER | PEER_CHECKER,
+    .peers = PEER_QMGR | PEER_LIMITS | PEER_RESOLVER | PEER_CHECKER | PEER_KEEPER,
 };
 
 struct smtpd {
@@ -41,7 +41,7 @@ static void on_server(struct channel *c, const struct message *m)
 {
 	struct smtpd *self = daemon_of(c)->self;
 
-	server_serve(self->server, m);
+	server_serve(self->server, c, m);
 }
 
 static const struct serve serves[] = {
@@ -53,6 +53,10 @@ static const struct serve serves[] = {
     {MSG_auth_offer, PEER_CHECKER, on_server},
     {MSG_auth_challenge, PEER_CHECKER, on_server},
     {MSG_auth_done, PEER_CHECKER, on_server},
+    {MSG_certificate, PEER_KEEPER, on_server},
+    {MSG_certificates_end, PEER_KEEPER, on_server},
+    {MSG_ticket_keys, PEER_KEEPER, on_server},
+    {MSG_signature, PEER_KEEPER, on_server},
     {MSG_NONE, 0, NULL},
 };
 
@@ -66,6 +70,8 @@ static void smtpd_peer(struct daemon *d, struct channel *c)
 		server_set_limits(self->server, c);
 	else if (channel_peer(c) == PEER_CHECKER)
 		server_set_checker(self->server, c);
+	else if (channel_peer(c) == PEER_KEEPER)
+		server_set_keeper(self->server, c);
 }
 
 static void smtpd_gone(struct daemon *d, struct channel *c)
@@ -78,6 +84,8 @@ static void smtpd_gone(struct daemon *d, struct channel *c)
 		server_set_limits(self->server, NULL);
 	else if (channel_peer(c) == PEER_CHECKER)
 		server_set_checker(self->server, NULL);
+	else if (channel_peer(c) == PEER_KEEPER)
+		server_set_keeper(self->server, NULL);
 }
 
 /* -- life ------------------------------------------------------------------------------- */

@@ -5,6 +5,7 @@
 
 #include "daemon.h"
 #include "intake.h"
+#include "server.h"
 #include "session.h"
 
 struct letter;
@@ -12,6 +13,8 @@ struct letter;
 struct submission {
 	struct daemon *d;
 	struct intake *intake;
+	struct server *server;	/* clients on 587 and 465 */
+	bool clients_gone;	/* while draining */
 	struct letter *letters; /* under way */
 	uint32_t count;
 	uint64_t seed;
@@ -32,7 +35,7 @@ void letters_forget(struct submission *self, const struct channel *from);
 /* Gives up what is left; returns how many. */
 uint32_t letters_cut(struct submission *self);
 
-/* submission.c: the last letter is settled while draining. */
+/* submission.c: the last letter is settled while draining; clients may be left. */
 void submission_emptied(struct submission *self);
 
 #endif

@@ -12,7 +12,7 @@ import subprocess
 import veredus as v
 
 # Daemon: root folder below the queue (None: not chrooted).
-ROOTS = {"smtpd": "empty", "submission": "empty", "bounce": "empty", "resolver": "empty", "smtp-client": "empty",
+ROOTS = {"smtpd": "empty", "submission": "empty", "keeper": "empty", "bounce": "empty", "resolver": "empty", "smtp-client": "empty",
          "qmgr": "queue", "limits": "limits", "logger": None, "checker": "empty"}
 
 

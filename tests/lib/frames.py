@@ -52,7 +52,7 @@ def kind_set(text):
     """The set behind "PEER_SMTPD | PEER_SUBMISSION"."""
     names = {"PEER_" + name.upper().replace("-", "_"): bit for name, bit in KINDS.items()}
     names["PEER_ALL"] = sum(KINDS.values())
-    text = re.sub(r"\b(ENGINES|DAEMONS)\b", lambda m: "(" + DEFINES[m[1]] + ")", text)
+    text = re.sub(r"\b(ENGINES|DAEMONS|TLS_SPEAKERS)\b", lambda m: "(" + DEFINES[m[1]] + ")", text)
     return eval(text, {}, names)
 
 

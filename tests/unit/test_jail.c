@@ -44,6 +44,7 @@ static const struct wall {
 } walls[] = {
     {"smtpd", ""},
     {"submission", ""},
+    {"keeper", ""},
     {"qmgr", "openat"},
     {"bounce", ""},
     {"resolver", "socket connect"},

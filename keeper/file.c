@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: ISC */
+/* Reading a whole file. */
+#include "file.h"
+
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <unistd.h>
+
+bool file_take(int fd, size_t most, struct bytes *to)
+{
+	uint8_t *room = bytes_room(to, most + 1);
+	size_t have = 0;
+	ssize_t n;
+
+	do {
+		n = pread(fd, room + have, most + 1 - have, (off_t)have);
+		if (n > 0)
+			have += (size_t)n;
+	} while ((n > 0 && have <= most) || (n < 0 && errno == EINTR));
+	close(fd);
+	if (n == 0 && have) {
+		to->end += have;
+		return true;
+	}
+	OPENSSL_cleanse(room, have);
+	bytes_free(to);
+	return false;
+}

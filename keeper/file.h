@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: ISC */
+/* A small file that master opened. */
+#ifndef KEEPER_FILE_H
+#define KEEPER_FILE_H
+
+#include "bytes.h"
+
+#include <stdbool.h>
+
+/*
+ * Reads FD from its beginning and closes it. One piece of memory is used, so
+ * that whoever wipes TO has wiped all there was. False: it cannot be read, is
+ * empty or has more than MOST bytes.
+ */
+bool file_take(int fd, size_t most, struct bytes *to);
+
+#endif

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: ISC */
+/* A process's side of TLS: what the keeper sends, and what it is asked. */
+#include "tls_private.h"
+
+#include "mem.h"
+
+#include <openssl/async.h>
+#include <openssl/err.h>
+#include <openssl/rand.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* -- signatures -------------------------------------------------------------------------- */
+
+static void query_add(struct tls *tls, struct signature_query *q)
+{
+	q->prev = tls->waiting_last;
+	*tls->waiting_last = q;
+	tls->waiting_last = &q->next;
+}
+
+static void query_remove(struct tls *tls, struct signature_query *q)
+{
+	*q->prev = q->next;
+	if (q->next)
+		q->next->prev = q->prev;
+	else
+		tls->waiting_last = q->prev;
+}
+
+/*
+ * Runs on the handshake's own stack (SSL_MODE_ASYNC): the loop goes on while
+ * the keeper signs, and comes back here by tls_link_handshake().
+ */
+static size_t ask_keeper(struct tls_signer *signer, uint32_t key, uint16_t scheme, struct text text,
+			 uint8_t to[TLS_SIGNATURE_MAX])
+{
+	struct tls *tls = (struct tls *)signer;
+	struct signature_query q = {.link = tls->running, .number = ++tls->queries, .to = to};
+
+	if (!tls->keeper || !q.link || !ASYNC_get_current_job() || text.len > 512)
+		return 0;
+	query_add(tls, &q);
+	q.link->query = &q;
+	channel_send_sign(tls->keeper, &(struct msg_sign){q.number, key, scheme, text});
+	while (!q.done)
+		ASYNC_pause_job();
+	return q.len;
+}
+
+static void query_done(struct tls *tls, struct signature_query *q, struct text signature)
+{
+	struct tls_link *link = q->link;
+
+	query_remove(tls, q);
+	q->done = true;
+	q->len = signature.len;
+	if (signature.len)
+		memcpy(q->to, signature.data, signature.len);
+	link->query = NULL;
+	link->woken(link->arg);
+}
+
+static void on_signature(struct tls *tls, const struct msg_signature *m)
+{
+	struct signature_query *q = tls->waiting;
+
+	/* The keeper answers in order, so it is the first; who gave up is no longer there. */
+	while (q && q->number != m->query)
+		q = q->next;
+	if (q)
+		query_done(tls, q, m->signature);
+}
+
+/* -- certificates and ticket keys ---------------------------------------------------------- */
+
+static void on_certificate(struct tls *tls, struct channel *keeper, const struct msg_certificate *m)
+{
+	const char *why = "there are too many";
+	SSL_CTX *context = NULL;
+
+	if (tls->next.count == IDENTITIES_MAX) {
+		channel_end(keeper, "sends more certificates than there can be");
+		return;
+	}
+	context = tls_identity_context(tls, m, &why);
+	if (!context) {
+		log_error(tls->log, "tls %.*s: OpenSSL refuses the certificate: %s",
+			  (int)m->name.len, m->name.data, why);
+		return;
+	}
+	tls->next.at[tls->next.count++] =
+	    (struct identity){mem_copy(m->name.data, m->name.len), context};
+}
+
+/* Handshakes under way keep the contexts that they began with. */
+static void on_certificates_end(struct tls *tls)
+{
+	identities_free(&tls->now);
+	tls->now = tls->next;
+	tls->next.count = 0;
+	tls->changed(tls->owner);
+}
+
+static void on_ticket_keys(struct tls *tls, const struct msg_ticket_keys *m)
+{
+	struct wire_list list = m->keys;
+	struct rec_ticket_key r;
+
+	tls->ticket_count = 0;
+	while (tls->ticket_count < TICKET_KEYS && list_next_ticket_key(&list, &r)) {
+		struct ticket_key *key = &tls->tickets[tls->ticket_count];
+
+		if (r.name.len != sizeof key->name || r.cipher.len != sizeof key->cipher ||
+		    r.mac.len != sizeof key->mac)
+			return;
+		memcpy(key->name, r.name.data, sizeof key->name);
+		memcpy(key->cipher, r.cipher.data, sizeof key->cipher);
+		memcpy(key->mac, r.mac.data, sizeof key->mac);
+		tls->ticket_count++;
+	}
+}
+
+void tls_serve(struct tls *tls, struct channel *keeper, const struct message *m)
+{
+	if (m->type == MSG_signature)
+		on_signature(tls, &m->signature);
+	else if (m->type == MSG_certificate)
+		on_certificate(tls, keeper, &m->certificate);
+	else if (m->type == MSG_certificates_end)
+		on_certificates_end(tls);
+	else if (m->type == MSG_ticket_keys)
+		on_ticket_keys(tls, &m->ticket_keys);
+}
+
+void tls_set_keeper(struct tls *tls, struct channel *keeper)
+{
+	tls->keeper = keeper;
+	/* What the old one was asked it will not answer. */
+	while (tls->waiting)
+		query_done(tls, tls->waiting, (struct text){NULL, 0});
+	identities_free(&tls->next);
+	tls->changed(tls->owner);
+}
+
+bool tls_is_ready(const struct tls *tls)
+{
+	return tls && tls->keeper && tls->now.count;
+}
+
+/* -- the process ---------------------------------------------------------------------------- */
+
+/*
+ * What OpenSSL fetches, computes or opens at first use happens here, outside of the jail: its
+ * algorithms, random numbers, error texts. The system's openssl.cnf is not read: what is spoken
+ * here is in our own configuration.
+ */
+static bool openssl_begin(void)
+{
+	uint8_t random[32];
+	SSL_CTX *context;
+
+	if (!OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_LOAD_SSL_STRINGS, NULL))
+		return false;
+	context = SSL_CTX_new(TLS_server_method());
+	if (!context)
+		return false;
+	SSL_free(SSL_new(context));
+	SSL_CTX_free(context);
+	return RAND_bytes(random, sizeof random) == 1 && RAND_priv_bytes(random, 32) == 1 &&
+	       ASYNC_init_thread(0, 0);
+}
+
+struct tls *tls_new(struct loop *loop, struct log *log, void (*changed)(void *owner), void *owner)
+{
+	struct tls_provider *provider = openssl_begin() ? tls_provider_new() : NULL;
+
+	if (!provider) {
+		log_error(log, "OpenSSL cannot be used: %s",
+			  ERR_reason_error_string(ERR_peek_error()));
+		return NULL;
+	}
+	struct tls *tls = mem_new(1, sizeof *tls);
+
+	tls->signer.sign = ask_keeper;
+	tls->loop = loop;
+	tls->log = log;
+	tls->provider = provider;
+	tls->waiting_last = &tls->waiting;
+	tls->changed = changed;
+	tls->owner = owner;
+	return tls;
+}

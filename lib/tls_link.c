@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: ISC */
+/* One connection's TLS. */
+#include "tls_private.h"
+
+#include "mem.h"
+
+#include <openssl/err.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SUBJECT_MAX = 255 };
+
+struct tls_link *tls_link_accept(struct tls *tls, int fd, void (*woken)(void *arg), void *arg)
+{
+	if (!tls_is_ready(tls))
+		return NULL;
+	SSL *ssl = SSL_new(tls->now.at[0].context);
+
+	if (!ssl || SSL_set_fd(ssl, fd) != 1) {
+		SSL_free(ssl);
+		ERR_clear_error();
+		return NULL;
+	}
+	struct tls_link *link = mem_new(1, sizeof *link);
+
+	*link = (struct tls_link){.tls = tls, .ssl = ssl, .woken = woken, .arg = arg};
+	SSL_set_accept_state(ssl);
+	SSL_set_app_data(ssl, link);
+	return link;
+}
+
+/* -- facts --------------------------------------------------------------------------------- */
+
+static void take_subject(struct tls_link *link)
+{
+	X509 *certificate = SSL_get0_peer_certificate(link->ssl);
+	BIO *bio = certificate ? BIO_new(BIO_s_mem()) : NULL;
+	char *data = NULL;
+
+	if (!bio)
+		return;
+	X509_NAME_print_ex(bio, X509_get_subject_name(certificate), 0, XN_FLAG_RFC2253);
+	long len = BIO_get_mem_data(bio, &data);
+
+	if (len > 0) {
+		link->subject = mem_copy(data, (size_t)(len < SUBJECT_MAX ? len : SUBJECT_MAX));
+		link->facts.subject = text_of(link->subject);
+	}
+	link->facts.verified = SSL_get_verify_result(link->ssl) == X509_V_OK;
+	BIO_free(bio);
+}
+
+static void handshake_done(struct tls_link *link)
+{
+	const SSL_CIPHER *cipher = SSL_get_current_cipher(link->ssl);
+
+	link->facts.version = text_of(SSL_get_version(link->ssl));
+	link->facts.cipher = text_of(SSL_CIPHER_standard_name(cipher));
+	link->facts.bits = SSL_CIPHER_get_bits(cipher, NULL);
+	link->facts.resumed = SSL_session_reused(link->ssl) == 1;
+	/* RFC 9266 4.2: below TLS 1.3 only with the extended master secret. */
+	link->facts.binds =
+	    SSL_version(link->ssl) >= TLS1_3_VERSION || SSL_get_extms_support(link->ssl) == 1;
+	take_subject(link);
+	/* Only a handshake waits for others; what follows needs no stack of its own. */
+	SSL_clear_mode(link->ssl, SSL_MODE_ASYNC);
+}
+
+const struct tls_facts *tls_link_facts(const struct tls_link *link)
+{
+	return &link->facts;
+}
+
+const char *tls_link_why(const struct tls_link *link)
+{
+	return link->why ? link->why : "closed";
+}
+
+bool tls_link_exporter(struct tls_link *link, uint8_t to[32])
+{
+	static const char label[] = "EXPORTER-Channel-Binding";
+
+	return link->facts.binds &&
+	       SSL_export_keying_material(link->ssl, to, 32, label, sizeof label - 1,
+					  (const unsigned char *)"", 0, 1) == 1;
+}
+
+/* -- moving bytes ---------------------------------------------------------------------------- */
+
+static enum tls_result broken(struct tls_link *link)
+{
+	unsigned long error = ERR_peek_error();
+	const char *why = error ? ERR_reason_error_string(error) : NULL;
+
+	link->why = why ? why : "the connection broke";
+	ERR_clear_error();
+	return TLS_BROKEN;
+}
+
+static enum tls_result result_of(struct tls_link *link, int returned)
+{
+	switch (SSL_get_error(link->ssl, returned)) {
+	case SSL_ERROR_NONE:
+		return TLS_FINE;
+	case SSL_ERROR_WANT_READ:
+		return TLS_READ;
+	case SSL_ERROR_WANT_WRITE:
+		return TLS_WRITE;
+	case SSL_ERROR_WANT_ASYNC:
+		return TLS_SIGN;
+	case SSL_ERROR_ZERO_RETURN:
+		return TLS_ENDED;
+	default:
+		return broken(link);
+	}
+}
+
+enum tls_result tls_link_handshake(struct tls_link *link)
+{
+	if (link->query)
+		return TLS_SIGN;
+	ERR_clear_error();
+	link->tls->running = link;
+	int returned = SSL_do_handshake(link->ssl);
+
+	link->tls->running = NULL;
+	enum tls_result r = result_of(link, returned);
+
+	if (r == TLS_FINE)
+		handshake_done(link);
+	return r;
+}
+
+enum tls_result tls_link_read(struct tls_link *link, uint8_t *to, size_t size, size_t *len)
+{
+	ERR_clear_error();
+	*len = 0;
+	return result_of(link, SSL_read_ex(link->ssl, to, size, len));
+}
+
+enum tls_result tls_link_write(struct tls_link *link, const uint8_t *data, size_t len,
+			       size_t *taken)
+{
+	ERR_clear_error();
+	*taken = 0;
+	return result_of(link, SSL_write_ex(link->ssl, data, len, taken));
+}
+
+bool tls_link_has_more(const struct tls_link *link)
+{
+	return SSL_has_pending(link->ssl) == 1;
+}
+
+void tls_link_close(struct tls_link *link)
+{
+	ERR_clear_error();
+	if (SSL_is_init_finished(link->ssl))
+		SSL_shutdown(link->ssl);
+	ERR_clear_error();
+}
+
+/* A handshake that waits on a stack of its own must come to its end, or the stack is lost. */
+static void unwind(struct tls_link *link)
+{
+	struct signature_query *q = link->query;
+
+	if (q) {
+		*q->prev = q->next;
+		if (q->next)
+			q->next->prev = q->prev;
+		else
+			link->tls->waiting_last = q->prev;
+		q->done = true;
+		link->query = NULL;
+	}
+	if (SSL_waiting_for_async(link->ssl))
+		SSL_do_handshake(link->ssl);
+	ERR_clear_error();
+}
+
+void tls_link_free(struct tls_link **at)
+{
+	struct tls_link *link = *at;
+
+	if (!link)
+		return;
+	*at = NULL;
+	unwind(link);
+	SSL_free(link->ssl);
+	free(link->name);
+	free(link->subject);
+	free(link);
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: ISC */
+/* Inside TLS: what tls.c, tls_identity.c and tls_link.c share. Nobody else includes this. */
+#ifndef LIB_TLS_PRIVATE_H
+#define LIB_TLS_PRIVATE_H
+
+#include "tls_link.h"
+#include "tls_provider.h"
+
+#include <openssl/ssl.h>
+
+enum { IDENTITIES_MAX = 256, TICKET_KEYS = 2 };
+
+/* A certificate with all that belongs to it, under the name of its tls block. */
+struct identity {
+	char *name;
+	SSL_CTX *context;
+};
+
+struct identities {
+	struct identity at[IDENTITIES_MAX];
+	size_t count;
+};
+
+struct ticket_key {
+	uint8_t name[16], cipher[32], mac[32];
+};
+
+/* A signature that is waited for; on the stack of its handshake. */
+struct signature_query {
+	struct signature_query *next, **prev;
+	struct tls_link *link;
+	uint64_t number;
+	uint8_t *to;
+	size_t len; /* of the signature; 0: refused */
+	bool done;
+};
+
+struct tls {
+	struct tls_signer signer; /* first: what keys call */
+	struct loop *loop;
+	struct log *log;
+	struct tls_provider *provider;
+	struct identities now, next;		/* next: until certificates_end */
+	struct ticket_key tickets[TICKET_KEYS]; /* the first one is new tickets' */
+	size_t ticket_count;
+	struct channel *keeper;
+	struct signature_query *waiting, **waiting_last;
+	uint64_t queries;
+	struct tls_link *running; /* whose handshake is being computed */
+	void (*changed)(void *owner);
+	void *owner;
+};
+
+struct tls_link {
+	struct tls *tls;
+	SSL *ssl;
+	struct signature_query *query; /* NULL: waits for none */
+	void (*woken)(void *arg);
+	void *arg;
+	struct tls_facts facts;
+	char *name, *subject; /* owned, or NULL */
+	const char *why;
+};
+
+/* tls_identity.c: a context from what the keeper sent; NULL with *WHY. */
+SSL_CTX *tls_identity_context(struct tls *tls, const struct msg_certificate *m, const char **why);
+void identities_free(struct identities *all);
+
+/* The one that fits NAME best: its own, its wildcard's, else the first. NULL: there is none. */
+SSL_CTX *identities_find(const struct identities *all, struct text name);
+
+#endif
