@@ -21,6 +21,7 @@ config lib/config_route_to.c
 config lib/config_route.c
 config lib/config_finish.c
 config lib/config_print.c
+demand keeper/demand.c
 dialog smtp-client/dialog.c
 dialog smtp-client/outbound.c
 dialog smtp-client/offers.c

@@ -34,3 +34,5 @@ UNITS_test_guesses := checker
 LIBS_UNIT_test_guesses := -lgsasl -lcrypt -lcrypto
 UNITS_fuzz_exchange := checker
 LIBS_UNIT_fuzz_exchange := -lgsasl -lcrypt -lcrypto
+UNITS_test_keeper := keeper
+UNITS_fuzz_demand := keeper
