@@ -4,7 +4,9 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
+import base64
 import re
+import resource
 import signal
 import smtplib
 import socket
@@ -180,6 +182,344 @@ def test_keys_are_the_keepers(t):
     veredus.wait_log("configuration generation 2 is in force")
     handshakes()
     look()
+    v.equal(veredus.stop(), 0, "exit status")
+
+
+def test_login(t):
+    """On 587 and 465 a password opens the door; Received says ESMTPSA."""
+    users = t.folder + "/veredus/users"
+    veredus = world(t, config=f"auth {{ users = {users} }}\nrelay-from = {{ 192.0.2.1 }}\n")
+    veredus.command("user", "add", "alice@client.example", input=b"secret secret\n")
+    for port, implicit in (veredus.submission, False), (veredus.submissions, True):
+        client = v.wait(lambda: offers_auth(port, implicit), 15, "AUTH offered within TLS")
+        v.check("SCRAM-SHA-256-PLUS" in client.hello, client.hello)
+        client.expect(235, "AUTH PLAIN " + base64.b64encode(b"\0alice@client.example\0secret secret").decode())
+        client.send("alice@client.example", "b@sink.example", v.mail(f"login {implicit}"))
+        client.close()
+    v.check("AUTH" not in v.Smtp(veredus.submission).say("EHLO client.example"), "AUTH offered in clear")
+    for _, content in veredus.sink.wait_mails(2):
+        v.check(b"with ESMTPSA\r\n\t(using TLSv1.3 with cipher " in content, content[:500])
+    v.equal(veredus.stop(), 0, "exit status")
+
+
+def offers_auth(port, implicit):
+    client = Tls(port, implicit=implicit)
+    return client if "AUTH " in client.hello else None
+
+
+def test_check_says_what_is_wrong(t):
+    """Unreadable, no PEM, a password, another's key, out of its time, another's name."""
+    good, other, named = pki.Pair(t.folder, EC), pki.Pair(t.folder, "other.example"), pki.Pair(t.folder, "named", host="else.example")
+    old, young = pki.Pair(t.folder, "old", host=EC), pki.Pair(t.folder, "young", host=EC)
+    for pair, begin, end in (old, "20200101000000Z", "20210101000000Z"), (young, "20990101000000Z", "21000101000000Z"):
+        dated(t, pair, begin, end)
+    locked = t.folder + "/locked.key"
+    pki.openssl("pkey", "-in", good.key, "-out", locked, "-aes256", "-passout", "pass:x")
+    os.chmod(locked, 0o644)
+    weak = t.folder + "/weak"
+    pki.openssl("req", "-x509", "-newkey", "rsa:1024", "-nodes", "-keyout", weak + ".key", "-out", weak + ".pem", "-subj", "/CN=x", "-addext",
+                f"subjectAltName=DNS:{EC}")
+    os.chmod(weak + ".key", 0o644)
+    nothing = v.write(t.folder + "/nothing", "no certificate\n")
+    veredus = t.veredus("")
+    for certificate, key, more, expected, fatal in [
+            (good.certificate, good.key, "", None, True),
+            (t.folder + "/absent", good.key, "", "certificate: .*absent: No such file", True),
+            (good.certificate, t.folder + "/absent", "", "key: .*absent: No such file", True),
+            (nothing, good.key, "", "certificate: .*nothing holds no certificate in PEM form", True),
+            (good.certificate, nothing, "", "key: .*nothing holds no private key in PEM form", True),
+            (good.certificate, locked, "", "key: .*locked.key has a password", True),
+            (good.certificate, other.key, "", "key: .*does not fit the certificate", True),
+            (named.certificate, named.key, "", "is not for the name relay.example", True),
+            (weak + ".pem", weak + ".key", "", "too weak to be used", True),
+            (good.certificate, good.key, f"client-ca = {nothing}", "client-ca: .*nothing holds no certificate", True),
+            (old.certificate, old.key, "", "has expired", False),
+            (young.certificate, young.key, "", "is not valid yet", False)]:
+        veredus.configure(f"tls {EC} {{ certificate = {certificate} key = {key} {more} }}\n")
+        text = veredus.command("check", status=1 if expected else 0)
+        v.check(not expected or re.search(r"veredus\.conf:\d+:\d+: error: .*" + expected, text), expected, text)
+        if fatal and expected:
+            done = subprocess.run([os.path.join(veredus.build, "veredus"), "run", "-c", veredus.conf], stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, timeout=20, **veredus.demote)
+            v.check(done.returncode and re.search(expected, done.stdout.decode()), "start", done.stdout)
+    # Out of its time it serves all the same: a server comes up when nobody looks.
+    veredus.configure(old.block())
+    veredus.start()
+    Tls(veredus.port).close()
+    v.equal(veredus.stop(), 0, "exit status")
+
+
+def dated(t, pair, begin, end):
+    """The pair's certificate anew, valid from BEGIN to END."""
+    folder = t.folder + "/ca"
+    os.makedirs(folder, exist_ok=True)
+    v.write(folder + "/index", "")
+    v.write(folder + "/conf", f"""[ca]
+default_ca = x
+[x]
+database = {folder}/index
+new_certs_dir = {folder}
+default_md = sha256
+rand_serial = yes
+policy = p
+x509_extensions = e
+[p]
+commonName = supplied
+[e]
+subjectAltName = DNS:{pair.host}
+""")
+    request = folder + "/request"
+    pki.openssl("req", "-new", "-key", pair.key, "-out", request, "-subj", f"/CN={pair.host}")
+    pki.openssl("ca", "-batch", "-config", folder + "/conf", "-selfsign", "-keyfile", pair.key, "-in", request, "-out", pair.certificate,
+                "-startdate", begin, "-enddate", end, "-notext")
+
+
+def test_resumption(t):
+    """A ticket of one worker is good at another, and at submission; not with a stranger's name."""
+    veredus = world(t, config="workers { smtpd = 2 }\n")
+    for version in ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3:
+        c = context(version, version)
+        first = Tls(veredus.port, c=c)
+        v.check(not first.socket.session_reused, "resumed at once")
+        session = first.socket.session
+        first.close()
+        pids = set()
+        for _ in range(12):
+            again = Tls(veredus.port, c=c, session=session)
+            v.check(again.socket.session_reused, version, "not resumed")
+            session = again.socket.session
+            again.close()
+        again = Tls(veredus.submissions, c=c, session=session, implicit=True)
+        v.check(again.socket.session_reused, version, "not resumed at submission")
+        again.close()
+    v.equal(veredus.stop(), 0, "exit status")
+
+
+def test_client_certificates(t):
+    """Asked for where client-ca stands; verified or not, the log says whose."""
+    authority = pki.Pair(t.folder, "authority")
+    good, stranger = pki.Pair(t.folder, "alice", issuer=authority, client=True), pki.Pair(t.folder, "mallory", client=True)
+    veredus = world(t, more=f"client-ca = {authority.certificate}")
+    for pair in good, stranger:
+        c = context()
+        c.load_cert_chain(pair.certificate, pair.key)
+        client = Tls(veredus.port, c=c)
+        client.expect(250, "NOOP")
+        client.close()
+        veredus.wait_log(f"certificate=CN={pair.host}")
+    Tls(veredus.port).close()
+    # A giant chain ends its own handshake.
+    giant = t.folder + "/giant.pem"
+    v.write(giant, v.read(good.certificate) + v.read(authority.certificate) * 400)
+    c = context()
+    c.load_cert_chain(giant, good.key)
+    try:
+        Tls(veredus.port, c=c)
+        raise v.Failure("a giant chain was taken")
+    except (OSError, v.Failure) as why:
+        v.check("was taken" not in str(why), why)
+    Tls(veredus.port).close()
+    v.equal(veredus.stop(), 0, "exit status")
+
+
+def test_protocols_and_renegotiation(t):
+    """A browser's ALPN is refused, smtp's is not; renegotiation is refused."""
+    veredus = world(t)
+    for names, fine in (["smtp"], True), (["h2", "http/1.1"], False), (["imap"], False):
+        c = context()
+        c.set_alpn_protocols(names)
+        try:
+            Tls(veredus.submissions, c=c, implicit=True).close()
+            v.check(fine, names, "taken")
+        except ssl.SSLError as why:
+            v.check(not fine and "ALERT" in str(why).upper(), names, why)
+    # openssl s_client asks for a new handshake at a line that begins with R.
+    shell = subprocess.Popen(["openssl", "s_client", "-connect", f"127.0.0.1:{veredus.submissions}", "-tls1_2"], stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    time.sleep(1)
+    shell.stdin.write(b"R\n")
+    shell.stdin.flush()
+    time.sleep(1)
+    said = shell.communicate(timeout=20)[0]
+    v.check(b"no renegotiation" in said, said[-600:])
+    Tls(veredus.port).close()
+    v.equal(veredus.stop(), 0, "exit status")
+
+
+def test_abuse(t):
+    """Thousands of half-finished handshakes, and records of one octet, and a good client is served beside them."""
+    veredus = world(t, config="limits { per-client = 100000 }\n")
+    many = min(5000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 200)
+    hello = client_hello()
+    half = []
+    t.defer(lambda: [s.close() for s in half])
+    started = time.monotonic()
+    for i in range(many):
+        s = socket.create_connection(("127.0.0.1", veredus.submissions), 20)
+        # A third says nothing, a third sends half a hello, a third a whole one and leaves it at that.
+        s.sendall([b"", hello[:len(hello) // 2], hello][i % 3])
+        half.append(s)
+    slowest = 0
+    for _ in range(20):
+        began = time.monotonic()
+        Tls(veredus.submissions, implicit=True).close()
+        slowest = max(slowest, time.monotonic() - began)
+    print(f"  beside {many} half-finished handshakes ({time.monotonic() - started:.1f} s) a good client took {slowest * 1000:.0f} ms at most")
+    v.check(slowest < 5 * v.PATIENCE, "a good client waited", slowest)
+    for s in half:
+        s.close()
+    half.clear()
+    # Records of one octet: a mail of 5,000 of them.
+    slow = Tls(veredus.port)
+    done = threading.Event()
+    stop = threading.Event()
+
+    def drip():
+        slow.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        slow.expect(250, "MAIL FROM:<a@client.example>")
+        slow.expect(250, "RCPT TO:<b@sink.example>")
+        slow.expect(354, "DATA")
+        for octet in v.mail("drip", b"x" * 60 + b"\r\n") + b"yyyyyyyyyy\r\n" * 400 + b".\r\n":
+            slow.socket.send(bytes([octet]))
+        v.check(slow.reply().startswith("250"), "drip")
+        done.set()
+
+    thread = threading.Thread(target=drip, daemon=True)
+    thread.start()
+    while not done.is_set() and thread.is_alive():
+        began = time.monotonic()
+        Tls(veredus.port).close()
+        v.check(time.monotonic() - began < 3 * v.PATIENCE, "a good client waited beside tiny records")
+    v.check(done.is_set(), "the slow mail was not taken")
+    veredus.sink.wait_mails(1)
+    # Not TLS at all, and nonsense behind a good beginning.
+    for data in b"EHLO client.example\r\n", b"GET / HTTP/1.0\r\n\r\n", hello + b"\x17\x03\x03\xff\xff" + b"x" * 70000, os.urandom(5000):
+        with socket.create_connection(("127.0.0.1", veredus.submissions), 20) as s:
+            try:
+                s.sendall(data)
+                s.settimeout(10)
+                while s.recv(4096):
+                    pass
+            except OSError:
+                pass
+    Tls(veredus.submissions, implicit=True).close()
+    v.equal(veredus.stop(), 0, "exit status")
+
+
+test_abuse.seconds = 240
+
+
+def client_hello():
+    """What a client sends first."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    try:
+        context().wrap_bio(incoming, outgoing, server_hostname=EC).do_handshake()
+    except ssl.SSLWantReadError:
+        return outgoing.read()
+
+
+def test_deadline(t):
+    """A handshake that stands still is given up."""
+    veredus = world(t, config="timeout { handshake = 2s }\n")
+    with socket.create_connection(("127.0.0.1", veredus.submissions), 20) as s:
+        began = time.monotonic()
+        v.equal(s.recv(100), b"", "closed")
+        v.check(1 < time.monotonic() - began < 8 * v.PATIENCE, "after", time.monotonic() - began)
+    client = v.Smtp(veredus.port)
+    client.expect(220, "STARTTLS")
+    v.equal(client.socket.recv(100), b"", "closed behind STARTTLS")
+    veredus.wait_log(r"TLS with unknown\[127.0.0.1\] failed: it took too long")
+    v.equal(veredus.stop(), 0, "exit status")
+
+
+def test_rotation_under_load(t):
+    """New files are taken at SIGHUP and, through a swapped link too, at the look once a minute; no session ends, no handshake
+    fails, what is no pair is not taken."""
+    old = pki.Pair(t.folder, "old", host=EC)
+    new = pki.Pair(t.folder, "new", "rsa", host=EC)
+    third = pki.Pair(t.folder, "third", host=EC)
+    for suffix in "pem", "key":
+        os.symlink(f"{t.folder}/old.{suffix}", f"{t.folder}/live.{suffix}")
+    live = type("Live", (), {"host": EC, "block": lambda self, more: f"tls {EC} {{ certificate = {t.folder}/live.pem key = {t.folder}/live.key }}\n"})()
+    veredus = world(t, pairs=[live])
+    stays = Tls(veredus.port)
+    trouble, count, stop = [], [0], threading.Event()
+
+    def load():
+        while not stop.is_set():
+            try:
+                client = Tls(veredus.submissions, implicit=True)
+                client.expect(250, "NOOP")
+                client.close()
+                count[0] += 1
+            except Exception as why:  # whatever it is
+                trouble.append(repr(why))
+
+    def swap(name, suffix):
+        os.symlink(f"{t.folder}/{name}.{suffix}", f"{t.folder}/next")
+        os.rename(f"{t.folder}/next", f"{t.folder}/live.{suffix}")
+
+    def serves(pair):
+        client = Tls(veredus.port)
+        mine = client.socket.getpeercert(True) == ssl.PEM_cert_to_DER_cert(v.read(pair.certificate).decode())
+        client.close()
+        return mine
+
+    threads = [threading.Thread(target=load, daemon=True) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    v.check(serves(old), "the first certificate")
+    swap("new", "pem")  # without its key: no pair
+    veredus.process.signal(signal.SIGHUP)
+    veredus.wait_log("reload failed, the old configuration stays: .*does not fit")
+    v.check(serves(old), "after a bad reload")
+    swap("new", "key")
+    veredus.process.signal(signal.SIGHUP)
+    v.wait(lambda: serves(new), 15, "the second certificate by SIGHUP")
+    swap("third", "pem")
+    veredus.wait_log("tls relay.example: new files are not taken, the old ones stay: .*does not fit", 75)
+    v.check(serves(new), "after half a renewal")
+    swap("third", "key")
+    v.wait(lambda: serves(third), 75, "the third certificate by itself")
+    stop.set()
+    for thread in threads:
+        thread.join(30)
+    v.check(not trouble, len(trouble), "of", count[0], trouble[:3])
+    print(f"  {count[0]} handshakes meanwhile")
+    stays.send("a@client.example", "b@sink.example", v.mail("old session"))
+    stays.close()
+    v.equal(veredus.stop(), 0, "exit status")
+
+
+test_rotation_under_load.seconds = 240
+
+
+def test_keeper_dies(t):
+    """Without keeper STARTTLS is 454 and a session goes on; a moment later there is a new one."""
+    veredus = world(t)
+    stays, plain = Tls(veredus.port), v.Smtp(veredus.port)
+    keeper = veredus.daemons("keeper")[0]
+    os.kill(keeper, signal.SIGSTOP)
+    waits = socket.create_connection(("127.0.0.1", veredus.submissions), 20)
+    waits.sendall(client_hello())
+    time.sleep(0.3)
+    # Other clients' words are heard while a handshake waits for its signature.
+    plain.expect(250, "NOOP")
+    stays.expect(250, "NOOP")
+    os.kill(keeper, signal.SIGKILL)
+    v.check(waits.recv(100)[:1] in (b"\x15", b"\x16", b""), "the handshake that waited")
+    waits.close()
+    v.wait(lambda: veredus.daemons("keeper") not in ([], [keeper]), 20, "a new keeper")
+
+    def secured():
+        client = v.Smtp(veredus.port)
+        reply = client.say("STARTTLS")
+        v.check(reply[:3] in ("220", "454"), reply)
+        return reply.startswith("220")
+
+    v.wait(secured, 20, "TLS again")
+    Tls(veredus.port, RSA).close()
+    stays.send("a@client.example", "b@sink.example", v.mail("session"))
     v.equal(veredus.stop(), 0, "exit status")
 
 
