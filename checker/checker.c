@@ -25,7 +25,7 @@ static const struct daemon_row row = {
     .user = "veredus-checker",
     .root = JAIL_EMPTY,
     .capabilities = "",
-    .system_calls = "pread64",
+    .system_calls = "pread64 setsockopt",
     .peers = PEER_SMTPD | PEER_SUBMISSION,
 };
 
@@ -81,21 +81,49 @@ static void checker_gone(struct daemon *d, struct channel *c)
 
 static void checker_handle(struct daemon *d, const struct msg_handle *m, int fd)
 {
-	if (m->role == HANDLE_USERS)
-		file_arrived(d->self, fd);
+	struct checker *self = d->self;
+
+	if (m->role == HANDLE_USERS && self->backend == &file_backend)
+		file_arrived(self, fd);
+	else if (m->role == HANDLE_DOVECOT && self->backend == &dovecot_backend)
+		dovecot_arrived(self, fd, m->name);
 	else
 		close(fd);
 }
 
 static void checker_handle_none(struct daemon *d, const struct msg_handle_none *m)
 {
-	if (m->role == HANDLE_USERS)
-		file_missing(d->self, m->why);
+	struct checker *self = d->self;
+
+	if (m->role == HANDLE_USERS && self->backend == &file_backend)
+		file_missing(self, m->why);
+	else if (m->role == HANDLE_DOVECOT && self->backend == &dovecot_backend)
+		dovecot_missing(self, m->why);
 }
 
 static void checker_start(struct daemon *d)
 {
-	file_start(d->self);
+	struct checker *self = d->self;
+
+	if (self->backend == &file_backend)
+		file_start(self);
+	else
+		dovecot_start(self);
+}
+
+static const struct backend *backend_of(const struct daemon *d)
+{
+	return d->config->auth_dovecot.len ? &dovecot_backend : &file_backend;
+}
+
+/* Another backend is another checker: master starts it. The same one, elsewhere, has come as a
+ * handle. */
+static void checker_reload(struct daemon *d)
+{
+	const struct checker *self = d->self;
+
+	if (self->backend != backend_of(d))
+		exit(EX_OK);
 }
 
 static void hasher_jail(void *arg)
@@ -135,7 +163,9 @@ static void checker_warm_up(struct daemon *d)
 	self->pool =
 	    pool_new(d->loop, (unsigned)d->config->auth_workers, hasher_jail, withered, self);
 	must(gsasl_init(&self->sasl) == GSASL_OK);
+	self->backend = backend_of(d);
 	file_init(self);
+	dovecot_init(self);
 	must(gsasl_nonce(nonce, sizeof nonce) == GSASL_OK);
 	must(scram_make_fresh(&warm, text_of("warm")));
 }
@@ -143,6 +173,7 @@ static void checker_warm_up(struct daemon *d)
 static const struct daemon_face face = {
     .warm_up = checker_warm_up,
     .start = checker_start,
+    .reload = checker_reload,
     .handle = checker_handle,
     .handle_none = checker_handle_none,
     .peer = checker_peer,

@@ -21,6 +21,7 @@ enum {
 };
 
 struct exchange;
+struct dovecot;
 struct holder;
 struct stat;
 
@@ -53,8 +54,10 @@ struct checker {
 	struct stat *users_stat; /* as it was then */
 	bool users_asked;	 /* master was asked and has not answered */
 	struct monotime users_asked_at;
-	struct exchange *awaiting, **awaiting_last;
 	uint8_t fake_key[FAKE_KEY_BYTES];
+
+	struct dovecot *dovecot;		    /* dovecot.c */
+	struct exchange *awaiting, **awaiting_last; /* await.c */
 };
 
 /* One attempt to log in. */
@@ -71,13 +74,14 @@ struct exchange {
 
 	/* Of the backend. */
 	uint8_t stage;
-	bool awaits, known, disabled;
+	bool awaits, has_initial, known, disabled;
 	const char *why;   /* what the proof will fail of */
 	struct bytes held; /* an initial response, a challenge, or a password */
 	Gsasl_session *sasl;
 	struct timer delay;
 	struct job *job;
-	uint64_t line_mark; /* a hash of the user's line when JOB began */
+	uint64_t line_mark;  /* a hash of the user's line when JOB began */
+	uint32_t dovecot_id; /* its number there; 0: not there */
 };
 
 /* exchange.c: what engines say. */
@@ -105,6 +109,19 @@ size_t *offer_count(const struct checker *self, const struct channel *c); /* its
 
 /* Tells all peers what is offered, if that changed. */
 void checker_offer(struct checker *self, uint8_t mechanisms);
+
+/* await.c: kept until its backend goes on with all that wait. */
+void exchange_await(struct exchange *x, bool has_initial, struct text initial);
+void exchange_await_end(struct exchange *x); /* harmless when it does not wait */
+void awaiting_go_on(struct checker *self,
+		    void (*go)(struct exchange *x, bool has_initial, struct text initial));
+
+/* dovecot.c */
+extern const struct backend dovecot_backend;
+void dovecot_init(struct checker *self);
+void dovecot_start(struct checker *self); /* connects, so that its mechanisms are known */
+void dovecot_arrived(struct checker *self, int fd, struct text path);
+void dovecot_missing(struct checker *self, struct text why);
 
 /* file.c */
 extern const struct backend file_backend;

@@ -60,6 +60,7 @@ static void exchange_free(struct exchange *x)
 		at = &(*at)->next_client;
 	*at = x->next_client;
 	(*count)--;
+	exchange_await_end(x);
 	self->backend->drop(x);
 	timer_clear(&x->delay);
 	job_cancel(&x->job);

@@ -24,7 +24,6 @@
 enum { ASK_EVERY_MS = 1000 };
 
 enum stage {
-	STAGE_AWAITS,	/* the file */
 	STAGE_BEGIN,	/* nothing was said yet */
 	STAGE_NAME,	/* LOGIN: its name is due */
 	STAGE_PASSWORD, /* LOGIN: its password is due */
@@ -138,7 +137,7 @@ static void file_load(struct checker *self, int fd, const struct stat *st)
 	say_loaded(self, st);
 }
 
-static void awaiting_go_on(struct checker *self);
+static void file_go(struct exchange *x, bool has_initial, struct text initial);
 
 void file_arrived(struct checker *self, int fd)
 {
@@ -155,7 +154,7 @@ void file_arrived(struct checker *self, int fd)
 		file_load(self, fd, &st);
 	}
 	checker_offer(self, file_offer(self));
-	awaiting_go_on(self);
+	awaiting_go_on(self, file_go);
 }
 
 void file_missing(struct checker *self, struct text why)
@@ -166,7 +165,7 @@ void file_missing(struct checker *self, struct text why)
 	text_copy(text, sizeof text, why);
 	file_fault(self, text);
 	checker_offer(self, file_offer(self));
-	awaiting_go_on(self);
+	awaiting_go_on(self, file_go);
 }
 
 /* False: master has to be asked first. */
@@ -596,52 +595,13 @@ static void file_begin(struct exchange *x, bool has_initial, struct text initial
 		file_go(x, has_initial, initial);
 		return;
 	}
-	x->stage = STAGE_AWAITS;
-	x->awaits = true;
-	x->known = has_initial; /* until it goes on */
-	bytes_add(&x->held, initial.data, initial.len);
-	*self->awaiting_last = x;
-	self->awaiting_last = &x->next_awaiting;
+	exchange_await(x, has_initial, initial);
 	file_ask(self);
-}
-
-static void awaiting_go_on(struct checker *self)
-{
-	struct exchange *x = self->awaiting;
-
-	self->awaiting = NULL;
-	self->awaiting_last = &self->awaiting;
-	while (x) {
-		struct exchange *next = x->next_awaiting;
-		struct bytes initial = x->held;
-		bool has_initial = x->known;
-
-		x->held = (struct bytes){0};
-		x->next_awaiting = NULL;
-		x->awaits = x->known = false;
-		file_go(x, has_initial,
-			(struct text){(const char *)bytes_at(&initial), bytes_len(&initial)});
-		if (initial.data)
-			OPENSSL_cleanse(initial.data, initial.size);
-		bytes_free(&initial);
-		x = next;
-	}
 }
 
 static void file_drop(struct exchange *x)
 {
-	struct checker *self = x->self;
-
-	if (!x->awaits)
-		return;
-	for (struct exchange **at = &self->awaiting; *at; at = &(*at)->next_awaiting) {
-		if (*at != x)
-			continue;
-		*at = x->next_awaiting;
-		if (!*at)
-			self->awaiting_last = at;
-		return;
-	}
+	(void)x; /* nothing runs for it that does not end with it */
 }
 
 const struct backend file_backend = {file_begin, file_step, file_drop};
@@ -654,6 +614,5 @@ void file_start(struct checker *self)
 
 void file_init(struct checker *self)
 {
-	self->backend = &file_backend;
 	gsasl_callback_set(self->sasl, sasl_asks);
 }

@@ -162,7 +162,7 @@ static struct duration turn_take(struct entry *e, struct monotime now)
 static struct entry *pair_find(struct guesses *g, struct monotime now, uint64_t client,
 			       struct text name)
 {
-	struct entry *e = entry_find(g->pairs, name_hash(g, client, name));
+	struct entry *e = name.len ? entry_find(g->pairs, name_hash(g, client, name)) : NULL;
 
 	if (e && seconds_of(monotime_since(now, e->used)) > GUESSES_KNOWN_DAYS * 86400LL)
 		return NULL;
@@ -183,7 +183,7 @@ struct duration guesses_admit(struct guesses *g, struct monotime now, uint64_t c
 		return turn_take(pair, now);
 	struct duration turn = {0}, name_wait = {0};
 	struct entry *of_client = entry_find(g->clients, client);
-	struct entry *of_name = entry_find(g->names, name_hash(g, 0, name));
+	struct entry *of_name = name.len ? entry_find(g->names, name_hash(g, 0, name)) : NULL;
 
 	if (of_client)
 		turn = turn_take(of_client, now);
@@ -215,7 +215,9 @@ unsigned guesses_failed(struct guesses *g, struct monotime now, uint64_t client,
 		pair->used = used;
 		return n;
 	}
-	unsigned of_name = count(entry_take(g->names, name_hash(g, 0, name), now), now);
+	/* What gives no name is nobody's failure but the client's. */
+	unsigned of_name =
+	    name.len ? count(entry_take(g->names, name_hash(g, 0, name), now), now) : 0;
 	unsigned of_client = count(entry_take(g->clients, client, now), now);
 
 	return of_name > of_client ? of_name : of_client;

@@ -7,8 +7,11 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import base64
 import concurrent.futures
+import grp
+import pwd
 import re
 import shutil
+import signal
 import smtplib
 import statistics
 import subprocess
@@ -340,6 +343,109 @@ def test_reload(t):
     veredus.wait_log("generation 3 is in force")
     v.check("AUTH" not in v.Smtp(veredus.port).say("EHLO x"))
     v.wait(lambda: "checker" not in veredus.daemons(), 15, "the checker's end")
+
+
+class Dovecot:
+    """Dovecot's auth service alone, with one users file, at .socket."""
+
+    def __init__(self, t, users):
+        program = v.peer("dovecot-core", "usr/sbin/dovecot")
+        self.test, self.home = t, program[:-len("/usr/sbin/dovecot")]
+        if self.home:
+            self.home = v.reachable(t, self.home, "dovecot")
+        self.folder = os.path.join(t.folder, "dovecot.run")
+        os.mkdir(self.folder, 0o755)
+        self.socket = os.path.join(self.folder, "auth")
+        lib = self.home + "/usr/lib/dovecot"
+        self.libraries = f"{lib}:{self.home}/usr/lib/x86_64-linux-gnu:{lib}/modules/old-stats"
+        user, group = ("nobody", "nogroup") if v.IS_ROOT else (pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(os.getegid()).gr_name)
+        self.conf = v.write(os.path.join(self.folder, "dovecot.conf"), f"""base_dir = {self.folder}/base
+state_dir = {self.folder}/state
+libexec_dir = {lib}
+log_path = {self.folder}/log
+import_environment = TZ LD_LIBRARY_PATH={self.libraries}
+default_internal_user = {user}
+default_internal_group = {group}
+default_login_user = {user}
+protocols =
+ssl = no
+auth_mechanisms = plain login scram-sha-256
+auth_failure_delay = 0
+passdb {{
+  driver = passwd-file
+  args = {users}
+}}
+service auth {{
+  chroot =
+  unix_listener {self.socket} {{
+    mode = 0666
+  }}
+}}
+service anvil {{
+  chroot =
+}}
+service stats {{
+  chroot =
+}}
+service config {{
+  executable = config -c {self.folder}/dovecot.conf
+}}
+""")
+
+    def start(self):
+        if os.path.exists(self.socket):
+            os.remove(self.socket)
+        self.process = v.Process(self.test, "dovecot", [self.home + "/usr/bin/doveconf", "-c", self.conf, "-f", "service=master", "-m", "master",
+                                                        "-p", "-e", self.home + "/usr/sbin/dovecot", "-F"],
+                                 env=dict(os.environ, LD_LIBRARY_PATH=self.libraries))
+        v.wait(lambda: os.path.exists(self.socket) or not self.process.alive(), 10,
+               lambda: "Dovecot: " + self.process.said() + v.read(self.folder + "/log").decode(errors="replace"))
+        self.test.defer(self.end)
+        return self
+
+    def end(self):
+        """Its processes are one group, and the service that answers would outlive its master."""
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.stop()
+
+
+def test_dovecot(t):
+    """Dovecot's own auth service decides, with the very users file that veredus user writes; it may come and go."""
+    veredus = t.veredus("route * { to = discard }\n")
+    users = os.path.join(veredus.folder, "users")
+    dovecot = Dovecot(t, users)
+    veredus.configure(f"relay-from = {{ 198.51.100.0/24 }}\nroute * {{ to = discard }}\nauth {{ users = {users} }}\n")
+    veredus.command("user", "add", "ann", input=SECRET.encode() + b"\n")
+    with open(users, "a") as f:
+        f.write(f"carl:{{CRYPT}}{YESCRYPT}\n")
+    os.chmod(users, 0o644)
+    veredus.configure("relay-from = { 198.51.100.0/24 }\nroute * { to = discard }\n"
+                      f"auth {{ dovecot = {dovecot.socket}  clear = loopback  smtp = yes }}\n")
+    veredus.start()
+    veredus.wait_log("nobody can log in: .*auth: No such file")
+    v.check("AUTH" not in v.Smtp(veredus.port).say("EHLO x"), "offered before Dovecot was there")
+    dovecot.start()
+    v.wait(lambda: "AUTH SCRAM-SHA-256 PLAIN LOGIN" in v.Smtp(veredus.port).say("EHLO x"), 15, "Dovecot's mechanisms")
+    for client, how in (gsasl, "PLAIN"), (gsasl, "LOGIN"), (msmtp, "scram-sha-256"), (swaks, "LOGIN"):
+        done = run(client(veredus, how, SECRET))
+        v.equal(done.returncode, 0, f"{client.__name__} {how}: {done.stdout.decode(errors='replace')[-800:]} {veredus.log_text()[-500:]}")
+        done = run(client(veredus, how, "wrong"))
+        v.check(done.returncode != 0, client.__name__, how, "with a wrong password")
+    v.equal(attempt(veredus, "carl", "crypted")[0][:3], "235", "another kind of hash")
+    v.equal(attempt(veredus, "nobody", "x")[0][:9], "535 5.7.8")
+    veredus.wait_log(r"login failed: client=unknown\[127\.0\.0\.1\], login=<ann>, method=SCRAM-SHA-256, reason=Dovecot: ")
+    # In the middle of an exchange it goes away.
+    smtp = v.Smtp(veredus.port)
+    smtp.expect(334, "AUTH SCRAM-SHA-256 " + base64.b64encode(b"n,,n=ann,r=abcdefghijkl").decode())
+    dovecot.end()
+    veredus.wait_log("nobody can log in: Dovecot closed the connection")
+    smtp.expect(454, base64.b64encode(b"c=biws,r=abc,p=AAAA").decode())
+    v.equal(attempt(veredus, "ann", SECRET)[0][:9], "454 4.7.0")
+    dovecot.start()
+    v.wait(lambda: attempt(veredus, "ann", SECRET)[0].startswith("235"), 15, "Dovecot to be found again")
 
 
 v.main(globals())

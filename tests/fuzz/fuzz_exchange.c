@@ -110,6 +110,7 @@ static void begin_once(void)
 	self->memory = memory_new();
 	self->pool = pool_new(d->loop, 1, jail, withered, NULL);
 	must(gsasl_init(&self->sasl) == GSASL_OK);
+	self->backend = &file_backend;
 	file_init(self);
 	must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
 	must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, log_pair) == 0);
