@@ -9,7 +9,7 @@
 /* The logger first, so that the others' first words are kept. */
 const struct kind_row kind_rows[] = {
     {PEER_LOGGER, "veredus-logger", 1, GETS(HANDLE_LOG) | GETS(HANDLE_HISTORY)},
-    {PEER_KEEPER, "veredus-keeper", 1,
+    {PEER_KEEPER, "veredus-keeper", 0,
      GETS(HANDLE_TLS_CERTIFICATE) | GETS(HANDLE_TLS_CLIENT_CA) | GETS(HANDLE_TLS_KEY)},
     {PEER_RESOLVER, "veredus-resolver", 1, 0},
     {PEER_LIMITS, "veredus-limits", 1, 0},
@@ -58,6 +58,8 @@ unsigned kind_workers(const struct kind_row *row, const struct config *config)
 		return row->workers;
 	if (row->kind == PEER_CHECKER)
 		return config_has_logins(config);
+	if (row->kind == PEER_KEEPER)
+		return config->tls_count > 0;
 	return (unsigned)(row->kind == PEER_SMTPD ? config->workers_smtpd
 						  : config->workers_smtp_client);
 }
