@@ -287,9 +287,8 @@ struct job *job_make(struct scheduler *s, struct lane *lane)
 	struct domain *d = lane->domain;
 	/* Of very many, those before it were looked at when they were the first: a look at all for
 	 * each is quadratic. */
-	uint32_t first = mail->recipient_count <= LOOK_BACK_MAX
-			     ? 0
-			     : (uint32_t)(lane->ready - mail->recipients);
+	uint32_t first =
+	    mail->recipient_count <= LOOK_BACK_MAX ? 0 : (uint32_t)(lane->ready - mail->recipients);
 	uint32_t end =
 	    mail->recipient_count - first < LOOK_MAX ? mail->recipient_count : first + LOOK_MAX;
 

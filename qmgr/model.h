@@ -121,10 +121,10 @@ struct domain {
 	struct text name;
 	struct lane *lanes;
 	struct site *site;
-	char *hop; /* owned */
+	char *hop;		   /* owned */
 	uint64_t query, asked_for; /* the message that it was asked for; 0: none */
 	bool answered;		   /* while it is asked for: its answer waits for others */
-	int64_t until_us; /* monotonic: known until, down until, ending until */
+	int64_t until_us;	   /* monotonic: known until, down until, ending until */
 	struct domain *timed_next, **timed_prev; /* down or ending */
 	struct domain_verdict *verdict;		 /* owned */
 	uint32_t lookup_failures, failures;	 /* in a row; failures: of its own policy */
