@@ -353,7 +353,7 @@ static void test_recovery_at_each_change(void **state)
 						   SIMDISK_OUT_OF_ORDER};
 	bool met = false;
 	uint64_t changes = scenario_stopped(0, SIMDISK_PROCESS, 0, &met);
-	uint64_t stride = number_of("STRIDE", 17), crashes = 0;
+	uint64_t stride = number_of("STRIDE", 29), crashes = 0;
 
 	(void)state;
 	for (uint64_t n = 1; n <= changes; n += stride)
