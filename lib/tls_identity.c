@@ -30,7 +30,6 @@ static const char ciphers[] = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GC
 			      "ECDHE-ECDSA-AES256-SHA384:ECDHE-RSA-AES256-SHA384";
 static const char suites[] =
     "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
-static const char groups[] = "X25519:P-256:P-384";
 
 /* -- the client's hello ------------------------------------------------------------------ */
 
@@ -231,6 +230,8 @@ static bool set_session_name(SSL_CTX *context, const struct msg_certificate *m)
 
 static bool set_policy(struct tls *tls, SSL_CTX *context, uint8_t minimum)
 {
+	char groups[] = "X25519:P-256:P-384"; /* OpenSSL's macro takes no constant */
+
 	SSL_CTX_set_options(context, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION |
 					 SSL_OP_CIPHER_SERVER_PREFERENCE |
 					 SSL_OP_PRIORITIZE_CHACHA | SSL_OP_IGNORE_UNEXPECTED_EOF);

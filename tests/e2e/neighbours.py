@@ -13,6 +13,7 @@ import threading
 import time
 
 import frames as f
+import pki
 import veredus as v
 
 ENDS, LIVES = True, False
@@ -20,6 +21,7 @@ OPEN, FOUND, TEMPORARY, PERMANENT = 0, 0, 1, 2  # enum intake_state, enum hop_ve
 MX, HOST = 0, 1  # enum hop_how
 RELAYED, DEFERRED, FAILED, HELD = 1, 3, 4, 5  # enum outcome_kind
 LISTEN_SMTP, LISTEN_CONTROL, LOG, USERS = 1, 4, 5, 12  # enum handle_role
+TLS_CERTIFICATE, TLS_KEY = 14, 16
 SCRAM, EXTERNAL, PLAIN, LOGIN = 2, 4, 8, 16  # enum sasl_mechanism
 GOOD, WRONG = 0, 1  # enum auth_verdict
 LOOPBACK = bytes(10) + b"\xff\xff\x7f\0\0\1"
@@ -279,6 +281,68 @@ def test_limits(t):
         ("the end of others' sessions", others, LIVES),
         ("sessions left open", kept, ENDS),
     ], serves)
+
+
+# -- keeper --------------------------------------------------------------------------------------
+
+VERIFY = b" " * 64 + b"TLS 1.3, server CertificateVerify\0"
+ECDSA = 0x0403
+
+
+def test_keeper(t):
+    """It signs handshakes, for whoever asks, and hangs up on everything else."""
+    pair = pki.Pair(t.folder, "relay.example")
+    certificate, key = os.open(pair.certificate, os.O_RDONLY), os.open(pair.key, os.O_RDONLY)
+    for fd in certificate, key:
+        t.defer(os.close, fd)
+    daemon = Daemon(t, "keeper", pair.block(), [(TLS_CERTIFICATE, certificate, "c"), (TLS_KEY, key, "k")])
+    daemon.begin()
+    honest = daemon.peer("smtpd")
+    given = honest.expect("certificate")
+    v.check(given["chain"] == v.read(pair.certificate) and given["name"] == b"relay.example", given)
+    number = iter(range(1, 1 << 20))
+    public = v.write(t.folder + "/public", pki.openssl("x509", "-in", pair.certificate, "-noout", "-pubkey"))
+
+    def serves():
+        query, text = next(number), VERIFY + os.urandom(32)
+        honest.say("sign", query=query, key=given["key"], scheme=ECDSA, text=text)
+        signature = honest.expect("signature", query=query)["signature"]
+        path = v.write(t.folder + "/signature", signature)
+        v.check(b"Verified OK" in pki.openssl("dgst", "-sha256", "-verify", public, "-signature", path, input=text), "signature")
+
+    def refused(peer):
+        """No such key, another kind's scheme: an empty signature."""
+        for key, scheme in (given["key"] + 1, ECDSA), (0, ECDSA), (given["key"], 0x0804):
+            peer.say("sign", query=5, key=key, scheme=scheme, text=VERIFY + bytes(32))
+            v.equal(peer.expect("signature", query=5)["signature"], b"", "signature")
+
+    def unread(peer):
+        peer.socket.setblocking(False)
+        try:
+            peer.socket.send(f.frame("sign", query=1, key=given["key"], scheme=ECDSA, text=VERIFY + bytes(32)) * 3000)
+        except OSError:
+            pass
+
+    def bad(text, scheme=ECDSA):
+        return says("sign", query=1, key=given["key"], scheme=scheme, text=text)
+
+    serves()
+    common(daemon, "submission", 0, serves)
+    run_cases(daemon, "submission", 0, [
+        ("a hash alone", bad(bytes(32)), ENDS),
+        ("nothing", bad(b""), ENDS),
+        ("a client's text", bad(VERIFY.replace(b"server", b"client") + bytes(32)), ENDS),
+        ("a transcript too short", bad(VERIFY + bytes(31)), ENDS),
+        ("octets behind it", bad(VERIFY + bytes(33)), ENDS),
+        ("a certificate to sign", bad(b"\x30\x82\x01\x0a" + bytes(200)), ENDS),
+        ("PKCS1 in TLS 1.3", bad(VERIFY + bytes(32), 0x0401), ENDS),
+        ("SHA-1", bad(VERIFY + bytes(32), 0x0203), ENDS),
+        ("a key exchange in a group that is none", bad(bytes(64) + b"\3\0\x10\x41\4" + bytes(64)), ENDS),
+        ("explicit curves", bad(bytes(64) + b"\1\0\x17\x41\4" + bytes(64)), ENDS),
+        ("keys that are not there", refused, LIVES),
+        ("answers that are not read", unread, LIVES),
+    ], serves)
+    v.check(daemon.resident_mb() < 100 * v.PATIENCE ** 2, "memory:", daemon.resident_mb(), "MB")
 
 
 # -- checker -------------------------------------------------------------------------------------
@@ -765,6 +829,28 @@ def test_smtpd(t):
     run_cases(daemon, "limits", 0, [
         ("verdicts on others", lambda p: [p.say("client_verdict", session=n << 32 | n % 7, allowed=n % 2) for n in range(2000)], LIVES),
         ("a verdict on no session", says("client_verdict", session=(1 << 64) - 1, allowed=255), LIVES),
+    ], serves)
+    common(daemon, "keeper", 0, serves)
+
+    def certificates(**more):
+        def act(peer):
+            for _ in range(3):
+                peer.say("certificate", **dict(dict(name="a.example", key=1, chain=b"nonsense"), **more))
+                peer.say("certificates_end", count=1)
+        return act
+
+    pair = pki.Pair(t.folder, "relay.example")
+    chain = v.read(pair.certificate)
+    run_cases(daemon, "keeper", 0, [
+        ("certificates that are none", certificates(), LIVES),
+        ("a chain without end", certificates(chain=(chain * 1000)[:262144]), LIVES),
+        ("a CA that is none", certificates(chain=chain, client_ca=b"x" * 262144), LIVES),
+        ("a minimum that is none", certificates(chain=chain, minimum=200), LIVES),
+        ("a name without sense", certificates(chain=chain, name=b"\0\xff*.."), LIVES),
+        ("300 certificates", lambda p: [p.say("certificate", name="a.example", key=n, chain=chain) for n in range(300)], ENDS),
+        ("signatures never asked for", lambda p: [p.say("signature", query=n, signature=b"x" * 1024) for n in range(2000)], LIVES),
+        ("ticket keys of a wrong length", says("ticket_keys", keys=[dict(name=b"x", cipher=b"y", mac=b"z")]), LIVES),
+        ("no ticket keys", says("ticket_keys"), LIVES),
     ], serves)
 
 
