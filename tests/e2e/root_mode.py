@@ -7,8 +7,11 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import base64
 import pwd
 import re
+import smtplib
+import ssl
 import subprocess
 
+import pki
 import veredus as v
 
 # Daemon: root folder below the queue (None: not chrooted).
@@ -44,8 +47,10 @@ def test_started_by_root(t):
     if not v.IS_ROOT:
         raise v.Skip("needs root")
     users = t.folder + "/users"
+    pair = pki.Pair(t.folder, "relay.example", "rsa")
+    os.chown(pair.key, 0, 0)  # nobody's but root's
     veredus, sink, client = v.world(t, ("--reply-for", "bad@sink.example=550 5.1.1 no"), start=False,
-                                    config=f"auth {{ users = {users}  clear = loopback  smtp = yes }}\n")
+                                    config=f"auth {{ users = {users}  clear = loopback  smtp = yes }}\n" + pair.block())
     veredus.demote = {}
     os.chown(veredus.folder, 0, 0)
     veredus.command("user", "add", "ann", input=b"secret\n")
@@ -60,6 +65,8 @@ def test_started_by_root(t):
     smtp.close()
     sink.wait_mails(1)
     client.wait_mails(1)
+    with smtplib.SMTP("127.0.0.1", veredus.port, timeout=20) as secured:
+        v.equal(secured.starttls(context=ssl._create_unverified_context())[0], 220, "STARTTLS")
     daemons = veredus.daemons()
     uids = set()
     for name, root in ROOTS.items():
@@ -79,6 +86,8 @@ def test_started_by_root(t):
             v.equal(fields["NoNewPrivs"], "1", name + " no_new_privs")
             where = os.readlink(f"/proc/{pid}/root")
             v.equal(where, f"{veredus.queue}/{root}" if root else "/", name + " chroot")
+            found = pki.found_in(pid, pair.secrets())
+            v.check("PEM" not in found and (name == "keeper") == bool(found), name, "has of the key:", found)
     v.equal(len(uids), len(ROOTS), "a uid for each")
     master = v.read(f"/proc/{veredus.process.pid}/status").decode()
     kept = int(re.search(r"CapEff:\t(\w+)", master)[1], 16)
