@@ -37,6 +37,8 @@ static const char *type_text(enum setting_type type)
 	    [TYPE_WORD_LOG] = "word",
 	    [TYPE_WORD_FAMILY] = "word",
 	    [TYPE_WORD_TLS] = "word",
+	    [TYPE_WORD_RULE] = "word",
+	    [TYPE_WORD_REFUSE] = "word",
 	    [TYPE_NETWORKS] = "list of networks",
 	    [TYPE_DOMAINS] = "list of domains",
 	    [TYPE_ENDPOINTS] = "list of ADDRESS:PORT",

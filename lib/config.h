@@ -19,6 +19,8 @@
 enum newline_word { NEWLINE_REFUSE, NEWLINE_NORMALISE };
 enum log_word { LOG_TEXT, LOG_JSON };
 enum clear_word { CLEAR_NEVER, CLEAR_LOOPBACK };
+enum rule_word { RULE_REPAIR, RULE_REFUSE, RULE_KEEP };
+enum refuse_word { REFUSE_REFUSE, REFUSE_KEEP };
 enum family_word { FAMILY_BOTH, FAMILY_IPV4, FAMILY_IPV6, FAMILY_IPV4_ONLY, FAMILY_IPV6_ONLY };
 
 enum tls_word { TLS_MINIMUM_1_2, TLS_MINIMUM_1_3 };
@@ -98,6 +100,10 @@ struct config {
 	struct networks relay_from;
 	struct texts relay_to;
 	uint8_t bare_newline, log_format, log_connections;
+	struct text submission_domain;
+	uint8_t submission_unqualified, submission_date, submission_message_id, submission_from,
+	    submission_addresses, submission_duplicates, submission_eight_bit_header,
+	    submission_add_sender;
 	struct config_listen *listens;
 	size_t listen_count;
 	struct text auth_users, auth_dovecot; /* at most one of them is set */

@@ -131,6 +131,8 @@ void value_print(const struct setting_row *row, const void *from, struct bytes *
 	case TYPE_WORD_FAMILY:
 	case TYPE_WORD_CLEAR:
 	case TYPE_WORD_TLS:
+	case TYPE_WORD_RULE:
+	case TYPE_WORD_REFUSE:
 		put(to, setting_words(row->type)[*(const uint8_t *)from]);
 		break;
 	case TYPE_NUMBER:

@@ -7,6 +7,7 @@
 #define OWNER_listen struct config_listen
 #define OWNER_auth struct config
 #define OWNER_tls struct config_tls
+#define OWNER_submission struct config
 #define OWNER_resolver struct config
 #define OWNER_route struct config_route
 #define OWNER_site struct config_site
@@ -37,6 +38,7 @@ const size_t setting_count = sizeof setting_rows / sizeof *setting_rows;
 #define ARRAY_route ARRAY(routes, route_count, config_route)
 #define ARRAY_site ARRAY(sites, site_count, config_site)
 #define ARRAY_auth 0, 0, 0, 0
+#define ARRAY_submission 0, 0, 0, 0
 #define ARRAY_resolver 0, 0, 0, 0
 #define ARRAY_limits 0, 0, 0, 0
 #define ARRAY_retry 0, 0, 0, 0
@@ -61,6 +63,8 @@ const char *const *setting_words(enum setting_type type)
 	static const char *const family[] = {"both",	  "ipv4",      "ipv6",
 					     "ipv4-only", "ipv6-only", NULL};
 	static const char *const tls[] = {"1.2", "1.3", NULL};
+	static const char *const rule[] = {"repair", "refuse", "keep", NULL};
+	static const char *const refuse[] = {"refuse", "keep", NULL};
 
 	static const char *const clear[] = {"never", "loopback", NULL};
 
@@ -69,6 +73,8 @@ const char *const *setting_words(enum setting_type type)
 	       : type == TYPE_WORD_FAMILY ? family
 	       : type == TYPE_WORD_CLEAR  ? clear
 	       : type == TYPE_WORD_TLS	  ? tls
+	       : type == TYPE_WORD_RULE	  ? rule
+	       : type == TYPE_WORD_REFUSE ? refuse
 					  : NULL;
 }
 

@@ -456,6 +456,7 @@ static bool (*const readers[TYPE_COUNT])(struct value *v) = {
     [TYPE_WORD_CLEAR] = read_word,    [TYPE_WORD_TLS] = read_word,
     [TYPE_NETWORKS] = read_network,   [TYPE_DOMAINS] = read_domains,
     [TYPE_ENDPOINTS] = read_endpoint, [TYPE_SERVERS] = read_server,
+    [TYPE_WORD_RULE] = read_word,     [TYPE_WORD_REFUSE] = read_word,
 };
 
 bool value_read(const struct setting_row *row, const struct token *word, struct arena *arena,

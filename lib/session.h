@@ -76,6 +76,13 @@ struct session_face {
 	void (*auth_drop)(void *owner);
 };
 
+/* What is done to addresses and header (RFC 6409): repair.h. */
+enum session_repairs {
+	REPAIRS_NONE, /* mail of others: RFC 5321 6.4 leaves it alone */
+	REPAIRS_FULL, /* submitted: by a client that may relay with a password, or handed in */
+	REPAIRS_OURS, /* reports: a missing Date and Message-ID is added */
+};
+
 struct session_setup {
 	const struct session_face *face;
 	void *owner;
@@ -88,7 +95,7 @@ struct session_setup {
 	bool auth;	       /* AUTH is offered where it is private enough */
 	bool needs_login;      /* no mail before AUTH (RFC 6409 4.3) */
 	bool offers_tls;       /* STARTTLS */
-	bool repairs;	       /* adds a missing Date and Message-ID (RFC 6409 8) */
+	uint8_t repairs;       /* enum session_repairs */
 };
 
 enum {

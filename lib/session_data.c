@@ -10,7 +10,7 @@ enum { PIECE_MAX = 65536 /* content taken before the host is looked at again */ 
 static const struct reply reply_no_recipients = REPLY(554, "5.5.1", "Error: no valid recipients");
 static const struct reply reply_need_rcpt = REPLY(503, "5.5.1", "Error: need RCPT command");
 
-static void refuse_later(struct session *s, const struct reply *r)
+void transaction_refuse(struct session *s, const struct reply *r)
 {
 	struct transaction *t = s->t;
 
@@ -107,6 +107,14 @@ static bool is_endless(struct session *s)
 	return true;
 }
 
+static void ask_header(struct session *s)
+{
+	s->t->header_asked = true;
+	if (!s->t->content.fault)
+		transaction_repair(s);
+	session_ask(s, POINT_HEADER);
+}
+
 /* Content without dots; stops behind the header block when its question is outstanding. */
 void transaction_content(struct session *s, const uint8_t *data, size_t len, size_t *used)
 {
@@ -115,18 +123,10 @@ void transaction_content(struct session *s, const uint8_t *data, size_t len, siz
 	*used = 0;
 	while (*used < len && !session_blocked(s)) {
 		*used += content_take(c, data + *used, len - *used);
-		if (c->in_body && !s->t->header_asked) {
-			s->t->header_asked = true;
-			session_ask(s, POINT_HEADER);
-		}
+		if (c->in_body && !s->t->header_asked)
+			ask_header(s);
 	}
 	s->command_deadline = monotime_add(s->now.mono, s->setup.config->timeout_command);
-}
-
-void session_header_answered(struct session *s, const struct reply *r)
-{
-	if (r)
-		refuse_later(s, r);
 }
 
 /*
@@ -317,19 +317,13 @@ static void refuse_message(struct session *s, const struct reply *r)
 	session_change(s, r->code == 421 || r->code == 521 ? STEP_OVER : STEP_READY);
 }
 
-void session_end_of_data(struct session *s)
+/* All is there, and the header was looked at. */
+static void settle_message(struct session *s)
 {
 	static const struct reply reply_loop =
 	    REPLY(554, "5.4.6", "Error: too many hops, the message loops");
 	struct transaction *t = s->t;
 
-	content_end(&t->content);
-	const struct reply *fault = fault_reply(s);
-
-	if (fault) {
-		refuse_message(s, fault);
-		return;
-	}
 	if (t->refused) {
 		struct session_verdict v = *t->refused;
 
@@ -345,9 +339,36 @@ void session_end_of_data(struct session *s)
 	}
 	transaction_make_prelude(s, &facts);
 	transaction_make_envelope(s);
-	session_change(s, STEP_SETTLE);
 	s->setup.face->event(s->setup.owner, EVENT_message_id, t->id, &t->message_id, 1);
 	session_ask(s, POINT_DATA);
+}
+
+void session_header_answered(struct session *s, const struct reply *r)
+{
+	if (r)
+		transaction_refuse(s, r);
+	if (s->t->ended)
+		settle_message(s);
+}
+
+void session_end_of_data(struct session *s)
+{
+	struct transaction *t = s->t;
+
+	content_end(&t->content);
+	const struct reply *fault = fault_reply(s);
+
+	if (fault) {
+		refuse_message(s, fault);
+		return;
+	}
+	session_change(s, STEP_SETTLE);
+	t->ended = true;
+	/* A header block without a body behind it ends here. */
+	if (!t->header_asked)
+		ask_header(s);
+	else
+		settle_message(s);
 }
 
 struct session_message session_message(const struct session *s)

@@ -62,10 +62,12 @@ struct transaction {
 	uint8_t notify;
 
 	struct content content;
+	struct bytes header; /* repaired; empty: content.head as it came */
 	struct bytes prelude;
 	struct text message_id;
 	bool header_asked;
-	bool line_start, last_cr;	 /* DATA: behind a CRLF; behind a CR */
+	bool ended;		  /* all content is there, the answer about its header not yet */
+	bool line_start, last_cr; /* DATA: behind a CRLF; behind a CR */
 	struct session_verdict *refused; /* said at the end of data, whatever comes */
 };
 
@@ -147,10 +149,18 @@ bool session_take_chunk(struct session *s, const uint8_t *data, size_t len, size
 void session_header_answered(struct session *s, const struct reply *r);
 void session_data_answered(struct session *s, const struct reply *r);
 bool transaction_open(struct session *s);
+/* Said at the end of data, whatever comes; the first one counts. */
+void transaction_refuse(struct session *s, const struct reply *r);
 void transaction_content(struct session *s, const uint8_t *data, size_t len, size_t *used);
 void session_end_of_data(struct session *s);
 
-/* session_trace.c: Received and repairs in front of the header block. */
+/* session_repair.c: what RFC 6409 asks of submitted mail. */
+void transaction_repair(struct session *s);
+/* Completes what address.h has read. ADDRESS_ALONE: no full domain, and none to be had. */
+enum address_result session_complete(const struct session *s, struct address *a,
+				     enum address_result r);
+
+/* session_trace.c: Received in front of the header block. */
 void transaction_make_prelude(struct session *s, const struct header_facts *facts);
 void transaction_make_envelope(struct session *s);
 

@@ -14,7 +14,7 @@ bool session_hand_sender(struct session *s, struct moment now, struct text sende
 			 uint8_t body_type)
 {
 	struct address a;
-	enum address_result r = address_read(sender, &a);
+	enum address_result r = session_complete(s, &a, address_read(sender, &a));
 
 	must(!s->setup.out && !s->t);
 	s->now = now;
@@ -33,7 +33,7 @@ bool session_hand_recipient(struct session *s, struct text address, uint8_t noti
 {
 	struct address *a = &s->t->pending;
 
-	if (address_read(address, a) != ADDRESS_FINE)
+	if (session_complete(s, a, address_read(address, a)) != ADDRESS_FINE)
 		return refuse(s, 553, "5.1.3", "Error: bad recipient address");
 	if (transaction_is_full(s))
 		return refuse(s, 452, "4.5.3", "Error: too many recipients");

@@ -67,6 +67,7 @@ void transaction_end(struct session *s)
 		s->setup.face->drop(s->setup.owner);
 	content_free(&t->content);
 	bytes_free(&t->envelope);
+	bytes_free(&t->header);
 	bytes_free(&t->prelude);
 	free(t->known);
 	struct arena *arena = t->arena;
@@ -108,8 +109,15 @@ static void say_address(struct session *s, const char *stage, enum address_resul
 				     text_of("Error: bad address syntax")};
 	const struct reply too_long = {501, sender ? "5.1.7" : "5.1.3",
 				       text_of("Error: address too long")};
+	/* RFC 6409 4.2: 554 "to reject a MAIL, RCPT, or DATA command that contains improper
+	 * domain references". */
+	const struct reply no_domain = {554, sender ? "5.1.8" : "5.1.2",
+					text_of("Error: the address has no full domain")};
 
-	session_reject(s, stage, args, r == ADDRESS_LONG ? &too_long : &syntax);
+	session_reject(s, stage, args,
+		       r == ADDRESS_LONG			? &too_long
+		       : r == ADDRESS_ALONE && s->setup.repairs ? &no_domain
+								: &syntax);
 }
 
 static bool say_parameters(struct session *s, enum esmtp_result r, struct text args)
@@ -150,7 +158,7 @@ void session_verb_mail(struct session *s, struct text args)
 		return;
 	}
 	struct text path = args;
-	enum address_result r = address_read_path(&args, &a);
+	enum address_result r = session_complete(s, &a, address_read_path(&args, &a));
 
 	if ((r != ADDRESS_FINE && r != ADDRESS_NULL) || !behind_path_is_fine(args)) {
 		say_address(s, "MAIL", r, path);
@@ -327,6 +335,9 @@ void session_verb_rcpt(struct session *s, struct text args)
 	struct text path = args;
 	enum address_result r = address_read_path(&args, a);
 	bool postmaster = (r == ADDRESS_FINE || r == ADDRESS_ALONE) && is_postmaster(s, a);
+
+	if (!postmaster)
+		r = session_complete(s, a, r);
 
 	if ((r != ADDRESS_FINE && !postmaster) || !behind_path_is_fine(args)) {
 		s->t->refused_count++;

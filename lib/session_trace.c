@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The session engine's trace information (RFC 5321 4.4), repairs (RFC 6409 8) and envelope. */
+/* The session engine's trace information (RFC 5321 4.4) and envelope. */
 #include "session_engine.h"
 
 #include "queue_id.h"
@@ -95,41 +95,19 @@ static void put_received(struct bytes *b, const struct session *s, const char *d
 	puts_(b, "\r\n");
 }
 
-static void put_repairs(struct bytes *b, struct session *s, const struct header_facts *facts,
-			const char *date)
-{
-	char id[QUEUE_ID_BYTES], message_id[400];
-
-	if (!facts->date) {
-		puts_(b, "Date: ");
-		puts_(b, date);
-		puts_(b, "\r\n");
-	}
-	if (facts->has_message_id)
-		return;
-	snprintf(message_id, sizeof message_id, "%s.%llx@%.*s", queue_id_print(s->t->id, id),
-		 (unsigned long long)s->t->arrival.us, (int)s->setup.config->hostname.len,
-		 s->setup.config->hostname.data);
-	puts_(b, "Message-ID: <");
-	puts_(b, message_id);
-	puts_(b, ">\r\n");
-	const char *copy = arena_copy(s->t->arena, message_id, strlen(message_id));
-
-	s->t->message_id = text_of(copy);
-}
-
 void transaction_make_prelude(struct session *s, const struct header_facts *facts)
 {
 	struct transaction *t = s->t;
 	char date[WALLTIME_TEXT_BYTES];
 
-	bytes_room(&t->prelude, 1024 + bytes_len(&t->content.head));
+	const struct bytes *header = s->setup.repairs ? &t->header : &t->content.head;
+
+	bytes_room(&t->prelude, 1024 + bytes_len(header));
 	walltime_rfc5322(s->now.wall, date);
-	t->message_id = facts->message_id;
+	if (!t->message_id.len)
+		t->message_id = facts->message_id;
 	put_received(&t->prelude, s, date);
-	if (s->setup.repairs)
-		put_repairs(&t->prelude, s, facts, date);
-	bytes_add(&t->prelude, bytes_at(&t->content.head), bytes_len(&t->content.head));
+	bytes_add(&t->prelude, bytes_at(header), bytes_len(header));
 	/* A body without a header of its own must not become one. */
 	if (t->content.headless)
 		puts_(&t->prelude, "\r\n");

@@ -270,7 +270,7 @@ static struct letter *letter_make(struct submission *self, struct channel *from,
 		.login = login,
 		.submitter = login,
 		.seed = self->seed,
-		.repairs = true,
+		.repairs = channel_peer(from) == PEER_BOUNCE ? REPAIRS_OURS : REPAIRS_FULL,
 	    },
 	    moment_of(l));
 	session_begin(l->session);

@@ -47,6 +47,9 @@ queue_record queue/index.c -index_(write|encode)
 queue_record queue/load.c
 queue_record queue/reader.c
 queue_record queue/view.c
+repair lib/repair.c
+repair lib/mailboxes.c
+repair lib/header_form.c
 reply smtp-client/reply.c
 report bounce/report.c
 report bounce/report_field.c
@@ -55,6 +58,7 @@ session lib/session_verbs.c
 session lib/session_mail.c
 session lib/session_data.c
 session lib/session_hand.c
+session lib/session_repair.c
 session lib/session_trace.c
 trace lib/history.c
 trace lib/history_trace.c

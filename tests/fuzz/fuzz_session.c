@@ -255,7 +255,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	must(config);
 	must(host_address_parse(text_of(h.variant & VARIANT_STRANGER ? "2001:db8::1" : "10.0.0.1"),
 				setup.address));
-	setup.repairs = (h.variant & VARIANT_REPAIRS) != 0;
+	setup.repairs = h.variant & VARIANT_REPAIRS ? REPAIRS_FULL : REPAIRS_NONE;
 	if (handin) {
 		setup.out = NULL;
 		setup.login = text_of("uid:1000");

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: ISC */
+/* The session engine's duties towards submitted mail (RFC 6409): addresses made whole, the header
+ * settled. */
+#include "session_engine.h"
+
+#include "queue_id.h"
+#include "repair.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum address_result session_complete(const struct session *s, struct address *a,
+				     enum address_result r)
+{
+	if (s->setup.repairs != REPAIRS_FULL || (r != ADDRESS_FINE && r != ADDRESS_ALONE))
+		return r;
+	return repair_address(s->setup.config, a) ? ADDRESS_FINE : ADDRESS_ALONE;
+}
+
+void transaction_repair(struct session *s)
+{
+	struct transaction *t = s->t;
+	char date[WALLTIME_TEXT_BYTES], id[QUEUE_ID_BYTES], message_id[400];
+
+	if (!s->setup.repairs)
+		return;
+	walltime_rfc5322(s->now.wall, date);
+	snprintf(message_id, sizeof message_id, "%s.%llx@%.*s", queue_id_print(t->id, id),
+		 (unsigned long long)t->arrival.us, (int)s->setup.config->hostname.len,
+		 s->setup.config->hostname.data);
+	struct repair r = {
+	    .config = s->setup.config,
+	    .sender = t->sender,
+	    .login = s->setup.login,
+	    .date = text_of(date),
+	    .message_id = text_of(message_id),
+	    .smtputf8 = t->smtputf8 != 0,
+	    .ours = s->setup.repairs == REPAIRS_OURS,
+	};
+
+	if (!repair_header(&r, (struct text){(const char *)bytes_at(&t->content.head),
+					     bytes_len(&t->content.head)}))
+		transaction_refuse(s, &r.refusal);
+	bytes_free(&t->header);
+	t->header = r.header;
+	if (r.own_id) {
+		const char *copy = arena_copy(t->arena, message_id, strlen(message_id));
+
+		t->message_id = text_of(copy);
+	}
+}
