@@ -15,7 +15,7 @@ ALL_CFLAGS := -std=c17 -D_GNU_SOURCE -DVEREDUS_VERSION='"$(VERSION)"' $(WARNINGS
 LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(LDFLAGS)
 LIBS := -lssl -lcrypto -levent -lseccomp -lcap
 
-DAEMONS := master keeper smtpd submission qmgr bounce resolver smtp-client limits logger checker
+DAEMONS := master keeper smtpd submission qmgr bounce resolver smtp-client limits table logger checker
 LIBS_checker := -lgsasl -lcrypt -lcrypto
 LIBS_resolver := -lunbound -lidn2
 LIBS_qmgr := -lpthread
@@ -89,7 +89,7 @@ fmt:
 # PREFIX and DESTDIR as usual. Users are made only on this very machine: as root, without DESTDIR
 # (packages use examples/veredus.sysusers).
 PREFIX ?= /usr/local
-USERS := keeper smtpd submission qmgr bounce resolver smtp-client limits logger checker
+USERS := keeper smtpd submission qmgr bounce resolver smtp-client limits table logger checker
 install: $(DAEMONS:%=$(BUILD)/%) $(BUILD)/veredus $(BUILD)/man/veredus.conf.5
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/libexec/veredus $(DESTDIR)/etc/veredus \
 		$(DESTDIR)/var/spool/veredus

@@ -28,6 +28,7 @@ static const char *type_text(enum setting_type type)
 	    [TYPE_ADDRESS] = "mail address",
 	    [TYPE_PATH] = "path",
 	    [TYPE_LOG_TO] = "word or path",
+	    [TYPE_TABLE] = "table",
 	    [TYPE_ROUTE_TO] = "target",
 	    [TYPE_BOOL] = "yes or no",
 	    [TYPE_NUMBER] = "number",

@@ -100,10 +100,11 @@ struct config {
 	struct networks relay_from;
 	struct texts relay_to;
 	uint8_t bare_newline, log_format, log_connections;
-	struct text submission_domain;
+	struct text submission_senders, submission_aliases, submission_domain;
 	uint8_t submission_unqualified, submission_date, submission_message_id, submission_from,
 	    submission_addresses, submission_duplicates, submission_eight_bit_header,
 	    submission_add_sender;
+	uint64_t tables_size;
 	struct config_listen *listens;
 	size_t listen_count;
 	struct text auth_users, auth_dovecot; /* at most one of them is set */

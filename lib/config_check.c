@@ -3,8 +3,10 @@
 #include "config_row.h"
 #include "config_value.h"
 #include "passwd_file.h"
+#include "tables.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -167,6 +169,80 @@ static void check_hostname(const struct check *c)
 		    shown(name, text_of(own)));
 }
 
+/* -- tables ---------------------------------------------------------------------------- */
+
+struct table_check {
+	const struct check *c;
+	const struct setting_row *row;
+	uint32_t line; /* where the setting stands */
+	struct text path;
+};
+
+static void table_wrong(void *owner, uint32_t line, const char *what)
+{
+	struct table_check *t = owner;
+	char name[SHOWN_BYTES];
+
+	config_errors_add(t->c->errors, false, t->line, 1, "%s: %s:%u: %s", t->row->name,
+			  shown(name, t->path), line, what);
+}
+
+/* The file's octets; false: it can't be read, which was said. */
+static bool table_load(const struct table_check *t, struct bytes *to)
+{
+	char path[TABLE_PATH_MAX + 1], name[SHOWN_BYTES];
+	struct stat st;
+	const char *why = NULL;
+	ssize_t n = 1;
+
+	text_copy(path, sizeof path, t->path);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+	if (fd < 0 || fstat(fd, &st) != 0)
+		why = strerror(errno);
+	else if (!S_ISREG(st.st_mode))
+		why = "no file";
+	else if ((uint64_t)st.st_size > t->c->config->tables_size)
+		why = "larger than tables { size }";
+	while (!why && n > 0 && bytes_len(to) <= t->c->config->tables_size) {
+		n = read(fd, bytes_room(to, 65536), 65536);
+		if (n < 0)
+			why = strerror(errno);
+		else
+			to->end += (size_t)n;
+	}
+	if (fd >= 0)
+		close(fd);
+	if (why)
+		config_errors_add(t->c->errors, false, t->line, 1, "%s: %s: %s", t->row->name,
+				  shown(name, t->path), why);
+	return !why;
+}
+
+static void check_table(const struct check *c, size_t i)
+{
+	struct table_check t = {c, &setting_rows[i], c->config->lines[i], {NULL, 0}};
+	struct bytes content = {0};
+	struct text table;
+
+	memcpy(&table, (const char *)c->config + t.row->offset, sizeof table);
+	const struct table_kind *kind = table.len ? table_kind_of(table, &t.path) : NULL;
+
+	if (kind && table_load(&t, &content)) {
+		void *read = kind->read(&content, table_wrong, &t);
+
+		kind->free(&read);
+	}
+	bytes_free(&content);
+}
+
+static void check_tables(const struct check *c)
+{
+	for (size_t i = 0; i < setting_count; i++)
+		if (setting_rows[i].type == TYPE_TABLE)
+			check_table(c, i);
+}
+
 bool config_check_machine(const struct config *config, struct config_errors *errors)
 {
 	struct check c = {config, errors};
@@ -177,6 +253,7 @@ bool config_check_machine(const struct config *config, struct config_errors *err
 	check_log(&c);
 	check_trust_anchor(&c);
 	check_users(&c);
+	check_tables(&c);
 	for (size_t i = before; i < errors->count; i++)
 		if (!errors->items[i].warning)
 			return false;

@@ -120,6 +120,7 @@ void value_print(const struct setting_row *row, const void *from, struct bytes *
 	case TYPE_ADDRESS:
 	case TYPE_PATH:
 	case TYPE_LOG_TO:
+	case TYPE_TABLE:
 	case TYPE_ROUTE_TO:
 		word_print(*(const struct text *)from, to);
 		break;

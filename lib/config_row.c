@@ -8,6 +8,7 @@
 #define OWNER_auth struct config
 #define OWNER_tls struct config_tls
 #define OWNER_submission struct config
+#define OWNER_tables struct config
 #define OWNER_resolver struct config
 #define OWNER_route struct config_route
 #define OWNER_site struct config_site
@@ -39,6 +40,7 @@ const size_t setting_count = sizeof setting_rows / sizeof *setting_rows;
 #define ARRAY_site ARRAY(sites, site_count, config_site)
 #define ARRAY_auth 0, 0, 0, 0
 #define ARRAY_submission 0, 0, 0, 0
+#define ARRAY_tables 0, 0, 0, 0
 #define ARRAY_resolver 0, 0, 0, 0
 #define ARRAY_limits 0, 0, 0, 0
 #define ARRAY_retry 0, 0, 0, 0

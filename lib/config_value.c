@@ -4,6 +4,7 @@
 
 #include "must.h"
 #include "nearest.h"
+#include "tables.h"
 
 #include <arpa/inet.h>
 #include <string.h>
@@ -227,6 +228,21 @@ static bool read_log_to(struct value *v)
 		     "with /%s%s%s",
 		     v->row->name, shown(name, t), near ? "; did you mean " : "", near ? near : "",
 		     near ? "?" : "");
+}
+
+static bool read_table(struct value *v)
+{
+	struct text path;
+	char name[SHOWN_BYTES];
+
+	if (!table_kind_of(v->word->text, &path))
+		return WRONG(v, "%s: \"%s\" is no table; write /PATH or text:/PATH", v->row->name,
+			     shown(name, v->word->text));
+	if (v->word->text.len > TABLE_PATH_MAX)
+		return WRONG(v, "%s: a path of more than %d characters", v->row->name,
+			     TABLE_PATH_MAX);
+	*(struct text *)v->to = keep(v->arena, v->word->text);
+	return true;
 }
 
 static bool read_bool(struct value *v)
@@ -457,6 +473,7 @@ static bool (*const readers[TYPE_COUNT])(struct value *v) = {
     [TYPE_NETWORKS] = read_network,   [TYPE_DOMAINS] = read_domains,
     [TYPE_ENDPOINTS] = read_endpoint, [TYPE_SERVERS] = read_server,
     [TYPE_WORD_RULE] = read_word,     [TYPE_WORD_REFUSE] = read_word,
+    [TYPE_TABLE] = read_table,
 };
 
 bool value_read(const struct setting_row *row, const struct token *word, struct arena *arena,

@@ -40,6 +40,7 @@ enum handle_role {
 	HANDLE_TLS_CERTIFICATE,
 	HANDLE_TLS_CLIENT_CA,
 	HANDLE_TLS_KEY,
+	HANDLE_TABLE = 20, /* table: a file, in answer to table_look */
 };
 
 enum intake_state {
@@ -64,6 +65,12 @@ enum hop_verdict {
 	HOP_FOUND,
 	HOP_TEMPORARY, /* try again: SERVFAIL, time-out, bogus */
 	HOP_PERMANENT, /* no such domain, null MX, loops to ourselves */
+};
+
+enum table_verdict {
+	TABLE_FOUND,
+	TABLE_ABSENT, /* there is no such key */
+	TABLE_FAILED, /* not known now: 451 4.3.5 */
 };
 
 enum body_type { BODY_7BIT, BODY_8BITMIME, BODY_BINARYMIME };

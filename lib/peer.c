@@ -23,6 +23,7 @@ static const struct {
     {PEER_CONTROL, "control"},
     {PEER_CHECKER, "checker"},
     {PEER_KEEPER, "keeper"},
+    {PEER_TABLE, "table"},
 };
 
 const char *peer_name(unsigned kind)

@@ -20,6 +20,7 @@ enum peer_kind {
 	PEER_CONTROL = 1 << 11, /* who connected to the control socket */
 	PEER_KEEPER = 1 << 12,
 	PEER_CHECKER = 1 << 13,
+	PEER_TABLE = 1 << 14,
 };
 
 #define PEER_ALL ((1 << 15) - 1)

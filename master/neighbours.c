@@ -14,6 +14,7 @@ const struct kind_row kind_rows[] = {
     {PEER_RESOLVER, "veredus-resolver", 1, 0},
     {PEER_LIMITS, "veredus-limits", 1, 0},
     {PEER_CHECKER, "veredus-checker", 0, GETS(HANDLE_USERS) | GETS(HANDLE_DOVECOT)},
+    {PEER_TABLE, "veredus-table", 1, GETS(HANDLE_TABLE)},
     {PEER_QMGR, "veredus-qmgr", 1, GETS(HANDLE_LISTEN_CONTROL)},
     {PEER_BOUNCE, "veredus-bounce", 1, 0},
     {PEER_SUBMISSION, "veredus-submission", 1,
@@ -36,6 +37,8 @@ static const struct {
     {PEER_SUBMISSION, PEER_RESOLVER},			     /* names of clients */
     {PEER_SMTPD, PEER_KEEPER},				     /* certificates, signatures */
     {PEER_SUBMISSION, PEER_KEEPER},			     /* the same */
+    {PEER_SMTPD, PEER_TABLE},				     /* lookups */
+    {PEER_SUBMISSION, PEER_TABLE},			     /* lookups */
     {PEER_BOUNCE, PEER_QMGR},				     /* reports that are owed */
     {PEER_BOUNCE, PEER_SUBMISSION},			     /* the door for them */
     {PEER_QMGR, PEER_RESOLVER},				     /* sites */

@@ -6,6 +6,7 @@
 #include "ready.h"
 #include "state.h"
 #include "stop.h"
+#include "tables_open.h"
 
 #include <signal.h>
 #include <string.h>
@@ -186,10 +187,20 @@ static void on_pong(struct channel *c, const struct message *m)
 	child->unanswered = 0;
 }
 
+static void on_table_look(struct channel *c, const struct message *m)
+{
+	if (!tables_open(channel_owner(c), m->table_look.table))
+		channel_end(c, "asks for a file that is no table");
+}
+
 static const struct serve serves[] = {
-    {MSG_ready, PEER_ALL, on_ready},	     {MSG_drained, PEER_ALL, on_drained},
-    {MSG_want_peer, PEER_ALL, on_want_peer}, {MSG_handle_ask, PEER_CHECKER, on_handle_ask},
-    {MSG_pong, PEER_ALL, on_pong},	     {MSG_NONE, 0, NULL},
+    {MSG_ready, PEER_ALL, on_ready},
+    {MSG_drained, PEER_ALL, on_drained},
+    {MSG_want_peer, PEER_ALL, on_want_peer},
+    {MSG_handle_ask, PEER_CHECKER, on_handle_ask},
+    {MSG_table_look, PEER_TABLE, on_table_look},
+    {MSG_pong, PEER_ALL, on_pong},
+    {MSG_NONE, 0, NULL},
 };
 
 static void channel_gone(struct channel *c, const char *why)

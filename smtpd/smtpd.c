@@ -17,7 +17,7 @@ static const struct daemon_row row = {
     .root = JAIL_EMPTY,
     .capabilities = "",
     .system_calls = "accept4 setsockopt",
-    .peers = PEER_QMGR | PEER_LIMITS | PEER_RESOLVER | PEER_CHECKER | PEER_KEEPER,
+    .peers = PEER_QMGR | PEER_LIMITS | PEER_RESOLVER | PEER_CHECKER | PEER_KEEPER | PEER_TABLE,
 };
 
 struct smtpd {

@@ -21,7 +21,7 @@ static const struct daemon_row row = {
     .capabilities = "",
     .system_calls = "accept4 setsockopt",
     .peers = PEER_QMGR | PEER_BOUNCE | PEER_PICKUP | PEER_LIMITS | PEER_RESOLVER | PEER_KEEPER |
-	     PEER_CHECKER,
+	     PEER_CHECKER | PEER_TABLE,
 };
 
 static void on_handin(struct channel *c, const struct message *m)

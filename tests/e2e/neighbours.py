@@ -21,7 +21,7 @@ ENDS, LIVES = True, False
 FOUND, TEMPORARY, PERMANENT = 0, 1, 2  # enum hop_verdict
 MX, HOST = 0, 1  # enum hop_how
 RELAYED, DEFERRED, FAILED, HELD = 1, 3, 4, 5  # enum outcome_kind
-LISTEN_SMTP, LISTEN_CONTROL, LOG, USERS = 1, 4, 5, 12  # enum handle_role
+LISTEN_SMTP, LISTEN_CONTROL, LOG, USERS, TABLE = 1, 4, 5, 12, 20  # enum handle_role
 TLS_CERTIFICATE, TLS_KEY = 14, 16
 SCRAM, EXTERNAL, PLAIN, LOGIN = 2, 4, 8, 16  # enum sasl_mechanism
 GOOD, WRONG = 0, 1  # enum auth_verdict
@@ -382,6 +382,54 @@ def test_logger_with_a_target_that_stands_still(t):
         daemon.lives("flood")
     v.check(not peer.ended(0.05), "its channel ended")
     v.check(daemon.resident_mb() < 100 * v.PATIENCE ** 2, "memory:", daemon.resident_mb(), "MB")
+
+
+# -- table ---------------------------------------------------------------------------------------
+
+def test_table(t):
+    path = v.write(t.folder + "/senders", b"ann ann@client.example\n")
+    os.utime(path, (0, 0))
+    daemon = Daemon(t, "table", f"submission {{ senders = {path} }}\n")
+    daemon.begin()
+    peers = {kind: daemon.peer(kind) for kind in ("smtpd", "submission")}
+    number = iter(range(1 << 20, 1 << 30))
+
+    def look():
+        """Master's part, where it is asked."""
+        daemon.master.pump(0.05)
+        if any(name == "table_look" for name, _ in daemon.master.got):
+            daemon.master.expect("table_look")
+            fd = os.open(path, os.O_RDONLY)
+            daemon.master.say("handle", fd, role=TABLE, name=path)
+            os.close(fd)
+
+    def serves(replaced):
+        def serve():
+            peers[replaced] = daemon.peer(replaced)
+            for peer in peers.values():
+                mine = next(number)
+                peer.say("lookup", query=mine, table=path, key="ann")
+                look()
+                v.equal(peer.expect("looked_up", query=mine)["value"], b"ann@client.example")
+        return serve
+
+    def asks(verdict, **values):
+        def act(peer):
+            peer.say("lookup", **dict(dict(query=7, table=path, key="ann"), **values))
+            look()
+            v.equal(peer.expect("looked_up", query=7)["verdict"], verdict)
+        return act
+
+    for kind in peers:
+        common(daemon, kind, 0, serves(kind))
+    run_cases(daemon, "smtpd", 0, [
+        ("a file that is no table", asks(2, table="/etc/passwd"), LIVES),
+        ("a path beside the table", asks(2, table=path + "/../senders"), LIVES),
+        ("no table", asks(2, table=""), LIVES),
+        ("garbage as a key", asks(1, key=bytes(range(256)) * 2), LIVES),
+        ("no key", asks(1, key=""), LIVES),
+        ("the same question often", lambda p: [p.say("lookup", query=7, table=path, key="ann") for _ in range(1000)], LIVES),
+    ], serves("smtpd"))
 
 
 # -- bounce --------------------------------------------------------------------------------------

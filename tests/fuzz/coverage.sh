@@ -60,6 +60,7 @@ session lib/session_data.c
 session lib/session_hand.c
 session lib/session_repair.c
 session lib/session_trace.c
+table_text lib/table_text.c
 trace lib/history.c
 trace lib/history_trace.c
 END

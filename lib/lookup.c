@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: ISC */
+/* Questions to the table process. */
+#include "lookup.h"
+
+#include "mem.h"
+#include "table_text.h"
+
+#include <stdlib.h>
+
+struct lookup {
+	struct lookups *all;
+	struct lookup *next, **prev;
+	uint64_t number;
+	struct monotime asked;
+	lookup_answer *answer;
+	void *owner;
+};
+
+/* Answers come in about the order of the questions, so the list is searched from its head. */
+struct lookups {
+	struct loop *loop;
+	struct channel *channel; /* NULL: there is no table process now */
+	struct lookup *first, **last;
+	struct timer timer;
+	uint64_t number;
+};
+
+static void lookup_unlink(struct lookup *q)
+{
+	*q->prev = q->next;
+	if (q->next)
+		q->next->prev = q->prev;
+	else
+		q->all->last = q->prev;
+}
+
+static void lookup_settle(struct lookup *q, enum table_verdict verdict, struct text value)
+{
+	struct lookup done = *q;
+
+	lookup_unlink(q);
+	free(q);
+	done.answer(done.owner, verdict, value);
+}
+
+static void fail_older(struct lookups *l, struct monotime than)
+{
+	while (l->first && l->first->asked.us <= than.us)
+		lookup_settle(l->first, TABLE_FAILED, (struct text){NULL, 0});
+}
+
+static void timer_fired(void *arg)
+{
+	struct lookups *l = arg;
+
+	fail_older(l, (struct monotime){loop_now(l->loop).us - SECONDS(LOOKUP_WAIT_S).us});
+	if (l->first)
+		timer_set(&l->timer, SECONDS(1));
+}
+
+struct lookups *lookups_new(struct loop *loop)
+{
+	struct lookups *l = mem_new(1, sizeof *l);
+
+	l->loop = loop;
+	l->last = &l->first;
+	timer_init(&l->timer, loop, timer_fired, l);
+	return l;
+}
+
+void lookups_open(struct lookups *l, struct channel *c)
+{
+	l->channel = c;
+}
+
+void lookups_gone(struct lookups *l)
+{
+	l->channel = NULL;
+	/* Who asks again from within is answered at once, and is not in the list. */
+	fail_older(l, (struct monotime){INT64_MAX});
+}
+
+void lookups_serve(struct lookups *l, const struct msg_looked_up *m)
+{
+	struct lookup *q = l->first;
+
+	while (q && q->number != m->query)
+		q = q->next;
+	if (q)
+		lookup_settle(
+		    q, m->verdict <= TABLE_FAILED ? (enum table_verdict)m->verdict : TABLE_FAILED,
+		    m->value);
+}
+
+struct lookup *lookup_ask(struct lookups *l, struct text table, struct text key,
+			  lookup_answer *answer, void *owner)
+{
+	if (!l->channel || key.len > TABLE_KEY_MAX) {
+		answer(owner, l->channel ? TABLE_ABSENT : TABLE_FAILED, (struct text){NULL, 0});
+		return NULL;
+	}
+	struct lookup *q = mem_new(1, sizeof *q);
+
+	*q = (struct lookup){.all = l,
+			     .prev = l->last,
+			     .number = ++l->number,
+			     .asked = loop_now(l->loop),
+			     .answer = answer,
+			     .owner = owner};
+	*l->last = q;
+	l->last = &q->next;
+	channel_send_lookup(l->channel, &(struct msg_lookup){q->number, table, key});
+	if (!timer_is_set(&l->timer))
+		timer_set(&l->timer, SECONDS(1));
+	return q;
+}
+
+void lookup_cancel(struct lookup **lookup)
+{
+	if (!*lookup)
+		return;
+	lookup_unlink(*lookup);
+	free(*lookup);
+	*lookup = NULL;
+}

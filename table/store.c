@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: ISC */
+/* Keeping tables, and asking for their files. */
+#include "store.h"
+
+#include "mem.h"
+#include "tables.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+	LOOK_EVERY_S = 1,  /* at most so often is a file looked at */
+	QUIET_S = 1,	   /* a file that was written within that time is perhaps not whole */
+	LOOK_WAIT_S = 5,   /* for master to open it */
+	WAITING_MAX = 8192 /* questions that wait for a look */
+};
+
+/* What tells one state of a file from another. */
+struct stamp {
+	dev_t device;
+	ino_t inode;
+	off_t size;
+	struct timespec written, changed;
+};
+
+struct table {
+	struct store *store;
+	char *name; /* as the configuration has it */
+	const struct table_kind *kind;
+	void *content;	    /* NULL: nothing is known */
+	struct stamp stamp; /* of the file last read, or found broken */
+	struct monotime looked;
+	struct timer wait;
+	bool stamped, looking;
+	bool missing; /* said so in the log */
+};
+
+struct question {
+	struct question *next;
+	struct table *table;
+	struct channel *from; /* NULL: gone */
+	uint64_t query;
+	char key[TABLE_KEY_MAX + 1];
+};
+
+struct store {
+	struct daemon *d;
+	struct table *tables[TABLES_MAX];
+	size_t count;
+	struct question *first, **last;
+	size_t waiting;
+	struct bytes value;
+};
+
+/* -- answers ------------------------------------------------------------------------- */
+
+static void answer(struct store *s, const struct table *t, struct channel *to, uint64_t query,
+		   struct text key)
+{
+	struct msg_looked_up m = {.query = query, .verdict = TABLE_FAILED};
+
+	s->value.start = s->value.end = 0;
+	if (t && t->content) {
+		bool found = t->kind->find(t->content, key, &s->value);
+
+		m.verdict = found ? TABLE_FOUND : TABLE_ABSENT;
+		m.value = (struct text){(const char *)bytes_at(&s->value), bytes_len(&s->value)};
+	}
+	channel_send_looked_up(to, &m);
+}
+
+/* All that waited for a look at T. */
+static void answer_waiting(struct table *t)
+{
+	struct store *s = t->store;
+
+	for (struct question **at = &s->first; *at;) {
+		struct question *q = *at;
+
+		if (q->table != t) {
+			at = &q->next;
+			continue;
+		}
+		*at = q->next;
+		s->waiting--;
+		if (q->from)
+			answer(s, t, q->from, q->query, text_of(q->key));
+		free(q);
+	}
+	for (s->last = &s->first; *s->last; s->last = &(*s->last)->next)
+		;
+}
+
+static void look_failed(void *arg)
+{
+	struct table *t = arg;
+
+	/* Master is busy, or has no descriptor left. What is known is all there is. */
+	t->looking = false;
+	t->looked = loop_now(t->store->d->loop);
+	answer_waiting(t);
+}
+
+/* -- tables ------------------------------------------------------------------------------ */
+
+static struct table *table_find(struct store *s, struct text name)
+{
+	for (size_t i = 0; i < s->count; i++)
+		if (text_equals(name, s->tables[i]->name))
+			return s->tables[i];
+	return NULL;
+}
+
+static struct table *table_new(struct store *s, struct text name)
+{
+	struct table *t = mem_new(1, sizeof *t);
+	struct text path;
+
+	t->store = s;
+	t->name = mem_copy(name.data, name.len);
+	t->kind = table_kind_of(text_of(t->name), &path);
+	t->looked = (struct monotime){INT64_MIN / 2};
+	timer_init(&t->wait, s->d->loop, look_failed, t);
+	return t;
+}
+
+static void table_free(struct table *t)
+{
+	answer_waiting(t);
+	timer_clear(&t->wait);
+	if (t->content)
+		t->kind->free(&t->content);
+	free(t->name);
+	free(t);
+}
+
+void store_reload(struct store *s)
+{
+	struct text names[TABLES_MAX];
+	struct table *tables[TABLES_MAX];
+	size_t count = config_tables(s->d->config, names);
+
+	for (size_t i = 0; i < count; i++) {
+		struct table *old = table_find(s, names[i]);
+
+		for (size_t j = 0; old && j < s->count; j++)
+			if (s->tables[j] == old)
+				s->tables[j] = s->tables[--s->count];
+		tables[i] = old ? old : table_new(s, names[i]);
+	}
+	while (s->count)
+		table_free(s->tables[--s->count]);
+	memcpy(s->tables, tables, count * sizeof *tables);
+	s->count = count;
+}
+
+struct store *store_new(struct daemon *d)
+{
+	struct store *s = mem_new(1, sizeof *s);
+
+	s->d = d;
+	s->last = &s->first;
+	store_reload(s);
+	return s;
+}
+
+/* -- reading a file ------------------------------------------------------------------------ */
+
+struct complaint {
+	struct table *table;
+	bool said;
+};
+
+static void complain(void *owner, uint32_t line, const char *what)
+{
+	struct complaint *c = owner;
+	struct table *t = c->table;
+	struct text path;
+
+	if (c->said)
+		return;
+	c->said = true;
+	table_kind_of(text_of(t->name), &path);
+	log_error(t->store->d->log, "%s:%u: %s; %s", path.data, line, what,
+		  t->content ? "the table stays as it was" : "mail that needs it is deferred");
+}
+
+static struct stamp stamp_of(const struct stat *st)
+{
+	return (struct stamp){st->st_dev, st->st_ino, st->st_size, st->st_mtim, st->st_ctim};
+}
+
+static bool time_is(struct timespec a, struct timespec b)
+{
+	return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
+static bool stamp_is(const struct stamp *a, const struct stamp *b)
+{
+	return a->device == b->device && a->inode == b->inode && a->size == b->size &&
+	       time_is(a->written, b->written) && time_is(a->changed, b->changed);
+}
+
+/* A clock that was set back must not keep a file out for ever: only the last second counts. */
+static bool is_quiet(const struct table *t, const struct stamp *s)
+{
+	int64_t now = loop_wall(t->store->d->loop).us;
+	int64_t age = now - ((int64_t)s->written.tv_sec * 1000000 + s->written.tv_nsec / 1000);
+
+	return age < 0 || age >= SECONDS(QUIET_S).us;
+}
+
+/* The whole file; false when it is not what fstat said. */
+static bool read_file(int fd, size_t size, struct bytes *to)
+{
+	for (;;) {
+		size_t left = size - bytes_len(to);
+		ssize_t n = read(fd, bytes_room(to, left + 1), left + 1);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n == 0 && left == 0;
+		if ((size_t)n > left)
+			return false;
+		to->end += (size_t)n;
+	}
+}
+
+static void take_content(struct table *t, struct bytes *content, const struct stamp *stamp)
+{
+	struct complaint c = {t, false};
+	void *fresh = t->kind->read(content, complain, &c);
+
+	t->stamp = *stamp;
+	t->stamped = true;
+	if (!fresh)
+		return;
+	if (t->content)
+		t->kind->free(&t->content);
+	t->content = fresh;
+}
+
+/*
+ * What was read stays in force while the file is being written. Without
+ * anything in force a file that seems whole is taken at once, and read again
+ * when it has been quiet for a while.
+ */
+static void examine(struct table *t, int fd)
+{
+	struct bytes content = {0};
+	struct complaint c = {t, false};
+	struct stat before, after;
+	struct stamp stamp;
+
+	if (fstat(fd, &before) != 0)
+		return;
+	stamp = stamp_of(&before);
+	if (t->stamped && stamp_is(&stamp, &t->stamp))
+		return;
+	bool quiet = is_quiet(t, &stamp);
+
+	if (!quiet && t->content)
+		return;
+	if (before.st_size < 0 || (uint64_t)before.st_size > t->store->d->config->tables_size) {
+		complain(&c, 0, "larger than tables { size }");
+		t->stamp = stamp;
+		t->stamped = true;
+		return;
+	}
+	if (read_file(fd, (size_t)before.st_size, &content) && fstat(fd, &after) == 0) {
+		struct stamp then = stamp_of(&after);
+
+		if (stamp_is(&stamp, &then))
+			take_content(t, &content, &stamp);
+	}
+	t->stamped = t->stamped && quiet;
+	bytes_free(&content);
+}
+
+static void lose(struct table *t, int error)
+{
+	struct text path;
+
+	if (t->content)
+		t->kind->free(&t->content);
+	t->stamped = false;
+	if (t->missing)
+		return;
+	t->missing = true;
+	table_kind_of(text_of(t->name), &path);
+	log_error(t->store->d->log, "%s: %s; mail that needs it is deferred", path.data,
+		  strerror(error));
+}
+
+void store_handle(struct store *s, const struct msg_handle *m, int fd)
+{
+	struct table *t = table_find(s, m->name);
+
+	if (t && m->index) {
+		lose(t, m->index);
+	} else if (t) {
+		t->missing = false;
+		examine(t, fd);
+	}
+	close(fd);
+	if (!t)
+		return;
+	timer_clear(&t->wait);
+	t->looking = false;
+	t->looked = loop_now(s->d->loop);
+	answer_waiting(t);
+}
+
+/* -- questions -------------------------------------------------------------------------------- */
+
+static void look(struct table *t)
+{
+	struct daemon *d = t->store->d;
+
+	t->looking = true;
+	channel_send_table_look(d->master, &(struct msg_table_look){text_of(t->name)});
+	timer_set(&t->wait, SECONDS(LOOK_WAIT_S));
+}
+
+void store_lookup(struct store *s, struct channel *c, const struct msg_lookup *m)
+{
+	struct table *t = table_find(s, m->table);
+
+	/* A session keeps the configuration that it began with: its table may be gone. */
+	if (!t || s->waiting >= WAITING_MAX) {
+		answer(s, NULL, c, m->query, m->key);
+		return;
+	}
+	if (!t->looking &&
+	    monotime_since(loop_now(s->d->loop), t->looked).us >= SECONDS(LOOK_EVERY_S).us)
+		look(t);
+	if (!t->looking) {
+		answer(s, t, c, m->query, m->key);
+		return;
+	}
+	struct question *q = mem_new(1, sizeof *q);
+
+	q->table = t;
+	q->from = c;
+	q->query = m->query;
+	text_copy(q->key, sizeof q->key, m->key);
+	*s->last = q;
+	s->last = &q->next;
+	s->waiting++;
+}
+
+void store_forget(struct store *s, const struct channel *c)
+{
+	for (struct question *q = s->first; q; q = q->next)
+		if (q->from == c)
+			q->from = NULL;
+}
