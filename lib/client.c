@@ -29,10 +29,11 @@ struct client {
 	struct intake_message *message; /* from open() to its verdict */
 	struct auth_exchange *login;	/* from AUTH to its verdict */
 	struct timer timer;
-	struct monotime armed;	 /* when the timer fires */
-	struct monotime shaking; /* since when a handshake runs; INT64_MAX: none */
-	uint64_t number;	 /* slot and serial: its name towards limits */
-	uint64_t id;		 /* of the message, for the reply */
+	struct monotime armed;	   /* when the timer fires */
+	struct monotime shaking;   /* since when a handshake runs; INT64_MAX: none */
+	uint64_t number;	   /* slot and serial: its name towards limits */
+	uint64_t id;		   /* of the message, for the reply */
+	struct question *question; /* what is asked before the session is answered */
 	bool counted, paused, in_session, awaiting_limits;
 	bool implicit; /* TLS from the first octet on (RFC 8314 3.3) */
 	bool ended;    /* has closed its side, and is owed the reply to its message */
@@ -54,6 +55,7 @@ static void client_free(struct client *c, bool at_once)
 	uint32_t slot = (uint32_t)c->number;
 
 	LOG(all->d->log, disconnect, 0, session_client(c->session), text_of(""));
+	policy_cancel(&c->question);
 	intake_drop(&c->message);
 	session_free(&c->session);
 	timer_clear(&c->timer);
@@ -174,6 +176,29 @@ static void client_auth_drop(void *owner)
 
 /* -- questions ------------------------------------------------------------------------ */
 
+static void question_answered(void *owner, const struct reply *r)
+{
+	struct client *c = owner;
+
+	c->question = NULL;
+	session_answer(c->session, moment_of(c), r);
+	if (c->in_session)
+		return;
+	/* A chunk may be complete and only its end be outstanding. */
+	c->in_session = true;
+	session_input(c->session, moment_of(c), NULL, 0);
+	c->in_session = false;
+	client_after(c);
+}
+
+static void ask_policy(struct client *c, enum session_point point)
+{
+	struct question *q = policy_ask(c->all->policy, c->session, point, question_answered, c);
+
+	if (q)
+		c->question = q;
+}
+
 static void client_ask(void *owner, enum session_point point)
 {
 	/* RFC 3207 4: 454, "TLS not available due to temporary reason" */
@@ -193,7 +218,13 @@ static void client_ask(void *owner, enum session_point point)
 			       tls_is_ready(c->all->tls) ? NULL : &reply_no_tls);
 		return;
 	case POINT_SENDER:
-		session_answer(c->session, moment_of(c), intake_refusal(c->all->intake));
+		if (intake_refusal(c->all->intake))
+			session_answer(c->session, moment_of(c), intake_refusal(c->all->intake));
+		else
+			ask_policy(c, point);
+		return;
+	case POINT_HEADER:
+		ask_policy(c, point);
 		return;
 	case POINT_DATA:
 		ask_data(c);
@@ -202,7 +233,6 @@ static void client_ask(void *owner, enum session_point point)
 		ask_login(c);
 		return;
 	case POINT_RECIPIENT:
-	case POINT_HEADER:
 	case POINT_NONE:
 		break;
 	}
@@ -327,7 +357,7 @@ static void client_after(struct client *c)
 		client_free(c, false);
 		return;
 	}
-	if (c->ended && session_asks(c->session) != POINT_DATA) {
+	if (c->ended && !session_has_all(c->session)) {
 		session_lost(c->session);
 		client_free(c, true);
 		return;
@@ -367,7 +397,7 @@ static void client_ended(void *owner, int error)
 	struct client *c = owner;
 
 	/* Who sends all and closes half may still read: without its 250 it would send again. */
-	if (!error && session_asks(c->session) == POINT_DATA) {
+	if (!error && session_has_all(c->session)) {
 		c->ended = true;
 		return;
 	}

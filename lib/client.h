@@ -14,6 +14,7 @@ struct client;
 struct clients {
 	struct daemon *d;
 	struct intake *intake;
+	struct policy *policy;
 	struct auth_link *logins;
 	struct channel *limits; /* NULL while there is none: then everybody is let in */
 	struct tls *tls;

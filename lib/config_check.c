@@ -3,6 +3,7 @@
 #include "config_row.h"
 #include "config_value.h"
 #include "passwd_file.h"
+#include "rights.h"
 #include "tables.h"
 
 #include <errno.h>
@@ -219,6 +220,29 @@ static bool table_load(const struct table_check *t, struct bytes *to)
 	return !why;
 }
 
+/* What stands behind a login: a word that allows nothing was meant to. */
+static void check_senders(struct table_check *t, const struct table_text *table)
+{
+	struct bytes value = {0};
+	struct text key, word;
+	unsigned faults = 0;
+	char name[SHOWN_BYTES], what[160];
+
+	for (size_t at = 0; table_text_next(table, &at, &key, &value);) {
+		struct text words = {(const char *)bytes_at(&value), bytes_len(&value)};
+
+		while (table_word_next(&words, &word)) {
+			const char *fault = rights_word_fault(word);
+
+			if (!fault || ++faults > TABLE_FAULTS_MAX)
+				continue;
+			snprintf(what, sizeof what, "\"%s\" is %s", shown(name, word), fault);
+			table_wrong(t, table_text_line(table, key), what);
+		}
+	}
+	bytes_free(&value);
+}
+
 static void check_table(const struct check *c, size_t i)
 {
 	struct table_check t = {c, &setting_rows[i], c->config->lines[i], {NULL, 0}};
@@ -231,6 +255,8 @@ static void check_table(const struct check *c, size_t i)
 	if (kind && table_load(&t, &content)) {
 		void *read = kind->read(&content, table_wrong, &t);
 
+		if (read && t.row->offset == offsetof(struct config, submission_senders))
+			check_senders(&t, read);
 		kind->free(&read);
 	}
 	bytes_free(&content);
@@ -238,6 +264,14 @@ static void check_table(const struct check *c, size_t i)
 
 static void check_tables(const struct check *c)
 {
+	for (size_t i = 0; i < c->config->listen_count; i++)
+		if (c->config->listens[i].role != HANDLE_LISTEN_SMTP &&
+		    !c->config->submission_senders.len) {
+			config_errors_add(c->errors, true, c->config->listens[i].line, 1,
+					  "without submission { senders = TABLE } a login that is "
+					  "no address may send from any address");
+			break;
+		}
 	for (size_t i = 0; i < setting_count; i++)
 		if (setting_rows[i].type == TYPE_TABLE)
 			check_table(c, i);

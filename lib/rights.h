@@ -13,4 +13,16 @@
  */
 bool rights_is_own(struct text own, struct text address);
 
+/*
+ * Does LIST, a table's value, name ADDRESS? Its words:
+ *   ann@example.org     that address
+ *   @example.org        every address of the domain; @.example.org and .example.org: of every
+ *                       domain below it
+ *   sales-*@example.org * for any run of characters, ? for one; * alone is every address
+ */
+bool rights_list_has(struct text list, struct text address);
+
+/* What is wrong with a word of such a list; NULL: nothing. */
+const char *rights_word_fault(struct text word);
+
 #endif

@@ -3,6 +3,7 @@
 #include "client.h"
 
 #include "mem.h"
+#include "must.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -257,9 +258,11 @@ struct server *server_new(const struct server_setup *setup)
 	struct server *server = mem_new(1, sizeof *server);
 	struct rlimit files = {.rlim_cur = 1024};
 
+	must(setup->policy);
 	server->setup = *setup;
 	server->clients.d = setup->d;
 	server->clients.intake = setup->intake;
+	server->clients.policy = setup->policy;
 	server->clients.seed = setup->seed;
 	server->clients.logins = auth_link_new(&client_auth_face);
 	server->clients.emptied = server_emptied;

@@ -11,14 +11,16 @@
 
 #include "daemon.h"
 #include "intake.h"
+#include "policy.h"
 
 struct server;
 
 struct server_setup {
 	struct daemon *d;
 	struct intake *intake;
-	uint64_t seed;	/* random, one for the process */
-	unsigned roles; /* set of 1 << handle_role: the listeners that are ours */
+	struct policy *policy; /* the daemon sees to its channels */
+	uint64_t seed;	       /* random, one for the process */
+	unsigned roles;	       /* set of 1 << handle_role: the listeners that are ours */
 	/* While draining: the last client is gone. Called once, also from within server_drain(). */
 	void (*emptied)(struct daemon *d);
 };

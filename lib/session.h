@@ -133,6 +133,18 @@ struct text session_login(const struct session *s);
 /* Only at POINT_DATA. */
 struct session_message session_message(const struct session *s);
 
+/* Whose mail it is: the login that AUTH has found, or that of handed-in mail ("uid:1000"). */
+struct text session_identity(const struct session *s);
+/* No client, no dialogue. */
+bool session_is_handed_in(const struct session *s);
+
+/* At POINT_HEADER: the header block as it will go out, but for Received. */
+struct text session_header(const struct session *s);
+uint32_t session_recipients(const struct session *s); /* of the transaction; 0 without one */
+
+/* All of the message is there: nothing but answers is outstanding. */
+bool session_has_all(const struct session *s);
+
 /* Where the path of the sender or recipient asked about stands; empty at other points. */
 struct text session_sender(const struct session *s);
 

@@ -49,3 +49,30 @@ void transaction_repair(struct session *s)
 		t->message_id = text_of(copy);
 	}
 }
+
+struct text session_identity(const struct session *s)
+{
+	return s->setup.login;
+}
+
+bool session_is_handed_in(const struct session *s)
+{
+	return !s->setup.out;
+}
+
+struct text session_header(const struct session *s)
+{
+	const struct bytes *b = s->setup.repairs ? &s->t->header : &s->t->content.head;
+
+	return (struct text){(const char *)bytes_at(b), bytes_len(b)};
+}
+
+uint32_t session_recipients(const struct session *s)
+{
+	return s->t ? s->t->recipient_count : 0;
+}
+
+bool session_has_all(const struct session *s)
+{
+	return s->step == STEP_SETTLE;
+}

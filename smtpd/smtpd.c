@@ -23,6 +23,7 @@ static const struct daemon_row row = {
 struct smtpd {
 	struct daemon *d;
 	struct intake *intake;
+	struct policy *policy;
 	struct server *server;
 	struct timer drain;
 	bool drained;
@@ -37,6 +38,13 @@ static void on_intake(struct channel *c, const struct message *m)
 	intake_serve(self->intake, c, m);
 }
 
+static void on_answer(struct channel *c, const struct message *m)
+{
+	struct smtpd *self = daemon_of(c)->self;
+
+	policy_serve(self->policy, m);
+}
+
 static void on_server(struct channel *c, const struct message *m)
 {
 	struct smtpd *self = daemon_of(c)->self;
@@ -49,6 +57,7 @@ static const struct serve serves[] = {
     {MSG_intake, PEER_QMGR, on_intake},
     {MSG_body_file, PEER_QMGR, on_intake},
     {MSG_settled, PEER_QMGR, on_intake},
+    {MSG_looked_up, PEER_TABLE, on_answer},
     {MSG_client_verdict, PEER_LIMITS, on_server},
     {MSG_auth_offer, PEER_CHECKER, on_server},
     {MSG_auth_challenge, PEER_CHECKER, on_server},
@@ -64,6 +73,7 @@ static void smtpd_peer(struct daemon *d, struct channel *c)
 {
 	struct smtpd *self = d->self;
 
+	policy_peer(self->policy, c);
 	if (channel_peer(c) == PEER_QMGR)
 		intake_open(self->intake, c);
 	else if (channel_peer(c) == PEER_LIMITS)
@@ -78,6 +88,7 @@ static void smtpd_gone(struct daemon *d, struct channel *c)
 {
 	struct smtpd *self = d->self;
 
+	policy_gone(self->policy, c);
 	if (channel_peer(c) == PEER_QMGR)
 		intake_gone(self->intake);
 	else if (channel_peer(c) == PEER_LIMITS)
@@ -128,9 +139,11 @@ static void smtpd_warm_up(struct daemon *d)
 	self->d = d;
 	(void)!getrandom(&seed, sizeof seed, 0);
 	self->intake = intake_new(d->loop, d->log, queue_crc32c);
+	self->policy = policy_new(d->loop);
 	self->server = server_new(&(struct server_setup){
 	    .d = d,
 	    .intake = self->intake,
+	    .policy = self->policy,
 	    .seed = seed,
 	    .roles = 1u << HANDLE_LISTEN_SMTP,
 	    .emptied = smtpd_emptied,

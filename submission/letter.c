@@ -24,7 +24,8 @@ struct letter {
 	uint64_t left;	      /* still to be read from fd */
 	uint64_t token, report, id;
 	int fd;
-	bool settled, taken, feeding;
+	struct question *question;
+	bool settled, taken, feeding, ended;
 };
 
 static struct moment moment_of(const struct letter *l)
@@ -38,6 +39,7 @@ static void letter_free(struct letter *l)
 {
 	struct submission *self = l->self;
 
+	policy_cancel(&l->question);
 	session_free(&l->session);
 	intake_drop(&l->message);
 	bytes_free(&l->content);
@@ -110,6 +112,10 @@ static bool feed(struct letter *l)
 		if (bytes_len(&l->content))
 			return session_blocked(l->session);
 	}
+	/* The last octet may be the header block's, and a question about that be out. */
+	if (session_blocked(l->session))
+		return true;
+	l->ended = true;
 	return session_hand_end(l->session, moment_of(l));
 }
 
@@ -165,6 +171,23 @@ static const struct intake_face intake_face = {
     .went_on = message_went_on,
 };
 
+static void letter_answered(void *owner, const struct reply *r)
+{
+	struct letter *l = owner;
+	bool within = l->feeding;
+
+	l->question = NULL;
+	l->feeding = true; /* what is settled from within is seen to below */
+	session_answer(l->session, moment_of(l), r);
+	l->feeding = within;
+	if (within)
+		return;
+	if (!l->ended)
+		letter_go_on(l);
+	else if (l->settled || session_asks(l->session) != POINT_DATA)
+		letter_finish(l);
+}
+
 static void letter_ask(void *owner, enum session_point point)
 {
 	struct letter *l = owner;
@@ -178,6 +201,12 @@ static void letter_ask(void *owner, enum session_point point)
 
 		session_answer(l->session, moment_of(l),
 			       taken ? NULL : intake_refusal(l->self->intake));
+	} else if (point == POINT_HEADER) {
+		struct question *q =
+		    policy_ask(l->self->policy, l->session, point, letter_answered, l);
+
+		if (q)
+			l->question = q;
 	} else {
 		session_answer(l->session, moment_of(l), NULL);
 	}

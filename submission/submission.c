@@ -43,6 +43,13 @@ static void on_server(struct channel *c, const struct message *m)
 	server_serve(self->server, c, m);
 }
 
+static void on_answer(struct channel *c, const struct message *m)
+{
+	struct submission *self = daemon_of(c)->self;
+
+	policy_serve(self->policy, m);
+}
+
 static const struct serve serves[] = {
     {MSG_handin, PEER_BOUNCE | PEER_PICKUP, on_handin},
     {MSG_leased, PEER_QMGR, on_intake},
@@ -57,6 +64,7 @@ static const struct serve serves[] = {
     {MSG_certificates_end, PEER_KEEPER, on_server},
     {MSG_ticket_keys, PEER_KEEPER, on_server},
     {MSG_signature, PEER_KEEPER, on_server},
+    {MSG_looked_up, PEER_TABLE, on_answer},
     {MSG_NONE, 0, NULL},
 };
 
@@ -72,12 +80,14 @@ static void submission_peer(struct daemon *d, struct channel *c)
 		server_set_keeper(self->server, c);
 	else if (channel_peer(c) == PEER_CHECKER)
 		server_set_checker(self->server, c);
+	policy_peer(self->policy, c);
 }
 
 static void submission_gone(struct daemon *d, struct channel *c)
 {
 	struct submission *self = d->self;
 
+	policy_gone(self->policy, c);
 	if (channel_peer(c) == PEER_QMGR)
 		intake_gone(self->intake);
 	else if (channel_peer(c) == PEER_LIMITS)
@@ -134,9 +144,11 @@ static void submission_warm_up(struct daemon *d)
 	if (getrandom(&self->seed, sizeof self->seed, 0) < 0)
 		self->seed = d->epoch;
 	self->intake = intake_new(d->loop, d->log, queue_crc32c);
+	self->policy = policy_new(d->loop);
 	self->server = server_new(&(struct server_setup){
 	    .d = d,
 	    .intake = self->intake,
+	    .policy = self->policy,
 	    .seed = self->seed,
 	    .roles = 1u << HANDLE_LISTEN_SUBMISSION | 1u << HANDLE_LISTEN_SUBMISSIONS,
 	    .emptied = clients_are_gone,

@@ -5,6 +5,7 @@
 
 #include "daemon.h"
 #include "intake.h"
+#include "policy.h"
 #include "server.h"
 #include "session.h"
 
@@ -13,8 +14,9 @@ struct letter;
 struct submission {
 	struct daemon *d;
 	struct intake *intake;
-	struct server *server;	/* clients on 587 and 465 */
-	bool clients_gone;	/* while draining */
+	struct server *server; /* clients on 587 and 465 */
+	bool clients_gone;     /* while draining */
+	struct policy *policy;
 	struct letter *letters; /* under way */
 	uint32_t count;
 	uint64_t seed;

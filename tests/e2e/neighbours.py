@@ -757,6 +757,7 @@ def test_smtpd(t):
     common(daemon, "qmgr", 0, serves)
     common(daemon, "limits", 0, serves)
     common(daemon, "resolver", 0, serves)
+    common(daemon, "table", 0, serves)
     limits = daemon.peer("limits")
     limits.close()  # nobody is asked from here on but in serves()
     run_cases(daemon, "qmgr", 0, [
@@ -873,6 +874,7 @@ def test_submission(t):
     common(daemon, "bounce", 0, serves("bounce"))
     common(daemon, "limits", 0, serves(""))
     common(daemon, "resolver", 0, serves(""))
+    common(daemon, "table", 0, serves(""))
     run_cases(daemon, "bounce", 0, [
         ("no recipients", refused(recipients=[]), LIVES),
         ("recipients that are none", refused(recipients=[dict(address=b"a@b>\r\nRCPT TO:<c@d", notify=255)]), LIVES),

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What the session engine's hosts ask before they answer at the named points
+ * (session.h): sender rights. One per daemon; a question per session at most.
+ */
+#ifndef LIB_POLICY_H
+#define LIB_POLICY_H
+
+#include "channel.h"
+#include "session.h"
+
+struct policy;
+struct question;
+
+struct policy *policy_new(struct loop *loop);
+
+/* A channel to a neighbour, and its end; of kinds that have nothing to do with it: ignored. */
+void policy_peer(struct policy *p, struct channel *c);
+void policy_gone(struct policy *p, struct channel *c);
+
+/* What the serve rows of looked_up call. */
+void policy_serve(struct policy *p, const struct message *m);
+
+/*
+ * Asks what is to be asked at POINT_SENDER or POINT_HEADER of S. DONE gets NULL or the
+ * refusal, later or from within: then NULL is returned. A session that was handed in
+ * answers at once at POINT_SENDER; its sender is asked about at POINT_HEADER.
+ */
+struct question *policy_ask(struct policy *p, const struct session *s, enum session_point point,
+			    void (*done)(void *owner, const struct reply *r), void *owner);
+
+/* Takes NULL, leaves NULL. */
+void policy_cancel(struct question **question);
+
+#endif

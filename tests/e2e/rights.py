@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: ISC
+"""Who may send from which addresses: submission with a pickup that names the login, and a table of our own making."""
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+
+import veredus as v
+from alone import Daemon, Intake
+
+SENDERS, ALIASES = "/etc/veredus/senders", "/etc/veredus/aliases"
+FOUND, ABSENT, FAILED = 0, 1, 2  # enum table_verdict
+DATE, ID = "Date: Sat, 21 Nov 2026 22:05:00 +0000\r\n", "Message-ID: <1@client.example>\r\n"
+REFUSED, LATER = "553 5.7.1", "451 4.3.5"
+
+
+class Door:
+    def __init__(self, t, senders=None, aliases=None, settings=""):
+        tables = f"senders = {SENDERS} " * (senders is not None) + f"aliases = {ALIASES} " * (aliases is not None)
+        self.daemon = Daemon(t, "submission", "submission { " + tables + settings + " }\n")
+        self.daemon.begin()
+        self.qmgr, self.pickup, self.table = (self.daemon.peer(kind) for kind in ("qmgr", "pickup", "table"))
+        self.intake, self.token = Intake(self.qmgr), 0
+        self.tables = {SENDERS: senders or {}, ALIASES: aliases or {}}
+
+    def look_up(self):
+        self.table.pump(0.01)
+        for _, values in [m for m in self.table.got if m[0] == "lookup"]:
+            table, key = values["table"].decode(), values["key"].decode()
+            value = self.tables[table].get(key)
+            if value == "failed":
+                self.table.say("looked_up", query=values["query"], verdict=FAILED)
+            elif value != "silent":
+                self.table.say("looked_up", query=values["query"], verdict=ABSENT if value is None else FOUND, value=value or "")
+        self.table.got.clear()
+
+    def begin(self, login, sender, author, body="hello\r\n", more=""):
+        self.token += 1
+        content = (DATE + ID + (f"From: {author}\r\n" if author else "") + more + ("\r\n" + body if body is not None else "")).encode()
+        self.pickup.say("handin", token=self.token, sender=sender, recipients=[dict(address="rcpt@sink.example")],
+                        content=content, content_length=len(content), login=login)
+
+    def answer(self, seconds=5):
+        for _ in range(int(seconds * 50)):
+            self.look_up()
+            self.qmgr.pump(0.005)
+            self.pickup.pump(0.005)
+            for name, values in self.qmgr.got:
+                if name == "submit":
+                    self.qmgr.got.clear()
+                    self.qmgr.say("settled", id=values["id"], committed=1)
+            for name, values in self.pickup.got:
+                if name == "handed" and values["token"] == self.token:
+                    self.pickup.got.clear()
+                    return f"{values['code']} {values['reply'].decode()}"
+        raise v.Failure("no answer")
+
+    def hand(self, *args, **more):
+        self.begin(*args, **more)
+        return self.answer()
+
+    def table_test(self, rows):
+        for login, sender, author, wanted in rows:
+            said = self.hand(login, sender, author)
+            v.check(said.startswith(wanted), login, sender, author, "got:", said)
+
+
+def test_lists(t):
+    door = Door(t, {"uid:1": "ann@x.example, @corp.example .sub.example *-news@y.example", "uid:9": "*", "*": "guest@x.example"})
+    door.table_test([
+        ("uid:1", "ann@x.example", "ann@x.example", "250"),
+        ("uid:1", "any@corp.example", "Ann <ann@x.example>", "250"),
+        ("uid:1", "a@b.sub.example", "tech-news@y.example", "250"),
+        ("uid:1", "", "ann@x.example", "250"),
+        ("uid:1", "bob@x.example", "ann@x.example", REFUSED),
+        ("uid:1", "ann@x.example", "bob@x.example", REFUSED),
+        ("uid:1", "", "bob@x.example", REFUSED),
+        ("uid:1", "ann@x.example", "ann@x.example, bob@x.example", REFUSED),
+        ("uid:9", "who@ever.example", "some@body.example", "250"),
+        ("uid:2", "guest@x.example", "guest@x.example", "250"),
+        ("uid:2", "ann@x.example", "ann@x.example", REFUSED),
+    ])
+    said = door.hand("uid:1", "ann@x.example", "ann@x.example, Bob <bob@x.example>")
+    v.check("<bob@x.example> in From" in said, "it says which one:", said)
+    said = door.hand("uid:1", "eve@x.example", "ann@x.example")
+    v.check("<eve@x.example> in MAIL FROM" in said, said)
+    said = door.hand("uid:1", "ann@x.example", "ann@x.example", more="Sender: eve@x.example\r\n")
+    v.check("<eve@x.example> in Sender" in said and said.startswith(REFUSED), said)
+
+
+def test_no_list(t):
+    """Without a table a local user may use any address; with one too, unless he or all have a list."""
+    Door(t).table_test([("uid:1", "any@x.example", "other@y.example", "250")])
+
+
+def test_no_list_of_his(t):
+    Door(t, {"uid:7": "ann@x.example"}).table_test([("uid:1", "any@x.example", "other@y.example", "250")])
+
+
+def test_aliases(t):
+    door = Door(t, {"uid:1": "ann@x.example"}, {"sales@x.example": "bob@x.example, ann@x.example", "info@x.example": "bob@x.example",
+                                               "root@x.example": "uid:1"})
+    door.table_test([
+        ("uid:1", "sales@x.example", "Sales <Sales@x.example>", REFUSED),  # keys compare without case: the table's part
+        ("uid:1", "sales@x.example", "sales@x.example", "250"),
+        ("uid:1", "root@x.example", "ann@x.example", "250"),
+        ("uid:1", "info@x.example", "ann@x.example", REFUSED),
+        ("uid:1", "none@x.example", "ann@x.example", REFUSED),
+    ])
+
+
+def test_unqualified_and_repaired(t):
+    """What is asked about is what goes out."""
+    door = Door(t, {"uid:1": "ann@corp.example"}, settings="domain = corp.example duplicates = keep from = keep")
+    door.table_test([
+        ("uid:1", "ann", "ann", "250"),
+        ("uid:1", "ann", "eve", REFUSED),
+        ("uid:1", "ann", "ann@corp.example <eve@x.example>", REFUSED),
+        ("uid:1", "ann", "ann@corp.example eve@x.example", REFUSED),
+        ("uid:1", "ann", "eve@x.example\r\nFrom: ann@corp.example", REFUSED),
+        ("uid:1", "ann", "ann@corp.example\r\nFrom: eve@x.example", REFUSED),
+        ("uid:1", "ann", "nobody:;", REFUSED),
+        ("uid:1", "ann", ",\r\n ".join(f"a{n}@x.example" for n in range(200)), REFUSED),
+        ("uid:1", "ann", ",\r\n ".join(["ann@corp.example"] * 200), REFUSED),
+    ])
+
+
+def test_without_a_body(t):
+    """A header block that ends with the mail is asked about too."""
+    door = Door(t, {"uid:1": "ann@x.example"})
+    v.check(door.hand("uid:1", "ann@x.example", "eve@x.example", body=None).startswith(REFUSED), "no body")
+    v.check(door.hand("uid:1", "ann@x.example", "ann@x.example", body=None).startswith("250"), "no body")
+    v.check(door.hand("uid:1", "ann@x.example", "eve@x.example", body="x" * 70 + "\r\n" + "y\r\n" * 20000).startswith(REFUSED), "a large one")
+    v.check(door.hand("uid:1", "ann@x.example", "ann@x.example", body="x" * 70 + "\r\n" + "y\r\n" * 10000).startswith("250"), "a large one")
+
+
+def test_table_fails(t):
+    """Nothing is refused for good, and nothing let through, when rights are not known."""
+    door = Door(t, {"uid:1": "failed", "uid:2": "ann@x.example", "uid:3": "silent", "uid:5": None, "*": "failed"},
+                {"sales@x.example": "failed"})
+    door.table_test([("uid:1", "ann@x.example", "ann@x.example", LATER), ("uid:2", "sales@x.example", "ann@x.example", LATER),
+                     ("uid:2", "ann@x.example", "ann@x.example", "250"), ("uid:5", "ann@x.example", "ann@x.example", LATER)])
+    door.begin("uid:3", "ann@x.example", "ann@x.example")
+    try:
+        door.answer(1)
+        raise AssertionError("an answer without a table")
+    except v.Failure:
+        pass
+    door.table.close()
+    v.check(door.pickup.expect("handed", token=door.token)["reply"].startswith(b"4.3.5"), "table is gone")
+    door.daemon.lives("without a table")
+    door.begin("uid:2", "ann@x.example", "ann@x.example")
+    v.equal(door.pickup.expect("handed", token=door.token)["code"], 451)
+    door.table = door.daemon.peer("table")
+    v.check(door.hand("uid:2", "ann@x.example", "ann@x.example").startswith("250"), "a new one")
+
+
+def test_check(t):
+    """veredus check names words that allow nothing."""
+    path = v.write(t.folder + "/senders", b"ann ann@x.example @x.example\nbob bob .x.example\ncarl dan@\n")
+    said = t.veredus(f"submission {{ senders = {path} }}\n").command("check", status=1)
+    for line in f'{path}:2: "bob" is no address: it has no @', f'{path}:3: "dan@" is no domain behind the @':
+        v.check(line in said, line, "not in", said)
+
+
+v.main(globals())
