@@ -40,6 +40,8 @@ static const char *type_text(enum setting_type type)
 	    [TYPE_WORD_TLS] = "word",
 	    [TYPE_WORD_RULE] = "word",
 	    [TYPE_WORD_REFUSE] = "word",
+	    [TYPE_WORD_ACTION] = "word",
+	    [TYPE_RATES] = "list of rates",
 	    [TYPE_NETWORKS] = "list of networks",
 	    [TYPE_DOMAINS] = "list of domains",
 	    [TYPE_ENDPOINTS] = "list of ADDRESS:PORT",

@@ -85,6 +85,27 @@ struct config_site {
 	uint64_t connections, rate;
 };
 
+enum rate_period { PER_MINUTE, PER_HOUR, PER_DAY, RATE_PERIODS };
+enum rate_action { ABOVE_DEFER, ABOVE_HOLD, ABOVE_REFUSE };
+/* Whose rate it is: the labels of the blocks. */
+enum rate_who { RATE_LOGIN, RATE_NETWORK, RATE_STRANGER, RATE_KINDS };
+
+struct rate {
+	uint64_t count;
+	uint8_t period; /* enum rate_period */
+};
+struct rate_list {
+	struct rate *items;
+	size_t count;
+};
+
+struct config_rate {
+	struct text label; /* "login" */
+	uint32_t line;
+	struct rate_list messages, recipients;
+	uint8_t action; /* enum rate_action */
+};
+
 /*
  * The scalar settings stand under their field names of settings.def; rows of
  * blocks that stand several times are in the arrays.
@@ -121,6 +142,9 @@ struct config {
 	size_t route_count;
 	struct config_site *sites;
 	size_t site_count;
+	struct config_rate *rates;
+	size_t rate_count;
+	const struct config_rate *rate_of[RATE_KINDS]; /* NULL: no limit */
 	uint64_t limit_message, limit_header, limit_line, limit_recipients, limit_received,
 	    limit_connections, limit_per_client, limit_errors, limit_idle_commands,
 	    limit_site_connections, limit_site_messages, limit_deliveries, limit_return_body;

@@ -191,6 +191,44 @@ static void check_tls(struct whole *w)
 			    shown(word, c->listens[i].label), "mail.example.net");
 }
 
+static bool rate_is_doubled(const struct rate_list *r)
+{
+	for (size_t i = 0; i < r->count; i++)
+		for (size_t j = 0; j < i; j++)
+			if (r->items[i].period == r->items[j].period)
+				return true;
+	return false;
+}
+
+static void check_rates(struct whole *w)
+{
+	static const char *const labels[RATE_KINDS] = {"login", "network", "stranger"};
+	struct config *c = w->config;
+	char word[SHOWN_BYTES];
+
+	for (size_t i = 0; i < c->rate_count; i++) {
+		const struct config_rate *r = &c->rates[i];
+		size_t who = 0;
+
+		while (who < RATE_KINDS && !text_equals(r->label, labels[who]))
+			who++;
+		if (who == RATE_KINDS)
+			config_errors_add(w->errors, false, r->line, 1,
+					  "rate %s: it is none of login, network, stranger",
+					  shown(word, r->label));
+		else if (c->rate_of[who])
+			config_errors_add(w->errors, false, r->line, 1,
+					  "rate %s stands twice; the first is on line %u",
+					  labels[who], c->rate_of[who]->line);
+		else
+			c->rate_of[who] = r;
+		if (rate_is_doubled(&r->messages) || rate_is_doubled(&r->recipients))
+			config_errors_add(w->errors, false, r->line, 1,
+					  "rate %s: two rates for the same time",
+					  shown(word, r->label));
+	}
+}
+
 static uint32_t line_of(const struct whole *w, enum setting_block block, const char *name)
 {
 	for (size_t i = 0; i < setting_count; i++)
@@ -242,6 +280,7 @@ void config_finish(struct config *config, const struct place *ports, struct conf
 	check_sites(&w);
 	check_auth(&w);
 	check_tls(&w);
+	check_rates(&w);
 	/* A value that could not be read is zero here, and would be complained of twice. */
 	if (!config_errors_matter(errors))
 		check_times(&w);

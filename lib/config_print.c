@@ -83,10 +83,18 @@ static void print_endpoint(const struct endpoint *e, bool server, struct bytes *
 	put_number(to, e->port);
 }
 
+static void print_rate(const struct rate *r, struct bytes *to)
+{
+	put_number(to, r->count);
+	put(to, r->period == PER_MINUTE ? "/m" : r->period == PER_HOUR ? "/h" : "/d");
+}
+
 static void print_item(enum setting_type type, const char *item, struct bytes *to)
 {
 	if (type == TYPE_NETWORKS)
 		print_network((const void *)item, to);
+	else if (type == TYPE_RATES)
+		print_rate((const void *)item, to);
 	else if (type == TYPE_DOMAINS)
 		word_print(*(const struct text *)(const void *)item, to);
 	else
@@ -134,6 +142,7 @@ void value_print(const struct setting_row *row, const void *from, struct bytes *
 	case TYPE_WORD_TLS:
 	case TYPE_WORD_RULE:
 	case TYPE_WORD_REFUSE:
+	case TYPE_WORD_ACTION:
 		put(to, setting_words(row->type)[*(const uint8_t *)from]);
 		break;
 	case TYPE_NUMBER:
@@ -147,6 +156,7 @@ void value_print(const struct setting_row *row, const void *from, struct bytes *
 	case TYPE_DOMAINS:
 	case TYPE_ENDPOINTS:
 	case TYPE_SERVERS:
+	case TYPE_RATES:
 		print_list(row->type, from, to);
 		break;
 	case TYPE_COUNT:

@@ -13,6 +13,7 @@
 #define OWNER_route struct config_route
 #define OWNER_site struct config_site
 #define OWNER_limits struct config
+#define OWNER_rate struct config_rate
 #define OWNER_retry struct config
 #define OWNER_timeout struct config
 #define OWNER_history struct config
@@ -41,6 +42,7 @@ const size_t setting_count = sizeof setting_rows / sizeof *setting_rows;
 #define ARRAY_auth 0, 0, 0, 0
 #define ARRAY_submission 0, 0, 0, 0
 #define ARRAY_tables 0, 0, 0, 0
+#define ARRAY_rate ARRAY(rates, rate_count, config_rate)
 #define ARRAY_resolver 0, 0, 0, 0
 #define ARRAY_limits 0, 0, 0, 0
 #define ARRAY_retry 0, 0, 0, 0
@@ -66,6 +68,7 @@ const char *const *setting_words(enum setting_type type)
 					     "ipv4-only", "ipv6-only", NULL};
 	static const char *const tls[] = {"1.2", "1.3", NULL};
 	static const char *const rule[] = {"repair", "refuse", "keep", NULL};
+	static const char *const action[] = {"defer", "hold", "refuse", NULL};
 	static const char *const refuse[] = {"refuse", "keep", NULL};
 
 	static const char *const clear[] = {"never", "loopback", NULL};
@@ -77,6 +80,7 @@ const char *const *setting_words(enum setting_type type)
 	       : type == TYPE_WORD_TLS	  ? tls
 	       : type == TYPE_WORD_RULE	  ? rule
 	       : type == TYPE_WORD_REFUSE ? refuse
+	       : type == TYPE_WORD_ACTION ? action
 					  : NULL;
 }
 
@@ -84,6 +88,7 @@ size_t setting_item_size(enum setting_type type)
 {
 	return type == TYPE_NETWORKS				? sizeof(struct network)
 	       : type == TYPE_DOMAINS				? sizeof(struct text)
+	       : type == TYPE_RATES				? sizeof(struct rate)
 	       : type == TYPE_ENDPOINTS || type == TYPE_SERVERS ? sizeof(struct endpoint)
 								: 0;
 }

@@ -341,6 +341,23 @@ static bool read_number(struct value *v)
 	return true;
 }
 
+/* "100/h" */
+static bool read_rate(struct value *v)
+{
+	struct rate *to = v->to;
+	struct text t = v->word->text;
+	char name[SHOWN_BYTES];
+	const char *unit = t.len > 2 && t.data[t.len - 2] == '/' && t.data[t.len - 1]
+			       ? strchr("mhd", t.data[t.len - 1])
+			       : NULL;
+
+	if (!unit || !text_number(text_until(t, t.len - 2), 1000000000, &to->count) || !to->count)
+		return WRONG(v, "%s: \"%s\" is no rate; write 10/m, 100/h or 1000/d", v->row->name,
+			     shown(name, t));
+	to->period = (uint8_t)(*unit == 'm' ? PER_MINUTE : *unit == 'h' ? PER_HOUR : PER_DAY);
+	return true;
+}
+
 /* -- addresses -------------------------------------------------------------------- */
 
 static void mask_address(uint8_t *address, unsigned bits)
@@ -473,7 +490,8 @@ static bool (*const readers[TYPE_COUNT])(struct value *v) = {
     [TYPE_NETWORKS] = read_network,   [TYPE_DOMAINS] = read_domains,
     [TYPE_ENDPOINTS] = read_endpoint, [TYPE_SERVERS] = read_server,
     [TYPE_WORD_RULE] = read_word,     [TYPE_WORD_REFUSE] = read_word,
-    [TYPE_TABLE] = read_table,
+    [TYPE_TABLE] = read_table,	      [TYPE_RATES] = read_rate,
+    [TYPE_WORD_ACTION] = read_word,
 };
 
 bool value_read(const struct setting_row *row, const struct token *word, struct arena *arena,

@@ -21,6 +21,7 @@ enum tag {
 	TAG_BODY_TYPE = 11,
 	TAG_SMTPUTF8 = 12,
 	TAG_ARRIVAL = 13,
+	TAG_HOLD = 14,
 };
 
 enum { RECIPIENT_FIELD_MAX = 4 * 4 + 1 + 2 * ADDRESS_MAX + ORCPT_MAX };
@@ -52,6 +53,7 @@ void envelope_put_head(struct bytes *w, const struct envelope *e)
 	put_text(w, TAG_PROTOCOL, e->protocol);
 	put_text(w, TAG_ENVID, e->envid);
 	put_text(w, TAG_MESSAGE_ID, e->message_id);
+	put_text(w, TAG_HOLD, e->hold);
 	put_u8(w, TAG_RET, e->ret);
 	put_u8(w, TAG_BODY_TYPE, e->body_type);
 	put_u8(w, TAG_SMTPUTF8, e->smtputf8);
@@ -127,6 +129,8 @@ static bool decode_field(struct envelope *e, uint16_t tag, struct text value)
 		return take_text(value, ENVID_MAX, &e->envid);
 	case TAG_MESSAGE_ID:
 		return take_text(value, 250, &e->message_id);
+	case TAG_HOLD:
+		return take_text(value, 255, &e->hold);
 	case TAG_RET:
 		return take_u8(value, RET_HDRS, &e->ret);
 	case TAG_BODY_TYPE:

@@ -29,6 +29,7 @@ struct envelope {
 	struct text envid;    /* xtext as given, or empty */
 	struct text
 	    message_id;	   /* Message-ID of the header without <>, cut to 250 bytes; for trace */
+	struct text hold;  /* why it is held as soon as it is taken; empty: it is not */
 	uint8_t ret;	   /* enum dsn_ret */
 	uint8_t body_type; /* enum body_type */
 	uint8_t smtputf8;  /* 1: SMTPUTF8 was given */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Questions to the table process. */
+/* Questions to a neighbour. */
 #include "lookup.h"
 
 #include "mem.h"
@@ -19,7 +19,9 @@ struct lookup {
 /* Answers come in about the order of the questions, so the list is searched from its head. */
 struct lookups {
 	struct loop *loop;
-	struct channel *channel; /* NULL: there is no table process now */
+	struct channel *channel; /* NULL: there is no such neighbour now */
+	struct duration wait;
+	uint8_t failed, most;
 	struct lookup *first, **last;
 	struct timer timer;
 	uint64_t number;
@@ -34,7 +36,7 @@ static void lookup_unlink(struct lookup *q)
 		q->all->last = q->prev;
 }
 
-static void lookup_settle(struct lookup *q, enum table_verdict verdict, struct text value)
+static void lookup_settle(struct lookup *q, uint8_t verdict, struct text value)
 {
 	struct lookup done = *q;
 
@@ -46,23 +48,26 @@ static void lookup_settle(struct lookup *q, enum table_verdict verdict, struct t
 static void fail_older(struct lookups *l, struct monotime than)
 {
 	while (l->first && l->first->asked.us <= than.us)
-		lookup_settle(l->first, TABLE_FAILED, (struct text){NULL, 0});
+		lookup_settle(l->first, l->failed, (struct text){NULL, 0});
 }
 
 static void timer_fired(void *arg)
 {
 	struct lookups *l = arg;
 
-	fail_older(l, (struct monotime){loop_now(l->loop).us - SECONDS(LOOKUP_WAIT_S).us});
+	fail_older(l, (struct monotime){loop_now(l->loop).us - l->wait.us});
 	if (l->first)
 		timer_set(&l->timer, SECONDS(1));
 }
 
-struct lookups *lookups_new(struct loop *loop)
+struct lookups *lookups_new(struct loop *loop, uint8_t failed, uint8_t most, struct duration wait)
 {
 	struct lookups *l = mem_new(1, sizeof *l);
 
 	l->loop = loop;
+	l->failed = failed;
+	l->most = most;
+	l->wait = wait;
 	l->last = &l->first;
 	timer_init(&l->timer, loop, timer_fired, l);
 	return l;
@@ -80,25 +85,18 @@ void lookups_gone(struct lookups *l)
 	fail_older(l, (struct monotime){INT64_MAX});
 }
 
-void lookups_serve(struct lookups *l, const struct msg_looked_up *m)
+void lookups_serve(struct lookups *l, uint64_t query, uint8_t verdict, struct text value)
 {
 	struct lookup *q = l->first;
 
-	while (q && q->number != m->query)
+	while (q && q->number != query)
 		q = q->next;
 	if (q)
-		lookup_settle(
-		    q, m->verdict <= TABLE_FAILED ? (enum table_verdict)m->verdict : TABLE_FAILED,
-		    m->value);
+		lookup_settle(q, verdict <= l->most ? verdict : l->failed, value);
 }
 
-struct lookup *lookup_ask(struct lookups *l, struct text table, struct text key,
-			  lookup_answer *answer, void *owner)
+static struct lookup *lookup_new(struct lookups *l, lookup_answer *answer, void *owner)
 {
-	if (!l->channel || key.len > TABLE_KEY_MAX) {
-		answer(owner, l->channel ? TABLE_ABSENT : TABLE_FAILED, (struct text){NULL, 0});
-		return NULL;
-	}
 	struct lookup *q = mem_new(1, sizeof *q);
 
 	*q = (struct lookup){.all = l,
@@ -109,9 +107,35 @@ struct lookup *lookup_ask(struct lookups *l, struct text table, struct text key,
 			     .owner = owner};
 	*l->last = q;
 	l->last = &q->next;
-	channel_send_lookup(l->channel, &(struct msg_lookup){q->number, table, key});
 	if (!timer_is_set(&l->timer))
 		timer_set(&l->timer, SECONDS(1));
+	return q;
+}
+
+struct lookup *lookup_ask(struct lookups *l, struct text table, struct text key,
+			  lookup_answer *answer, void *owner)
+{
+	if (!l->channel || key.len > TABLE_KEY_MAX) {
+		answer(owner, l->channel ? TABLE_ABSENT : l->failed, (struct text){NULL, 0});
+		return NULL;
+	}
+	struct lookup *q = lookup_new(l, answer, owner);
+
+	channel_send_lookup(l->channel, &(struct msg_lookup){q->number, table, key});
+	return q;
+}
+
+struct lookup *lookup_count(struct lookups *l, struct msg_count_ask *m, lookup_answer *answer,
+			    void *owner)
+{
+	if (!l->channel) {
+		answer(owner, l->failed, (struct text){NULL, 0});
+		return NULL;
+	}
+	struct lookup *q = lookup_new(l, answer, owner);
+
+	m->query = q->number;
+	channel_send_count_ask(l->channel, m);
 	return q;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Asking the table process: a daemon's questions under way. Each is answered
- * once, with TABLE_FAILED when there is no table process, when it ends, or
- * when it takes longer than LOOKUP_WAIT_S.
+ * Asking a neighbour: a daemon's questions to table, or to limits, under way.
+ * Each is answered once; with a verdict of its own when there is no such
+ * neighbour, when it ends, or when it takes too long.
  */
 #ifndef LIB_LOOKUP_H
 #define LIB_LOOKUP_H
@@ -12,19 +12,18 @@
 struct lookups;
 struct lookup;
 
-enum { LOOKUP_WAIT_S = 20 };
+/* VALUE lives until it returns. VERDICT is an enum table_verdict, or an enum count_verdict. */
+typedef void lookup_answer(void *owner, uint8_t verdict, struct text value);
 
-/* VALUE lives until it returns. */
-typedef void lookup_answer(void *owner, enum table_verdict verdict, struct text value);
+/* FAILED is the verdict where there is none within WAIT; a verdict above MOST is FAILED too. */
+struct lookups *lookups_new(struct loop *loop, uint8_t failed, uint8_t most, struct duration wait);
 
-struct lookups *lookups_new(struct loop *loop);
-
-/* The channel to the table process, and its end. */
+/* The channel to the neighbour, and its end. */
 void lookups_open(struct lookups *l, struct channel *c);
 void lookups_gone(struct lookups *l);
 
-/* What the serve row of looked_up calls. An answer that nobody waits for is ignored. */
-void lookups_serve(struct lookups *l, const struct msg_looked_up *m);
+/* What the neighbour said. An answer that nobody waits for is ignored. */
+void lookups_serve(struct lookups *l, uint64_t query, uint8_t verdict, struct text value);
 
 /*
  * Asks what stands at KEY in TABLE. ANSWER is called later, or from within: then NULL is
@@ -32,6 +31,10 @@ void lookups_serve(struct lookups *l, const struct msg_looked_up *m);
  */
 struct lookup *lookup_ask(struct lookups *l, struct text table, struct text key,
 			  lookup_answer *answer, void *owner);
+
+/* Asks limits whether a message may be sent; M's query is filled in. As lookup_ask(). */
+struct lookup *lookup_count(struct lookups *l, struct msg_count_ask *m, lookup_answer *answer,
+			    void *owner);
 
 /* Takes NULL, leaves NULL: the answer is wanted no more. */
 void lookup_cancel(struct lookup **lookup);

@@ -67,6 +67,8 @@ enum hop_verdict {
 	HOP_PERMANENT, /* no such domain, null MX, loops to ourselves */
 };
 
+enum count_verdict { COUNT_FINE, COUNT_DEFER, COUNT_HOLD, COUNT_REFUSE };
+
 enum table_verdict {
 	TABLE_FOUND,
 	TABLE_ABSENT, /* there is no such key */

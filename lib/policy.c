@@ -6,15 +6,24 @@
 #include "mem.h"
 #include "rights_check.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
+enum {
+	TABLE_WAIT_S = 20,
+	COUNT_WAIT_S = 5, /* then the message goes through: counts are no reason to lose mail */
+};
+
 struct policy {
-	struct lookups *lookups;
+	struct lookups *lookups, *counts;
 };
 
 struct question {
 	struct policy *policy;
+	struct session *session;
 	struct rights_check *rights;
+	struct lookup *count;
+	bool counts; /* once its sender has the right, it is counted */
 	void (*done)(void *owner, const struct reply *r);
 	void *owner;
 	bool inside, over; /* policy_ask() runs; DONE was called */
@@ -24,7 +33,8 @@ struct policy *policy_new(struct loop *loop)
 {
 	struct policy *p = mem_new(1, sizeof *p);
 
-	p->lookups = lookups_new(loop);
+	p->lookups = lookups_new(loop, TABLE_FAILED, TABLE_FAILED, SECONDS(TABLE_WAIT_S));
+	p->counts = lookups_new(loop, COUNT_FINE, COUNT_REFUSE, SECONDS(COUNT_WAIT_S));
 	return p;
 }
 
@@ -32,17 +42,26 @@ void policy_peer(struct policy *p, struct channel *c)
 {
 	if (channel_peer(c) == PEER_TABLE)
 		lookups_open(p->lookups, c);
+	else if (channel_peer(c) == PEER_LIMITS)
+		lookups_open(p->counts, c);
 }
 
 void policy_gone(struct policy *p, struct channel *c)
 {
 	if (channel_peer(c) == PEER_TABLE)
 		lookups_gone(p->lookups);
+	else if (channel_peer(c) == PEER_LIMITS)
+		lookups_gone(p->counts);
 }
 
 void policy_serve(struct policy *p, const struct message *m)
 {
-	lookups_serve(p->lookups, &m->looked_up);
+	if (m->type == MSG_looked_up)
+		lookups_serve(p->lookups, m->looked_up.query, m->looked_up.verdict,
+			      m->looked_up.value);
+	else
+		lookups_serve(p->counts, m->count_is.query, m->count_is.verdict,
+			      m->count_is.reason);
 }
 
 static void question_settle(struct question *q, const struct reply *r)
@@ -55,12 +74,69 @@ static void question_settle(struct question *q, const struct reply *r)
 	done.done(done.owner, r);
 }
 
+/* -- counts ---------------------------------------------------------------------- */
+
+/* Has the configuration a rate for whoever this is? */
+static bool needs_count(const struct session *s)
+{
+	const struct config *config = session_config(s);
+	bool login = session_identity(s).len > 0;
+
+	if (text_equals(session_identity(s), "bounce"))
+		return false;
+	if (login && config->rate_of[RATE_LOGIN])
+		return true;
+	return !session_is_handed_in(s) &&
+	       config->rate_of[login || session_is_trusted(s) ? RATE_NETWORK : RATE_STRANGER];
+}
+
+static void count_answered(void *owner, uint8_t verdict, struct text reason)
+{
+	struct question *q = owner;
+	char text[REPLY_TEXT_MAX + 1];
+	struct reply r = {0, NULL, {text, 0}};
+
+	q->count = NULL;
+	snprintf(text, sizeof text, "Error: %.*s", (int)reason.len, reason.data);
+	r.text = text_of(text);
+	if (verdict == COUNT_HOLD)
+		session_hold_message(q->session, reason);
+	if (verdict == COUNT_DEFER) {
+		r.code = 450;
+		r.dsn = "4.7.1";
+	} else if (verdict == COUNT_REFUSE) {
+		r.code = 550;
+		r.dsn = "5.7.1";
+	}
+	question_settle(q, r.code ? &r : NULL);
+}
+
+static void count(struct question *q)
+{
+	const struct session *s = q->session;
+	struct msg_count_ask m = {.login = session_identity(s),
+				  .trusted = session_is_trusted(s),
+				  .recipients = session_recipients(s)};
+
+	if (!session_is_handed_in(s))
+		m.address = (struct text){(const char *)session_address(s), 16};
+	struct lookup *lookup = lookup_count(q->policy->counts, &m, count_answered, q);
+
+	if (lookup)
+		q->count = lookup;
+}
+
+/* -- rights ---------------------------------------------------------------------- */
+
 static void rights_settled(void *owner, const struct reply *r)
 {
 	struct question *q = owner;
 
 	q->rights = NULL;
-	question_settle(q, r);
+	if (r || !q->counts)
+		question_settle(q, r);
+	else
+		count(q);
 }
 
 static bool needs_rights(const struct session *s, enum session_point point)
@@ -69,21 +145,12 @@ static bool needs_rights(const struct session *s, enum session_point point)
 	       (point == POINT_HEADER || (point == POINT_SENDER && !session_is_handed_in(s)));
 }
 
-struct question *policy_ask(struct policy *p, const struct session *s, enum session_point point,
-			    void (*done)(void *owner, const struct reply *r), void *owner)
+static void ask_rights(struct question *q, bool header)
 {
-	bool header = point == POINT_HEADER;
-
-	if (!needs_rights(s, point)) {
-		done(owner, NULL);
-		return NULL;
-	}
-	struct question *q = mem_new(1, sizeof *q);
-
-	*q = (struct question){.policy = p, .done = done, .owner = owner, .inside = true};
+	const struct session *s = q->session;
 	const struct rights_ask ask = {
 	    .config = session_config(s),
-	    .lookups = p->lookups,
+	    .lookups = q->policy->lookups,
 	    .login = session_identity(s),
 	    .sender =
 		header && !session_is_handed_in(s) ? (struct text){NULL, 0} : session_sender(s),
@@ -93,13 +160,36 @@ struct question *policy_ask(struct policy *p, const struct session *s, enum sess
 	};
 	struct rights_check *check = rights_check_start(&ask);
 
-	q->inside = false;
-	if (q->over) {
-		free(q);
+	if (check)
+		q->rights = check;
+}
+
+struct question *policy_ask(struct policy *p, struct session *s, enum session_point point,
+			    void (*done)(void *owner, const struct reply *r), void *owner)
+{
+	bool rights = needs_rights(s, point), counts = point == POINT_HEADER && needs_count(s);
+
+	if (!rights && !counts) {
+		done(owner, NULL);
 		return NULL;
 	}
-	q->rights = check;
-	return q;
+	struct question *q = mem_new(1, sizeof *q);
+
+	*q = (struct question){.policy = p,
+			       .session = s,
+			       .counts = counts,
+			       .done = done,
+			       .owner = owner,
+			       .inside = true};
+	if (rights)
+		ask_rights(q, point == POINT_HEADER);
+	else
+		count(q);
+	q->inside = false;
+	if (!q->over)
+		return q;
+	free(q);
+	return NULL;
 }
 
 void policy_cancel(struct question **question)
@@ -107,6 +197,7 @@ void policy_cancel(struct question **question)
 	if (!*question)
 		return;
 	rights_check_cancel(&(*question)->rights);
+	lookup_cancel(&(*question)->count);
 	free(*question);
 	*question = NULL;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * What the session engine's hosts ask before they answer at the named points
- * (session.h): sender rights. One per daemon; a question per session at most.
+ * (session.h): sender rights, and counts against the rates. One per daemon; a question per session
+ * at most.
  */
 #ifndef LIB_POLICY_H
 #define LIB_POLICY_H
@@ -18,7 +19,7 @@ struct policy *policy_new(struct loop *loop);
 void policy_peer(struct policy *p, struct channel *c);
 void policy_gone(struct policy *p, struct channel *c);
 
-/* What the serve rows of looked_up call. */
+/* What the serve rows of looked_up and count_is call. */
 void policy_serve(struct policy *p, const struct message *m);
 
 /*
@@ -26,7 +27,7 @@ void policy_serve(struct policy *p, const struct message *m);
  * refusal, later or from within: then NULL is returned. A session that was handed in
  * answers at once at POINT_SENDER; its sender is asked about at POINT_HEADER.
  */
-struct question *policy_ask(struct policy *p, const struct session *s, enum session_point point,
+struct question *policy_ask(struct policy *p, struct session *s, enum session_point point,
 			    void (*done)(void *owner, const struct reply *r), void *owner);
 
 /* Takes NULL, leaves NULL. */

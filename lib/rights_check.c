@@ -143,7 +143,7 @@ static bool is_allowed(const struct rights_check *c, struct text address)
 
 static void go_on(struct rights_check *c);
 
-static void alias_answered(void *owner, enum table_verdict verdict, struct text value)
+static void alias_answered(void *owner, uint8_t verdict, struct text value)
 {
 	struct rights_check *c = owner;
 	struct text word;
@@ -203,7 +203,7 @@ static enum rights_rule rule_without_list(const struct rights_check *c)
 }
 
 /* True: settled, and C may be gone. */
-static bool list_answered(struct rights_check *c, enum table_verdict verdict, struct text value)
+static bool list_answered(struct rights_check *c, uint8_t verdict, struct text value)
 {
 	c->lookup = NULL;
 	if (verdict == TABLE_FAILED) {
@@ -218,7 +218,7 @@ static bool list_answered(struct rights_check *c, enum table_verdict verdict, st
 	return true;
 }
 
-static void default_answered(void *owner, enum table_verdict verdict, struct text value)
+static void default_answered(void *owner, uint8_t verdict, struct text value)
 {
 	struct rights_check *c = owner;
 
@@ -228,7 +228,7 @@ static void default_answered(void *owner, enum table_verdict verdict, struct tex
 	go_on(c);
 }
 
-static void own_answered(void *owner, enum table_verdict verdict, struct text value)
+static void own_answered(void *owner, uint8_t verdict, struct text value)
 {
 	struct rights_check *c = owner;
 

@@ -142,6 +142,12 @@ bool session_is_handed_in(const struct session *s);
 struct text session_header(const struct session *s);
 uint32_t session_recipients(const struct session *s); /* of the transaction; 0 without one */
 
+/* At POINT_HEADER: the message is to be held in the queue when it is taken; WHY is copied. */
+void session_hold_message(struct session *s, struct text why);
+
+const uint8_t *session_address(const struct session *s); /* of the client, 16 bytes */
+bool session_is_trusted(const struct session *s);	 /* may relay to anywhere */
+
 /* All of the message is there: nothing but answers is outstanding. */
 bool session_has_all(const struct session *s);
 

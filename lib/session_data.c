@@ -107,12 +107,18 @@ static bool is_endless(struct session *s)
 	return true;
 }
 
+static void settle_message(struct session *s);
+
 static void ask_header(struct session *s)
 {
 	s->t->header_asked = true;
 	if (!s->t->content.fault)
 		transaction_repair(s);
-	session_ask(s, POINT_HEADER);
+	/* What is refused already needs no more answers. */
+	if (!s->t->refused)
+		session_ask(s, POINT_HEADER);
+	else if (s->t->ended)
+		settle_message(s);
 }
 
 /* Content without dots; stops behind the header block when its question is outstanding. */

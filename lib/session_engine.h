@@ -64,7 +64,7 @@ struct transaction {
 	struct content content;
 	struct bytes header; /* repaired; empty: content.head as it came */
 	struct bytes prelude;
-	struct text message_id;
+	struct text message_id, hold;
 	bool header_asked;
 	bool ended;		  /* all content is there, the answer about its header not yet */
 	bool line_start, last_cr; /* DATA: behind a CRLF; behind a CR */

@@ -76,3 +76,22 @@ bool session_has_all(const struct session *s)
 {
 	return s->step == STEP_SETTLE;
 }
+
+void session_hold_message(struct session *s, struct text why)
+{
+	struct transaction *t = s->t;
+	size_t len = why.len < 255 ? why.len : 255;
+	const char *copy = arena_copy(t->arena, why.data, len);
+
+	t->hold = (struct text){copy, copy ? len : 0};
+}
+
+const uint8_t *session_address(const struct session *s)
+{
+	return s->setup.address;
+}
+
+bool session_is_trusted(const struct session *s)
+{
+	return s->trusted;
+}

@@ -132,6 +132,7 @@ void transaction_make_envelope(struct session *s)
 					       .protocol = text_of(protocol(s)),
 					       .envid = t->envid,
 					       .message_id = message_id,
+					       .hold = t->hold,
 					       .ret = t->ret,
 					       .body_type = t->body_type,
 					       .smtputf8 = t->smtputf8,

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * limits: counts that hold across workers. Today the connections per client;
- * the counts live in memory, since connections do not outlive their workers.
- * A client_open above the limit is answered with a refusal, is not counted
- * and needs no client_close.
+ * limits: counts that hold across workers. Connections per client live in
+ * memory, since they do not outlive their workers; a client_open above the
+ * limit is answered with a refusal, is not counted and needs no client_close.
+ * Messages and recipients per sender are kept on disk as well (ledger.h).
  */
 #include "counter.h"
 #include "daemon.h"
+#include "ledger.h"
 #include "mem.h"
 #include "siphash.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const struct daemon_row row = {
     .name = "limits",
@@ -18,13 +21,20 @@ static const struct daemon_row row = {
     .user = "veredus-limits",
     .root = JAIL_LIMITS,
     .capabilities = "",
-    .system_calls = "",
+    .system_calls = "openat renameat renameat2 fdatasync",
     .peers = PEER_SMTPD | PEER_SUBMISSION,
 };
 
+enum { WRITE_EVERY_S = 1 };
+
 struct limits {
+	struct daemon *d;
 	struct counter *clients;
+	struct ledger *ledger; /* NULL before start */
+	struct timer write;
 };
+
+static struct limits *limits_of(struct daemon *d);
 
 static void client_open_handle(struct channel *c, const struct message *m)
 {
@@ -58,11 +68,87 @@ static void client_close_handle(struct channel *c, const struct message *m)
 	(void)holder_close(daemon_peer_state(c), m->client_close.session);
 }
 
+/* -- messages and recipients ---------------------------------------------------------- */
+
+/* A sender that a message counts for. */
+struct sender {
+	enum rate_who kind;
+	struct text name;
+	const struct config_rate *rule; /* NULL: there is none */
+};
+
+/* The login, and the client's network: IPv4 address or IPv6 /64. */
+static size_t senders_of(const struct config *config, const struct msg_count_ask *ask,
+			 char network[16], struct sender to[2])
+{
+	size_t count = 0;
+	enum rate_who kind = ask->trusted || ask->login.len ? RATE_NETWORK : RATE_STRANGER;
+
+	if (ask->login.len)
+		to[count++] = (struct sender){RATE_LOGIN, ask->login, config->rate_of[RATE_LOGIN]};
+	if (ask->address.len == 16) {
+		memcpy(network, ask->address.data, 16);
+		if (!host_address_is_ipv4((const uint8_t *)network))
+			memset(network + 8, 0, 8);
+		to[count++] = (struct sender){kind, {network, 16}, config->rate_of[kind]};
+	}
+	return count;
+}
+
+static void say_hit(char *to, size_t size, const struct tally_hit *hit)
+{
+	static const char *const words[RATE_PERIODS] = {"a minute", "an hour", "a day"};
+
+	snprintf(to, size, "more than %llu %s %s from this %s", (unsigned long long)hit->rate.count,
+		 hit->recipients ? "recipients" : "messages", words[hit->rate.period],
+		 text_equals(hit->rule->label, "login") ? "login" : "network");
+}
+
+static void count_ask_handle(struct channel *c, const struct message *m)
+{
+	const struct msg_count_ask *ask = &m->count_ask;
+	struct daemon *d = daemon_of(c);
+	struct limits *self = limits_of(d);
+	struct tallies *tallies = ledger_tallies(self->ledger);
+	struct sender senders[2];
+	struct tally_hit hit, worst = {0};
+	char network[16], reason[160] = "";
+	int64_t now = loop_wall(d->loop).us / 1000000;
+	size_t count = senders_of(d->config, ask, network, senders);
+
+	for (size_t i = 0; i < count; i++)
+		if (senders[i].rule &&
+		    tally_passes(tallies, senders[i].kind, senders[i].name, senders[i].rule,
+				 ask->recipients, now, &hit) &&
+		    (!worst.rule || hit.rule->action == ABOVE_REFUSE))
+			worst = hit;
+	uint8_t verdict = worst.rule ? (uint8_t)(COUNT_DEFER + worst.rule->action) : COUNT_FINE;
+
+	if (worst.rule)
+		say_hit(reason, sizeof reason, &worst);
+	/* What is not taken is not counted: who tries again and again waits no longer for it. */
+	for (size_t i = 0; i < count && (verdict == COUNT_FINE || verdict == COUNT_HOLD); i++)
+		if (senders[i].rule)
+			tally_count(tallies, senders[i].kind, senders[i].name, ask->recipients,
+				    now);
+	if (!timer_is_set(&self->write))
+		timer_set(&self->write, SECONDS(WRITE_EVERY_S));
+	channel_send_count_is(c, &(struct msg_count_is){ask->query, verdict, text_of(reason)});
+}
+
 static const struct serve serves[] = {
+    {MSG_count_ask, PEER_SMTPD | PEER_SUBMISSION, count_ask_handle},
     {MSG_client_open, PEER_SMTPD | PEER_SUBMISSION, client_open_handle},
     {MSG_client_close, PEER_SMTPD | PEER_SUBMISSION, client_close_handle},
     {MSG_NONE, 0, NULL},
 };
+
+static void write_fired(void *arg)
+{
+	struct limits *self = arg;
+
+	ledger_write(self->ledger);
+}
 
 /* Workers may be there before the first begin, so the table is as well. */
 static struct limits *limits_of(struct daemon *d)
@@ -72,7 +158,9 @@ static struct limits *limits_of(struct daemon *d)
 		uint8_t key[SIPHASH_KEY_BYTES];
 
 		siphash_key_make(key);
+		self->d = d;
 		self->clients = counter_new(key);
+		timer_init(&self->write, d->loop, write_fired, self);
 		d->self = self;
 	}
 	return d->self;
@@ -80,7 +168,14 @@ static struct limits *limits_of(struct daemon *d)
 
 static void limits_start(struct daemon *d)
 {
-	limits_of(d);
+	limits_of(d)->ledger = ledger_open(".", loop_wall(d->loop).us / 1000000, d->log);
+}
+
+static void limits_drain(struct daemon *d, struct duration limit)
+{
+	(void)limit;
+	ledger_write(limits_of(d)->ledger);
+	daemon_drained(d, 0);
 }
 
 static void limits_peer(struct daemon *d, struct channel *c)
@@ -101,6 +196,7 @@ static const struct daemon_face face = {
     .start = limits_start,
     .peer = limits_peer,
     .gone = limits_gone,
+    .drain = limits_drain,
     .serves = serves,
 };
 

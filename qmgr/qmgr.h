@@ -194,6 +194,8 @@ void delivery_site_is(struct channel *c, const struct message *m);
 
 /* A message is durable: its recipients may go. Domains are read from the envelope. */
 void delivery_release(struct qmgr *q, struct mail *mail, struct text envelope);
+void delivery_hold(struct qmgr *q, struct mail *mail,
+		   struct text why); /* all of it, from its commit on */
 
 /* A recipient's final outcome, or its being held: state is ENDING or HELD, and goes to disk. */
 void recipient_finish(struct qmgr *q, struct recipient *r, enum queue_kind kind, uint8_t flags,

@@ -316,7 +316,10 @@ static void submit_done(struct qmgr *q, struct engine *e, struct mail *mail, uin
 		report_committed(q, report, mail->id);
 	must(envelope_decode(bytes, &envelope));
 	log_queued(q, mail, &envelope);
-	delivery_release(q, mail, bytes);
+	if (envelope.hold.len)
+		delivery_hold(q, mail, envelope.hold);
+	else
+		delivery_release(q, mail, bytes);
 }
 
 /* The newest outcome counts, so one that another has taken the place of must not come after it. */

@@ -58,6 +58,7 @@ static const struct serve serves[] = {
     {MSG_body_file, PEER_QMGR, on_intake},
     {MSG_settled, PEER_QMGR, on_intake},
     {MSG_looked_up, PEER_TABLE, on_answer},
+    {MSG_count_is, PEER_LIMITS, on_answer},
     {MSG_client_verdict, PEER_LIMITS, on_server},
     {MSG_auth_offer, PEER_CHECKER, on_server},
     {MSG_auth_challenge, PEER_CHECKER, on_server},

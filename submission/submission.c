@@ -65,6 +65,7 @@ static const struct serve serves[] = {
     {MSG_ticket_keys, PEER_KEEPER, on_server},
     {MSG_signature, PEER_KEEPER, on_server},
     {MSG_looked_up, PEER_TABLE, on_answer},
+    {MSG_count_is, PEER_LIMITS, on_answer},
     {MSG_NONE, 0, NULL},
 };
 

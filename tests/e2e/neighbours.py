@@ -168,7 +168,7 @@ def says(name, fd=None, /, **values):
 # -- limits --------------------------------------------------------------------------------------
 
 def test_limits(t):
-    daemon = Daemon(t, "limits")
+    daemon = Daemon(t, "limits", "".join(f"rate {who} {{ messages = {{ 1000000/d }} }}\n" for who in ("login", "stranger", "network")))
     daemon.begin()
     honest = daemon.peer("smtpd")
     session = iter(range(1, 1 << 20))
@@ -193,12 +193,22 @@ def test_limits(t):
             peer.say("client_open", session=number, address=LOOPBACK, exempt=1)
         peer.say("client_open", session=0, address=LOOPBACK)
 
+    def many_logins(peer):
+        """Memory has a bound, whoever is counted."""
+        for start in range(0, 150000, 5000):
+            peer.write(b"".join(f.frame("count_ask", query=n, login=f"login{n}", address=os.urandom(16)) for n in range(start, start + 5000)))
+            for _ in range(5000):
+                peer.expect("count_is")
+        daemon.lives("flood")
+        v.check(daemon.resident_mb() < 120 * v.PATIENCE ** 2, "memory:", daemon.resident_mb(), "MB")
+
     common(daemon, "smtpd", 1, serves)
     run_cases(daemon, "smtpd", 1, [
         ("an address of 15 bytes", says("client_open", session=1, address=b"x" * 15), ENDS),
         ("no address", says("client_open", session=1), ENDS),
         ("a session twice", twice, ENDS),
         ("the end of others' sessions", others, LIVES),
+        ("a flood of logins", many_logins, LIVES),
         ("sessions left open", kept, ENDS),
     ], serves)
 

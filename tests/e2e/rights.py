@@ -21,6 +21,7 @@ class Door:
         self.daemon.begin()
         self.qmgr, self.pickup, self.table = (self.daemon.peer(kind) for kind in ("qmgr", "pickup", "table"))
         self.intake, self.token = Intake(self.qmgr), 0
+        self.daemon.lives("its neighbours")
         self.tables = {SENDERS: senders or {}, ALIASES: aliases or {}}
 
     def look_up(self):
@@ -152,6 +153,7 @@ def test_table_fails(t):
     door.begin("uid:2", "ann@x.example", "ann@x.example")
     v.equal(door.pickup.expect("handed", token=door.token)["code"], 451)
     door.table = door.daemon.peer("table")
+    door.daemon.lives("a new one")
     v.check(door.hand("uid:2", "ann@x.example", "ann@x.example").startswith("250"), "a new one")
 
 

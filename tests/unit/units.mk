@@ -1,4 +1,5 @@
 UNITS_test_counter := limits
+UNITS_test_tally := limits
 UNITS_test_line := logger
 LIBS_UNIT_test_line := -ljansson
 UNITS_test_dns_packet := resolver
