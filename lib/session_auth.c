@@ -268,6 +268,8 @@ static void take_login(struct session *s, struct text login)
 	s->setup.login = (struct text){texts + before + login.len, login.len};
 	s->logged_in = true;
 	s->trusted = true;
+	/* Who signs in submits, whatever the port (RFC 6409 3.3). */
+	s->setup.repairs = REPAIRS_FULL;
 }
 
 void session_auth_done(struct session *s, struct moment now, enum auth_verdict verdict,

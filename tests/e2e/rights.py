@@ -5,6 +5,10 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
+import base64
+import email
+import time
+
 import veredus as v
 from alone import Daemon, Intake
 
@@ -163,6 +167,89 @@ def test_check(t):
     said = t.veredus(f"submission {{ senders = {path} }}\n").command("check", status=1)
     for line in f'{path}:2: "bob" is no address: it has no @', f'{path}:3: "dan@" is no domain behind the @':
         v.check(line in said, line, "not in", said)
+
+
+# -- the whole system, over AUTH ---------------------------------------------------------------
+
+SECRET = "pass word#1"
+
+
+class Server:
+    def __init__(self, t, users, senders, more=""):
+        self.veredus = t.veredus("")
+        self.senders = v.write(t.folder + "/senders", senders)
+        port = v.free_port()
+        self.sink = t.sink(f"127.0.0.1:{port}")
+        self.veredus.configure(
+            f"relay-from = {{ 198.51.100.0/24 }}\nroute * {{ to = smtp:[127.0.0.1]:{port} }}\n"
+            f"auth {{ users = {self.veredus.folder}/users  clear = loopback  smtp = yes }}\n"
+            f"submission {{ senders = {self.senders} }}\n" + more)
+        for name in users:
+            self.veredus.command("user", "add", name, input=SECRET.encode() + b"\n")
+        self.veredus.start()
+
+    def sign_in(self, name):
+        smtp = v.Smtp(self.veredus.port)
+        smtp.expect(235, "AUTH PLAIN " + base64.b64encode(f"\0{name}\0{SECRET}".encode()).decode())
+        return smtp
+
+    def mail(self, name, sender, author):
+        """The last reply to it."""
+        smtp = self.sign_in(name)
+        reply = smtp.say(f"MAIL FROM:<{sender}>")
+        if reply.startswith("250"):
+            smtp.expect(250, "RCPT TO:<rcpt@sink.example>")
+            smtp.expect(354, "DATA")
+            smtp.socket.sendall(f"From: {author}\r\nBcc: secret@sink.example\r\nTo: joe\r\n\r\nhello\r\n.\r\n".encode())
+            reply = smtp.reply()
+        smtp.close()
+        return reply
+
+    def becomes(self, wanted, *mail):
+        v.wait(lambda: self.mail(*mail).startswith(wanted), 10, lambda: f"{wanted} to {mail}; it is {self.mail(*mail)}")
+
+
+def test_signed_in(t):
+    """Who signs in may send from his own addresses; what he sends is settled; the table changes without a reload."""
+    server = Server(t, ["ann", "bob@client.example", "carl"], b"ann ann@client.example .sub.example\n")
+    for name, sender, author, wanted in (
+            ("ann", "ann@client.example", "ann@client.example", "250"),
+            ("ann", "", "Ann <ann@client.example>", "250"),
+            ("ann", "x@y.sub.example", "ann@client.example", "250"),
+            ("ann", "eve@client.example", "ann@client.example", "553 5.7.1 Error: <eve@client.example> in MAIL FROM is not an address of ann"),
+            ("ann", "ann@client.example", "eve@client.example", "553 5.7.1 Error: <eve@client.example> in From is not an address of ann"),
+            ("bob@client.example", "bob+list@client.example", "bob@client.example", "250"),
+            ("bob@client.example", "ann@client.example", "bob@client.example", REFUSED),
+            ("carl", "carl@client.example", "carl@client.example", REFUSED)):
+        said = server.mail(name, sender, author)
+        v.check(said.startswith(wanted), name, sender, author, said)
+    for _, content in server.sink.wait_mails(4):
+        message = email.message_from_bytes(content)
+        v.check(message["Date"] and message["Message-ID"] and message["Bcc"] is None, content)
+        words = message["Received"].split()
+        v.equal(message["To"], "joe@" + words[words.index("by") + 1])
+        v.check(content.endswith(b"\r\n\r\nhello\r\n"), content)
+    time.sleep(1)
+    v.write(server.senders + ".new", b"ann eve@client.example\n")
+    os.rename(server.senders + ".new", server.senders)
+    server.becomes("250", "ann", "eve@client.example", "eve@client.example")
+    v.check(server.mail("ann", "ann@client.example", "eve@client.example").startswith(REFUSED), "the old list")
+    os.unlink(server.senders)
+    server.becomes(LATER, "ann", "eve@client.example", "eve@client.example")
+    v.write(server.senders, b"ann eve@client.example\n")
+    server.becomes("250", "ann", "eve@client.example", "eve@client.example")
+    (pid,) = server.veredus.daemons("table")
+    os.kill(pid, 9)
+    server.becomes("250", "ann", "eve@client.example", "eve@client.example")
+
+
+def test_rates_of_a_login(t):
+    """Counted for the login, from wherever it comes."""
+    server = Server(t, ["ann", "carl"], b"* *\n", "rate login { messages = { 2/d } }\n")
+    for name in "ann", "carl":
+        for _ in range(2):
+            v.check(server.mail(name, "a@client.example", "a@client.example").startswith("250"), name)
+        v.equal(server.mail(name, "a@client.example", "a@client.example"), "450 4.7.1 Error: more than 2 messages a day from this login")
 
 
 v.main(globals())
