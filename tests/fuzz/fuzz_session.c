@@ -78,6 +78,22 @@ static void give_answer(struct host *h, enum session_point point)
 	session_answer(h->session, h->now, r);
 }
 
+/* What a host asks its neighbours about. */
+static void look_at_header(struct host *h)
+{
+	struct session *s = h->session;
+	struct text header = session_header(s);
+
+	check_lines((const uint8_t *)header.data, header.len);
+	must(session_recipients(s) > 0 && session_recipients(s) <= 100);
+	must(session_is_handed_in(s) == ((h->variant & VARIANT_HANDIN) != 0));
+	must(!session_is_handed_in(s) || session_is_trusted(s));
+	must(session_identity(s).len <= 255 && session_address(s));
+	must(session_has_all(s) || session_asks(s) == POINT_HEADER);
+	if (h->choice & 8)
+		session_hold_message(s, session_sender(s));
+}
+
 static void ask(void *owner, enum session_point point)
 {
 	struct host *h = owner;
@@ -91,6 +107,8 @@ static void ask(void *owner, enum session_point point)
 		check_lines(h->body.data, h->body.end);
 		must(m.prelude.len <= PRELUDE_MAX && m.id == 36);
 	}
+	if (point == POINT_HEADER)
+		look_at_header(h);
 	must(h->open == (point == POINT_DATA || point == POINT_HEADER));
 	if (point != POINT_HEADER && h->later)
 		return;
