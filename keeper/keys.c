@@ -33,6 +33,14 @@ struct keys *keys_new(uint32_t first)
 	return keys;
 }
 
+void keys_free(struct keys **keys)
+{
+	for (size_t i = 0; *keys && i < (*keys)->count; i++)
+		EVP_PKEY_free((*keys)->at[i].pkey);
+	free(*keys);
+	*keys = NULL;
+}
+
 /* OpenSSL would ask the terminal. */
 static int no_password(char *to, int size, int writing, void *arg)
 {

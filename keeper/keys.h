@@ -15,6 +15,9 @@ struct keys;
 /* Numbers begin at FIRST, so that those of a keeper that died name none of this one's. */
 struct keys *keys_new(uint32_t first);
 
+/* Wipes them all. Takes NULL, leaves NULL. */
+void keys_free(struct keys **keys);
+
 /*
  * Takes the key in FD (PEM; closed) if it fits the first certificate of
  * CHAIN. Returns its number; 0 with *WHY when it does not.

@@ -99,6 +99,7 @@ static void on_certificates_end(struct tls *tls)
 	identities_free(&tls->now);
 	tls->now = tls->next;
 	tls->next.count = 0;
+	tls->current = true;
 	tls->changed(tls->owner);
 }
 
@@ -136,6 +137,8 @@ void tls_serve(struct tls *tls, struct channel *keeper, const struct message *m)
 void tls_set_keeper(struct tls *tls, struct channel *keeper)
 {
 	tls->keeper = keeper;
+	/* A new one numbers its keys anew, and says so when it has read them. */
+	tls->current = false;
 	/* What the old one was asked it will not answer. */
 	while (tls->waiting)
 		query_done(tls, tls->waiting, (struct text){NULL, 0});
@@ -145,7 +148,7 @@ void tls_set_keeper(struct tls *tls, struct channel *keeper)
 
 bool tls_is_ready(const struct tls *tls)
 {
-	return tls && tls->keeper && tls->now.count;
+	return tls && tls->keeper && tls->current && tls->now.count;
 }
 
 /* -- the process ---------------------------------------------------------------------------- */

@@ -44,6 +44,7 @@ struct tls {
 	struct ticket_key tickets[TICKET_KEYS]; /* the first one is new tickets' */
 	size_t ticket_count;
 	struct channel *keeper;
+	bool current; /* NOW is of this keeper: it has those keys */
 	struct signature_query *waiting, **waiting_last;
 	uint64_t queries;
 	struct tls_link *running; /* whose handshake is being computed */

@@ -64,6 +64,8 @@ def memory(pid):
         if "r" not in rights or line.endswith(("[vvar]", "[vsyscall]")):
             continue
         begin, end = (int(x, 16) for x in span.split("-"))
+        if end - begin > 1 << 30:  # a sanitizer's own
+            continue
         try:
             with open(f"/proc/{pid}/mem", "rb", 0) as f:
                 f.seek(begin)

@@ -240,6 +240,7 @@ static void signatures_are_good(void **state)
 		EVP_PKEY_free(key);
 		free(pem);
 	}
+	keys_free(&keys);
 }
 
 static void takes_pairs_only(void **state)
@@ -265,6 +266,7 @@ static void takes_pairs_only(void **state)
 	EVP_PKEY_free(other);
 	EVP_PKEY_free(dh);
 	free(pem);
+	keys_free(&keys);
 }
 
 static void old_keys_live_on_for_a_while(void **state)
@@ -292,6 +294,7 @@ static void old_keys_live_on_for_a_while(void **state)
 	assert_true(keys_sign(keys, second, 0x0403, text, sig) > 0);
 	EVP_PKEY_free(key);
 	free(pem);
+	keys_free(&keys);
 }
 
 int main(void)
