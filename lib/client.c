@@ -152,11 +152,14 @@ const struct auth_face client_auth_face = {
 static void ask_login(struct client *c)
 {
 	struct session_auth said = session_auth(c->session);
-	struct auth_client client = {.address = c->address, .tls = stream_tls(c->stream) != NULL};
+	const struct tls_facts *tls = stream_tls(c->stream);
+	struct auth_client client = {.address = c->address, .tls = tls != NULL};
 	uint8_t binding[32];
 
 	if (client.tls && tls_link_exporter(stream_tls_link(c->stream), binding))
 		client.binding = (struct text){(const char *)binding, sizeof binding};
+	if (tls)
+		client.identity = tls->identity;
 	auth_link_bring(c->all->logins, &c->login, c, &said, &client);
 }
 

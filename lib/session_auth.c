@@ -41,10 +41,12 @@ static unsigned offered(const struct session *s)
 	if (!s->setup.auth || s->logged_in)
 		return 0;
 	all = s->setup.face->mechanisms(s->setup.owner);
-	/* A channel binding is TLS's to give. What a certificate is good for nobody says yet. */
+	/* A channel binding and a certificate are TLS's to give. */
 	if (!s->tls || !s->tls->binds)
 		all &= ~(unsigned)SASL_SCRAM_SHA_256_PLUS;
-	return all & ~(unsigned)SASL_EXTERNAL;
+	if (!s->tls || !s->tls->identity.len)
+		all &= ~(unsigned)SASL_EXTERNAL;
+	return all;
 }
 
 size_t session_auth_offer(const struct session *s, char *to, size_t size)

@@ -53,15 +53,17 @@ static void verb_ehlo(struct session *s, struct text args)
 	    TEXT("ENHANCEDSTATUSCODES"),
 	    TEXT("DSN"),
 	    TEXT("SMTPUTF8"),
-	    TEXT("CHUNKING"),
+	    TEXT(""),
 	    TEXT(""),
 	    TEXT(""),
 	};
-	size_t count = sizeof lines / sizeof *lines - 2;
+	size_t count = sizeof lines / sizeof *lines - 3;
 
-	/* RFC 3207 4.2: it "MUST NOT" be offered once TLS is there. */
+	/* RFC 3207 4.2: it "MUST NOT" be offered once TLS is there. Not as the last line, where
+	 * GNU SASL's client does not see it. */
 	if (s->setup.offers_tls && !s->tls)
 		lines[count++] = text_of("STARTTLS");
+	lines[count++] = text_of("CHUNKING");
 	/* RFC 4954 section 4.3: what is not offered is not named. */
 	lines[count] = (struct text){auth, session_auth_offer(s, auth, sizeof auth)};
 	count += lines[count].len > 0;

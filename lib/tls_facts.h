@@ -6,12 +6,13 @@
 #include "text.h"
 
 struct tls_facts {
-	struct text version; /* "TLSv1.3" */
-	struct text cipher;  /* "TLS_AES_128_GCM_SHA256", as the registry spells it */
-	struct text name;    /* the name that the client asked for (SNI), or empty */
-	struct text subject; /* of its certificate (RFC 4514), empty: it showed none */
-	int bits;	     /* of the cipher */
-	bool verified;	     /* the certificate is one that client-ca signed, and is in date */
+	struct text version;  /* "TLSv1.3" */
+	struct text cipher;   /* "TLS_AES_128_GCM_SHA256", as the registry spells it */
+	struct text name;     /* the name that the client asked for (SNI), or empty */
+	struct text subject;  /* of its certificate (RFC 4514), empty: it showed none */
+	struct text identity; /* whom it names, if verified: EXTERNAL; else empty */
+	int bits;	      /* of the cipher */
+	bool verified;	      /* the certificate is one that client-ca signed, and is in date */
 	bool resumed;
 	bool binds; /* tls_link_exporter() has something to give */
 };

@@ -3,8 +3,10 @@
 #include "tls_private.h"
 
 #include "mem.h"
+#include "passwd_file.h"
 
 #include <openssl/err.h>
+#include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,6 +33,42 @@ struct tls_link *tls_link_accept(struct tls *tls, int fd, void (*woken)(void *ar
 
 /* -- facts --------------------------------------------------------------------------------- */
 
+/* As a login may be called, and without a NUL that hides its end. */
+static char *identity_copy(const unsigned char *data, int len)
+{
+	struct text t = {(const char *)data, len > 0 ? (size_t)len : 0};
+
+	return passwd_name_fault(t) ? NULL : mem_copy(t.data, t.len);
+}
+
+/* The first mail address of subjectAltName (RFC 5280 4.2.1.6), else the common name. */
+static char *identity_make(const X509 *certificate)
+{
+	GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
+	const X509_NAME *subject = X509_get_subject_name(certificate);
+	int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+	char *found = NULL;
+	unsigned char *utf8 = NULL;
+
+	for (int i = 0; i < sk_GENERAL_NAME_num(names) && !found; i++) {
+		const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
+
+		if (name->type == GEN_EMAIL)
+			found = identity_copy(ASN1_STRING_get0_data(name->d.rfc822Name),
+					      ASN1_STRING_length(name->d.rfc822Name));
+	}
+	GENERAL_NAMES_free(names);
+	if (found || at < 0)
+		return found;
+	int len =
+	    ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
+
+	if (len > 0)
+		found = identity_copy(utf8, len);
+	OPENSSL_free(utf8);
+	return found;
+}
+
 static void take_subject(struct tls_link *link)
 {
 	X509 *certificate = SSL_get0_peer_certificate(link->ssl);
@@ -47,6 +85,10 @@ static void take_subject(struct tls_link *link)
 		link->facts.subject = text_of(link->subject);
 	}
 	link->facts.verified = SSL_get_verify_result(link->ssl) == X509_V_OK;
+	if (link->facts.verified) {
+		link->identity = identity_make(certificate);
+		link->facts.identity = text_of(link->identity);
+	}
 	BIO_free(bio);
 }
 
@@ -189,5 +231,6 @@ void tls_link_free(struct tls_link **at)
 	SSL_free(link->ssl);
 	free(link->name);
 	free(link->subject);
+	free(link->identity);
 	free(link);
 }

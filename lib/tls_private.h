@@ -59,7 +59,7 @@ struct tls_link {
 	void (*woken)(void *arg);
 	void *arg;
 	struct tls_facts facts;
-	char *name, *subject; /* owned, or NULL */
+	char *name, *subject, *identity; /* owned, or NULL */
 	const char *why;
 };
 

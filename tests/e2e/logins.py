@@ -13,10 +13,12 @@ import re
 import shutil
 import signal
 import smtplib
+import ssl
 import statistics
 import subprocess
 import time
 
+import pki
 import veredus as v
 
 SECRET = "pass word#1"
@@ -343,6 +345,74 @@ def test_reload(t):
     veredus.wait_log("generation 3 is in force")
     v.check("AUTH" not in v.Smtp(veredus.port).say("EHLO x"))
     v.wait(lambda: "checker" not in veredus.daemons(), 15, "the checker's end")
+
+
+def over_tls(t, more=""):
+    """Submission with TLS, ann in its users file."""
+    pair = pki.Pair(t.folder, "localhost", "ec")
+    veredus = t.veredus("")
+    veredus.pair, veredus.submission, veredus.submissions = pair, v.free_port(), v.free_port()
+    users = os.path.join(veredus.folder, "users")
+    veredus.configure(f"relay-from = {{ 198.51.100.0/24 }}\nroute * {{ to = discard }}\nauth {{ users = {users} }}\n"
+                      f"listen submission {{ address = 127.0.0.1:{veredus.submission} }}\n"
+                      f"listen submissions {{ address = 127.0.0.1:{veredus.submissions} }}\n" + pair.block(more))
+    veredus.command("user", "add", "ann", input=SECRET.encode() + b"\n")
+    return veredus.start()
+
+
+def test_channel_binding(t):
+    """SCRAM-SHA-256-PLUS of GNU SASL's client, and what a client hears over TLS."""
+    veredus = over_tls(t)
+    for mechanism in "SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN":
+        for password in SECRET, "wrong":
+            done = run(["gsasl", "--smtp", f"--connect=localhost:{veredus.submission}", "-m", mechanism, "-a", "ann", "-z", "",
+                        "-p", password, f"--x509-ca-file={veredus.pair.certificate}", *([] if "PLUS" in mechanism else ["--no-cb"])])
+            text = done.stdout.decode(errors="replace")
+            v.check(("235 2.7.0" if password == SECRET else "535 5.7.8") in text, mechanism, password, text[-1200:])
+    veredus.wait_log("login=<ann>, method=SCRAM-SHA-256-PLUS, reason=")
+    context = ssl.create_default_context(cafile=veredus.pair.certificate)
+    with smtplib.SMTP("127.0.0.1", veredus.submission, timeout=20 * v.PATIENCE) as clear:
+        clear.ehlo()
+        v.check("auth" not in clear.esmtp_features, "AUTH in the clear")
+        v.equal(clear.docmd("AUTH", "PLAIN " + plain("ann", SECRET))[0], 538)
+        v.equal(clear.docmd("MAIL", "FROM:<a@client.example>")[0], 530)
+    with smtplib.SMTP("127.0.0.1", veredus.submission, timeout=20 * v.PATIENCE) as smtp:
+        context.check_hostname = False
+        smtp.starttls(context=context)
+        smtp.ehlo()
+        v.equal(smtp.esmtp_features["auth"].split(), ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN"])
+        v.equal(smtp.docmd("MAIL", "FROM:<a@client.example>")[0], 530)
+        # RFC 5802 6: "y" is what a client says from whom somebody hid that we can bind.
+        v.equal(smtp.docmd("AUTH", "SCRAM-SHA-256 " + base64.b64encode(b"y,,n=ann,r=abcdefghijkl").decode())[0], 535)
+        v.equal(smtp.login("ann", SECRET)[0], 235)
+        v.equal(smtp.sendmail("a@client.example", ["x@sink.example"], MAIL), {})
+    veredus.wait_log("reason=channel binding was hidden from the client")
+
+
+def test_external(t):
+    """A certificate of the client's that names a user logs him in, and nobody else."""
+    ca = pki.Pair(t.folder, "ca", "ec", host="ca.example")
+    os.chmod(ca.certificate, 0o644)
+    veredus = over_tls(t, f"client-ca = {ca.certificate}")
+    others = pki.Pair(t.folder, "otherca", "ec", host="ca.example")
+
+    def login(name, issuer, response):
+        context = ssl.create_default_context(cafile=veredus.pair.certificate)
+        context.check_hostname = False
+        if issuer:
+            pair = pki.Pair(t.folder, f"{name}-{os.path.basename(issuer.certificate)}", "ec", host=name, issuer=issuer, client=True)
+            os.chmod(pair.key, 0o600)
+            context.load_cert_chain(pair.certificate, pair.key)
+        with smtplib.SMTP("127.0.0.1", veredus.submission, timeout=20 * v.PATIENCE) as smtp:
+            smtp.starttls(context=context)
+            smtp.ehlo()
+            return "EXTERNAL" in smtp.esmtp_features["auth"], smtp.docmd("AUTH", "EXTERNAL " + response)[0]
+    v.equal(login("ann", ca, "="), (True, 235), "his own")
+    v.equal(login("ann", ca, base64.b64encode(b"ann").decode()), (True, 235), "named")
+    v.equal(login("ann", ca, base64.b64encode(b"bob").decode()), (True, 535), "another's name")
+    v.equal(login("eve", ca, "="), (True, 535), "of nobody")
+    v.equal(login("ann", others, "="), (False, 504), "of another authority")
+    v.equal(login("ann", None, "="), (False, 504), "without a certificate")
 
 
 class Dovecot:
