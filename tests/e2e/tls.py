@@ -193,7 +193,9 @@ def test_login(t):
         client = v.wait(lambda: offers_auth(port, implicit), 15, "AUTH offered within TLS")
         v.check("SCRAM-SHA-256-PLUS" in client.hello, client.hello)
         client.expect(235, "AUTH PLAIN " + base64.b64encode(b"\0alice@client.example\0secret secret").decode())
-        client.send("alice@client.example", "b@sink.example", v.mail(f"login {implicit}"))
+        # A login that is an address may use that and its plus forms, and no other.
+        client.send("alice@client.example", "b@sink.example",
+                    v.mail(f"login {implicit}").replace(b"<sender@", b"<alice+list@"))
         client.close()
     v.check("AUTH" not in v.Smtp(veredus.submission).say("EHLO client.example"), "AUTH offered in clear")
     for _, content in veredus.sink.wait_mails(2):
