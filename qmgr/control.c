@@ -286,9 +286,8 @@ void control_act(struct channel *c, const struct message *m)
 		uint32_t changed = 0;
 
 		if (mail && mail->committed)
-			changed =
-			    act_target(q, mail, t.recipient, (enum queue_action)m->act.action,
-				       &answer.later);
+			changed = act_target(q, mail, t.recipient, (enum queue_action)m->act.action,
+					     &answer.later);
 		else
 			answer.unknown++;
 		if (changed)

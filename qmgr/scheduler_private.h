@@ -29,9 +29,9 @@ enum {
 	TURN_JOBS = 16,	  /* of a site, before the next one's turn */
 	YIELD_JOBS = 100, /* over a site's last connection before it yields to a site without any */
 	LOOK_BACK_MAX = 1000, /* recipients of a message that are all looked through for each job */
-	LOOK_MAX = 4096,  /* recipients of a message that are looked through for one job */
-	WAKE_MAX = 10000, /* domains looked at in one tick */
-	END_MAX = 1000,	  /* recipients that end without delivery in one tick */
+	LOOK_MAX = 4096,      /* recipients of a message that are looked through for one job */
+	WAKE_MAX = 10000,     /* domains looked at in one tick */
+	END_MAX = 1000,	      /* recipients that end without delivery in one tick */
 };
 
 /* Sites that would have a connection and can't have one now, each in one of these lists until it
@@ -58,13 +58,13 @@ struct scheduler {
 	struct site *pump, **pump_end; /* sites with something to do, in turn */
 	struct site *timed;	       /* sites that are down or wait for their rate */
 	struct hungry hungry[HUNGRY_LISTS];
-	struct kept_answer *answers, **answers_end; /* oldest first; at most one a question */
+	struct kept_answer *answers, **answers_end;  /* oldest first; at most one a question */
 	struct domain *timed_domains, *timed_at;     /* timed_at: where the next tick goes on */
 	struct slot **slots;			     /* by number; NULL: free */
 	uint32_t slot_size, slot_count, slot_lowest; /* no number below slot_lowest is free */
 	uint32_t closing;			     /* slots that were asked to */
 	uint32_t strange;			     /* slots of sites that have not answered */
-	uint32_t freed;				     /* that hungry sites may have since the last pump */
+	uint32_t freed; /* that hungry sites may have since the last pump */
 	struct slot *oldest_idle, **newest_idle;
 	struct recipient *wheel[WHEEL_SLOTS];
 	size_t sweep_at;  /* in the table of domains */
@@ -117,7 +117,8 @@ void hungry_wake(struct scheduler *s);
 /* True when the answer was kept: domain_answer() follows with the last one, or after 50 ms. */
 bool answer_waits(struct scheduler *s, struct domain *d, struct text site, struct text hop,
 		  uint32_t lifetime_s, int64_t now_us);
-void answers_after(struct scheduler *s, uint64_t mail, int64_t now_us); /* one more of MAIL's came */
+void answers_after(struct scheduler *s, uint64_t mail,
+		   int64_t now_us); /* one more of MAIL's came */
 void answers_due(struct scheduler *s, int64_t now_us);
 void answers_free(struct scheduler *s);
 
