@@ -373,13 +373,6 @@ void delivery_release(struct qmgr *q, struct mail *mail, struct text envelope)
 		report_owe(q, mail, false);
 }
 
-void delivery_hold(struct qmgr *q, struct mail *mail, struct text why)
-{
-	for (uint32_t i = 0; i < mail->recipient_count; i++)
-		recipient_finish(q, &mail->recipients[i], QUEUE_HELD, 0, 0, text_of("4.7.1"), why);
-	LOG(q->d->log, held, mail->id, {NULL, 0}, why);
-}
-
 /* -- what workers say ---------------------------------------------------------------------- */
 
 void delivery_want(struct channel *c, const struct message *m)

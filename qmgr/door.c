@@ -227,6 +227,40 @@ enum queue_result door_put(struct qmgr *q, struct engine *e, const struct msg_su
 	return r;
 }
 
+void door_states(struct qmgr *q, struct mail *mail, const struct queue_outcome *o, size_t count)
+{
+	for (; count; count--, o++) {
+		struct recipient *r = &mail->recipients[o->recipient];
+
+		r->kind = (uint8_t)o->kind;
+		r->flags = o->flags;
+		r->attempts = o->attempts;
+		r->code = o->code;
+		r->due_us = o->next.us ? mono_of(q, o->next) : 0;
+	}
+}
+
+/* Mail that is to be held is so by its own commit: there is no instant in which it is free. */
+static enum queue_result submit_held(struct qmgr *q, struct engine *e, const struct msg_submit *m,
+				     const struct envelope *envelope, struct mail **put)
+{
+	struct queue_outcome *held = mem_new(envelope->recipient_count, sizeof *held);
+
+	for (uint32_t i = 0; i < envelope->recipient_count; i++)
+		held[i] = (struct queue_outcome){.id = m->id,
+						 .recipient = i,
+						 .kind = QUEUE_HELD,
+						 .dsn = text_of("4.7.1"),
+						 .text = envelope->hold,
+						 .at = {(int64_t)envelope->arrival_wall}};
+	enum queue_result r = door_put(q, e, m, held, envelope->recipient_count, put);
+
+	if (r == QUEUE_OK)
+		door_states(q, *put, held, envelope->recipient_count);
+	free(held);
+	return r;
+}
+
 static void body_drop(struct qmgr *q, struct engine *e, uint64_t id);
 
 static void submit_refuse(struct qmgr *q, struct engine *e, const struct msg_submit *m,
@@ -267,7 +301,9 @@ static bool submit_try(struct qmgr *q, struct engine *e, const struct msg_submit
 		return true;
 	}
 	size_t settle_count = m->report ? report_settles(q, m->report, &settles) : 0;
-	enum queue_result r = door_put(q, e, m, settles, settle_count, &mail);
+	enum queue_result r = envelope.hold.len && !m->report
+				  ? submit_held(q, e, m, &envelope, &mail)
+				  : door_put(q, e, m, settles, settle_count, &mail);
 
 	if (r == QUEUE_BATCH_FULL || r == QUEUE_WAIT)
 		return false;

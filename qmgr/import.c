@@ -241,21 +241,6 @@ static struct queue_outcome *import_outcomes(struct wire_list states, uint64_t i
 	return all;
 }
 
-/* delivery_release() reads it once the commit is through. */
-static void import_states(struct qmgr *q, struct mail *mail, const struct queue_outcome *o,
-			  uint32_t count)
-{
-	for (; count; count--, o++) {
-		struct recipient *r = &mail->recipients[o->recipient];
-
-		r->kind = (uint8_t)o->kind;
-		r->flags = o->flags;
-		r->attempts = o->attempts;
-		r->code = o->code;
-		r->due_us = o->next.us ? mono_of(q, o->next) : 0;
-	}
-}
-
 static void import_log(struct qmgr *q, const struct control *control, const struct msg_import *m,
 		       uint64_t id)
 {
@@ -283,7 +268,7 @@ static enum queue_result import_put(struct qmgr *q, struct control *control,
 	enum queue_result r = door_put(q, &control->engine, &s, outcomes, m->states.count, &mail);
 
 	if (r == QUEUE_OK) {
-		import_states(q, mail, outcomes, m->states.count);
+		door_states(q, mail, outcomes, m->states.count);
 		import_log(q, control, m, id);
 		control->file = 0;
 	}

@@ -174,6 +174,8 @@ bool door_over_limit(const struct qmgr *q, uint32_t recipients); /* with so many
 enum queue_result door_put(struct qmgr *q, struct engine *e, const struct msg_submit *m,
 			   const struct queue_outcome *settles, size_t settle_count,
 			   struct mail **put);
+/* Such outcomes in memory; delivery_release() reads them once the commit is through. */
+void door_states(struct qmgr *q, struct mail *mail, const struct queue_outcome *o, size_t count);
 
 /* -- import.c ------------------------------------------------------------------------ */
 
@@ -194,8 +196,6 @@ void delivery_site_is(struct channel *c, const struct message *m);
 
 /* A message is durable: its recipients may go. Domains are read from the envelope. */
 void delivery_release(struct qmgr *q, struct mail *mail, struct text envelope);
-void delivery_hold(struct qmgr *q, struct mail *mail,
-		   struct text why); /* all of it, from its commit on */
 
 /* A recipient's final outcome, or its being held: state is ENDING or HELD, and goes to disk. */
 void recipient_finish(struct qmgr *q, struct recipient *r, enum queue_kind kind, uint8_t flags,

@@ -316,10 +316,9 @@ static void submit_done(struct qmgr *q, struct engine *e, struct mail *mail, uin
 		report_committed(q, report, mail->id);
 	must(envelope_decode(bytes, &envelope));
 	log_queued(q, mail, &envelope);
-	if (envelope.hold.len)
-		delivery_hold(q, mail, envelope.hold);
-	else
-		delivery_release(q, mail, bytes);
+	if (envelope.hold.len && mail->recipients[0].kind == QUEUE_HELD)
+		LOG(q->d->log, held, mail->id, {NULL, 0}, envelope.hold);
+	delivery_release(q, mail, bytes);
 }
 
 /* The newest outcome counts, so one that another has taken the place of must not come after it. */
