@@ -19,6 +19,7 @@ enum {
 	HEADER_BYTES = 8 + SIPHASH_KEY_BYTES + 4,
 	RECORD_BYTES = 8 + 1 + 4 * RATE_PERIODS * 5 + 4,
 	PIECE_RECORDS = 1024,
+	RETRY_WRITES = 60,     /* a file that can't be written is tried again after so many */
 	SPARE_BYTES = 1 << 20, /* the file may have grown so far, and fourfold, beyond what lives */
 };
 
@@ -29,8 +30,9 @@ struct ledger {
 	struct log *log;
 	char folder[256];
 	uint8_t key[SIPHASH_KEY_BYTES];
-	int fd;	     /* -1: there is none, or it can't be written */
-	size_t size; /* of the file */
+	int fd;		  /* -1: there is none, or it can't be written */
+	size_t size;	  /* of the file */
+	unsigned skipped; /* writes since it could not be written */
 	struct bytes out;
 };
 
@@ -154,10 +156,15 @@ void ledger_write(struct ledger *l)
 {
 	size_t live = HEADER_BYTES + tallies_count(l->tallies) * RECORD_BYTES;
 
-	if (l->size > SPARE_BYTES && l->size / 4 > live) {
+	bool retry = l->fd < 0 && ++l->skipped >= RETRY_WRITES;
+
+	if (retry || (l->size > SPARE_BYTES && l->size / 4 > live)) {
+		l->skipped = 0;
 		write_anew(l);
 		return;
 	}
+	if (l->fd < 0)
+		return;
 	tallies_fresh(l->tallies, write_state, l);
 	flush(l);
 }

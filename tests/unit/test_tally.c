@@ -216,6 +216,24 @@ static void test_torn(void **state)
 	assert_true(send_one(ledger_tallies(l), "ann", 1, NOON));
 	ledger_write(l);
 	ledger_close(&l);
+	/* A disk that comes back is written to again, with all that was counted meanwhile. */
+	char later[120];
+
+	snprintf(later, sizeof later, "%s/later", folder);
+	l = ledger_open(later, NOON, log);
+	for (int i = 0; i < 3; i++)
+		assert_true(send_one(ledger_tallies(l), "ann", 1, NOON));
+	assert_int_equal(mkdir(later, 0700), 0);
+	for (int i = 0; i < 60; i++)
+		ledger_write(l);
+	ledger_close(&l);
+	l = ledger_open(later, NOON, log);
+	assert_false(send_one(ledger_tallies(l), "ann", 1, NOON));
+	ledger_close(&l);
+	strcat(later, "/tallies");
+	assert_int_equal(unlink(later), 0);
+	later[strlen(later) - strlen("/tallies")] = '\0';
+	assert_int_equal(rmdir(later), 0);
 	log_free(&log);
 }
 
