@@ -23,6 +23,7 @@ struct host {
 	struct bytes out, body, prelude, envelope, log;
 	struct moment now;
 	const struct reply *sender_answer, *recipient_answer, *open_answer;
+	bool offers_tls;
 	bool wait_data, wait_recipient, no_id;
 	unsigned messages, opened, dropped;
 };
@@ -108,6 +109,7 @@ static void host_begin(struct host *h, const char *more, const char *address)
 				      .config = config,
 				      .out = &h->out,
 				      .submitter = text_of("net:x"),
+				      .offers_tls = h->offers_tls,
 				      .seed = 7};
 
 	h->now = (struct moment){{1000000}, {1790000000000000}};
@@ -754,6 +756,58 @@ static void test_reject_line(void **state)
 	host_end(&h);
 }
 
+/* What the session has said since the last look. */
+static void hears(struct host *h, const char *what)
+{
+	char *said = strndup((const char *)h->out.data, h->out.end);
+
+	assert_string_equal(said, what);
+	free(said);
+	h->out.start = h->out.end = 0;
+}
+
+static size_t speaks(struct host *h, const char *what)
+{
+	return session_input(h->session, h->now, (const uint8_t *)what, strlen(what));
+}
+
+/* RFC 3207 4.2: nothing behind the command is taken, and nothing before it is remembered. */
+static void test_starttls(void **state)
+{
+	static const struct tls_facts facts = {.version = TEXT("TLSv1.3"), .cipher = TEXT("TLS_X")};
+	static const char offer[] = "STARTTLS\r\n";
+	struct host h = {.offers_tls = true};
+
+	(void)state;
+	host_begin(&h, NULL, US);
+	speaks(&h, "EHLO c.example\r\n");
+	bytes_add(&h.out, "", 1);
+	assert_non_null(strstr((const char *)h.out.data, "250 STARTTLS\r\n"));
+	h.out.start = h.out.end = 0;
+	speaks(&h, "STARTTLS now\r\nMAIL FROM:<a@b.example>\r\nSTARTTLS\r\nRSET\r\n");
+	hears(&h, "501 5.5.4 Syntax: STARTTLS\r\n250 2.1.0 Ok\r\n"
+		  "503 5.5.1 Error: STARTTLS comes behind EHLO, before AUTH and MAIL\r\n"
+		  "250 2.0.0 Ok\r\n");
+	assert_int_equal(speaks(&h, "STARTTLS\r\nMAIL FROM:<a@b.example>\r\n"), sizeof offer - 1);
+	hears(&h, "220 2.0.0 Ready to start TLS\r\n");
+	assert_true(session_wants_tls(h.session) && session_blocked(h.session));
+	assert_int_equal(speaks(&h, "MAIL FROM:<a@b.example>\r\n"), 0);
+	session_secured(h.session, h.now, &facts);
+	assert_false(session_wants_tls(h.session) || session_blocked(h.session));
+	speaks(&h, "MAIL FROM:<a@b.example>\r\n");
+	hears(&h, "503 5.5.1 Error: send EHLO or HELO first\r\n");
+	speaks(&h, "HELO c.example\r\nSTARTTLS\r\n");
+	hears(&h, "250 mx.test\r\n503 5.5.1 Error: TLS is active already\r\n");
+	speaks(&h, EHLO);
+	h.out.start = h.out.end = 0;
+	speaks(&h, MAIL RCPT "DATA\r\n\r\nx\r\n.\r\n");
+	assert_int_equal(h.messages, 1);
+	bytes_add(&h.prelude, "", 1);
+	assert_non_null(strstr((const char *)h.prelude.data,
+			       "with ESMTPS\r\n\t(using TLSv1.3 with cipher TLS_X) id "));
+	host_end(&h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -774,6 +828,7 @@ int main(void)
 	    cmocka_unit_test(test_repeats),
 	    cmocka_unit_test(test_early_talker),
 	    cmocka_unit_test(test_drain),
+	    cmocka_unit_test(test_starttls),
 	    cmocka_unit_test(test_lost),
 	    cmocka_unit_test(test_reject_line),
 	};
