@@ -121,6 +121,12 @@ def test_clients(t):
     v.check(re.search(r"client=unknown\[127\.0\.0\.1\], sasl_method=SCRAM-SHA-256, sasl_username=ann", log), log[-2000:])
     v.check(re.search(r"veredus/checker\[\d+\]: login failed: client=unknown\[127\.0\.0\.1\], login=<ann>, method=PLAIN, "
                       r"reason=wrong password, failures=\d", log), log[-2000:])
+    # The filter for fail2ban that comes with it finds them.
+    filters = re.findall(r"^(?:failregex =)?\s+(veredus/checker.*)$", v.read(v.ROOT + "/examples/fail2ban-veredus.conf").decode(), re.M)
+    v.equal(len(filters), 2)
+    found = [re.search(f.replace("<HOST>", r"(?P<host>[0-9a-f.:]+)"), line) for f in filters for line in log.splitlines()]
+    v.equal({m["host"] for m in found if m}, {"127.0.0.1"})
+    v.equal(len([m for m in found if m]), log.count("login failed: "))
     for word in SECRET, plain("ann", SECRET), base64.b64encode(SECRET.encode()).decode():
         v.check(word not in log, "a password stands in the log")
 

@@ -813,6 +813,12 @@ def test_smtpd(t):
         ("ticket keys of a wrong length", says("ticket_keys", keys=[dict(name=b"x", cipher=b"y", mac=b"z")]), LIVES),
         ("no ticket keys", says("ticket_keys"), LIVES),
     ], serves)
+    run_cases(daemon, "checker", 0, [
+        ("mechanisms that are none", says("auth_offer", mechanisms=255), LIVES),
+        ("a good verdict on nobody", says("auth_done", exchange=1 << 32, verdict=GOOD, login=b"root"), LIVES),
+        ("challenges for nobody",
+         lambda p: [p.say("auth_challenge", exchange=n << 32 | n % 7, challenge=b"x" * 9000) for n in range(200)], LIVES),
+    ], serves)
 
 
 # -- submission ----------------------------------------------------------------------------------
