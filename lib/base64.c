@@ -7,6 +7,9 @@ static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuv
 void base64_put(struct bytes *to, const void *data, size_t len)
 {
 	const uint8_t *in = data;
+
+	if (!len)
+		return;
 	uint8_t *out = bytes_room(to, BASE64_LEN(len));
 
 	to->end += BASE64_LEN(len);

@@ -4,7 +4,8 @@
  * users file of which nobody here knows a password. Deeds: a kind, an
  * exchange, for a beginning a mechanism and what goes with it, a length and
  * bytes. Each question has one answer, and no input logs anybody in but by
- * his certificate.
+ * his certificate. With 2 in the first byte Dovecot is asked in place of the
+ * file, and says what the last kind of deed has it say.
  */
 #include "checker.h"
 #include "mem.h"
@@ -28,7 +29,7 @@ enum state { FREE, ASKED, CHALLENGED };
 struct play {
 	struct checker *checker;
 	struct channel *channel;
-	int peer;
+	int peer, dovecot; /* our ends; -1: no Dovecot in this run */
 	enum state states[EXCHANGES];
 	bool external[EXCHANGES];
 };
@@ -112,6 +113,7 @@ static void begin_once(void)
 	must(gsasl_init(&self->sasl) == GSASL_OK);
 	self->backend = &file_backend;
 	file_init(self);
+	dovecot_init(self);
 	must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
 	must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, log_pair) == 0);
 	config.loop = d->loop;
@@ -123,6 +125,9 @@ static void begin_once(void)
 
 	log_set_channel(d->log, logger);
 	log_set_channel(d->log, NULL);
+	/* Master, who is asked for things and never answers. */
+	must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, log_pair) == 0);
+	d->master = channel_new(&config, log_pair[0], PEER_MASTER, 0, NULL);
 	play.checker = self;
 	offer_peer(self, play.channel);
 	config_errors_free(&errors);
@@ -140,7 +145,9 @@ static void answered(const struct message *m)
 	id = m->type == MSG_auth_done ? m->auth_done.exchange : m->auth_challenge.exchange;
 	must(id < EXCHANGES && play.states[id] == ASKED);
 	play.states[id] = m->type == MSG_auth_done ? FREE : CHALLENGED;
-	if (m->type == MSG_auth_done && m->auth_done.verdict == AUTH_GOOD)
+	if (m->type == MSG_auth_done && m->auth_done.verdict == AUTH_GOOD && play.dovecot >= 0)
+		must(!passwd_name_fault(m->auth_done.login));
+	else if (m->type == MSG_auth_done && m->auth_done.verdict == AUTH_GOOD)
 		must(play.external[id] && text_equals(m->auth_done.login, "user"));
 	else if (m->type == MSG_auth_done)
 		must(m->auth_done.verdict < AUTH_VERDICTS && !m->auth_done.login.len);
@@ -216,8 +223,39 @@ static void deed(struct wire_reader *r)
 		play.states[id] = FREE;
 		break;
 	default:
+		response = wire_text(r, SASL_MESSAGE_MAX);
+		if (!r->bad && play.dovecot >= 0 && response.len)
+			(void)!send(play.dovecot, response.data, response.len,
+				    MSG_DONTWAIT | MSG_NOSIGNAL);
 		break;
 	}
+	turn(0);
+}
+
+/* A fresh connection to it, or the file. */
+static void backend_begin(bool crypt, bool dovecot)
+{
+	struct checker *self = play.checker;
+	int pair[2];
+
+	play.dovecot = -1;
+	self->backend = dovecot ? &dovecot_backend : &file_backend;
+	if (!dovecot) {
+		file_arrived(self, open(paths[crypt], O_RDONLY | O_CLOEXEC));
+		return;
+	}
+	must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
+	play.dovecot = pair[1];
+	dovecot_arrived(self, pair[0], text_of("/dovecot"));
+	checker_offer(self, SASL_ALL);
+}
+
+static void backend_end(void)
+{
+	if (play.dovecot < 0)
+		return;
+	close(play.dovecot);
+	turn(1);
 	turn(0);
 }
 
@@ -225,13 +263,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct wire_reader r = wire_reader_over(data, size);
 	uint8_t key[SIPHASH_KEY_BYTES] = {1};
-	bool crypt = wire_u8(&r) & 1;
+	uint8_t how = wire_u8(&r);
 
 	if (!play.checker)
 		begin_once();
 	play.checker->guesses = guesses_new(key);
 	turn(0);
-	file_arrived(play.checker, open(paths[crypt], O_RDONLY | O_CLOEXEC));
+	backend_begin(how & 1, (how & 2) != 0);
 	for (int i = 0; i < DEEDS_MAX && r.at < r.end && !r.bad; i++)
 		deed(&r);
 	/* Hashes come; who waits for his turn waits for longer than we do. */
@@ -242,6 +280,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		exchange_cancel(play.checker, play.channel, id);
 	must(*offer_count(play.checker, play.channel) == 0);
 	turn(0);
+	backend_end();
 	memset(play.states, 0, sizeof play.states);
 	guesses_free(&play.checker->guesses);
 	return 0;
