@@ -468,7 +468,7 @@ static void outcome_final(struct qmgr *q, struct recipient *r,
 	recipient_finish(q, r, (enum queue_kind)o->kind, owed, o->code, o->dsn, text);
 }
 
-/* A job that this qmgr never made: of one before it. Its recipients may still be open. */
+/* A job that this qmgr never made, or gave up: its recipients may still be open. */
 static struct job *outcome_adopt(struct qmgr *q, struct worker *w, const struct msg_outcome *m)
 {
 	struct mail *mail = mail_find(&q->mails, m->id);
@@ -480,7 +480,8 @@ static struct job *outcome_adopt(struct qmgr *q, struct worker *w, const struct 
 		return NULL;
 	numbers = mem_new(list.count, sizeof *numbers);
 	while (list_next_outcome_recipient(&list, &o))
-		numbers[count++] = o.number;
+		if (workers_may_have(w, mail, o.number))
+			numbers[count++] = o.number;
 	struct job *job = scheduler_adopt(q->scheduler, w, m->job, mail, numbers, count);
 
 	free(numbers);
@@ -542,7 +543,7 @@ void delivery_outcome(struct channel *c, const struct message *m)
 		channel_end(c, "sent an outcome that is not its own");
 		return;
 	}
-	if (!job && w->adopting)
+	if (!job && w->telling)
 		job = outcome_adopt(q, w, &m->outcome);
 	if (job)
 		outcome_apply(q, job, &m->outcome);

@@ -42,7 +42,7 @@ void workers_heard(struct qmgr *q, struct worker *w, const struct channel *c)
 
 /* A worker whose channel alone broke can have only what was in flight at such an end: it gets
  * nothing by naming it. */
-static bool may_have(const struct worker *w, struct mail *mail, uint32_t number)
+bool workers_may_have(const struct worker *w, struct mail *mail, uint32_t number)
 {
 	const struct recipient *r = mail_recipient(mail, number);
 
@@ -71,7 +71,7 @@ void workers_in_flight(struct channel *c, const struct message *m)
 		return;
 	numbers = mem_new(list.count, sizeof *numbers);
 	while (list_next_number(&list, &n))
-		if (may_have(w, mail, n.number))
+		if (workers_may_have(w, mail, n.number))
 			numbers[count++] = n.number;
 	scheduler_adopt(q->scheduler, w, m->in_flight.job, mail, numbers, count);
 	free(numbers);

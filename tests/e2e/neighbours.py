@@ -1522,6 +1522,33 @@ def test_qmgr_worker_returns(t):
     qmgr.serves()
 
 
+def test_qmgr_worker_returns_late(t):
+    """A worker whose channel was gone so long that its jobs were given up, and that lives all the same: while nobody
+    else has them, what it has in flight and what it did meanwhile counts."""
+    qmgr = Qmgr(t)
+    qmgr.serves()
+    worker = qmgr.peers["smtp-client"]
+    jobs = {}
+    for name in "running", "done":
+        domain = qmgr.domain()
+        id = qmgr.submit(domain)
+        qmgr.site(domain)
+        jobs[name] = worker.expect("job", id=id)
+    worker.close()
+    time.sleep(4)
+    worker = qmgr.peers["smtp-client"] = qmgr.daemon.peer("smtp-client")
+    running, done = jobs["running"], jobs["done"]
+    worker.say("in_flight", slot=running["slot"], job=running["job"], id=running["id"], recipients=[dict(number=0)])
+    worker.say("outcome", **outcome_of(done))
+    worker.say("in_flight_end", count=1)
+    worker.expect("recorded", job=done["job"])
+    worker.say("outcome", **outcome_of(running))
+    worker.expect("recorded", job=running["job"])
+    worker.pump(1)
+    v.equal([values["id"] for name, values in worker.got if name == "job"], [], "handed out once more")
+    qmgr.serves()
+
+
 def test_qmgr_others(t):
     qmgr = Qmgr(t)
     daemon = qmgr.daemon
