@@ -148,16 +148,23 @@ void slot_close(struct scheduler *s, struct slot *slot)
 void hungry_wake(struct scheduler *s)
 {
 	for (int i = 0; i < HUNGRY_LISTS; i++) {
-		uint32_t left = s->freed;
+		uint32_t left = s->freed, looks = s->hungry[i].count;
 
-		for (struct site *site = s->hungry[i].first, *next; site && left; site = next) {
+		for (struct site *site = s->hungry[i].first, *next; looks && left; site = next) {
 			next = site->hungry_next;
-			if (site->ready && !site->down_until_us) {
-				site_pump_later(s, site);
-				left--;
-			} else {
+			looks--;
+			if (!site->ready || site->down_until_us) {
 				site_feed(s, site);
+				continue;
 			}
+			site_pump_later(s, site);
+			left--;
+			if (i != HUNGRY_STRANGE)
+				continue;
+			/* It may be one that can have no more before it answers: the next ones'
+			 * turn comes first then. */
+			site_feed(s, site);
+			site_hunger(s, site, HUNGRY_STRANGE);
 		}
 	}
 	s->freed = 0;

@@ -729,6 +729,46 @@ static void test_dead_sites_take_their_part(void **state)
 	world_free(&w);
 }
 
+static enum answer ten_fail(struct world *w, const struct job *job)
+{
+	const char *name = job->slot->site->name.data;
+	const bool *fail = w->script;
+
+	if (name[0] == 's')
+		return TAKES;
+	return *fail && atoi(name + 4) >= 2 && atoi(name + 4) < 12 ? SITE_FAILS : NEVER;
+}
+
+/* Sites that hang and would have more connections stand before those that wait for a first one:
+ * what becomes free goes to these all the same. */
+static void test_silent_sites_hide_nobody(void **state)
+{
+	struct world w;
+	bool fail = false;
+	char site[32];
+
+	(void)state;
+	world_init(&w, "limits { deliveries = 40 }");
+	w.answer = ten_fail;
+	w.script = &fail;
+	for (int i = 0; i < 60; i++)
+		for (int k = 0; k < 100; k++) {
+			snprintf(site, sizeof site, "dead%d.example", i);
+			add(&w, "u0", site, 1);
+		}
+	run(&w, SECOND);
+	assert_int_equal(w.s->strange, 34);
+	add(&w, "u0", "s1", 1);
+	run(&w, SECOND);
+	assert_int_equal(w.by_site[1], 0);
+	fail = true; /* ten connections become free, and 34 may be had */
+	run(&w, 10 * SECOND);
+	assert_int_equal(w.s->strange, 34);
+	assert_int_equal(w.by_site[1], 1);
+	check_counts(&w);
+	world_free(&w);
+}
+
 /* More sites than connections: none is forgotten. */
 static void test_more_sites_than_connections(void **state)
 {
@@ -1517,6 +1557,7 @@ int main(void)
 	    cmocka_unit_test(test_site_down_and_back),
 	    cmocka_unit_test(test_backoff_bounds),
 	    cmocka_unit_test(test_window),
+	    cmocka_unit_test(test_silent_sites_hide_nobody),
 	    cmocka_unit_test(test_window_grows_in_need),
 	    cmocka_unit_test(test_pace_by_fast_sites),
 	    cmocka_unit_test(test_fairness),
