@@ -521,11 +521,18 @@ void scheduler_failed(struct scheduler *s, struct job *job, enum failure_scope s
 		return;
 	text_copy(site->last_error, sizeof site->last_error, reason);
 	site->failed_us = now_us;
+	bool served = site->served_us && now_us - site->served_us < SERVED_US;
+
+	/* A receiver that takes ten connections refuses all others at once: one failure, not
+	 * many. */
+	if (served && site->shrunk_us && job->started_us <= site->shrunk_us)
+		return;
 	/* Others of its connections are served: trust it with fewer, do not give it up. */
-	if (site->window > 1 && site->served_us && now_us - site->served_us < SERVED_US) {
+	if (served && site->window > 1) {
 		site->window /= 2;
 		site->threshold = site->window;
 		site->grown = 0;
+		site->shrunk_us = now_us;
 		return;
 	}
 	site->failures++;

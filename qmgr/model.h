@@ -167,6 +167,7 @@ struct site {
 	uint32_t failures;			/* rounds in a row that failed */
 	int64_t served_us;			/* monotonic, of the last success; 0: never */
 	int64_t failed_us;			/* of the last failure */
+	int64_t shrunk_us;			/* when the window last shrank; 0: never */
 	uint64_t relayed, rate;			/* rate: messages a minute, 0: any */
 	int64_t down_until_us;			/* monotonic; 0: it takes mail */
 	int64_t next_send_us;			/* by its rate */

@@ -554,6 +554,31 @@ static void test_window(void **state)
 	world_free(&w);
 }
 
+static enum answer at_most_ten(struct world *w, const struct job *job)
+{
+	(void)w;
+	return job->slot->site->slots > 10 ? SITE_FAILS : TAKES;
+}
+
+/* A receiver that takes so many connections and refuses all others at once is no dead one. */
+static void test_window_of_a_receiver_with_a_limit(void **state)
+{
+	struct world w;
+	const struct site *site = NULL;
+
+	(void)state;
+	world_init(&w, "limits { site-connections = 100 }");
+	w.answer = at_most_ten;
+	for (int i = 0; i < 5000; i++)
+		add(&w, "u0", "s0", 1);
+	run(&w, 20 * SECOND);
+	assert_int_equal(scheduler_top(w.s, &site, 1), 1);
+	assert_int_equal(w.downs, 0);
+	assert_int_equal(w.taken, 5000);
+	world_empty(&w);
+	world_free(&w);
+}
+
 /* A window that nothing waits for stays as it is: more connections would gain nothing. */
 static void test_window_grows_in_need(void **state)
 {
@@ -1557,6 +1582,7 @@ int main(void)
 	    cmocka_unit_test(test_site_down_and_back),
 	    cmocka_unit_test(test_backoff_bounds),
 	    cmocka_unit_test(test_window),
+	    cmocka_unit_test(test_window_of_a_receiver_with_a_limit),
 	    cmocka_unit_test(test_silent_sites_hide_nobody),
 	    cmocka_unit_test(test_window_grows_in_need),
 	    cmocka_unit_test(test_pace_by_fast_sites),
