@@ -176,7 +176,7 @@ static void release_done(void *arg)
 	struct release *r = arg;
 	struct mail *mail = mail_find(&r->q->mails, r->id);
 
-	if (mail && r->result == QUEUE_GONE) {
+	if (mail && r->result == QUEUE_GONE && mail_moved(mail, &r->location)) {
 		r->location = mail->location;
 		pool_add(r->q->readers, &r->work);
 		return;

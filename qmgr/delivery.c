@@ -252,8 +252,11 @@ static void fetch_run(void *arg)
 	struct fetch *f = arg;
 
 	f->result = queue_read_message(f->q->queue, &f->location, &f->content);
-	if (f->result == QUEUE_OK && f->has_file)
-		f->result = queue_body_open(f->q->queue, f->id, &f->fd);
+	if (f->result != QUEUE_OK || !f->has_file)
+		return;
+	f->result = queue_body_open(f->q->queue, f->id, &f->fd);
+	if (f->result == QUEUE_GONE) /* nobody moves it */
+		f->result = QUEUE_DAMAGED;
 }
 
 /* What can't be read is held, so that a person sees it and nothing is lost by trying. */
@@ -295,7 +298,7 @@ static void fetch_done(void *arg)
 	struct qmgr *q = f->q;
 	struct job *job = scheduler_job(q->scheduler, f->job);
 
-	if (job && f->result == QUEUE_GONE) { /* the cleaner moved it meanwhile */
+	if (job && f->result == QUEUE_GONE && mail_moved(job->mail, &f->location)) {
 		f->location = job->mail->location;
 		pool_add(q->readers, &f->work);
 		return;

@@ -271,6 +271,14 @@ void control_waits(struct channel *c, const struct message *m);
 
 /* -- qmgr.c -- */
 
+/* Is it worth another look that its record was not at FROM? The cleaner may have moved it
+ * meanwhile; else it is lost. */
+static inline bool mail_moved(const struct mail *mail, const struct queue_location *from)
+{
+	return mail->location.generation != from->generation ||
+	       mail->location.offset != from->offset;
+}
+
 /* After all handlers of a turn: new work goes out, then the batch. store_kick() makes sure of it.
  */
 void qmgr_turn(struct qmgr *q);

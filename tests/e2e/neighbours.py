@@ -1549,6 +1549,46 @@ def test_qmgr_worker_returns_late(t):
     qmgr.serves()
 
 
+def submit_large(qmgr, domain):
+    """A message whose body lies in a file; its id."""
+    id, smtpd = qmgr.id(), qmgr.peers["smtpd"]
+    smtpd.say("body_open", id=id)
+    fd = smtpd.expect("body_file", id=id)["fd"]
+    os.write(fd, b"x" * 70000)
+    os.close(fd)
+    smtpd.say("submit", **mail_of(id, domain, body=b"", body_length=70000, body_in_file=1))
+    v.equal(smtpd.expect("settled", id=id)["committed"], 1, "committed")
+    return id
+
+
+def queue_folder(qmgr):
+    return os.path.join(os.path.dirname(qmgr.daemon.control), "../queue")
+
+
+def test_qmgr_misses_a_file(t):
+    """What is not there any more can't be read: the message is held, and not looked for without end."""
+    qmgr = Qmgr(t)
+    qmgr.serves()
+    control = qmgr.daemon.peer("control")
+
+    def held():
+        control.say("status_ask", request=1)
+        return control.expect("status_is")["held"]
+
+    for count, lost in enumerate(("bodies", "segments"), 1):
+        domain = qmgr.domain()
+        submit_large(qmgr, domain)
+        folder = os.path.join(queue_folder(qmgr), lost)
+        names = os.listdir(folder)
+        for name in names:
+            os.rename(os.path.join(folder, name), os.path.join(t.folder, name))
+        qmgr.site(domain)
+        v.wait(lambda: held() == count, 3, "a held recipient")
+        for name in names:
+            os.rename(os.path.join(t.folder, name), os.path.join(folder, name))
+    qmgr.serves()
+
+
 def test_qmgr_others(t):
     qmgr = Qmgr(t)
     daemon = qmgr.daemon
