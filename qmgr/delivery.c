@@ -259,7 +259,8 @@ static void fetch_run(void *arg)
 		f->result = QUEUE_DAMAGED;
 }
 
-/* What can't be read is held, so that a person sees it and nothing is lost by trying. */
+/* What can't be read is held, so that a person sees it and nothing is lost by trying. Of whom
+ * something was asked meanwhile, it is done when the job ends. */
 static void fetch_failed(struct qmgr *q, struct job *job, enum queue_result why)
 {
 	char text[160];
@@ -269,6 +270,8 @@ static void fetch_failed(struct qmgr *q, struct job *job, enum queue_result why)
 		struct recipient *r = job->recipients[i];
 		int64_t due;
 
+		if (r->wish)
+			continue;
 		scheduler_outcome(q->scheduler, r, OUTCOME_HELD, SCOPE_RECIPIENT, now_us(q), &due);
 		log_held(q, r, text_of(text));
 		recipient_finish(q, r, QUEUE_HELD, 0, 0, text_of("4.3.0"), text_of(text));
@@ -285,10 +288,12 @@ static void fetch_postpone(struct qmgr *q, struct job *job, enum queue_result wh
 	}
 	job->failed = true; /* what its site thinks is not known */
 	for (uint32_t i = 0; i < job->count; i++) {
+		struct recipient *r = job->recipients[i];
 		int64_t due;
 
-		scheduler_outcome(q->scheduler, job->recipients[i], OUTCOME_DEFERRED,
-				  SCOPE_RECIPIENT, now_us(q), &due);
+		if (!r->wish)
+			scheduler_outcome(q->scheduler, r, OUTCOME_DEFERRED, SCOPE_RECIPIENT,
+					  now_us(q), &due);
 	}
 }
 

@@ -1589,6 +1589,52 @@ def test_qmgr_misses_a_file(t):
     qmgr.serves()
 
 
+def test_qmgr_deletes_what_it_cannot_read(t):
+    """Deleted while its content is being read, which then fails: it goes, as it would have from any other way back."""
+    qmgr = Qmgr(t)
+    qmgr.serves()
+    control, smtpd = qmgr.daemon.peer("control"), qmgr.peers["smtpd"]
+    domain = qmgr.domain()
+    id = submit_large(qmgr, domain)
+    folder = os.path.join(queue_folder(qmgr), "segments")
+    pipes = [os.path.join(folder, name) for name in os.listdir(folder)]
+    for path in pipes:
+        os.rename(path, os.path.join(t.folder, os.path.basename(path)))
+        os.mkfifo(path)
+        os.chmod(path, 0o666)
+    qmgr.site(domain)
+
+    def flies():
+        control.say("status_ask", request=1)
+        return control.expect("status_is")["in_flight"]
+
+    v.wait(flies, 3, "a job")
+    control.say("act", request=1, action=4, targets=[dict(id=id, recipient=0xffffffff)])
+    v.equal(control.expect("acted")["later"], 1, "recipients in flight")
+
+    def let_go():
+        """Who reads it is told that this can't be done."""
+        for path in pipes:
+            try:
+                os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+                return True
+            except OSError:
+                pass
+        return False
+
+    v.wait(let_go, 3, "a reader")
+    for path in pipes:
+        os.rename(os.path.join(t.folder, os.path.basename(path)), path)
+
+    def queued():
+        smtpd.say("in_doubt", id=id)
+        smtpd.say("in_doubt_end", count=1)
+        return smtpd.expect("settled", id=id)["committed"]
+
+    v.wait(lambda: not queued(), 3, "its end")
+    qmgr.serves()
+
+
 def test_qmgr_others(t):
     qmgr = Qmgr(t)
     daemon = qmgr.daemon
