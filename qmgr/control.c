@@ -162,10 +162,11 @@ static void release_recipients(struct release *rel, struct mail *mail)
 				 text_of("released by a person"), 0);
 		/*
 		 * It is tried once that record is durable (owner_outcome() in store.c hurries
-		 * it), however long a disk without room makes that: a qmgr that died before
-		 * would find it held, not know the job that flies, and the next release would
-		 * deliver it twice.
+		 * it), however long a disk without room makes that, and whoever flushes the queue
+		 * meanwhile: a qmgr that died before would find it held, not know the job that
+		 * flies, and the next release would deliver it twice.
 		 */
+		r->releasing = true;
 		scheduler_add(q->scheduler, r, domain_of(q, er.address),
 			      now_us(q) + q->d->config->retry_expire.us, now_us(q));
 	}

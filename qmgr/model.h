@@ -55,6 +55,7 @@ struct recipient {
 	bool held_counted;	       /* in mails.held */
 	bool said;		       /* its end stands in the log */
 	bool expiring;		       /* its last reply is being read */
+	bool releasing;		       /* it waits until its release is durable */
 };
 static_assert(sizeof(struct recipient) <= 64, "a recipient costs at most 64 bytes");
 

@@ -182,7 +182,7 @@ void scheduler_remove(struct scheduler *s, struct recipient *r, enum recipient_s
 void scheduler_hurry(struct scheduler *s, struct recipient *r, int64_t now_us)
 {
 	(void)now_us;
-	if (r->state != RECIPIENT_WAITING)
+	if (r->state != RECIPIENT_WAITING || r->releasing)
 		return;
 	wheel_take(s, r);
 	recipient_ready(s, r, false);
@@ -486,9 +486,10 @@ uint32_t scheduler_flush(struct scheduler *s, int64_t now_us)
 		if (d->state == DOMAIN_DOWN)
 			d->until_us = now_us;
 	for (size_t i = 0; i < WHEEL_SLOTS; i++)
-		while (s->wheel[i]) {
-			scheduler_hurry(s, s->wheel[i], now_us);
-			count++;
+		for (struct recipient *r = s->wheel[i], *next; r; r = next) {
+			next = r->next;
+			count += !r->releasing;
+			scheduler_hurry(s, r, now_us);
 		}
 	return count;
 }

@@ -61,7 +61,7 @@ void scheduler_add(struct scheduler *s, struct recipient *r, struct text domain,
  */
 void scheduler_remove(struct scheduler *s, struct recipient *r, enum recipient_state state);
 
-/* A waiting one becomes ready now. */
+/* A waiting one becomes ready now; not one whose release is not durable yet. */
 void scheduler_hurry(struct scheduler *s, struct recipient *r, int64_t now_us);
 
 /* All sites and domains that are down are tried now, and all that wait. Returns how many waited. */

@@ -70,8 +70,10 @@ static struct queue_where owner_outcome(void *self, const struct queue_outcome *
 	if (moved && (had.generation != old.generation || had.offset != old.offset))
 		return now;
 	r->where = now;
-	if (!moved && o->kind == QUEUE_RELEASED)
+	if (!moved && o->kind == QUEUE_RELEASED) {
+		r->releasing = false;
 		scheduler_hurry(q->scheduler, r, now_us(q));
+	}
 	if (moved || !queue_settled(o->kind, o->flags))
 		return had;
 	if (r->state == RECIPIENT_ENDING || r->state == RECIPIENT_OWED) {

@@ -1502,6 +1502,32 @@ static void test_flush(void **state)
 	world_free(&w);
 }
 
+/* Who flushes the queue does not make a released one go before that is on disk. */
+static void test_flush_waits_for_a_release(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, "");
+	struct mail *mail = mail_new(&w.mails, w.next_id++, text_of("u0"), 2);
+
+	mail->committed = true;
+	for (uint32_t i = 0; i < 2; i++) {
+		mail->recipients[i].releasing = i == 1;
+		scheduler_add(w.s, &mail->recipients[i], text_of("s0"), w.now + 60 * MINUTE, w.now);
+	}
+	assert_int_equal(scheduler_flush(w.s, w.now), 1);
+	scheduler_hurry(w.s, &mail->recipients[1], w.now);
+	run(&w, SECOND);
+	assert_int_equal(w.taken, 1);
+	mail->recipients[1].releasing = false;
+	scheduler_hurry(w.s, &mail->recipients[1], w.now);
+	run(&w, SECOND);
+	assert_int_equal(w.taken, 2);
+	world_empty(&w);
+	world_free(&w);
+}
+
 static void test_reload(void **state)
 {
 	struct world w;
@@ -1611,6 +1637,7 @@ int main(void)
 	    cmocka_unit_test(test_clock_stands_still_and_jumps),
 	    cmocka_unit_test(test_poison_holds_up_nobody),
 	    cmocka_unit_test(test_flush),
+	    cmocka_unit_test(test_flush_waits_for_a_release),
 	    cmocka_unit_test(test_reload),
 	    cmocka_unit_test(test_many),
 	    cmocka_unit_test(test_slot_numbers),
