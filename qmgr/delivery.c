@@ -388,7 +388,12 @@ void delivery_want(struct channel *c, const struct message *m)
 	struct qmgr *q = qmgr_of(c);
 	struct slot *slot = scheduler_slot(q->scheduler, m->want.slot);
 
-	if (slot && slot->worker->channel == c)
+	if (!slot || slot->worker->channel != c)
+		return;
+	/* Else it could have all that waits for the site, to hold it by its own crashes. */
+	if (slot->jobs > 1)
+		channel_end(c, "wants more than one job ahead");
+	else
 		scheduler_want(q->scheduler, slot, now_us(q));
 }
 

@@ -1386,6 +1386,13 @@ def test_qmgr_deliverers(t):
             v.check(over, "its channel goes on")
         return run
 
+    def greedy(peer, job):
+        """Wants another job beside the one that it has and the one ahead."""
+        peer.say("want", slot=job["slot"])
+        daemon.lives("one ahead")
+        peer.expect("job", id=qmgr.submit(job["domain"].decode()), slot=job["slot"])
+        peer.say("want", slot=job["slot"])
+
     def own_kind(kind, **more):
         return with_own(lambda peer, job: peer.say("outcome", **outcome_of(job, kind, **more)))
 
@@ -1438,6 +1445,7 @@ def test_qmgr_deliverers(t):
         ("a kind that is none", own_kind(255), ENDS),
         ("a scope that is none", own_kind(DEFERRED, scope=99), ENDS),
         ("another message's outcome", own_kind(RELAYED, id=5), ENDS),
+        ("more jobs than the one ahead", with_own(greedy), ENDS),
     ], others)
 
     def unknown_recipient(peer):
