@@ -40,7 +40,8 @@ static void on_job(struct channel *c, const struct message *m)
 			close(m->fd);
 		return;
 	}
-	need(c, worker_job(worker_of(c), &m->job, m->fd, m->fd_lost), "sent a job that was not asked for");
+	need(c, worker_job(worker_of(c), &m->job, m->fd, m->fd_lost),
+	     "sent a job that was not asked for");
 }
 
 static void on_recorded(struct channel *c, const struct message *m)

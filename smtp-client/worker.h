@@ -41,7 +41,8 @@ struct worker {
 
 struct worker *worker_new(struct daemon *d);
 
-/* What qmgr sends (FD and FD_LOST as in job.h); false: it broke the rules, and its channel must end. */
+/* What qmgr sends (FD and FD_LOST as in job.h); false: it broke the rules, and its channel must
+ * end. */
 bool worker_job(struct worker *w, const struct msg_job *m, int fd, bool fd_lost);
 bool worker_recorded(struct worker *w, uint64_t job);
 void worker_slot_close(struct worker *w,

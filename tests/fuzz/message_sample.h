@@ -88,5 +88,4 @@ static inline void message_sample(struct bytes *to, unsigned type, const void *d
 		bytes_free(&s.items[i]);
 }
 
-
 #endif

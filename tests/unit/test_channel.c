@@ -539,7 +539,8 @@ static void turns_without_descriptors(unsigned count)
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &usual), 0);
 }
 
-/* Our own shortage is not the peer's fault: the message comes without, and the next one with its own. */
+/* Our own shortage is not the peer's fault: the message comes without, and the next one with its
+ * own. */
 static void test_descriptor_that_cannot_be_taken(void **state)
 {
 	unsigned before = descriptors_open();
