@@ -22,6 +22,7 @@ UNITS_fuzz_reply := smtp-client
 UNITS_fuzz_dialog := smtp-client
 # The scheduler alone: the rest of qmgr leans on its main.
 $(BUILD)/unit/test_scheduler: $(patsubst %,$(BUILD)/obj/qmgr/%.o,scheduler answers jobs lanes wheel mail table)
+$(BUILD)/unit/test_scheduler: tests/unit/scheduler_world.c
 LIBS_UNIT_test_scheduler = $(BUILD)/libqueue.a $(BUILD)/libveredus.a
 $(BUILD)/replay/fuzz_filter $(BUILD)/fuzz/fuzz_filter: $(BUILD)/obj/ctl/filter.o
 LIBS_UNIT_fuzz_filter = $(BUILD)/libveredus.a
