@@ -782,7 +782,7 @@ static void test_starttls(void **state)
 	host_begin(&h, NULL, US);
 	speaks(&h, "EHLO c.example\r\n");
 	bytes_add(&h.out, "", 1);
-	assert_non_null(strstr((const char *)h.out.data, "250 STARTTLS\r\n"));
+	assert_non_null(strstr((const char *)h.out.data, "250-STARTTLS\r\n"));
 	h.out.start = h.out.end = 0;
 	speaks(&h, "STARTTLS now\r\nMAIL FROM:<a@b.example>\r\nSTARTTLS\r\nRSET\r\n");
 	hears(&h, "501 5.5.4 Syntax: STARTTLS\r\n250 2.1.0 Ok\r\n"
