@@ -556,7 +556,7 @@ void delivery_outcome(struct channel *c, const struct message *m)
 		channel_end(c, "sent an outcome that is not its own");
 		return;
 	}
-	if (!job && w->telling)
+	if (!job && w->claims)
 		job = outcome_adopt(q, w, &m->outcome);
 	if (job)
 		outcome_apply(q, job, &m->outcome);

@@ -206,6 +206,14 @@ struct job {
 };
 
 /* A deliverer process. */
+/* Which recipients a worker may report on whose job is not known. */
+enum worker_claims {
+	CLAIMS_NOTHING,
+	CLAIMS_CRASHED, /* those that were in flight when a worker was given up */
+	CLAIMS_ALL,	/* any that waits: jobs of a qmgr before this one */
+};
+
+/* workers.c has the picture of its states. */
 struct worker {
 	unsigned kind, instance;
 	struct channel *channel; /* NULL while it is away */
@@ -213,7 +221,8 @@ struct worker {
 	bool told;     /* what it has in flight */
 	bool choked;   /* its channel is full: no jobs for it meanwhile */
 	bool telling;  /* of them, until it says that it is through */
-	bool adopting; /* so long it may report on jobs of a qmgr before this one */
+	uint8_t claims;	   /* enum worker_claims */
+	unsigned patience; /* ticks until it claims nothing any more, said or not */
 	uint32_t life; /* another one for each of its channels */
 	uint32_t pid;  /* of the process that had the last channel; 0: it never said anything */
 	/* Monotonic; 0: not so. */

@@ -233,10 +233,11 @@ void workers_in_flight(struct channel *c, const struct message *m);
 void workers_in_flight_end(struct channel *c, const struct message *m);
 /* Before what a worker says over a channel is taken: is it the process that had the last one? */
 void workers_heard(struct qmgr *q, struct worker *w, const struct channel *c);
-/* Of a worker that is telling what it has: can this recipient be among it, unknown to us? */
+/* Of a worker that claims a job unknown to us: can this recipient be in it? */
 bool workers_may_have(const struct worker *w, struct mail *mail, uint32_t number);
 void workers_loaded(struct qmgr *q); /* all of the queue is in memory */
-void workers_tick(struct qmgr *q);   /* gives up those that are away, or read nothing */
+/* Gives up those that are away, or read nothing; ends what they may claim. */
+void workers_tick(struct qmgr *q);
 
 /* -- report.c --------------------------------------------------------------------------- */
 

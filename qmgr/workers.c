@@ -2,6 +2,24 @@
 /*
  * Workers come and go: what they tell of jobs in flight when a channel is
  * new, and what becomes of their jobs when it is gone.
+ *
+ *   state              channel  told  telling  claims       away_us
+ *   not there          NULL     -     -        -            0
+ *   new channel        yes      no    yes      all/crashed  as before
+ *   late: after 5 s    yes      no*   yes      nothing      0 (AWAY_US is shorter)
+ *   at work            yes      yes   no       nothing      0
+ *   away               NULL     -     -        -            since when
+ *
+ *   told      it gets jobs. (*) When qmgr starts, those who are late are given jobs all the same.
+ *   telling   it may say in_flight: from the beginning of a channel to in_flight_end. What one
+ *             that is late says there is read, and claims nothing.
+ *   claims    what it may report on though no job of ours says so. All that waits when the channel
+ *             is its first or this qmgr has not begun; else only who was in flight when a worker
+ *             was given up, for it may have been this one. Never for longer than CLAIM_TICKS.
+ *   away_us   the channel broke, the process (pid) perhaps not: its jobs wait AWAY_US for it, then
+ *             they go back and count as crashed.
+ *   life      counts channels, ends too: who waits for a commit to answer over one channel must
+ *             not answer over the next.
  */
 #include "qmgr.h"
 
@@ -11,6 +29,7 @@
 
 enum {
 	IN_FLIGHT_WAIT_S = 5,
+	CLAIM_TICKS = 50, /* the same in ticks: after a pause of the machine nobody is late */
 	AWAY_US = 3 * 1000 * 1000, /* for a new channel: of its own, or of its successor */
 	CHOKED_US = 60 * 1000 * 1000,
 };
@@ -40,13 +59,11 @@ void workers_heard(struct qmgr *q, struct worker *w, const struct channel *c)
 	w->pid = channel_peer_pid(c);
 }
 
-/* A worker whose channel alone broke can have only what was in flight at such an end: it gets
- * nothing by naming it. */
 bool workers_may_have(const struct worker *w, struct mail *mail, uint32_t number)
 {
 	const struct recipient *r = mail_recipient(mail, number);
 
-	return w->adopting || (r && r->crashes);
+	return w->claims == CLAIMS_ALL || (w->claims == CLAIMS_CRASHED && r && r->crashes);
 }
 
 void workers_in_flight(struct channel *c, const struct message *m)
@@ -67,7 +84,7 @@ void workers_in_flight(struct channel *c, const struct message *m)
 
 	if (job && job->worker == w && job->mail == mail)
 		job->told = w->away_us != 0;
-	if (!mail || job)
+	if (!mail || job || !w->claims)
 		return;
 	numbers = mem_new(list.count, sizeof *numbers);
 	while (list_next_number(&list, &n))
@@ -116,16 +133,19 @@ void workers_in_flight_end(struct channel *c, const struct message *m)
 		scheduler_worker_back(q->scheduler, w, now_us(q));
 	w->away_us = 0;
 	w->told = true;
-	w->telling = w->adopting = false;
+	w->telling = false;
+	w->claims = CLAIMS_NOTHING;
 	workers_begin(q);
 	store_kick(q);
 }
 
 void workers_loaded(struct qmgr *q)
 {
-	for (size_t i = 0; i < q->worker_count; i++)
+	for (size_t i = 0; i < q->worker_count; i++) {
+		q->workers[i].patience = CLAIM_TICKS;
 		if (q->workers[i].channel)
 			channel_resume(q->workers[i].channel);
+	}
 	workers_begin(q);
 }
 
@@ -156,7 +176,8 @@ void workers_peer(struct qmgr *q, struct channel *c)
 	w->told = false;
 	w->telling = true;
 	/* Jobs of a qmgr before this one are its own to report, once. */
-	w->adopting = !q->delivering || !w->life;
+	w->claims = !q->delivering || !w->life ? CLAIMS_ALL : CLAIMS_CRASHED;
+	w->patience = CLAIM_TICKS;
 	w->life++;
 	daemon_set_peer_state(c, w);
 	if (q->scheduler)
@@ -198,6 +219,9 @@ void workers_tick(struct qmgr *q)
 	for (size_t i = 0; i < q->worker_count; i++) {
 		struct worker *w = &q->workers[i];
 
+		/* It could settle whatever waits, as long as it keeps in_flight_end back. */
+		if (q->loaded && w->patience && !--w->patience)
+			w->claims = CLAIMS_NOTHING;
 		if (w->away_us && now_us(q) - w->away_us >= AWAY_US)
 			worker_lost(q, w);
 		/* Sites that have their connections there would wait for ever. */

@@ -1557,6 +1557,25 @@ def test_qmgr_worker_returns_late(t):
     qmgr.serves()
 
 
+def test_qmgr_worker_never_through(t):
+    """A worker that never says that it has told of all it has: after 5 s it settles nothing that it was not handed."""
+    qmgr = Qmgr(t)
+    silent = qmgr.daemon.peer("smtp-client", 1)
+    silent.expect("hello")
+    qmgr.serves()
+    time.sleep(5.5 + v.PATIENCE)
+    domain = qmgr.domain()
+    id = qmgr.submit(domain)
+    silent.say("in_flight", slot=1, job=1 << 40, id=id, recipients=[dict(number=0)])
+    for job in 1 << 40, 1 << 41:
+        silent.say("outcome", slot=1, job=job, id=id, recipients=[dict(number=0, kind=RELAYED, code=250, dsn="2.0.0")])
+        silent.expect("recorded", job=job)
+    qmgr.site(domain)
+    qmgr.deliver(qmgr.peers["smtp-client"], id)
+    silent.say("in_flight_end")
+    qmgr.serves()
+
+
 def submit_large(qmgr, domain):
     """A message whose body lies in a file; its id."""
     id, smtpd = qmgr.id(), qmgr.peers["smtpd"]
