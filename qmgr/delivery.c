@@ -448,11 +448,11 @@ static void outcome_deferred(struct qmgr *q, struct recipient *r, enum failure_s
 	int64_t due = 0;
 	bool alone = scope != SCOPE_SITE && scope != SCOPE_DOMAIN;
 
-	if (alone && r->attempts < UINT16_MAX)
+	if (alone && scope != SCOPE_NOBODY && r->attempts < UINT16_MAX)
 		r->attempts++;
 	scheduler_outcome(q->scheduler, r, OUTCOME_DEFERRED, scope, now_us(q), &due);
 	mail_drop_content(r->mail);
-	if (!carry_out_wish(q, r, o) && alone)
+	if (!carry_out_wish(q, r, o) && alone && scope != SCOPE_NOBODY)
 		recipient_record(q, r, QUEUE_DEFERRED, o->code, o->dsn, text, due);
 }
 
@@ -516,6 +516,8 @@ static void outcome_apply(struct qmgr *q, struct job *job, const struct msg_outc
 			scheduler_failed(q->scheduler, job, (enum failure_scope)m->scope,
 					 reply_with_relay(m, &o, line, sizeof line), now_us(q));
 	}
+	if (m->scope == SCOPE_NOBODY)
+		job->failed = true; /* as fetch_postpone() */
 	while (list_next_outcome_recipient(&list, &o)) {
 		struct recipient *r = mail_recipient(mail, o.number);
 
@@ -540,7 +542,7 @@ static bool outcome_is_sound(const struct msg_outcome *m)
 	while (list_next_outcome_recipient(&list, &o))
 		if (o.kind < OUTCOME_RELAYED || o.kind > OUTCOME_FAILED)
 			return false;
-	return m->scope <= SCOPE_DOMAIN;
+	return m->scope <= SCOPE_NOBODY;
 }
 
 void delivery_outcome(struct channel *c, const struct message *m)

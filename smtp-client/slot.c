@@ -376,6 +376,7 @@ static void slot_begin(struct slot *s)
 	s->job_deadline = monotime_add(monotime_add(loop_now(slot_loop(s)), SECONDS(slow_s)),
 				       config->timeout_transaction);
 	if (!job->open) {
+		job_widen(job, SCOPE_NOBODY);
 		slot_job_done(s);
 		slot_advance(s);
 	} else if (slot_fits(s)) {
@@ -588,7 +589,7 @@ bool slot_cut(struct slot *s, bool past_dot)
 	}
 	hosts_cancel(&s->waiter);
 	slot_drop_connection(s);
-	slot_settle(s, &v, SCOPE_RECIPIENT);
+	slot_settle(s, &v, SCOPE_NOBODY);
 	slot_advance(s);
 	return true;
 }

@@ -21,6 +21,8 @@ ENDS, LIVES = True, False
 FOUND, TEMPORARY, PERMANENT = 0, 1, 2  # enum hop_verdict
 MX, HOST = 0, 1  # enum hop_how
 RELAYED, DEFERRED, FAILED, HELD = 1, 3, 4, 5  # enum outcome_kind
+SITE, NOBODY = 3, 5  # enum failure_scope
+FLUSH = 5  # enum queue_action
 LISTEN_SMTP, LISTEN_CONTROL, LOG, USERS, TABLE = 1, 4, 5, 12, 20  # enum handle_role
 TLS_CERTIFICATE, TLS_KEY = 14, 16
 SCRAM, EXTERNAL, PLAIN, LOGIN = 2, 4, 8, 16  # enum sasl_mechanism
@@ -1029,6 +1031,25 @@ def test_smtp_client(t):
         from_file(peer, fd)
         os.close(fd)
 
+    def lost_file(peer):
+        """The daemon has no descriptor left to take it."""
+        fd = os.open(v.write(t.folder + "/lost", BODY), os.O_RDONLY)
+        daemon.limit("--nofile=0:")
+        try:
+            unasked(body=b"", body_length=len(BODY))(peer, fd)
+        finally:
+            daemon.limit("--nofile=1024:")
+            os.close(fd)
+
+    def unasked(**more):
+        """No receiver is asked, and the outcome says so."""
+        def act(peer, fd=None):
+            number = next(numbers)
+            peer.say("job", fd, **job(number, **more))
+            got = outcome(peer, number)
+            v.equal((got["scope"], got["recipients"][0]["kind"]), (NOBODY, DEFERRED if fd else FAILED), got)
+        return act
+
     def relayed_nul(peer):
         """NUL is no line end: it may go out, but never alone as a line's end."""
         number = next(numbers)
@@ -1077,6 +1098,8 @@ def test_smtp_client(t):
         ("NUL", relayed_nul, LIVES),
         ("commands in a recipient", spoiled((FAILED,), recipients=[dict(number=0, address=b"a@b>\r\nDATA\r\n")]), LIVES),
         ("commands in the sender", spoiled((FAILED,), sender=b"a@b>\r\nDATA\r\n"), LIVES),
+        ("nobody whom it could be sent to", unasked(recipients=[dict(number=0, address=b"a b@c")]), LIVES),
+        ("a file that can't be taken", lost_file, LIVES),
         ("a file shorter than said", short_file, LIVES),
         ("an empty file", given(lambda: empty(t), from_file), LIVES),
         *((f"{what} as content", given(make, from_file), ENDS) for what, make in files(t)),
@@ -1573,6 +1596,34 @@ def test_qmgr_worker_never_through(t):
     qmgr.site(domain)
     qmgr.deliver(qmgr.peers["smtp-client"], id)
     silent.say("in_flight_end")
+    qmgr.serves()
+
+
+def test_qmgr_nobody_was_asked(t):
+    """An outcome of a job for which no receiver was asked brings no site up that was down."""
+    qmgr = Qmgr(t)
+    control, worker, domain = qmgr.daemon.peer("control"), qmgr.peers["smtp-client"], qmgr.domain()
+    qmgr.serves()
+
+    def try_it(kind, **more):
+        control.say("act", request=1, action=FLUSH)
+        job = worker.expect("job", id=id)
+        worker.say("outcome", **outcome_of(job, kind, **more))
+        worker.expect("recorded", job=job["job"])
+        worker.say("slot_done", slot=job["slot"])
+
+    def error():
+        control.say("status_ask", request=1, sites=10)
+        return [site["last_error"] for site in control.expect("status_is")["sites"] if site["site"] == domain.encode()]
+
+    id = qmgr.submit(domain)
+    qmgr.site(domain)
+    try_it(DEFERRED, scope=SITE)
+    v.check(error()[0], "the site is down")
+    try_it(DEFERRED, scope=NOBODY)
+    v.check(error()[0], "the site came up")
+    try_it(DEFERRED)
+    v.equal(error(), [b""], "what holds up the site that answered")
     qmgr.serves()
 
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import subprocess
 
 import frames as f
 import veredus as v
@@ -24,7 +25,7 @@ class Daemon:
         self.process = v.Process(test, kind, [os.path.join(home.build, kind), "0"], close_fds=False, cwd=home.folder,
                                  preexec_fn=lambda: os.dup2(theirs.fileno(), 3), env=home.environment, **home.demote)
         theirs.close()
-        self.folder, self.number, self.peers = home.folder, 0, []
+        self.folder, self.demote, self.number, self.peers = home.folder, home.demote, 0, []
         self.control = os.path.join(home.queue, "control/socket")
         self.master = f.Peer(ours, "master")
         test.defer(self.end)
@@ -83,6 +84,11 @@ class Daemon:
             return len(os.listdir(f"/proc/{self.process.pid}/fd"))
         except PermissionError:
             return None
+
+    def limit(self, word):
+        """As its own user: where root is not almighty it may not, or the new limit does not count."""
+        done = subprocess.run(["prlimit", "--pid", str(self.process.pid), word], stderr=subprocess.PIPE, **self.demote)
+        v.equal(done.returncode, 0, done.stderr)
 
     def resident_mb(self):
         for line in v.read(f"/proc/{self.process.pid}/status").decode().splitlines():
