@@ -15,7 +15,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { CONTROLS_MAX = 16 };
+enum {
+	CONTROLS_MAX = 16,
+	RELEASE_AGAIN_S = 1, /* after there was no descriptor or memory to read with */
+};
 
 struct control_listener {
 	struct watch watch;
@@ -129,6 +132,7 @@ static bool act_flush(struct qmgr *q, struct recipient *r)
 /* Held recipients have left the structure; their domain is read from the envelope on disk. */
 struct release {
 	struct work work;
+	struct timer again;
 	struct qmgr *q;
 	uint64_t id;
 	struct queue_location location;
@@ -172,6 +176,13 @@ static void release_recipients(struct release *rel, struct mail *mail)
 	}
 }
 
+static void release_again(void *arg)
+{
+	struct release *r = arg;
+
+	pool_add(r->q->readers, &r->work);
+}
+
 static void release_done(void *arg)
 {
 	struct release *r = arg;
@@ -180,6 +191,11 @@ static void release_done(void *arg)
 	if (mail && r->result == QUEUE_GONE && mail_moved(mail, &r->location)) {
 		r->location = mail->location;
 		pool_add(r->q->readers, &r->work);
+		return;
+	}
+	/* Who asked for it was told that it is done. */
+	if (mail && r->result == QUEUE_SHORT && !r->q->draining) {
+		timer_set(&r->again, SECONDS(RELEASE_AGAIN_S));
 		return;
 	}
 	if (mail && r->result == QUEUE_OK)
@@ -200,6 +216,7 @@ static void release_begin(struct qmgr *q, const struct mail *mail, uint32_t reci
 	r->id = mail->id;
 	r->location = mail->location;
 	r->recipient = recipient;
+	timer_init(&r->again, q->loop, release_again, r);
 	pool_add(q->readers, &r->work);
 }
 

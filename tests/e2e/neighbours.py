@@ -22,7 +22,7 @@ FOUND, TEMPORARY, PERMANENT = 0, 1, 2  # enum hop_verdict
 MX, HOST = 0, 1  # enum hop_how
 RELAYED, DEFERRED, FAILED, HELD = 1, 3, 4, 5  # enum outcome_kind
 SITE, NOBODY = 3, 5  # enum failure_scope
-FLUSH = 5  # enum queue_action
+HOLD, RELEASE, FLUSH = 1, 2, 5  # enum queue_action
 LISTEN_SMTP, LISTEN_CONTROL, LOG, USERS, TABLE = 1, 4, 5, 12, 20  # enum handle_role
 TLS_CERTIFICATE, TLS_KEY = 14, 16
 SCRAM, EXTERNAL, PLAIN, LOGIN = 2, 4, 8, 16  # enum sasl_mechanism
@@ -1641,6 +1641,28 @@ def submit_large(qmgr, domain):
 
 def queue_folder(qmgr):
     return os.path.join(os.path.dirname(qmgr.daemon.control), "../queue")
+
+
+def test_qmgr_releases_without_descriptors(t):
+    """A release is carried out when there is a descriptor again to read the message with."""
+    qmgr = Qmgr(t)
+    qmgr.serves()
+    control, domain = qmgr.daemon.peer("control"), qmgr.domain()
+    id = qmgr.submit(domain)
+
+    def act(action):
+        control.say("act", request=1, action=action, targets=[dict(id=id, recipient=0xffffffff)])
+        v.equal(control.expect("acted")["changed"], 1, "changed")
+
+    act(HOLD)
+    qmgr.daemon.limit("--nofile=0:")
+    act(RELEASE)
+    qmgr.daemon.lives("released")
+    time.sleep(0.5)
+    qmgr.daemon.limit("--nofile=1024:")
+    qmgr.site(domain)
+    qmgr.deliver(qmgr.peers["smtp-client"], id)
+    qmgr.serves()
 
 
 def test_qmgr_misses_a_file(t):
