@@ -530,7 +530,7 @@ static void body_work(struct qmgr *q, struct engine *e, uint64_t id, void (*run)
 	b->id = id;
 	b->life = e ? e->life : 0;
 	b->fd = -1;
-	pool_add(q->readers, &b->work);
+	pool_add(q->bodies, &b->work);
 }
 
 static void body_drop(struct qmgr *q, struct engine *e, uint64_t id)

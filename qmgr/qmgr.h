@@ -72,6 +72,9 @@ struct qmgr {
 	struct mails mails;
 	struct scheduler *scheduler;
 	struct pool *appender, *maintainer, *readers;
+	/* Makes body files and drops them, in the order in which that was asked for: a file that is
+	 * dropped before it is there would stay. */
+	struct pool *bodies;
 
 	/* store.c */
 	struct round *filling, *flying;

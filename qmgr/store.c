@@ -544,6 +544,7 @@ bool store_open(struct qmgr *q)
 	q->appender = pool_new(q->loop, 1);
 	q->maintainer = pool_new(q->loop, 1);
 	q->readers = pool_new(q->loop, READERS);
+	q->bodies = pool_new(q->loop, 1);
 	q->append_work = (struct work){.run = append_run, .done = append_done, .arg = q};
 	q->maintain_work = (struct work){.run = maintain_run, .done = maintain_done, .arg = q};
 	enum queue_result r = queue_open(&q->queue, disk_real(), dir, &options, &owner);
@@ -570,6 +571,7 @@ void store_close(struct qmgr *q)
 	pool_free(&q->appender);
 	pool_free(&q->maintainer);
 	pool_free(&q->readers);
+	pool_free(&q->bodies); /* after readers, which may drop some */
 	queue_close(&q->queue);
 	round_free(&q->filling);
 	round_free(&q->flying);

@@ -1665,6 +1665,23 @@ def test_qmgr_releases_without_descriptors(t):
     qmgr.serves()
 
 
+def test_qmgr_bodies_dropped_at_once(t):
+    """A file that is made and dropped in one breath does not stay."""
+    qmgr = Qmgr(t)
+    peer, folder = qmgr.peers["smtpd"], os.path.join(queue_folder(qmgr), "bodies")
+    for _ in range(4):
+        ids = leased(peer, 250)
+        for id in ids:
+            peer.write(f.frame("body_open", id=id) + f.frame("body_drop", id=id))
+        for id in ids:
+            file = peer.expect("body_file", id=id)["fd"]
+            if file is not None:
+                os.close(file)
+    qmgr.ids = []
+    v.wait(lambda: not os.listdir(folder), 3, lambda: f"no file left, of {len(os.listdir(folder))}")
+    qmgr.serves()
+
+
 def test_qmgr_misses_a_file(t):
     """What is not there any more can't be read: the message is held, and not looked for without end."""
     qmgr = Qmgr(t)
