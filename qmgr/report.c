@@ -346,6 +346,28 @@ static void settle_silently(struct report *r, struct recipient *rcpt,
 	store_outcome(r->q, &o);
 }
 
+/*
+ * Its record is nowhere, and with it the addresses: there is nobody to write to. Who failed is
+ * held, so that a person sees it; the rest can only be forgotten.
+ */
+static void report_lost(struct report *r, struct mail *mail)
+{
+	char who[32];
+
+	for (uint32_t i = 0; i < r->count; i++) {
+		struct recipient *rcpt = mail_recipient(mail, r->items[i].number);
+
+		if (!rcpt || !(rcpt->flags & r->owed))
+			continue;
+		if (r->owed == QUEUE_OWED_FAILURE) {
+			snprintf(who, sizeof who, "recipient %u", rcpt->number);
+			LOG(r->q->d->log, held, r->mail, text_of(who),
+			    text_of("its sender can't be told of its failure: the message is lost"));
+		}
+		settle_silently(r, rcpt, &r->items[i], r->owed == QUEUE_OWED_FAILURE);
+	}
+}
+
 /* Who is told of what, once per recipient; fills the list for bounce and the settles. */
 static void report_sort(struct report *r, const struct mail *mail, const struct envelope *e,
 			struct bytes *list)
@@ -451,11 +473,19 @@ static void read_done(void *arg)
 		report_later(q, r, 100000);
 		return;
 	}
-	if (r->result != QUEUE_OK && r->result != QUEUE_GONE)
+	if (r->result == QUEUE_GONE) {
+		bool moved = mail_moved(mail, &r->location);
+
+		if (!moved)
+			report_lost(r, mail);
+		report_later(q, r, moved ? 0 : 100000); /* is anything else owed? */
+		return;
+	}
+	if (r->result != QUEUE_OK)
 		log_error(q->d->log, "a report waits, since its message can't be read: %s",
 			  queue_result_text(r->result));
 	if (r->result != QUEUE_OK || !q->bounce || !envelope_decode(r->content.envelope, &e)) {
-		report_later(q, r, r->result == QUEUE_GONE ? 0 : (int64_t)AGAIN_S * 1000000);
+		report_later(q, r, (int64_t)AGAIN_S * 1000000);
 		return;
 	}
 	report_sort(r, mail, &e, &list);

@@ -22,7 +22,7 @@ FOUND, TEMPORARY, PERMANENT = 0, 1, 2  # enum hop_verdict
 MX, HOST = 0, 1  # enum hop_how
 RELAYED, DEFERRED, FAILED, HELD = 1, 3, 4, 5  # enum outcome_kind
 SITE, NOBODY = 3, 5  # enum failure_scope
-HOLD, RELEASE, FLUSH = 1, 2, 5  # enum queue_action
+HOLD, RELEASE, DELETE, FLUSH = 1, 2, 4, 5  # enum queue_action
 LISTEN_SMTP, LISTEN_CONTROL, LOG, USERS, TABLE = 1, 4, 5, 12, 20  # enum handle_role
 TLS_CERTIFICATE, TLS_KEY = 14, 16
 SCRAM, EXTERNAL, PLAIN, LOGIN = 2, 4, 8, 16  # enum sasl_mechanism
@@ -1703,6 +1703,35 @@ def test_qmgr_misses_a_file(t):
         v.wait(lambda: held() == count, 3, "a held recipient")
         for name in names:
             os.rename(os.path.join(t.folder, name), os.path.join(folder, name))
+    qmgr.serves()
+
+
+def test_qmgr_owes_a_report_of_what_is_lost(t):
+    """The record that says whom to tell is gone: who failed is held for a person, and nothing is looked for without end."""
+    qmgr = Qmgr(t)
+    qmgr.serves()
+    control, worker, domain = qmgr.daemon.peer("control"), qmgr.peers["smtp-client"], qmgr.domain()
+    id = qmgr.submit(domain)
+    qmgr.site(domain)
+    job = worker.expect("job", id=id)
+    folder = os.path.join(queue_folder(qmgr), "segments")
+    names = os.listdir(folder)
+    for name in names:
+        os.rename(os.path.join(folder, name), os.path.join(t.folder, name))
+    worker.say("outcome", **outcome_of(job, FAILED))
+    worker.expect("recorded", job=job["job"])
+    worker.say("slot_done", slot=job["slot"])
+
+    def held():
+        control.say("status_ask", request=1)
+        return control.expect("status_is")["held"]
+
+    v.wait(held, 3, "a held recipient")
+    for name in names:
+        os.rename(os.path.join(t.folder, name), os.path.join(folder, name))
+    control.say("act", request=1, action=DELETE, targets=[dict(id=id, recipient=0xffffffff)])
+    v.equal(control.expect("acted")["changed"], 1, "deleted")
+    v.equal(held(), 0, "held")
     qmgr.serves()
 
 
