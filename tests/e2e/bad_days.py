@@ -559,7 +559,26 @@ def test_stopped_qmgr(t):
     veredus.wait_empty(10)
 
 
-test_stopped_qmgr.seconds = 180
+def test_stopped_smtp_client(t):
+    """The same of the only smtp-client, whose channel is nowhere near full: its jobs go out by the next one, once."""
+    veredus, x = relay(t, QUICK, x={})
+    client = v.Smtp(veredus.port)
+    client.send("sender@client.example", "r@x.example", v.mail("before"))
+    veredus.wait_empty(10)
+    (pid,) = veredus.daemons("smtp-client")
+    os.kill(pid, signal.SIGSTOP)
+    t.defer(lambda: v.runs(pid) and os.kill(pid, signal.SIGCONT))
+    started = time.monotonic()
+    for i in range(3):
+        client.send("sender@client.example", "r@x.example", v.mail(f"meanwhile {i}"))
+    v.wait(lambda: veredus.daemons("smtp-client") not in ([], [pid]), 90, "another smtp-client")
+    print(f"  another one after {time.monotonic() - started:.0f} s")
+    v.check(f"(pid {pid}) has not answered for a minute" in veredus.log_text(), veredus.log_text()[-2000:])
+    veredus.wait_empty(20)
+    v.equal(sorted(subjects(x)), ["before"] + [f"meanwhile {i}" for i in range(3)], "what arrived")
+
+
+test_stopped_qmgr.seconds = test_stopped_smtp_client.seconds = 180
 if not SLOW:
-    del test_stopped_qmgr  # it takes more than a minute
+    del test_stopped_qmgr, test_stopped_smtp_client  # more than a minute each
 v.main(globals(), 90)
