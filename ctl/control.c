@@ -192,7 +192,7 @@ static bool stranger(const struct ctl *ctl)
 
 static bool say_hello(struct control *c, const struct ctl *ctl, int *status)
 {
-	struct msg_hello hello = {.schema = MESSAGE_SCHEMA,
+	struct msg_hello hello = {.schema = message_schema(),
 				  .epoch = (uint64_t)walltime_read().us,
 				  .pid = (uint32_t)getpid()};
 	struct message m;
@@ -200,7 +200,7 @@ static bool say_hello(struct control *c, const struct ctl *ctl, int *status)
 
 	if (!send_message(c, MSG_hello, &hello) || !receive_message(c, &m))
 		error = errno;
-	else if (m.type == MSG_hello && m.hello.schema == MESSAGE_SCHEMA)
+	else if (m.type == MSG_hello && m.hello.schema == message_schema())
 		return true;
 	if (error == EPIPE || error == ECONNRESET)
 		error = 0;

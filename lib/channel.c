@@ -278,7 +278,7 @@ void channel_send(struct channel *c, enum message_type type, const void *m, int 
 
 static bool hello_fits(struct channel *c, const struct message *m)
 {
-	if (m->hello.schema != MESSAGE_SCHEMA) {
+	if (m->hello.schema != message_schema()) {
 		channel_end(c, "speaks another schema");
 		return false;
 	}

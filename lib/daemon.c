@@ -172,7 +172,7 @@ static struct channel *end_open(struct end *e, int fd)
 	    .self_kind = h->d.row->kind,
 	    .serves = h->d.face->serves,
 	    .gone = end_gone,
-	    .hello = {.schema = MESSAGE_SCHEMA,
+	    .hello = {.schema = message_schema(),
 		      .epoch = h->d.epoch,
 		      .generation = h->d.config ? h->d.config->generation : 0,
 		      .pid = (uint32_t)getpid()},
@@ -468,7 +468,7 @@ static void master_open(struct house *h)
 	    .self_kind = h->d.row->kind,
 	    .serves = master_serves,
 	    .gone = master_gone,
-	    .hello = {MESSAGE_SCHEMA, h->d.epoch, 0, (uint32_t)getpid()},
+	    .hello = {message_schema(), h->d.epoch, 0, (uint32_t)getpid()},
 	};
 
 	e->house = h;

@@ -115,6 +115,34 @@ static void print_text(FILE *to, const char *name, struct text t)
 	}
 #include "messages.def"
 
+/* -- the schema ------------------------------------------------------------------ */
+
+/* Its rows as they are written: tests/lib/frames.py reads the same text. */
+static const char *const rows[] = {
+#define RECORD(n) "RECORD(" #n ")",
+#define RECORD_END(n) "RECORD_END(" #n ")",
+#define MESSAGE(n, from, to, fd) "MESSAGE(" #n "," #from "," #to "," #fd ")",
+#define MESSAGE_END(n) "MESSAGE_END(" #n ")",
+#define U8(f) "U8(" #f ")",
+#define U16(f) "U16(" #f ")",
+#define U32(f) "U32(" #f ")",
+#define U64(f) "U64(" #f ")",
+#define TEXTF(f, max) "TEXTF(" #f "," #max ")",
+#define LIST(r, f, max) "LIST(" #r "," #f "," #max ")",
+#include "messages.def"
+};
+
+/* FNV-1a: it guards against mistakes, not against who wants to be taken for this build. */
+uint32_t message_schema(void)
+{
+	uint32_t hash = 2166136261u;
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		for (const char *c = rows[i]; *c; c++)
+			hash = (hash ^ (uint8_t)*c) * 16777619u;
+	return hash;
+}
+
 /* -- the table ------------------------------------------------------------------ */
 
 #define RECORD(n)

@@ -14,8 +14,6 @@
 
 #include <stdio.h>
 
-#define MESSAGE_SCHEMA 1u
-
 /* A frame: u32 length of what follows the header, u16 type, u16 flags. */
 enum {
 	FRAME_HEADER_BYTES = 8,
@@ -191,6 +189,12 @@ struct message_rule {
 	unsigned from, to; /* sets of peer kinds */
 	enum fd_rule fd;
 };
+
+/*
+ * What hello carries: differs when any row of messages.def does. Who speaks
+ * another one is of another build, and is refused before its frames are misread.
+ */
+uint32_t message_schema(void);
 
 /* The permission row of a type; NULL for what is no type. */
 const struct message_rule *message_rule(unsigned type);

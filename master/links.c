@@ -80,7 +80,7 @@ void links_make_ours(struct master *master)
 	    .self_kind = PEER_MASTER,
 	    .serves = nothing,
 	    .gone = ours_gone,
-	    .hello = {MESSAGE_SCHEMA, master->epoch, master->config->generation,
+	    .hello = {message_schema(), master->epoch, master->config->generation,
 		      (uint32_t)getpid()},
 	};
 	int pair[2];

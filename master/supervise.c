@@ -223,7 +223,7 @@ void supervise_open(struct child *child, int fd)
 	    .self_kind = PEER_MASTER,
 	    .serves = serves,
 	    .gone = channel_gone,
-	    .hello = {MESSAGE_SCHEMA, master->epoch, master->config->generation,
+	    .hello = {message_schema(), master->epoch, master->config->generation,
 		      (uint32_t)getpid()},
 	};
 

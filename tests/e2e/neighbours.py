@@ -167,6 +167,21 @@ def says(name, fd=None, /, **values):
     return lambda peer: peer.say(name, fd, **values)
 
 
+def test_another_build(t):
+    """A peer whose messages differ in a field, a bound or a descriptor is refused by its hello."""
+    daemon, text = Daemon(t, "limits"), f.source("messages.def")
+    daemon.begin()
+    daemon.peer("smtpd").expect("hello")
+    for old, new in ("U32(pid)", "U64(pid)"), ("TEXTF(reason, 200)", "TEXTF(reason, 201)"), ("PEER_TABLE, FD_NEVER", "PEER_TABLE, FD_MAYBE"):
+        v.check(old in text, old)
+        peer = daemon.peer("smtpd", hello=False)
+        peer.say("hello", schema=f.schema(text.replace(old, new, 1)), epoch=1, generation=1, pid=1)
+        v.check(peer.ended(), new)
+    v.check("another schema" in daemon.process.said(2000), daemon.process.said(2000))
+    daemon.peer("smtpd").expect("hello")
+    daemon.lives("another build")
+
+
 # -- limits --------------------------------------------------------------------------------------
 
 def test_limits(t):

@@ -55,7 +55,7 @@ static void on_opened(struct channel *c, const struct msg_hello *hello)
 {
 	struct play *p = channel_owner(c);
 
-	must(!p->opened && hello->schema == MESSAGE_SCHEMA);
+	must(!p->opened && hello->schema == message_schema());
 	must(channel_peer_pid(c) == hello->pid);
 	p->opened = true;
 }
@@ -152,7 +152,7 @@ static void peer_says_frame(struct play *p, unsigned type, unsigned flags, const
 
 static void peer_says_hello(struct play *p)
 {
-	struct msg_hello hello = {.schema = MESSAGE_SCHEMA, .pid = 42};
+	struct msg_hello hello = {.schema = message_schema(), .pid = 42};
 	struct bytes b = {0};
 
 	message_encode(&b, MSG_hello, &hello);
@@ -294,7 +294,7 @@ static void play_begin(struct play *p)
 					.serves = serves,
 					.gone = on_gone,
 					.opened = on_opened,
-					.hello = {.schema = MESSAGE_SCHEMA, .pid = 1}};
+					.hello = {.schema = message_schema(), .pid = 1}};
 
 	must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
 	p->peer = pair[1];

@@ -39,7 +39,23 @@ def constant(name):
 KINDS = {name.lower().replace("_", "-"): 1 << int(bit)
          for name, bit in re.findall(r"PEER_(\w+) = 1 << (\d+)", source("peer.h"))}
 FRAME_MAX = constant("FRAME_MAX_BYTES")
-SCHEMA = constant("MESSAGE_SCHEMA")
+
+
+def rows(text):
+    """What stands there, one (word, [part]) a line: MESSAGE, ["hello", "PEER_ALL", ...]."""
+    return [(word, [" ".join(part.split()) for part in rest.split(",")])
+            for word, rest in re.findall(r"^(\w+)\s*\((.*?)\)\s*$", text, re.M)]
+
+
+def schema(text):
+    """As message_schema() in lib/message.c."""
+    number = 2166136261
+    for byte in "".join(f"{word}({','.join(parts)})" for word, parts in rows(text)).encode():
+        number = (number ^ byte) * 16777619 & 0xffffffff
+    return number
+
+
+SCHEMA = schema(source("messages.def"))
 
 
 class Message:
@@ -60,8 +76,7 @@ def parse():
     text = source("messages.def")
     DEFINES.update(re.findall(r"#define (\w+) \((.*)\)", text))
     messages, records, fields = {}, {}, None
-    for word, rest in re.findall(r"^(\w+)\s*\((.*?)\)\s*$", text, re.M):
-        parts = [p.strip() for p in rest.split(",")]
+    for word, parts in rows(text):
         if word == "MESSAGE":
             messages[parts[0]] = m = Message(parts[0], len(messages) + 1, kind_set(parts[1]), kind_set(parts[2]), parts[3])
             fields = m.fields

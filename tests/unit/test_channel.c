@@ -107,7 +107,7 @@ static void line_open(struct line *line, unsigned self, unsigned peer)
 					.serves = serves,
 					.gone = gone,
 					.opened = opened,
-					.hello = {MESSAGE_SCHEMA, 1, 1, 1}};
+					.hello = {message_schema(), 1, 1, 1}};
 	int pair[2];
 
 	memset(line, 0, sizeof *line);
@@ -183,7 +183,7 @@ static void frame(struct bytes *to, enum message_type type, const void *m, uint1
 
 static void frame_hello(struct bytes *to)
 {
-	frame(to, MSG_hello, &(struct msg_hello){MESSAGE_SCHEMA, 9, 1, 77}, 0);
+	frame(to, MSG_hello, &(struct msg_hello){message_schema(), 9, 1, 77}, 0);
 }
 
 static void send_all(struct line *line, struct bytes *b)
@@ -216,7 +216,7 @@ static unsigned descriptors_open(void)
 
 static void bad_schema(struct bytes *b)
 {
-	frame(b, MSG_hello, &(struct msg_hello){MESSAGE_SCHEMA + 1, 9, 1, 77}, 0);
+	frame(b, MSG_hello, &(struct msg_hello){message_schema() + 1, 9, 1, 77}, 0);
 }
 static void before_hello(struct bytes *b)
 {
@@ -698,7 +698,7 @@ static struct channel_config honest(unsigned self)
 				       .self_kind = self,
 				       .serves = serves,
 				       .gone = gone,
-				       .hello = {MESSAGE_SCHEMA, 1, 1, 77}};
+				       .hello = {message_schema(), 1, 1, 77}};
 }
 
 static void drained(struct channel *c)

@@ -131,7 +131,7 @@ static void qmgr_starts(enum intake_state state)
 	struct channel_config config = {.loop = self.loop,
 					.self_kind = PEER_SMTPD,
 					.serves = engine_serves,
-					.hello = {.schema = MESSAGE_SCHEMA}};
+					.hello = {.schema = message_schema()}};
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
 	self.engine = channel_new(&config, fds[0], PEER_QMGR, 0, NULL);
