@@ -64,7 +64,11 @@ struct scheduler {
 	uint32_t slot_size, slot_count, slot_lowest; /* no number below slot_lowest is free */
 	uint32_t closing;			     /* slots that were asked to */
 	uint32_t strange;			     /* slots of sites that have not answered */
-	uint32_t freed; /* that hungry sites may have since the last pump */
+	/* Slots that hungry sites may have since the last pump. An allowance and no stock: each of
+	 * the three lists is woken for the whole of it, for a site that is woken may find that it
+	 * can have none, and then one of the next list must be awake; site_may_open() gives out no
+	 * slot twice. */
+	uint32_t freed;
 	struct slot *oldest_idle, **newest_idle;
 	struct recipient *wheel[WHEEL_SLOTS];
 	size_t sweep_at;  /* in the table of domains */
