@@ -323,6 +323,16 @@ static void submit_done(struct qmgr *q, struct engine *e, struct mail *mail, uin
 	delivery_release(q, mail, bytes);
 }
 
+/*
+ * Has it been recorded anew since, in the batch being filled or among the late ones? The attempts
+ * in memory grow, and the notice counts as sent, only together with such a record.
+ */
+static bool outcome_is_old(const struct recipient *r, const struct queue_outcome *o)
+{
+	return r->kind != o->kind || r->attempts > o->attempts ||
+	       (r->flags & ~o->flags & QUEUE_NOTICED);
+}
+
 /* The newest outcome counts, so one that another has taken the place of must not come after it. */
 static void again(void *arg, const struct queue_outcome *o)
 {
@@ -330,7 +340,7 @@ static void again(void *arg, const struct queue_outcome *o)
 	struct mail *mail = mail_find(&q->mails, o->id);
 	struct recipient *r = mail ? mail_recipient(mail, o->recipient) : NULL;
 
-	if (r && r->kind == o->kind)
+	if (r && !outcome_is_old(r, o))
 		late_add(q, o);
 }
 
