@@ -218,13 +218,13 @@ struct worker {
 	unsigned kind, instance;
 	struct channel *channel; /* NULL while it is away */
 	uint32_t slots;
-	bool told;     /* what it has in flight */
-	bool choked;   /* its channel is full: no jobs for it meanwhile */
-	bool telling;  /* of them, until it says that it is through */
+	bool told;	   /* what it has in flight */
+	bool choked;	   /* its channel is full: no jobs for it meanwhile */
+	bool telling;	   /* of them, until it says that it is through */
 	uint8_t claims;	   /* enum worker_claims */
 	unsigned patience; /* ticks until it claims nothing any more, said or not */
-	uint32_t life; /* another one for each of its channels */
-	uint32_t pid;  /* of the process that had the last channel; 0: it never said anything */
+	uint32_t life;	   /* another one for each of its channels */
+	uint32_t pid;	   /* of the process that had the last channel; 0: it never said anything */
 	/* Monotonic; 0: not so. */
 	int64_t away_us;   /* since when its jobs wait for it to come back */
 	int64_t choked_us; /* since when it is choked */

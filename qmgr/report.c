@@ -362,7 +362,8 @@ static void report_lost(struct report *r, struct mail *mail)
 		if (r->owed == QUEUE_OWED_FAILURE) {
 			snprintf(who, sizeof who, "recipient %u", rcpt->number);
 			LOG(r->q->d->log, held, r->mail, text_of(who),
-			    text_of("its sender can't be told of its failure: the message is lost"));
+			    text_of(
+				"its sender can't be told of its failure: the message is lost"));
 		}
 		settle_silently(r, rcpt, &r->items[i], r->owed == QUEUE_OWED_FAILURE);
 	}

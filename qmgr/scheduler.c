@@ -463,8 +463,9 @@ void scheduler_tick(struct scheduler *s, int64_t now_us)
 	sites_wake(s, now_us);
 	domains_wake(s, now_us);
 	answers_due(s, now_us);
-	/* Once a tick for all that are free, whoever freed them: a worker that came, a reload with a
-	 * higher limit, or sites that were woken in vain leave free ones that nobody is woken for. */
+	/* Once a tick for all that are free, whoever freed them: a worker that came, a reload with
+	 * a higher limit, or sites that were woken in vain leave free ones that nobody is woken
+	 * for. */
 	if (s->slot_count < s->config->limit_deliveries)
 		s->freed = (uint32_t)s->config->limit_deliveries - s->slot_count;
 	while (s->oldest_idle && s->oldest_idle->idle_since_us + IDLE_US <= now_us)

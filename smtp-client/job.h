@@ -64,7 +64,8 @@ enum job_unfit { UNFIT_NONE, UNFIT_8BIT, UNFIT_UTF8 };
 
 /*
  * Copies M; takes over FD (-1: none). FD_LOST: there was one that we could not take, so that all
- * recipients are deferred. Nobody need be asked when none is open. NULL, and FD closed, when M makes no sense.
+ * recipients are deferred. Nobody need be asked when none is open. NULL, and FD closed, when M
+ * makes no sense.
  */
 struct job *job_new(const struct msg_job *m, int fd, bool fd_lost);
 void job_free(struct job **job); /* takes NULL, leaves NULL */
