@@ -76,13 +76,19 @@ static void question_settle(struct question *q, const struct reply *r)
 
 /* -- counts ---------------------------------------------------------------------- */
 
+/* Is it bounce's? A user whose login is that word is a user like any other. */
+static bool is_report(const struct session *s)
+{
+	return session_is_handed_in(s) && text_equals(session_identity(s), "bounce");
+}
+
 /* Has the configuration a rate for whoever this is? */
 static bool needs_count(const struct session *s)
 {
 	const struct config *config = session_config(s);
 	bool login = session_identity(s).len > 0;
 
-	if (text_equals(session_identity(s), "bounce"))
+	if (is_report(s))
 		return false;
 	if (login && config->rate_of[RATE_LOGIN])
 		return true;
@@ -141,7 +147,7 @@ static void rights_settled(void *owner, const struct reply *r)
 
 static bool needs_rights(const struct session *s, enum session_point point)
 {
-	return session_identity(s).len && !text_equals(session_identity(s), "bounce") &&
+	return session_identity(s).len && !is_report(s) &&
 	       (point == POINT_HEADER || (point == POINT_SENDER && !session_is_handed_in(s)));
 }
 

@@ -252,4 +252,13 @@ def test_rates_of_a_login(t):
         v.equal(server.mail(name, "a@client.example", "a@client.example"), "450 4.7.1 Error: more than 2 messages a day from this login")
 
 
+def test_a_login_named_bounce(t):
+    """Reports need no rights and are not counted: a user whose name is theirs does and is."""
+    server = Server(t, ["bounce"], b"bounce bounce@client.example\n", "rate login { messages = { 1/d } }\n")
+    v.check(server.mail("bounce", "eve@client.example", "bounce@client.example").startswith(REFUSED), "the sender")
+    v.check(server.mail("bounce", "bounce@client.example", "eve@client.example").startswith(REFUSED), "the author")
+    v.check(server.mail("bounce", "bounce@client.example", "bounce@client.example").startswith("250"), "his own")
+    v.check(server.mail("bounce", "bounce@client.example", "bounce@client.example").startswith("450 4.7.1"), "is counted")
+
+
 v.main(globals())
