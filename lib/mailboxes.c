@@ -216,20 +216,17 @@ static bool take_rest(struct mailboxes *m, const struct phrase *local, struct ma
 	return skip_blanks(m);
 }
 
-/* obs-route = obs-domain-list ":" (RFC 5322 4.4): read over. */
+/* obs-route = obs-domain-list ":" (RFC 5322 4.4): read over. A comma stands between two domains:
+ * "@ceo@bank.example:" would be somebody else's address to other readers. */
 static bool skip_route(struct mailboxes *m)
 {
 	struct phrase domain;
+	bool comma = true;
 
-	while (peek(m) == '@' || peek(m) == ',') {
-		if (peek(m) == '@') {
-			m->at++;
-			if (!take_domain(m, &domain))
-				return false;
-		} else {
-			m->at++;
-		}
-		if (!skip_blanks(m))
+	while ((peek(m) == '@' && comma) || peek(m) == ',') {
+		comma = peek(m) == ',';
+		m->at++;
+		if ((!comma && !take_domain(m, &domain)) || !skip_blanks(m))
 			return false;
 	}
 	if (peek(m) != ':')

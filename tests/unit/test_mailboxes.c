@@ -63,6 +63,8 @@ static const struct {
     {" a . b @ x (c) . org", "a.b@x.org"},
     {" <@r.org,,@s.org:joe@x.org>", "joe@x.org"},
     {" <@r.org joe@x.org>", "!"},
+    {" <@ceo@bank.org:joe@x.org>", "!"},
+    {" <@r.org,@s.org@t.org:joe@x.org>", "!"},
     {" <@:joe@x.org>", "!"},
     {" joe@[192.0.2.1]", "joe@[192.0.2.1]"},
     {" joe@[ IPv6:2001:db8::1 ]", "joe@[ipv6:2001:db8::1]"},
