@@ -302,6 +302,9 @@ static bool decide_author(struct scan *s)
 
 	if (r->ours)
 		return true;
+	/* A signature that covers no author is worth nothing (RFC 6376 5.4 and 6.1.1). */
+	if (!s->counts[FIELD_FROM])
+		s->covered &= ~(1u << FIELD_FROM);
 	if (!decide(s, FIELD_FROM, r->config->submission_from))
 		return false;
 	replaced = has(s->replaced, FIELD_FROM);

@@ -8,7 +8,8 @@
  *
  * What the author's client has signed stays valid: the body is not touched,
  * nor a field that begins with Content- or MIME-, nor one that the h= tag of a
- * DKIM-Signature names, not even to add one that is missing (RFC 6376 5.4.2).
+ * DKIM-Signature names, not even to add one that is missing (RFC 6376 5.4.2);
+ * but a message without From gets one, since no signature holds without it.
  */
 #ifndef LIB_REPAIR_H
 #define LIB_REPAIR_H
