@@ -90,6 +90,7 @@ fmt:
 # (packages use examples/veredus.sysusers).
 PREFIX ?= /usr/local
 USERS := keeper smtpd submission qmgr bounce resolver smtp-client limits table logger checker
+EXAMPLES := relay bulk isp fail2ban-veredus
 install: $(DAEMONS:%=$(BUILD)/%) $(BUILD)/veredus $(BUILD)/man/veredus.conf.5
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/libexec/veredus $(DESTDIR)/etc/veredus \
 		$(DESTDIR)/var/spool/veredus
@@ -103,6 +104,8 @@ install: $(DAEMONS:%=$(BUILD)/%) $(BUILD)/veredus $(BUILD)/man/veredus.conf.5
 		> $(DESTDIR)$(PREFIX)/lib/systemd/system/veredus.$$unit || exit 1; done
 	install -D -m 644 examples/veredus.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/veredus.conf
 	install -D -m 644 examples/veredus.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/veredus.conf
+	install -d $(DESTDIR)$(PREFIX)/share/doc/veredus/examples
+	install -m 644 $(EXAMPLES:%=examples/%.conf) $(DESTDIR)$(PREFIX)/share/doc/veredus/examples/
 	@[ -n '$(DESTDIR)' ] || [ "$$(id -u)" != 0 ] || for name in $(USERS); do \
 		getent passwd veredus-$$name > /dev/null || { echo "user veredus-$$name"; \
 		useradd --system --user-group --no-create-home --home-dir /nonexistent \
