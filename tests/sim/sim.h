@@ -75,7 +75,7 @@ struct pool {
 };
 
 enum {
-	POOLS = 3,
+	POOLS = 4,
 	TIMERS = 8,
 	RESERVE = 2, /* segments */
 	CONTENT_BYTES = 8 << 20,

@@ -99,18 +99,18 @@ void watch_remove(struct watch *w)
 
 /* -- threads -------------------------------------------------------------------------------- */
 
-/* The appender takes up to 30 ms, the maintainer 20, readers 10: somewhere in that time they touch
- * the disk. */
+/* The appender takes up to 30 ms, the maintainer 20, readers and bodies 10: somewhere in that time
+ * they touch the disk. */
 static void pool_begin(struct pool *p)
 {
-	static const uint64_t longest[POOLS] = {3 * STEP_US, 20000, STEP_US};
+	static const uint64_t longest[POOLS] = {3 * STEP_US, 20000, STEP_US, STEP_US};
 	struct sim *s = p->sim;
 	uint64_t takes = longest[p - s->pools];
 
 	if (!p->todo)
 		return;
 	p->done_us = s->now + (int64_t)sim_chance(s, takes);
-	p->run_us = p == &s->pools[READERS]
+	p->run_us = p >= &s->pools[READERS]
 			? p->done_us
 			: s->now + (int64_t)sim_chance(s, (uint64_t)(p->done_us - s->now) + 1);
 }
@@ -150,7 +150,7 @@ void pool_free(struct pool **pool)
 
 	for (struct work *w = p ? p->todo : NULL, *next; w; w = next) {
 		next = w->next;
-		if (p == &p->sim->pools[READERS])
+		if (p >= &p->sim->pools[READERS])
 			free(w->arg);
 	}
 	*pool = NULL;
@@ -176,7 +176,7 @@ static void pool_turn(struct pool *p)
 		p->pending--;
 		w->done(w->arg);
 		pool_begin(p);
-		if (p != &s->pools[READERS])
+		if (p < &s->pools[READERS])
 			return;
 	}
 }
