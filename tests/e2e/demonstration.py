@@ -12,9 +12,14 @@ import subprocess
 import veredus as v
 
 
+def heed_sigint():
+    """What a shell starts in the background ignores it, and so would all that we start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def demo(**environment):
     return subprocess.Popen([v.ROOT + "/demo"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                            start_new_session=True, env=dict(os.environ, VEREDUS_BUILD=v.BUILD, ASAN_OPTIONS="detect_leaks=0",
+                            start_new_session=True, preexec_fn=heed_sigint, env=dict(os.environ, VEREDUS_BUILD=v.BUILD, ASAN_OPTIONS="detect_leaks=0",
                                                              DEMO_PORT=str(v.free_port()), **environment))
 
 
