@@ -152,7 +152,7 @@ check: all units replays
 # What takes longer: all of check under the sanitizers, the long crash loops, each fuzz target for a while.
 check-slow: asan check-long fuzz-briefly
 fuzz-briefly:
-	$(MAKE) fuzz FUZZ_SECONDS=10
+	$(MAKE) fuzz FUZZ_SECONDS=5
 check-long: all
 	tests/peers
 	VEREDUS_BUILD=$(BUILD) tests/run --slow $(LONG)
