@@ -130,8 +130,8 @@ for daemon in "smtpd", "qmgr", "smtp-client", "resolver", "limits", "logger":
 def movable_clock(t, veredus):
     """Gives VEREDUS a wall clock of its own; what moves it, by seconds from the true time."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if not compiler or v.PATIENCE > 1:
-        raise v.Skip("no compiler" if not compiler else "a sanitizer comes first in LD_PRELOAD")
+    if not compiler:
+        raise v.Skip("no compiler")
     path = v.write(t.folder + "/jump", bytes(8))
     subprocess.run([compiler, "-O2", "-shared", "-fPIC", f'-DJUMP_FILE="{path}"', "-o", t.folder + "/jump.so",
                     os.path.join(v.ROOT, "tests/lib/jump.c")], check=True)
@@ -175,4 +175,6 @@ def test_clock_jumps(t):
     smtp.close()
 
 
+if v.PATIENCE > 1:
+    del test_clock_jumps  # its shim must come first in LD_PRELOAD, and so must the sanitizer
 v.main(globals())
