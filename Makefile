@@ -156,7 +156,7 @@ fuzz-briefly:
 check-long: all
 	tests/peers
 	VEREDUS_BUILD=$(BUILD) tests/run --slow $(LONG)
-LONG := $(patsubst tests/%.py,%,$(shell grep -l SLOW tests/e2e/*.py))
+LONG := $(patsubst tests/%.py,%,$(shell grep -lw SLOW tests/e2e/*.py))
 
 # Postfix, the bare loop and Veredus by turns, as root; BENCH_FLAGS as `bench/run.py --help` says.
 bench: all
