@@ -82,7 +82,9 @@ static const char *line_fault(const struct reading *r, struct text line, bool go
 
 	if (key > TABLE_KEY_MAX)
 		return "a key of more than 512 characters";
-	return key == text_trim(line).len ? "a key without a value" : NULL;
+	/* Of "key # words", too, nothing would be left. */
+	return is_skipped((struct text){line.data + key, line.len - key}) ? "a key without a value"
+									  : NULL;
 }
 
 static void entry_add(struct table_text *t, size_t from, size_t to)
