@@ -179,19 +179,25 @@ static void client_auth_drop(void *owner)
 
 /* -- questions ------------------------------------------------------------------------ */
 
+/* Something came that the session waited for: a chunk may be complete and only its end be
+ * outstanding. From within the session it sees to that itself. */
+static void client_goes_on(struct client *c)
+{
+	if (c->in_session)
+		return;
+	c->in_session = true;
+	session_input(c->session, moment_of(c), NULL, 0);
+	c->in_session = false;
+	client_after(c);
+}
+
 static void question_answered(void *owner, const struct reply *r)
 {
 	struct client *c = owner;
 
 	c->question = NULL;
 	session_answer(c->session, moment_of(c), r);
-	if (c->in_session)
-		return;
-	/* A chunk may be complete and only its end be outstanding. */
-	c->in_session = true;
-	session_input(c->session, moment_of(c), NULL, 0);
-	c->in_session = false;
-	client_after(c);
+	client_goes_on(c);
 }
 
 static void ask_policy(struct client *c, enum session_point point)
@@ -278,13 +284,7 @@ static void message_went_on(void *owner)
 	struct client *c = owner;
 
 	session_hold(c->session, false);
-	if (c->in_session)
-		return;
-	/* A chunk may be complete and only its end be outstanding. */
-	c->in_session = true;
-	session_input(c->session, moment_of(c), NULL, 0);
-	c->in_session = false;
-	client_after(c);
+	client_goes_on(c);
 }
 
 static const struct intake_face intake_face = {
