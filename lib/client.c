@@ -57,12 +57,13 @@ static void client_free(struct client *c, bool at_once)
 	LOG(all->d->log, disconnect, 0, session_client(c->session), text_of(""));
 	policy_cancel(&c->question);
 	intake_drop(&c->message);
-	session_free(&c->session);
-	timer_clear(&c->timer);
 	if (at_once)
 		stream_free(&c->stream);
 	else
-		stream_finish(&c->stream, SECONDS(LAST_WORDS_SECONDS));
+		stream_finish(&c->stream, SECONDS(LAST_WORDS_SECONDS),
+			      session_has_quit(c->session));
+	session_free(&c->session);
+	timer_clear(&c->timer);
 	if (c->counted && all->limits)
 		channel_send_client_close(all->limits, &(struct msg_client_close){c->number});
 	all->at[slot] = NULL;

@@ -4,6 +4,7 @@
 
 #include "mem.h"
 #include "must.h"
+#include "stream.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -146,6 +147,7 @@ void server_handle(struct server *server, const struct msg_handle *m, int fd)
 		text_copy(l->name, sizeof l->name, m->name);
 		server->listeners[server->listener_count++] = l;
 	}
+	stream_never_wait(fd);
 	l->fd = fd;
 	l->role = (enum handle_role)m->role;
 	l->fresh = true;

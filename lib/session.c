@@ -482,6 +482,11 @@ bool session_is_over(const struct session *s)
 	return s->step == STEP_OVER;
 }
 
+bool session_has_quit(const struct session *s)
+{
+	return s->has_quit;
+}
+
 struct text session_client(const struct session *s)
 {
 	return text_of(s->client);

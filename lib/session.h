@@ -177,6 +177,8 @@ void session_secured(struct session *s, struct moment now, const struct tls_fact
 
 /* Over: what was written may leave, then the connection is closed. */
 bool session_is_over(const struct session *s);
+/* Over because the client said QUIT: it has nothing more to send. */
+bool session_has_quit(const struct session *s);
 
 /* Over at once, without a word: neither 250 nor 4xx would be true. */
 void session_abort(struct session *s);

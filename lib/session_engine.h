@@ -88,6 +88,7 @@ struct session {
 	uint8_t step, point, auth_mechanism, auth_failures;
 	bool logged_in;
 	bool esmtp, trusted, early, held, draining, skipping_line, chunk_last;
+	bool has_quit;
 	char client[64];
 };
 

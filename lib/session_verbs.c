@@ -92,10 +92,12 @@ static void verb_quit(struct session *s, struct text args)
 {
 	static const struct reply bye = REPLY(221, "2.0.0", "Bye");
 
-	if (args.len)
+	if (args.len) {
 		say_syntax(s, "QUIT");
-	else
-		session_close(s, &bye);
+		return;
+	}
+	s->has_quit = true;
+	session_close(s, &bye);
 }
 
 static void verb_vrfy(struct session *s, struct text args)

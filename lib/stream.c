@@ -7,7 +7,6 @@
 #include "tls_link.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -39,6 +38,7 @@ struct stream {
 	int fd;
 	int calls; /* callbacks on the stack: freed when the last one returns */
 	bool connecting, paused, ended, finishing, dead;
+	bool said_all;	  /* by the peer, as it told us */
 	bool handshaking; /* from stream_start_tls() to secured() */
 	bool giving;	  /* input() is on the stack */
 	bool cleared;	  /* what has been read in clear is to be thrown away */
@@ -116,6 +116,13 @@ static void stream_limit(void *arg)
 	stream_kill(arg);
 }
 
+static bool has_nothing_unread(const struct stream *s)
+{
+	uint8_t octet;
+
+	return recv(s->fd, &octet, 1, MSG_PEEK) < 0 && errno == EAGAIN;
+}
+
 /*
  * All has been said. A close() with input unread, or more on its way, sends a
  * RST, and that throws away what the peer has not read yet: last of all the
@@ -123,10 +130,12 @@ static void stream_limit(void *arg)
  */
 static void stream_linger(struct stream *s)
 {
+	bool silent = s->said_all && !s->tls && !bytes_len(&s->in) && has_nothing_unread(s);
+
 	bytes_free(&s->in);
 	if (s->tls)
 		tls_link_close(s->tls);
-	if (s->ended || shutdown(s->fd, SHUT_WR) < 0) {
+	if (s->ended || silent || shutdown(s->fd, SHUT_WR) < 0) {
 		stream_kill(s);
 		return;
 	}
@@ -462,20 +471,22 @@ static void stream_ready(void *arg, bool readable, bool writable)
 	stream_leave(s);
 }
 
+void stream_never_wait(int fd)
+{
+	int one = 1;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+}
+
 static struct stream *stream_make(struct loop *loop, int fd, const struct stream_face *face,
 				  void *owner)
 {
 	struct stream *s = mem_new(1, sizeof *s);
-	int one = 1;
 
 	s->loop = loop;
 	s->face = face;
 	s->owner = owner;
 	s->fd = fd;
-	must(fcntl(fd, F_SETFL, O_NONBLOCK) == 0);
-	/* Replies leave once a turn: waiting for more (Nagle) would only delay them. Fails on UNIX
-	 * sockets. */
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 	watch_add(&s->watch, loop, fd, stream_ready, s);
 	return s;
 }
@@ -493,6 +504,7 @@ struct stream *stream_connect(struct loop *loop, int fd, const struct sockaddr *
 {
 	struct stream *s = stream_make(loop, fd, face, owner);
 
+	stream_never_wait(fd);
 	s->connecting = true;
 	if (connect(fd, to, len) < 0 && errno != EINPROGRESS && errno != EINTR) {
 		int error = errno;
@@ -571,7 +583,7 @@ void stream_free(struct stream **sp)
 	stream_kill(s);
 }
 
-void stream_finish(struct stream **sp, struct duration limit)
+void stream_finish(struct stream **sp, struct duration limit, bool has_said_all)
 {
 	struct stream *s = *sp;
 
@@ -583,7 +595,7 @@ void stream_finish(struct stream **sp, struct duration limit)
 	}
 	*sp = NULL;
 	s->finishing = true;
+	s->said_all = has_said_all;
 	stream_time(s, stream_limit, limit);
-	stream_watch(s);
 	turn_end_schedule(&s->flush, s->loop, stream_flush, s);
 }

@@ -37,11 +37,17 @@ struct stream_face {
 	void (*secured)(void *owner);
 };
 
-/* Takes over an accepted FD. FACE outlives the stream. */
+/* Takes over an accepted FD, which is non-blocking. FACE outlives the stream. */
 struct stream *stream_new(struct loop *loop, int fd, const struct stream_face *face, void *owner);
 
 /*
- * Starts a non-blocking connect on FD (taken over); connected() or ended()
+ * Replies leave once a turn: waiting for more (Nagle) would only delay them. Said of a listening
+ * socket once, it holds for all that it accepts; of a UNIX socket, it does nothing.
+ */
+void stream_never_wait(int fd);
+
+/*
+ * Starts a connect on the non-blocking FD (taken over); connected() or ended()
  * follows, never from within. NULL with errno set (and FD closed) when the
  * kernel refuses at once.
  */
@@ -84,8 +90,9 @@ void stream_free(struct stream **s);
 /*
  * Frees when what was written has left and the peer has closed its side; what it still sends is
  * thrown away, up to a megabyte. At the latest after LIMIT, and 2 s behind the last octet. No more
- * callbacks. Takes NULL, leaves NULL.
+ * callbacks. A peer that HAS_SAID_ALL, and of whom nothing is left to be read, is not waited for.
+ * Takes NULL, leaves NULL.
  */
-void stream_finish(struct stream **s, struct duration limit);
+void stream_finish(struct stream **s, struct duration limit, bool has_said_all);
 
 #endif

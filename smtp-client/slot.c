@@ -65,7 +65,7 @@ static void slot_leave_host(struct slot *s)
 	if (s->stream && s->state == SLOT_OPEN && dialog_is_answered(&s->dialog)) {
 		PUT(stream_out(s->stream), "QUIT\r\n");
 		stream_wrote(s->stream);
-		stream_finish(&s->stream, SECONDS(1));
+		stream_finish(&s->stream, SECONDS(1), false);
 	}
 	slot_drop_connection(s);
 }
