@@ -445,6 +445,13 @@ def qmgr_kb(server):
     return 0
 
 
+def slope(rates):
+    """What the straight line through all of them loses from its first to its last, as a share of the first."""
+    middle, mean = (len(rates) - 1) / 2, statistics.mean(rates)
+    rise = sum((i - middle) * (r - mean) for i, r in enumerate(rates)) / sum((i - middle) ** 2 for i in range(len(rates)))
+    return -rise * (len(rates) - 1) / (mean - rise * middle)
+
+
 def measure_queued(options, name, scenario):
     """Accepts against a dead next hop, dies, comes back, and delivers it all."""
     part = max(100, int(scenario["queued"] * options.scale) // 10)
@@ -452,7 +459,9 @@ def measure_queued(options, name, scenario):
     with serving(options, name, scenario, ["--timeout", "1"]) as (server, nothing):
         nothing.wait()
         rates = [fill(options, server, part)["messages_per_s"] for _ in range(10)]
-        result.update(accepted_first=rates[0], accepted_last=rates[-1], qmgr_mb=qmgr_kb(server) / 1024)
+        result.update(accepted_first=statistics.median(rates[:3]), accepted_last=statistics.median(rates[-3:]),
+                      accepted_slope=slope(rates), qmgr_mb=qmgr_kb(server) / 1024)
+        print("    accepted/s by tenths: " + " ".join(f"{rate:.0f}" for rate in rates))
         for pid in processes_of(server.pid)[1:]:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
@@ -543,7 +552,8 @@ def print_idle(result):
 def print_queued(result):
     for name, row in result["median"].items():
         print(f"{name}: {row['messages']:.0f} queued; accepted {row['accepted_first']:.0f}/s at first, "
-              f"{row['accepted_last']:.0f}/s at last; qmgr {row['qmgr_mb']:.0f} MB, after the restart "
+              f"{row['accepted_last']:.0f}/s at last ({-row['accepted_slope']:+.0%} along the line through all); "
+              f"qmgr {row['qmgr_mb']:.0f} MB, after the restart "
               f"{row['qmgr_again_mb']:.0f} MB; first mail {row['first_mail_s']:.2f} s, all loaded {row['loaded_s']:.2f} s "
               f"after the start; drained at {row['drained_per_s']:.0f}/s{'' if row['good'] else '  NOT GOOD'}")
 
