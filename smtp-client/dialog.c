@@ -173,6 +173,13 @@ static enum dialog_says on_mail(struct dialog *d, struct reply *r)
 {
 	bool pipelined = (d->offers.set & OFFERS_PIPELINING) != 0;
 
+	/* Perhaps it cannot stand what went ahead: the answer that counts is one to MAIL alone. */
+	if (d->was_ahead && reply_class(r) != 2) {
+		d->over = true;
+		d->job = NULL;
+		return DIALOG_AGAIN;
+	}
+	d->was_ahead = false;
 	if (reply_class(r) == 3)
 		return fail(d, "4.5.0", "protocol error: unexpected reply to MAIL");
 	d->mail_answered = true;
@@ -416,6 +423,11 @@ void dialog_start(struct dialog *d, const struct config *config, enum hop_how ho
 	ring_push(d, VERB_GREETING);
 }
 
+static bool is_too_large(const struct dialog *d, const struct job *job)
+{
+	return d->offers.size_limit && job_size(job) > d->offers.size_limit;
+}
+
 /* What would fail here without asking; false: nothing. */
 static bool refuse_unasked(struct dialog *d, struct job *job)
 {
@@ -430,7 +442,7 @@ static bool refuse_unasked(struct dialog *d, struct job *job)
 		job_settle_open(job, &v);
 		return true;
 	}
-	if (d->offers.size_limit && job_size(job) > d->offers.size_limit) {
+	if (is_too_large(d, job)) {
 		snprintf(
 		    text, sizeof text, "message size %llu exceeds the receiver's limit of %llu",
 		    (unsigned long long)job_size(job), (unsigned long long)d->offers.size_limit);
@@ -444,27 +456,34 @@ static bool refuse_unasked(struct dialog *d, struct job *job)
 }
 
 /* RFC 6152 section 3 and RFC 6531 3.2: what the receiver does not take is never sent. */
-static bool host_is_unfit(const struct dialog *d, struct job *job)
+static enum job_unfit unfit_here(const struct dialog *d, const struct job *job)
 {
-	if (!(d->offers.set & OFFERS_SMTPUTF8) && job_needs_utf8(job)) {
-		job->unfit = UNFIT_UTF8;
-		return true;
-	}
+	if (!(d->offers.set & OFFERS_SMTPUTF8) && job_needs_utf8(job))
+		return UNFIT_UTF8;
 	if (job->body_type == BODY_8BITMIME && !(d->offers.set & OFFERS_8BITMIME) &&
-	    job_is_8bit(job)) {
-		job->unfit = UNFIT_8BIT;
-		return true;
-	}
-	return false;
+	    job_is_8bit(job))
+		return UNFIT_8BIT;
+	return UNFIT_NONE;
 }
 
 enum dialog_says dialog_begin(struct dialog *d, struct job *job)
 {
-	must(dialog_is_free(d) && !d->ring_count);
+	must(dialog_is_free(d) && d->ahead == (d->ring_count ? job : NULL));
+	d->was_ahead = false;
+	if (d->ahead) {
+		d->jobs++;
+		d->mail_answered = false;
+		outbound_take_ahead(d);
+		return DIALOG_WAIT;
+	}
 	if (!job->open || refuse_unasked(d, job))
 		return DIALOG_SETTLED;
-	if (host_is_unfit(d, job))
+	enum job_unfit unfit = unfit_here(d, job);
+
+	if (unfit) {
+		job->unfit = (uint8_t)unfit;
 		return DIALOG_UNFIT;
+	}
 	/* A transaction that a former connection did not finish begins anew. */
 	for (uint32_t i = 0; i < job->recipient_count; i++)
 		if (job->recipients[i].stage != RECIPIENT_SETTLED)
@@ -473,6 +492,24 @@ enum dialog_says dialog_begin(struct dialog *d, struct job *job)
 	d->mail_answered = false;
 	d->job = job;
 	return outbound_begin(d);
+}
+
+bool dialog_send_ahead(struct dialog *d, struct job *job)
+{
+	/* What might be refused without asking is left to dialog_begin(). */
+	if (!outbound_may_go_ahead(d, job) || !job->open || job->fd >= 0 ||
+	    !content_is_clean(job->content, &job->dotted) || is_too_large(d, job) ||
+	    unfit_here(d, job))
+		return false;
+	outbound_ahead(d, job);
+	return true;
+}
+
+void dialog_forget_ahead(struct dialog *d)
+{
+	if (d->ahead)
+		d->over = true;
+	d->ahead = NULL;
 }
 
 void dialog_flushed(struct dialog *d)
@@ -576,6 +613,8 @@ enum dialog_says dialog_expired(struct dialog *d)
 		dialog_quit(d);
 		return DIALOG_WAIT;
 	}
+	if (d->was_ahead && job_is_stale(d))
+		return stale(d);
 	return interrupted(d, "timed out");
 }
 
@@ -597,7 +636,7 @@ enum dialog_says dialog_cut(struct dialog *d)
 
 void dialog_quit(struct dialog *d)
 {
-	must(!d->job);
+	must(!d->job && !d->ahead);
 	d->over = true;
 	PUT(d->out, "QUIT\r\n");
 	ring_push(d, VERB_QUIT);

@@ -57,6 +57,7 @@ struct dialog {
 	const struct config *config; /* outlives it */
 	struct bytes *out;	     /* commands go here; not owned */
 	struct job *job;	     /* under way; not owned; NULL between jobs */
+	struct job *ahead;	     /* its commands were sent behind the content of that one */
 	struct reply_reader reader;
 	struct {
 		uint8_t verb;
@@ -71,6 +72,7 @@ struct dialog {
 	uint32_t jobs;			    /* jobs begun on it */
 	uint32_t send_cursor, reply_cursor; /* recipients of the transaction */
 	uint32_t batch, batch_end;	    /* recipients in it; the first behind it */
+	uint32_t ahead_end;		    /* batch_end of the one ahead */
 	uint32_t accepted;
 	uint64_t body_left; /* of a file, still to be sent */
 	bool up;	    /* greeting and EHLO are done */
@@ -80,6 +82,7 @@ struct dialog {
 	bool feeding;	/* blocks of the body are wanted */
 	bool unflushed; /* content was appended and has not left */
 	bool loops;	/* the receiver calls itself by our name */
+	bool was_ahead; /* the job under way */
 };
 
 /* Waits for the greeting. */
@@ -94,6 +97,16 @@ static inline bool dialog_is_free(const struct dialog *d)
 
 /* Begins JOB, or goes on with the recipients of it that wait. Needs dialog_is_free(). */
 enum dialog_says dialog_begin(struct dialog *d, struct job *job);
+
+/*
+ * Sends the commands of the next job behind the content of the one under way, of which nothing but
+ * the reply is missing (RFC 2920 section 3.1: the content may be followed by the next MAIL). A
+ * transaction costs one round trip then, not two. False, and nothing is done, where this is not
+ * possible or not worth it. JOB is to be the next that is begun here, or is forgotten: then nothing
+ * more can be begun. It has not been begun before dialog_begin(); no content has been sent.
+ */
+bool dialog_send_ahead(struct dialog *d, struct job *job);
+void dialog_forget_ahead(struct dialog *d);
 
 /* Reads replies until there is something to say; *USED tells how far. */
 enum dialog_says dialog_input(struct dialog *d, const uint8_t *data, size_t len, size_t *used);

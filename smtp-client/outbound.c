@@ -24,10 +24,10 @@ enum dialog_says outbound_job_settled(struct dialog *d)
 	return DIALOG_SETTLED;
 }
 
-static bool chunks(const struct dialog *d)
+static bool chunks(const struct dialog *d, const struct job *job)
 {
 	return (d->offers.set & OFFERS_CHUNKING) && (d->offers.set & OFFERS_PIPELINING) &&
-	       d->how != HOP_LMTP && d->job->fd < 0;
+	       d->how != HOP_LMTP && job->fd < 0;
 }
 
 /* Marks who is in this transaction, as many as the receiver takes (RFC 9422). */
@@ -132,7 +132,7 @@ static enum dialog_says send_next(struct dialog *d)
 		return DIALOG_WAIT;
 	default:
 		d->next_verb = VERB_COUNT;
-		if (chunks(d)) {
+		if (chunks(d, d->job)) {
 			content_as_chunk(d);
 			return DIALOG_CONTENT;
 		}
@@ -169,6 +169,46 @@ enum dialog_says outbound_begin(struct dialog *d)
 	must(d->batch);
 	d->next_verb = d->needs_rset ? VERB_RSET : VERB_MAIL;
 	return outbound_send(d);
+}
+
+bool outbound_may_go_ahead(const struct dialog *d, const struct job *job)
+{
+	if (!d->job || d->ahead || d->over || d->feeding || d->needs_rset || d->how == HOP_LMTP)
+		return false;
+	if (!(d->offers.set & OFFERS_PIPELINING) || chunks(d, job))
+		return false;
+	if (d->offers.mail_max && d->mails >= d->offers.mail_max)
+		return false;
+	/* Nobody of the one under way needs a further transaction. */
+	return d->ring_count == 1 && ring_head(d) == VERB_DOT && d->accepted == d->job->open;
+}
+
+void outbound_ahead(struct dialog *d, struct job *job)
+{
+	struct job *running = d->job;
+	uint32_t running_end = d->batch_end;
+
+	d->ahead = d->job = job;
+	d->mails++;
+	d->send_cursor = 0;
+	batch_choose(d);
+	must(d->batch);
+	d->next_verb = VERB_MAIL;
+	outbound_send(d);
+	must(d->next_verb == VERB_COUNT);
+	d->ahead_end = d->batch_end;
+	d->batch_end = running_end;
+	d->job = running;
+}
+
+void outbound_take_ahead(struct dialog *d)
+{
+	d->job = d->ahead;
+	d->ahead = NULL;
+	d->was_ahead = true;
+	d->batch_end = d->ahead_end;
+	d->accepted = d->reply_cursor = 0;
+	d->mail_refused = false;
 }
 
 /* A transaction is over; its failures have been settled. */

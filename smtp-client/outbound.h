@@ -41,11 +41,17 @@ static inline void ring_pop(struct dialog *d)
 	d->ring_count--;
 }
 
+/* Does the job under way wait for such a reply? What follows its dot is the next one's. */
 static inline bool ring_has(const struct dialog *d, enum dialog_verb verb)
 {
-	for (unsigned i = 0; i < d->ring_count; i++)
-		if (d->ring[(d->ring_head + i) % DIALOG_RING].verb == verb)
+	for (unsigned i = 0; i < d->ring_count; i++) {
+		uint8_t expected = d->ring[(d->ring_head + i) % DIALOG_RING].verb;
+
+		if (expected == verb)
 			return true;
+		if (expected == VERB_DOT)
+			return false;
+	}
 	return false;
 }
 
@@ -72,6 +78,12 @@ struct recipient *outbound_next(const struct dialog *d, uint32_t *cursor,
  * says DIALOG_AGAIN.
  */
 enum dialog_says outbound_begin(struct dialog *d);
+
+/* Can JOB, the next one, go ahead of the reply to the content; and sends its commands. */
+bool outbound_may_go_ahead(const struct dialog *d, const struct job *job);
+void outbound_ahead(struct dialog *d, struct job *job);
+/* The job that was sent ahead is under way now. */
+void outbound_take_ahead(struct dialog *d);
 
 /* Sends on, as far as the receiver lets us: to the end with PIPELINING, a command without. */
 enum dialog_says outbound_send(struct dialog *d);

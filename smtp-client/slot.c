@@ -10,7 +10,13 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FEED_BLOCKS_A_TURN = 8 };
+enum {
+	FEED_BLOCKS_A_TURN = 8,
+	/* A receiver that asks for the content within this is answered with the next job's commands
+	 * in the same breath, if that job is there by then: it is asked for earlier. One that is
+	 * farther away leaves time for that, and keeps no job waiting. */
+	NEAR_US = 5000,
+};
 
 static void slot_begin(struct slot *s);
 static void slot_advance(struct slot *s);
@@ -351,16 +357,34 @@ static void slot_quit(struct slot *s)
 	slot_step_done(s);
 }
 
-static bool slot_fits(const struct slot *s)
+/* Nothing is under way, of no job. */
+static bool slot_is_idle(const struct slot *s)
 {
 	return s->state == SLOT_OPEN && dialog_is_free(&s->dialog) &&
-	       text_equal((struct text){s->hop, s->hop_len}, s->job->hop) &&
-	       s->dialog.how == s->job->how && s->dialog.jobs < s->config->limit_site_messages;
+	       dialog_is_answered(&s->dialog);
+}
+
+/* May JOB go over the connection that there is, next? */
+static bool slot_fits(const struct slot *s, const struct job *job)
+{
+	return s->state == SLOT_OPEN && text_equal((struct text){s->hop, s->hop_len}, job->hop) &&
+	       s->dialog.how == job->how && s->dialog.jobs < s->config->limit_site_messages;
+}
+
+/* The next job's commands go behind the content of the one that runs, as soon as both are there. */
+static void slot_send_ahead(struct slot *s)
+{
+	if (s->ahead && !s->closing && !s->step_by_step && slot_fits(s, s->ahead) &&
+	    dialog_send_ahead(&s->dialog, s->ahead) && stream_backlog(s->stream))
+		stream_wrote(s->stream);
 }
 
 static void slot_give(struct slot *s)
 {
 	s->job->sending = loop_wall(slot_loop(s));
+	s->given = loop_now(slot_loop(s));
+	if (s->near)
+		slot_want(s);
 	slot_follow(s, dialog_begin(&s->dialog, s->job));
 }
 
@@ -379,9 +403,9 @@ static void slot_begin(struct slot *s)
 		job_widen(job, SCOPE_NOBODY);
 		slot_job_done(s);
 		slot_advance(s);
-	} else if (slot_fits(s)) {
+	} else if (slot_fits(s, job) && dialog_is_free(&s->dialog)) {
 		slot_give(s);
-	} else if (s->state == SLOT_OPEN && dialog_is_free(&s->dialog)) {
+	} else if (slot_is_idle(s)) {
 		slot_quit(s);
 	} else if (s->state != SLOT_QUITTING) {
 		slot_drop_connection(s);
@@ -404,7 +428,7 @@ static void slot_advance(struct slot *s)
 			slot_drop_connection(s);
 		return;
 	}
-	if (s->state == SLOT_OPEN && dialog_is_free(&s->dialog)) {
+	if (slot_is_idle(s)) {
 		slot_quit(s);
 		return;
 	}
@@ -412,8 +436,7 @@ static void slot_advance(struct slot *s)
 		return;
 	if (s->ahead) {
 		unused = s->ahead->number;
-		worker_forget_job(s->worker, s->ahead);
-		s->ahead = NULL;
+		slot_forget_ahead(s);
 	}
 	slot_drop_connection(s);
 	s->state = SLOT_DEAD;
@@ -466,7 +489,9 @@ static void slot_follow(struct slot *s, enum dialog_says says)
 		slot_give(s);
 		return;
 	case DIALOG_CONTENT:
+		s->near = monotime_since(loop_now(slot_loop(s)), s->given).us < NEAR_US;
 		slot_want(s);
+		slot_send_ahead(s);
 		break;
 	case DIALOG_SETTLED:
 		slot_job_done(s);
@@ -476,10 +501,12 @@ static void slot_follow(struct slot *s, enum dialog_says says)
 		slot_unfit(s);
 		return;
 	case DIALOG_AGAIN:
+		s->step_by_step = s->step_by_step || s->dialog.was_ahead;
 		slot_leave_host(s);
 		slot_connect(s);
 		return;
 	case DIALOG_STALE:
+		s->step_by_step = s->step_by_step || s->dialog.was_ahead;
 		slot_drop_connection(s);
 		slot_connect(s);
 		return;
@@ -560,11 +587,20 @@ bool slot_take_job(struct slot *s, struct job *job)
 	s->wanted = false;
 	if (s->job || s->closing) {
 		s->ahead = job;
+		slot_send_ahead(s);
 		return true;
 	}
 	s->job = job;
 	slot_begin(s);
 	return true;
+}
+
+void slot_forget_ahead(struct slot *s)
+{
+	if (s->state == SLOT_OPEN)
+		dialog_forget_ahead(&s->dialog);
+	worker_forget_job(s->worker, s->ahead);
+	s->ahead = NULL;
 }
 
 void slot_close(struct slot *s)

@@ -25,10 +25,12 @@ struct slot {
 	struct slot *next, **prev; /* all of the worker, or its dead ones */
 	struct slot *hash_next;
 	uint32_t number;
-	uint8_t state; /* enum slot_state */
-	bool known;    /* to the present qmgr, under its number */
-	bool closing;  /* no more work: end when the running job is done */
-	bool wanted;   /* a job was asked for and has not come */
+	uint8_t state;	   /* enum slot_state */
+	bool known;	   /* to the present qmgr, under its number */
+	bool closing;	   /* no more work: end when the running job is done */
+	bool wanted;	   /* a job was asked for and has not come */
+	bool near;	   /* the receiver answered fast */
+	bool step_by_step; /* and not well to a job that was sent ahead */
 	struct job *job, *ahead;
 	struct hosts_waiter waiter;
 	struct attempt attempt;
@@ -41,6 +43,7 @@ struct slot {
 	struct timer timer;
 	struct monotime deadline, armed; /* the timer is moved only when it would be late */
 	struct monotime job_deadline;	 /* up to the final dot */
+	struct monotime given;		 /* to the dialog */
 	struct monotime feeding_turn;	 /* of the loop, in which fed_blocks were read */
 	uint32_t fed_blocks;
 	size_t backlog; /* when the deadline was set */
@@ -51,6 +54,9 @@ void slot_free(struct slot *s);
 
 /* Runs JOB, or keeps it ahead; false when none was asked for. JOB stays the worker's then. */
 bool slot_take_job(struct slot *s, struct job *job);
+
+/* The job ahead is nobody's any more. There is one. */
+void slot_forget_ahead(struct slot *s);
 
 /* No more work: ends when the running job is done; worker_slot_ended() is called. */
 void slot_close(struct slot *s);

@@ -301,10 +301,8 @@ static void orphan_slots(struct worker *w)
 	for (struct slot *s = w->slots; s; s = next) {
 		next = s->next;
 		slot_hide(w, s);
-		if (s->ahead) {
-			worker_forget_job(w, s->ahead);
-			s->ahead = NULL;
-		}
+		if (s->ahead)
+			slot_forget_ahead(s);
 		if (!s->closing)
 			slot_close(s);
 	}

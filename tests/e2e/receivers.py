@@ -351,6 +351,53 @@ def test_hostile_dns(t):
     v.check(time.monotonic() - started < 3 * v.PATIENCE, time.monotonic() - started)
 
 
+def next_commands(conn):
+    """What follows the dot before it is answered; nothing, if nothing comes for a while."""
+    conn.socket.settimeout(0)
+    end = time.monotonic() + 2 * v.PATIENCE
+    while not (found := conn.file.peek(4)[:4]) and time.monotonic() < end:
+        time.sleep(0.01)
+    conn.socket.settimeout(60)
+    conn.receiver.ahead.append(found)
+    return found
+
+
+def waits_for_the_next(conn):
+    next_commands(conn)
+    conn.send(b"250 2.0.0 Ok\r\n")
+
+
+def chokes_on_the_next(conn):
+    conn.chokes = not conn.receiver.ahead and next_commands(conn) == b"MAIL"
+    conn.send(b"250 2.0.0 Ok\r\n")
+
+
+def says_no_where_it_choked(conn):
+    conn.send(b"503 5.5.0 synchronization error\r\n" if getattr(conn, "chokes", False) else b"250 2.1.0 Ok\r\n")
+
+
+def test_sent_ahead(t):
+    """The next mail's commands come behind the content of the one before; who cannot stand that gets them alone."""
+    receivers = {"waits": {"dot": waits_for_the_next}, "chokes": {"dot": chokes_on_the_next, "mail": says_no_where_it_choked}}
+    found = {name: r.Receiver(t, **says) for name, says in receivers.items()}
+    routes = "".join(f"route {name}.example {{ to = smtp:[{v.SINK}]:{x.port} }}\n" for name, x in found.items())
+    veredus = t.veredus("limits { site-connections = 1 }\n" + routes).start()
+    smtp = v.Smtp(veredus.port)
+    for name, x in found.items():
+        x.ahead = []
+        for number in range(6):
+            smtp.send("sender@client.example", f"x{number}@{name}.example", v.mail(f"number {number}"))
+    smtp.close()
+    settle(veredus, {f"x{number}@{name}.example": (SENT, "2") for name in found for number in range(6)}, 60)
+    for name, x in found.items():
+        v.equal(len(set(x.contents)), 6, name)
+        v.equal(len(x.contents), 6, name)
+    v.equal(found["waits"].ahead, [b"MAIL"] * 5 + [b""], "what followed each dot")
+    v.equal(found["waits"].connections, 1, "connections")
+    v.equal(found["chokes"].ahead[0], b"MAIL")
+    sound(veredus)
+
+
 def test_next_host(t):
     """What ends before the content goes to the next MX at once; the mail arrives there, once."""
     says = {"down": {"mail": b"421 4.3.2 going down\r\n"}, "later": {"mail": b"451 4.7.1 later\r\n"},

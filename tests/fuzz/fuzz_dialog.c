@@ -2,7 +2,8 @@
 /*
  * Outbound sessions with a receiver that says what it likes. The first byte
  * chooses protocol and job (enum flag); 0xFF cuts the rest into reads, 0xFE is
- * an expiry, 0xFD the end of the connection, 0xFC lets what was sent leave. A
+ * an expiry, 0xFD the end of the connection, 0xFC lets what was sent leave, 0xFB
+ * sends the next job's commands ahead if it can. A
  * job's verdicts are complete when it is settled, nobody counts as served
  * without a reply of the second class, and only CRLF lines are sent.
  */
@@ -114,26 +115,42 @@ static void check_sent(struct bytes *out)
 	bytes_take(out, bytes_len(out), 4096);
 }
 
+struct jobs {
+	struct job *now, *ahead;
+};
+
+static void send_ahead(struct dialog *d, struct jobs *jobs, unsigned flags)
+{
+	if (jobs->ahead)
+		return;
+	jobs->ahead = make_job(flags);
+	if (!dialog_send_ahead(d, jobs->ahead))
+		job_free(&jobs->ahead);
+	else
+		must(d->job && dialog_past_dot(d));
+}
+
 /* False when the connection is to be closed. */
-static bool follow(struct dialog *d, struct job **job, enum dialog_says says, unsigned flags)
+static bool follow(struct dialog *d, struct jobs *jobs, enum dialog_says says, unsigned flags)
 {
 	while (says != DIALOG_WAIT && says != DIALOG_CONTENT) {
 		if (says == DIALOG_SETTLED) {
-			check_settled(*job);
-			job_free(job);
+			check_settled(jobs->now);
+			job_free(&jobs->now);
 		} else if (says != DIALOG_READY) {
-			must(says == DIALOG_OVER || d->over || !d->up || (*job)->unfit);
+			must(says == DIALOG_OVER || d->over || !d->up || jobs->now->unfit);
 			return false;
 		}
 		if (!dialog_is_free(d))
 			return false;
-		if (d->jobs && (flags & FLAG_ONCE)) {
+		if (d->jobs && (flags & FLAG_ONCE) && !jobs->ahead) {
 			dialog_quit(d);
 			return true;
 		}
-		job_free(job);
-		*job = make_job(flags);
-		says = dialog_begin(d, *job);
+		job_free(&jobs->now);
+		jobs->now = jobs->ahead ? jobs->ahead : make_job(flags);
+		jobs->ahead = NULL;
+		says = dialog_begin(d, jobs->now);
 		if (says == DIALOG_SETTLED)
 			return false;
 	}
@@ -141,7 +158,7 @@ static bool follow(struct dialog *d, struct job **job, enum dialog_says says, un
 }
 
 /* The file's blocks, as long as they are wanted; with FLAG_ONCE it is shorter than was said. */
-static bool feed(struct dialog *d, struct job **job, unsigned flags)
+static bool feed(struct dialog *d, struct jobs *jobs, unsigned flags)
 {
 	const struct text body = bodies[(flags & FLAG_BARE) != 0];
 	uint64_t offset, want;
@@ -153,21 +170,23 @@ static bool feed(struct dialog *d, struct job **job, unsigned flags)
 
 		if ((flags & FLAG_ONCE) && offset)
 			block.len = 0;
-		open = follow(d, job, dialog_body(d, block), flags);
+		open = follow(d, jobs, dialog_body(d, block), flags);
 	}
 	return open;
 }
 
-static bool event(struct dialog *d, struct job **job, uint8_t what, unsigned flags)
+static bool event(struct dialog *d, struct jobs *jobs, uint8_t what, unsigned flags)
 {
 	must(dialog_patience(d).us >= 0);
 	if (what == 0xfe)
-		return follow(d, job, dialog_expired(d), flags);
+		return follow(d, jobs, dialog_expired(d), flags);
 	if (what == 0xfd)
-		return follow(d, job, dialog_ended(d, dialog_past_dot(d) ? "late" : "reset"),
+		return follow(d, jobs, dialog_ended(d, dialog_past_dot(d) ? "late" : "reset"),
 			      flags);
 	if (what == 0xfc)
 		dialog_flushed(d);
+	if (what == 0xfb)
+		send_ahead(d, jobs, flags);
 	return true;
 }
 
@@ -175,7 +194,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct config config = {.hostname = TEXT("client.example")};
 	struct bytes out = {0}, in = {0};
-	struct job *job = NULL;
+	struct jobs jobs = {0};
 	struct dialog d;
 	unsigned flags = size ? data[0] : 0;
 	bool open = true;
@@ -184,28 +203,29 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (size_t i = 1; i < size && open; i++) {
 		size_t used = 1;
 
-		if (data[i] < 0xfc) {
+		if (data[i] < 0xfb) {
 			bytes_add(&in, &data[i], 1);
 			continue;
 		}
-		open = event(&d, &job, data[i], flags);
+		open = event(&d, &jobs, data[i], flags);
 		while (open && used && bytes_len(&in)) {
 			enum dialog_says says =
 			    dialog_input(&d, bytes_at(&in), bytes_len(&in), &used);
 
 			bytes_take(&in, used, 4096);
-			open = follow(&d, &job, says, flags);
+			open = follow(&d, &jobs, says, flags);
 			if (says == DIALOG_WAIT)
 				break;
 		}
 		if (open && data[i] == 0xfc)
-			open = feed(&d, &job, flags);
+			open = feed(&d, &jobs, flags);
 		check_sent(&out);
 	}
 	/* Whatever comes last, a job that is under way can be brought to its end. */
 	if (open && d.job && dialog_cut(&d) == DIALOG_SETTLED)
-		check_settled(job);
-	job_free(&job);
+		check_settled(jobs.now);
+	job_free(&jobs.now);
+	job_free(&jobs.ahead);
 	bytes_free(&in);
 	bytes_free(&out);
 	return 0;

@@ -15,6 +15,7 @@ UNITS_test_mx := resolver
 LIBS_UNIT_test_mx := -lunbound -lidn2
 UNITS_test_reply := smtp-client
 UNITS_test_dialog := smtp-client
+UNITS_test_ahead := smtp-client
 # The one object of the command that has no need of a queue.
 $(BUILD)/unit/test_filter: $(BUILD)/obj/ctl/filter.o
 LIBS_UNIT_test_filter = $(BUILD)/libveredus.a
@@ -23,6 +24,7 @@ UNITS_fuzz_dialog := smtp-client
 # The scheduler alone: the rest of qmgr leans on its main.
 $(BUILD)/unit/test_scheduler: $(patsubst %,$(BUILD)/obj/qmgr/%.o,scheduler answers jobs lanes wheel mail table)
 $(BUILD)/unit/test_scheduler: tests/unit/scheduler_world.c
+$(BUILD)/unit/test_dialog $(BUILD)/unit/test_ahead: tests/unit/dialog_play.c
 LIBS_UNIT_test_scheduler = $(BUILD)/libqueue.a $(BUILD)/libveredus.a
 $(BUILD)/replay/fuzz_filter $(BUILD)/fuzz/fuzz_filter: $(BUILD)/obj/ctl/filter.o
 LIBS_UNIT_fuzz_filter = $(BUILD)/libveredus.a
