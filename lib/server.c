@@ -3,13 +3,13 @@
 #include "client.h"
 
 #include "mem.h"
-#include "must.h"
 #include "stream.h"
 
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -33,10 +33,13 @@ struct listener {
 
 struct server {
 	struct clients clients; /* first: what the clients see */
+	struct daemon *d;
 	struct server_setup setup;
 	struct listener *listeners[LISTENERS_MAX];
 	size_t listener_count;
 	struct timer pause, hold; /* while one of them is set nobody is accepted */
+	struct timer drain;
+	bool drained; /* and master was told */
 };
 
 /* -- accepting ------------------------------------------------------------------------ */
@@ -129,8 +132,9 @@ static struct listener *listener_find(struct server *server, struct text name)
 	return NULL;
 }
 
-void server_handle(struct server *server, const struct msg_handle *m, int fd)
+void server_handle(struct daemon *d, const struct msg_handle *m, int fd)
 {
+	struct server *server = d->self;
 	struct listener *l = listener_find(server, m->name);
 
 	if (m->role >= 32 || !(server->setup.roles & 1u << m->role) ||
@@ -151,23 +155,26 @@ void server_handle(struct server *server, const struct msg_handle *m, int fd)
 	l->fd = fd;
 	l->role = (enum handle_role)m->role;
 	l->fresh = true;
-	watch_add(&l->watch, server->setup.d->loop, fd, listener_ready, l);
+	watch_add(&l->watch, d->loop, fd, listener_ready, l);
 	watch_want(&l->watch, is_accepting(server), false);
 }
 
-void server_start(struct server *server)
+void server_start(struct daemon *d)
 {
+	struct server *server = d->self;
+
 	for (size_t i = 0; i < server->listener_count; i++)
 		server->listeners[i]->fresh = false;
-	if (!server->setup.d->config->tls_count || tls_is_ready(server->clients.tls))
+	if (!d->config->tls_count || tls_is_ready(server->clients.tls))
 		return;
 	timer_set(&server->hold, SECONDS(KEEPER_WAIT_S));
 	listeners_want(server, false);
 }
 
 /* Master names all listeners again at a reload: the others are no longer ours. */
-void server_reload(struct server *server)
+void server_reload(struct daemon *d)
 {
+	struct server *server = d->self;
 	size_t kept = 0;
 
 	for (size_t i = 0; i < server->listener_count; i++) {
@@ -179,12 +186,13 @@ void server_reload(struct server *server)
 		server->listeners[kept++] = server->listeners[i];
 	}
 	server->listener_count = kept;
-	log_set_debug(server->setup.d->log, server->setup.d->config->log_connections);
+	log_set_debug(d->log, d->config->log_connections);
 }
 
 /* -- neighbours ------------------------------------------------------------------------- */
 
-void server_set_limits(struct server *server, struct channel *limits)
+/* Without limits everybody is let in. */
+static void set_limits(struct server *server, struct channel *limits)
 {
 	server->clients.limits = limits;
 	if (limits)
@@ -193,58 +201,134 @@ void server_set_limits(struct server *server, struct channel *limits)
 		clients_limits_gone(&server->clients);
 }
 
-void server_set_checker(struct server *server, struct channel *checker)
-{
-	if (checker)
-		auth_link_open(server->clients.logins, checker);
-	else
-		auth_link_gone(server->clients.logins);
-}
-
-void server_set_keeper(struct server *server, struct channel *keeper)
+/* Without a keeper there is no TLS. */
+static void set_keeper(struct server *server, struct channel *keeper)
 {
 	if (server->clients.tls)
 		tls_set_keeper(server->clients.tls, keeper);
 }
 
-void server_serve(struct server *server, struct channel *c, const struct message *m)
+void server_peer(struct daemon *d, struct channel *c)
 {
-	if (m->type == MSG_client_verdict)
-		client_verdict(&server->clients, m->client_verdict.session,
-			       m->client_verdict.allowed != 0);
+	struct server *server = d->self;
+
+	policy_peer(server->clients.policy, c);
+	if (channel_peer(c) == PEER_QMGR)
+		intake_open(server->clients.intake, c);
+	else if (channel_peer(c) == PEER_LIMITS)
+		set_limits(server, c);
 	else if (channel_peer(c) == PEER_CHECKER)
-		auth_link_serve(server->clients.logins, m);
-	else if (channel_peer(c) == PEER_KEEPER && server->clients.tls)
-		tls_serve(server->clients.tls, c, m);
+		auth_link_open(server->clients.logins, c);
+	else if (channel_peer(c) == PEER_KEEPER)
+		set_keeper(server, c);
+}
+
+void server_gone(struct daemon *d, struct channel *c)
+{
+	struct server *server = d->self;
+
+	policy_gone(server->clients.policy, c);
+	if (channel_peer(c) == PEER_QMGR)
+		intake_gone(server->clients.intake);
+	else if (channel_peer(c) == PEER_LIMITS)
+		set_limits(server, NULL);
+	else if (channel_peer(c) == PEER_CHECKER)
+		auth_link_gone(server->clients.logins);
+	else if (channel_peer(c) == PEER_KEEPER)
+		set_keeper(server, NULL);
+}
+
+void server_serve(struct channel *c, const struct message *m)
+{
+	struct clients *clients = &((struct server *)daemon_of(c)->self)->clients;
+
+	if (channel_peer(c) == PEER_QMGR)
+		intake_serve(clients->intake, c, m);
+	else if (m->type == MSG_client_verdict)
+		client_verdict(clients, m->client_verdict.session, m->client_verdict.allowed != 0);
+	else if (channel_peer(c) == PEER_CHECKER)
+		auth_link_serve(clients->logins, m);
+	else if (channel_peer(c) != PEER_KEEPER)
+		policy_serve(clients->policy, m);
+	else if (clients->tls)
+		tls_serve(clients->tls, c, m);
+}
+
+void *server_own(const struct daemon *d)
+{
+	return ((struct server *)d->self)->setup.own;
+}
+
+struct intake *server_intake(const struct daemon *d)
+{
+	return ((struct server *)d->self)->clients.intake;
+}
+
+struct policy *server_policy(const struct daemon *d)
+{
+	return ((struct server *)d->self)->clients.policy;
+}
+
+uint64_t server_seed(const struct daemon *d)
+{
+	return ((struct server *)d->self)->clients.seed;
 }
 
 /* -- life ------------------------------------------------------------------------------- */
 
-static void server_emptied(struct clients *all)
+/* Said once, in whatever order the last of each kind goes. */
+static void drained(struct server *server, uint32_t left)
 {
-	struct server *server = (struct server *)all;
-	void (*emptied)(struct daemon * d) = server->setup.emptied;
-
-	server->setup.emptied = NULL;
-	if (emptied)
-		emptied(server->setup.d);
+	server->drained = true;
+	timer_clear(&server->drain);
+	daemon_drained(server->d, left);
 }
 
-void server_drain(struct server *server)
+void server_settle(struct daemon *d)
 {
+	struct server *server = d->self;
+	const struct server_setup *setup = &server->setup;
+
+	if (server->clients.draining && !server->drained && !server->clients.count &&
+	    !(setup->left && setup->left(setup->own)))
+		drained(server, 0);
+}
+
+static void clients_emptied(struct clients *all)
+{
+	server_settle(all->d);
+}
+
+static void drain_over(void *arg)
+{
+	struct server *server = arg;
+
+	if (server->drained)
+		return;
+	server->drained = true; /* the last one to be cut off is not the last one gone */
+	uint32_t left = clients_cut(&server->clients);
+
+	if (server->setup.cut)
+		left += server->setup.cut(server->setup.own);
+	drained(server, left);
+}
+
+bool server_is_draining(const struct daemon *d)
+{
+	return ((struct server *)d->self)->clients.draining;
+}
+
+void server_drain(struct daemon *d, struct duration limit)
+{
+	struct server *server = d->self;
+
+	timer_set(&server->drain, limit);
 	server->clients.draining = true;
 	for (size_t i = 0; i < server->listener_count; i++)
 		listener_free(server->listeners[i]);
 	server->listener_count = 0;
 	clients_drain(&server->clients);
-	if (!server->clients.count)
-		server_emptied(&server->clients);
-}
-
-uint32_t server_cut(struct server *server)
-{
-	server->setup.emptied = NULL;
-	return clients_cut(&server->clients);
+	server_settle(d);
 }
 
 /* An eighth is for channels, bodies' files and clients that are still hearing their last words. */
@@ -255,28 +339,30 @@ static uint64_t files_for_clients(rlim_t limit)
 	return most > 64 ? most - most / 8 - 16 : 32;
 }
 
-struct server *server_new(const struct server_setup *setup)
+void server_open(struct daemon *d, const struct server_setup *setup)
 {
 	struct server *server = mem_new(1, sizeof *server);
+	struct clients *clients = &server->clients;
 	struct rlimit files = {.rlim_cur = 1024};
 
-	must(setup->policy);
+	d->self = server;
+	server->d = clients->d = d;
 	server->setup = *setup;
-	server->clients.d = setup->d;
-	server->clients.intake = setup->intake;
-	server->clients.policy = setup->policy;
-	server->clients.seed = setup->seed;
-	server->clients.logins = auth_link_new(&client_auth_face);
-	server->clients.emptied = server_emptied;
-	server->clients.tls = tls_new(setup->d->loop, setup->d->log, tls_changed, server);
-	timer_init(&server->pause, setup->d->loop, pause_over, server);
-	timer_init(&server->hold, setup->d->loop, pause_over, server);
-	log_set_debug(setup->d->log, setup->d->config->log_connections);
+	clients->intake = intake_new(d->loop, d->log, setup->checksum);
+	clients->policy = policy_new(d->loop);
+	clients->seed = d->epoch;
+	(void)!getrandom(&clients->seed, sizeof clients->seed, 0);
+	clients->logins = auth_link_new(&client_auth_face);
+	clients->emptied = clients_emptied;
+	clients->tls = tls_new(d->loop, d->log, tls_changed, server);
+	timer_init(&server->pause, d->loop, pause_over, server);
+	timer_init(&server->hold, d->loop, pause_over, server);
+	timer_init(&server->drain, d->loop, drain_over, server);
+	log_set_debug(d->log, d->config->log_connections);
 	/* A descriptor per client: as many as we are let have. */
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
-	server->clients.files_most = files_for_clients(files.rlim_cur);
-	return server;
+	clients->files_most = files_for_clients(files.rlim_cur);
 }

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The network side of the session engine: listening sockets and the clients
- * that come in over them. smtpd and submission are each a few lines over it.
- * It submits through the daemon's intake, asks limits whether a client is let
- * in, and the keeper for what TLS needs; it opens no file and asks no name
- * server.
+ * that come in over them, and what their sessions lean on: the way to qmgr,
+ * the questions to table and limits, logins, TLS. smtpd and submission are
+ * each a few lines over it. It opens no file and asks no name server.
+ *
+ * The server is such a daemon's d->self; what the daemon has beside it hangs
+ * there as its own. All functions that take the daemon but server_open() are
+ * callbacks of its face (daemon.h).
  */
 #ifndef LIB_SERVER_H
 #define LIB_SERVER_H
@@ -16,39 +19,58 @@
 struct server;
 
 struct server_setup {
-	struct daemon *d;
-	struct intake *intake;
-	struct policy *policy; /* the daemon sees to its channels */
-	uint64_t seed;	       /* random, one for the process */
-	unsigned roles;	       /* set of 1 << handle_role: the listeners that are ours */
-	/* While draining: the last client is gone. Called once, also from within server_drain(). */
-	void (*emptied)(struct daemon *d);
+	/* CRC32C (queue_crc32c), of bodies. */
+	uint32_t (*checksum)(uint32_t crc, const void *data, size_t len);
+	unsigned roles; /* set of 1 << handle_role: the listeners that are ours */
+	/* Beside clients; NULL: the daemon has nothing else. How much is left while draining; and
+	 * gives up what is left, returning how much that was. */
+	uint32_t (*left)(void *own);
+	uint32_t (*cut)(void *own);
+	void *own;
 };
 
-/* In warm_up: takes as many descriptors as the process is let have. */
-struct server *server_new(const struct server_setup *setup);
+/* The neighbours that a server has channels with, for the daemon's row. */
+#define SERVER_PEERS                                                                               \
+	(PEER_QMGR | PEER_LIMITS | PEER_RESOLVER | PEER_CHECKER | PEER_KEEPER | PEER_TABLE)
 
-/* The daemon's callbacks of the same names (daemon.h). FD is the server's from here on. */
-void server_handle(struct server *server, const struct msg_handle *m, int fd);
-void server_start(struct server *server);
-void server_reload(struct server *server);
+/* What it serves them, for the daemon's rows. */
+#define SERVER_SERVES                                                                              \
+	{MSG_leased, PEER_QMGR, server_serve}, {MSG_intake, PEER_QMGR, server_serve},              \
+	    {MSG_body_file, PEER_QMGR, server_serve}, {MSG_settled, PEER_QMGR, server_serve},      \
+	    {MSG_looked_up, PEER_TABLE, server_serve}, {MSG_count_is, PEER_LIMITS, server_serve},  \
+	    {MSG_client_verdict, PEER_LIMITS, server_serve},                                       \
+	    {MSG_auth_offer, PEER_CHECKER, server_serve},                                          \
+	    {MSG_auth_challenge, PEER_CHECKER, server_serve},                                      \
+	    {MSG_auth_done, PEER_CHECKER, server_serve},                                           \
+	    {MSG_certificate, PEER_KEEPER, server_serve},                                          \
+	    {MSG_certificates_end, PEER_KEEPER, server_serve},                                     \
+	    {MSG_ticket_keys, PEER_KEEPER, server_serve},                                          \
+	{                                                                                          \
+		MSG_signature, PEER_KEEPER, server_serve                                           \
+	}
 
-/* The channel to limits, or NULL when it ended: then everybody is let in. */
-void server_set_limits(struct server *server, struct channel *limits);
+/* In warm_up: makes the daemon a server. Takes as many descriptors as the process is let have. */
+void server_open(struct daemon *d, const struct server_setup *setup);
 
-/* The channel to the checker, or NULL when it ended: then nobody can log in. */
-void server_set_checker(struct server *server, struct channel *checker);
+void server_handle(struct daemon *d, const struct msg_handle *m, int fd);
+void server_start(struct daemon *d);
+void server_reload(struct daemon *d);
+void server_peer(struct daemon *d, struct channel *c);
+void server_gone(struct daemon *d, struct channel *c);
+void server_serve(struct channel *c, const struct message *m);
 
-/* The channel to the keeper, or NULL when it ended: then there is no TLS. */
-void server_set_keeper(struct server *server, struct channel *keeper);
+/* Accepts nobody more; idle clients are told to go, the others finish their message. Who is left
+ * when LIMIT is over is cut off. */
+void server_drain(struct daemon *d, struct duration limit);
 
-/* What limits (client_verdict), the checker and the keeper say. */
-void server_serve(struct server *server, struct channel *c, const struct message *m);
+/* Something of the daemon's own is over: perhaps it was the last that draining waits for. */
+void server_settle(struct daemon *d);
+bool server_is_draining(const struct daemon *d);
 
-/* Accepts nobody more; idle clients are told to go, the others finish their message. */
-void server_drain(struct server *server);
-
-/* Cuts off who is left; returns how many. emptied() is not called. */
-uint32_t server_cut(struct server *server);
+/* What the daemon's own needs of it. */
+void *server_own(const struct daemon *d);
+struct intake *server_intake(const struct daemon *d);
+struct policy *server_policy(const struct daemon *d);
+uint64_t server_seed(const struct daemon *d); /* random, one for the process */
 
 #endif

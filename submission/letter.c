@@ -3,7 +3,6 @@
 #include "submission.h"
 
 #include "mem.h"
-#include "must.h"
 #include "queue_id.h"
 
 #include <errno.h>
@@ -49,8 +48,8 @@ static void letter_free(struct letter *l)
 	if (l->next)
 		l->next->prev = l->prev;
 	free(l);
-	if (--self->count == 0 && self->draining)
-		submission_emptied(self);
+	if (--self->count == 0)
+		server_settle(self->d);
 }
 
 static void say_handed(struct channel *to, uint64_t token, uint64_t id, uint16_t code,
@@ -197,13 +196,13 @@ static void letter_ask(void *owner, enum session_point point)
 
 		intake_submit(l->message, l->report, m.envelope, m.prelude);
 	} else if (point == POINT_SENDER) {
-		bool taken = l->report && intake_is_limited(l->self->intake);
+		const struct intake *in = server_intake(l->self->d);
+		bool taken = l->report && intake_is_limited(in);
 
-		session_answer(l->session, moment_of(l),
-			       taken ? NULL : intake_refusal(l->self->intake));
+		session_answer(l->session, moment_of(l), taken ? NULL : intake_refusal(in));
 	} else if (point == POINT_HEADER) {
 		struct question *q =
-		    policy_ask(l->self->policy, l->session, point, letter_answered, l);
+		    policy_ask(server_policy(l->self->d), l->session, point, letter_answered, l);
 
 		if (q)
 			l->question = q;
@@ -216,13 +215,14 @@ static uint64_t letter_open(void *owner, const struct reply **refusal)
 {
 	static const struct reply later = REPLY(451, "4.3.2", "Error: not accepting mail now");
 	struct letter *l = owner;
+	struct intake *in = server_intake(l->self->d);
 
-	l->message = intake_begin(l->self->intake, &intake_face, l);
+	l->message = intake_begin(in, &intake_face, l);
 	if (l->message) {
 		l->id = intake_id(l->message);
 		return l->id;
 	}
-	*refusal = intake_refusal(l->self->intake);
+	*refusal = intake_refusal(in);
 	if (!*refusal)
 		*refusal = &later;
 	return 0;
@@ -298,7 +298,7 @@ static struct letter *letter_make(struct submission *self, struct channel *from,
 		.config = self->d->config,
 		.login = login,
 		.submitter = login,
-		.seed = self->seed,
+		.seed = server_seed(self->d),
 		.repairs = channel_peer(from) == PEER_BOUNCE ? REPAIRS_OURS : REPAIRS_FULL,
 	    },
 	    moment_of(l));
@@ -319,7 +319,7 @@ void letter_new(struct submission *self, struct channel *from, const struct msg_
 			close(fd);
 		return;
 	}
-	if (self->draining || self->count >= LETTERS_MAX || fd_lost) {
+	if (server_is_draining(self->d) || self->count >= LETTERS_MAX || fd_lost) {
 		say_handed(from, m->token, 0, 451, "4.3.2", "Error: not accepting mail now");
 		if (fd >= 0)
 			close(fd);
@@ -343,8 +343,14 @@ void letters_forget(struct submission *self, const struct channel *from)
 			l->from = NULL;
 }
 
-uint32_t letters_cut(struct submission *self)
+uint32_t letters_left(void *own)
 {
+	return ((struct submission *)own)->count;
+}
+
+uint32_t letters_cut(void *own)
+{
+	struct submission *self = own;
 	uint32_t left = self->count;
 
 	while (self->letters)

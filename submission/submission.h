@@ -1,27 +1,16 @@
 /* SPDX-License-Identifier: ISC */
-/* submission's state, and what its files say to each other. */
+/* What submission has beside its clients: the letters that are handed in. */
 #ifndef SUBMISSION_SUBMISSION_H
 #define SUBMISSION_SUBMISSION_H
 
-#include "daemon.h"
-#include "intake.h"
-#include "policy.h"
 #include "server.h"
-#include "session.h"
 
 struct letter;
 
 struct submission {
 	struct daemon *d;
-	struct intake *intake;
-	struct server *server; /* clients on 587 and 465 */
-	bool clients_gone;     /* while draining */
-	struct policy *policy;
 	struct letter *letters; /* under way */
 	uint32_t count;
-	uint64_t seed;
-	bool draining;
-	struct timer drain;
 };
 
 /*
@@ -34,10 +23,9 @@ void letter_new(struct submission *self, struct channel *from, const struct msg_
 /* Its bringer is gone: what is under way goes on, nobody is told. */
 void letters_forget(struct submission *self, const struct channel *from);
 
-/* Gives up what is left; returns how many. */
-uint32_t letters_cut(struct submission *self);
-
-/* submission.c: the last letter is settled while draining; clients may be left. */
-void submission_emptied(struct submission *self);
+/* For the server, OWN being the submission: how many are under way; and gives them up, returning
+ * how many they were. */
+uint32_t letters_left(void *own);
+uint32_t letters_cut(void *own);
 
 #endif
