@@ -69,15 +69,53 @@ static void read_field(struct rights_check *c, const char *where, struct text va
 		c->unreadable = where;
 }
 
+/* Sets of resent fields: the one that is read. */
+struct resent {
+	unsigned seen; /* set of 1 << its place in the names below */
+	bool over;
+};
+
+/*
+ * RFC 5322 3.6.6: "the most recent set of resent fields appears earlier": it says who sends the
+ * mail now, those behind it who did before. It ends where a field that a set has once comes again,
+ * or where another field parts it from the next one; but not before it has named somebody, lest a
+ * set without a Resent-From hides who is named further down.
+ */
+static void read_resent(struct rights_check *c, struct resent *r, const struct header_field *h)
+{
+	enum { RESENT_FROM, RESENT_SENDER, RESENT_OTHER };
+	static const char *const once[] = {
+	    [RESENT_FROM] = "Resent-From",
+	    [RESENT_SENDER] = "Resent-Sender",
+	    "Resent-Date",
+	    "Resent-Message-ID",
+	};
+	bool named = (r->seen & 1u << RESENT_FROM) != 0;
+
+	if (!text_starts_case(h->name, "Resent-"))
+		r->over = r->over || named;
+	for (unsigned i = 0; i < sizeof once / sizeof *once && !r->over; i++) {
+		if (!text_equal_case(h->name, text_of(once[i])))
+			continue;
+		r->over = named && (r->seen & 1u << i) != 0;
+		r->seen |= 1u << i;
+		if (!r->over && i < RESENT_OTHER)
+			read_field(c, once[i], h->value);
+	}
+}
+
 static void read_header(struct rights_check *c, struct text header)
 {
 	static const char *const names[] = {"From", "Sender"};
 	struct header_field h;
+	struct resent resent = {0};
 
-	while (header_next(&header, &h))
+	while (header_next(&header, &h)) {
 		for (size_t i = 0; i < 2; i++)
 			if (text_equal_case(h.name, text_of(names[i])))
 				read_field(c, names[i], h.value);
+		read_resent(c, &resent, &h);
+	}
 }
 
 /* -- the end -------------------------------------------------------------------------- */

@@ -11,6 +11,12 @@
  * An address that `aliases` gives for one of these is allowed as well. A table
  * that can't be read is 451, never a refusal. The null sender is always
  * allowed (RFC 6409 3.2), and what From says is asked about all the same.
+ *
+ * In the header that is From and Sender, and of mail that is sent again
+ * Resent-From and Resent-Sender of the latest time (RFC 5322 3.6.6) beside
+ * them: to send an address's mail on under its From takes the right to it, or
+ * "Resent-From:" would give everybody every From. A source route before an
+ * address (<@a,@b:c@d>, RFC 5322 4.4) is nobody: c@d is asked about.
  */
 #ifndef LIB_RIGHTS_CHECK_H
 #define LIB_RIGHTS_CHECK_H
@@ -29,7 +35,7 @@ struct rights_ask {
 	struct lookups *lookups;
 	struct text login;  /* empty: nobody, who needs no rights */
 	struct text sender; /* of the envelope; empty: not asked about */
-	struct text header; /* whose From and Sender are asked about; empty: none */
+	struct text header; /* whose authors are asked about; empty: none */
 	rights_done *done;
 	void *owner;
 };

@@ -121,6 +121,7 @@ static void test_without_tables(void **state)
 {
 #define NOT(address, where, login)                                                                 \
 	"553 5.7.1 Error: <" address "> in " where " is not an address of " login
+#define RESENT_BEFORE "Resent-From: eve@x.org\r\nFrom: ann@x.org\r\n"
 	static const struct {
 		const char *login, *sender, *header, *said;
 	} rows[] = {
@@ -139,6 +140,37 @@ static void test_without_tables(void **state)
 	    {"ann@x.org", "", "From: <>\r\n",
 	     "553 5.7.1 Error: the addresses in From can't be read, or are too many"},
 	    {"ann", "", "From: ann@x.org x\r\n", "fine"},
+	    /* The mailbox at its end is who is meant by a source route. */
+	    {"ann@x.org", "", "From: <@bob.org,@y.org:ann@x.org>\r\n", "fine"},
+	    {"ann@x.org", "", "From: Ann <@x.org:bob@x.org>\r\n",
+	     NOT("bob@x.org", "From", "ann@x.org")},
+	    {"ann@x.org", "", "From: <@x.org,ann@x.org:bob@x.org>\r\n",
+	     "553 5.7.1 Error: the addresses in From can't be read, or are too many"},
+	    /* Sent again: by whom, the last time. */
+	    {"ann@x.org", "", "Resent-From: ann@x.org\r\n" RESENT_BEFORE, "fine"},
+	    {"ann@x.org", "", "resent-from: bob@x.org\r\nFrom: ann@x.org\r\n",
+	     NOT("bob@x.org", "Resent-From", "ann@x.org")},
+	    {"ann@x.org", "",
+	     "Resent-From: ann@x.org\r\nResent-Sender: bob@x.org\r\nFrom: ann@x.org\r\n",
+	     NOT("bob@x.org", "Resent-Sender", "ann@x.org")},
+	    {"ann@x.org", "",
+	     "Resent-Sender: bob@x.org\r\nResent-From: ann@x.org\r\nFrom: ann@x.org\r\n",
+	     NOT("bob@x.org", "Resent-Sender", "ann@x.org")},
+	    {"ann@x.org", "", "Resent-From: ann@x.org\r\nFrom: bob@x.org\r\n",
+	     NOT("bob@x.org", "From", "ann@x.org")},
+	    /* Sets without anybody are none. */
+	    {"ann@x.org", "", "Resent-Date: x\r\nX: y\r\nResent-Date: x\r\n" RESENT_BEFORE,
+	     NOT("eve@x.org", "Resent-From", "ann@x.org")},
+	    {"ann@x.org", "", "From: ann@x.org\r\nX: y\r\nResent-From: eve@x.org\r\n",
+	     NOT("eve@x.org", "Resent-From", "ann@x.org")},
+	    /* Where one set ends. */
+	    {"ann@x.org", "", "Resent-From: ann@x.org\r\nX: y\r\n" RESENT_BEFORE, "fine"},
+	    {"ann@x.org", "",
+	     "Resent-Date: x\r\nResent-From: ann@x.org\r\nResent-To: c@d\r\n"
+	     "Resent-Date: x\r\nResent-Sender: eve@x.org\r\nFrom: ann@x.org\r\n",
+	     "fine"},
+	    {"ann@x.org", "", "Resent-From: ann@x.org x\r\nFrom: ann@x.org\r\n",
+	     "553 5.7.1 Error: the addresses in Resent-From can't be read, or are too many"},
 	};
 	struct config_errors errors = {0};
 	struct config *config = config_read(text_of("hostname = mx.test\n"), &errors);
