@@ -30,6 +30,11 @@ dialog smtp-client/content.c
 dns_packet resolver/dns_packet.c
 envelope lib/envelope.c
 envelope lib/wire.c
+exchange checker/dovecot.c -fired|dovecot_(missing|start)
+exchange checker/exchange.c -exchanges_forget
+exchange checker/file.c +_step(ped)?$|user_find|name_number|password_given|acts_for|is_downgraded|challenge_go|scram_failed
+exchange checker/users.c
+exchange lib/scram_text.c
 filter ctl/filter.c
 filter lib/queue_id.c
 header lib/header.c
@@ -37,11 +42,13 @@ header lib/content.c
 history lib/history.c +history_(en|de)code|checksum|put_number|next_mark
 import ctl/import_content.c
 import ctl/import_envelope.c
+import ctl/queue_import.c
 import ctl/words.c -words_json
 line logger/line.c
-message lib/message.c
+message lib/message.c -message_schema
 message lib/messages.def
 message lib/wire.c
+passwd_file lib/passwd_file.c
 queue_record queue/record.c -put|outcome_(dsn|text|bytes|home)
 queue_record queue/index.c -index_(write|encode)
 queue_record queue/load.c
@@ -53,6 +60,8 @@ repair lib/header_form.c
 reply smtp-client/reply.c
 report bounce/report.c
 report bounce/report_field.c
+rights lib/rights.c
+rights lib/rights_check.c +author_add|read_(field|header|resent)|refuse
 session lib/session.c
 session lib/session_verbs.c
 session lib/session_mail.c
@@ -60,6 +69,9 @@ session lib/session_data.c
 session lib/session_hand.c
 session lib/session_repair.c
 session lib/session_trace.c
+session_auth lib/base64.c
+session_auth lib/sasl.c
+session_auth lib/session_auth.c
 table_text lib/table_text.c
 trace lib/history.c
 trace lib/history_trace.c

@@ -5,7 +5,8 @@
  * exchange, for a beginning a mechanism and what goes with it, a length and
  * bytes. Each question has one answer, and no input logs anybody in but by
  * his certificate. With 2 in the first byte Dovecot is asked in place of the
- * file, and says what the last kind of deed has it say.
+ * file, and says what the last kind of deed has it say, the number of what it
+ * was asked last in place of #.
  */
 #include "checker.h"
 #include "mem.h"
@@ -30,6 +31,7 @@ struct play {
 	struct checker *checker;
 	struct channel *channel;
 	int peer, dovecot; /* our ends; -1: no Dovecot in this run */
+	char number[16];   /* of what Dovecot was asked last */
 	enum state states[EXCHANGES];
 	bool external[EXCHANGES];
 };
@@ -153,6 +155,40 @@ static void answered(const struct message *m)
 		must(m->auth_done.verdict < AUTH_VERDICTS && !m->auth_done.login.len);
 }
 
+/* What Dovecot is asked: "AUTH", a tab, the number. */
+static void listen_as_dovecot(void)
+{
+	static char in[65536];
+	ssize_t n = play.dovecot < 0 ? 0 : recv(play.dovecot, in, sizeof in, MSG_DONTWAIT);
+	struct text said = {in, n > 0 ? (size_t)n : 0};
+
+	for (size_t i = 0; i + 5 < said.len; i++) {
+		size_t digits = 0;
+
+		if (memcmp(in + i, "AUTH\t", 5) != 0)
+			continue;
+		while (i + 5 + digits < said.len && in[i + 5 + digits] != '\t')
+			digits++;
+		text_copy(play.number, sizeof play.number, (struct text){in + i + 5, digits});
+	}
+}
+
+static void speak_as_dovecot(struct text words)
+{
+	struct bytes out = {0};
+
+	for (size_t i = 0; i < words.len; i++) {
+		if (words.data[i] == '#')
+			bytes_add(&out, play.number, strlen(play.number));
+		else
+			bytes_add(&out, &words.data[i], 1);
+	}
+	if (bytes_len(&out))
+		(void)!send(play.dovecot, bytes_at(&out), bytes_len(&out),
+			    MSG_DONTWAIT | MSG_NOSIGNAL);
+	bytes_free(&out);
+}
+
 static void turn(int64_t wait_ms)
 {
 	static uint8_t in[65536];
@@ -172,6 +208,7 @@ static void turn(int64_t wait_ms)
 		answered(&m);
 		at += FRAME_HEADER_BYTES + len;
 	}
+	listen_as_dovecot();
 }
 
 /* -- what it is asked ---------------------------------------------------------------------- */
@@ -224,9 +261,8 @@ static void deed(struct wire_reader *r)
 		break;
 	default:
 		response = wire_text(r, SASL_MESSAGE_MAX);
-		if (!r->bad && play.dovecot >= 0 && response.len)
-			(void)!send(play.dovecot, response.data, response.len,
-				    MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (!r->bad && play.dovecot >= 0)
+			speak_as_dovecot(response);
 		break;
 	}
 	turn(0);
@@ -239,6 +275,7 @@ static void backend_begin(bool crypt, bool dovecot)
 	int pair[2];
 
 	play.dovecot = -1;
+	play.number[0] = '\0';
 	self->backend = dovecot ? &dovecot_backend : &file_backend;
 	if (!dovecot) {
 		file_arrived(self, open(paths[crypt], O_RDONLY | O_CLOEXEC));

@@ -5,7 +5,8 @@
  * message that decodes, with an envelope that decodes, states of its
  * recipients, and content of CRLF lines, a large body in the file that was
  * given for it and as long as said; the JSON file is renamed when the message
- * was taken, and only then.
+ * was taken, and only then. A first byte below 8 is no JSON, but what else
+ * befalls: enum mood.
  */
 #include "../../ctl/control.h"
 
@@ -19,15 +20,23 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum mood {
+	MOOD_AGAIN = 1,	  /* qmgr has no room at first */
+	MOOD_LOST = 2,	  /* it goes away before it answers */
+	MOOD_NO_FILE = 4, /* it has none for a large body */
+};
 
 /* qmgr as the command sees it: it refuses inputs of an odd length. */
 struct control {
 	size_t asked;
 	int file;
 	bool refuses;
+	uint8_t mood;
 };
 
 static struct control qmgr;
@@ -89,8 +98,24 @@ static void file_close(struct control *control)
 	control->file = -1;
 }
 
+/* Says that there is no room, once. */
+static bool is_busy(struct control *control)
+{
+	bool busy = (control->mood & MOOD_AGAIN) != 0;
+
+	control->mood &= (uint8_t)~MOOD_AGAIN;
+	return busy;
+}
+
 static bool give_file(struct control *control, struct message *reply)
 {
+	*reply = (struct message){.type = MSG_import_file, .fd = -1};
+	reply->import_file.error = text_of("no\nfile");
+	reply->import_file.again = is_busy(control);
+	if (reply->import_file.again || (control->mood & MOOD_NO_FILE))
+		return true;
+	if (control->mood & MOOD_LOST)
+		return false;
 	control->file = memfd_create("body", MFD_CLOEXEC);
 	must(control->file >= 0);
 	*reply = (struct message){.type = MSG_import_file, .fd = dup(control->file)};
@@ -127,9 +152,14 @@ bool control_ask(struct control *control, enum message_type type, const void *m,
 	if (sent.import.body_in_file)
 		check_file(control, &sent.import);
 	bytes_free(&payload);
-	file_close(control);
-	control->asked++;
 	*reply = (struct message){.type = answer, .fd = -1};
+	reply->imported.again = is_busy(control);
+	if (reply->imported.again)
+		return true;
+	file_close(control);
+	if (control->mood & MOOD_LOST)
+		return false;
+	control->asked++;
 	reply->imported.id = control->refuses ? 0 : 36;
 	return true;
 }
@@ -168,26 +198,41 @@ static void file_write(const char *name, const uint8_t *data, size_t size)
 	close(fd);
 }
 
+/* The folder that is imported; before it is there, it can't be. */
+static void folder_make(struct ctl *ctl)
+{
+	must(queue_import_verb(&(struct ctl){.count = 0}) == EX_USAGE);
+	must(queue_import_verb(ctl) == EX_NOINPUT);
+	must(mkdtemp(path));
+	folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	must(folder >= 0 && atexit(folder_remove) == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static FILE *null;
 	FILE *out = stdout;
-	const uint8_t *nul = size ? memchr(data, '\0', size) : NULL;
-	size_t json = nul ? (size_t)(nul - data) : size;
+	uint8_t mood = size && data[0] < 8 ? data[0] : 0;
 	char *words[] = {path};
 	struct ctl ctl = {.words = words, .count = 1};
 
 	if (folder < 0) {
 		null = fopen("/dev/null", "w");
-		must(null && mkdtemp(path));
-		folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		must(folder >= 0 && atexit(folder_remove) == 0);
+		must(null);
+		folder_make(&ctl);
 	}
 	folder_empty();
+	if (mood) {
+		data++;
+		size--;
+	}
+	const uint8_t *nul = size ? memchr(data, '\0', size) : NULL;
+	size_t json = nul ? (size_t)(nul - data) : size;
+
 	file_write("a.json", data, json);
 	if (nul)
 		file_write("a.eml", nul + 1, size - json - 1);
-	qmgr = (struct control){.refuses = size % 2 != 0, .file = -1};
+	qmgr = (struct control){.refuses = size % 2 != 0, .file = -1, .mood = mood};
 	/* What it prints for people is not looked at. */
 	stdout = null;
 	int status = queue_import_verb(&ctl);

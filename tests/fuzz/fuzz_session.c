@@ -226,6 +226,21 @@ static void hand_in(struct host *h, struct text t, uint8_t choice)
 	must(fine || session_hand_verdict(s) || session_is_over(s));
 }
 
+/* The handshake, in no time; what came in clear behind STARTTLS is thrown away. */
+static void secure(struct host *h, struct bytes *in)
+{
+	static const struct tls_facts facts = {
+	    .version = TEXT("TLSv1.3"),
+	    .cipher = TEXT("TLS_AES_128_GCM_SHA256"),
+	};
+
+	if (!session_wants_tls(h->session))
+		return;
+	bytes_free(in);
+	session_secured(h->session, h->now, &facts);
+	must(!session_wants_tls(h->session));
+}
+
 static void play(struct host *h, const uint8_t *data, size_t size, uint8_t choice)
 {
 	size_t step = 1 + (size_t)(choice >> 3) * 13;
@@ -240,7 +255,10 @@ static void play(struct host *h, const uint8_t *data, size_t size, uint8_t choic
 			bytes_take(&in, n, 0);
 			check_replies(&h->out);
 			answer_late(h);
+			secure(h, &in);
 			session_hold(h->session, false);
+			must(session_deadline(h->session).us >= h->now.mono.us ||
+			     session_asks_again(h->session));
 		}
 		if ((h->variant & VARIANT_DRAIN) && at >= size / 2)
 			session_drain(h->session, h->now);
@@ -273,6 +291,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	must(config);
 	must(host_address_parse(text_of(h.variant & VARIANT_STRANGER ? "2001:db8::1" : "10.0.0.1"),
 				setup.address));
+	setup.offers_tls = true;
 	setup.repairs = h.variant & VARIANT_REPAIRS ? REPAIRS_FULL : REPAIRS_NONE;
 	if (handin) {
 		setup.out = NULL;
