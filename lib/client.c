@@ -34,6 +34,8 @@ struct client {
 	uint64_t number;	   /* slot and serial: its name towards limits */
 	uint64_t id;		   /* of the message, for the reply */
 	struct question *question; /* what is asked before the session is answered */
+	size_t unread;		   /* octets that came and were not consumed */
+	size_t held;		   /* memory, as the budget knows it */
 	bool counted, paused, in_session, awaiting_limits;
 	bool implicit; /* TLS from the first octet on (RFC 8314 3.3) */
 	bool ended;    /* has closed its side, and is owed the reply to its message */
@@ -57,6 +59,7 @@ static void client_free(struct client *c, bool at_once)
 	LOG(all->d->log, disconnect, 0, session_client(c->session), text_of(""));
 	policy_cancel(&c->question);
 	intake_drop(&c->message);
+	budget_hold(&all->budget, &c->held, 0);
 	if (at_once)
 		stream_free(&c->stream);
 	else
@@ -73,6 +76,41 @@ static void client_free(struct client *c, bool at_once)
 	free(c);
 	if (!all->count && all->draining)
 		all->emptied(all);
+}
+
+/* -- memory -------------------------------------------------------------------------- */
+
+static void client_weigh(struct client *c)
+{
+	size_t message = c->message ? intake_held(c->message) : 0;
+
+	budget_hold(&c->all->budget, &c->held,
+		    session_held(c->session) + message + c->unread + stream_out(c->stream)->size);
+}
+
+/* Says how much memory the client takes. Where none is left, who has just taken more gives up. */
+static void client_fits(struct client *c)
+{
+	size_t before = c->held;
+
+	client_weigh(c);
+	if (c->held <= before || !budget_is_spent(&c->all->budget))
+		return;
+	if (session_shed(c->session))
+		intake_shed(c->message);
+	else if (c->unread > SESSION_COMMAND_MAX && !session_has_all(c->session))
+		session_overdrawn(c->session);
+	client_weigh(c);
+}
+
+/* Is there no room for one more message? */
+static const struct reply *mail_refusal(struct client *c)
+{
+	struct clients *all = c->all;
+	const struct reply *r = intake_refusal(all->intake);
+
+	budget_hold(&all->budget, &all->backlog, intake_backlog(all->intake));
+	return r ? r : budget_refusal(&all->budget, loop_now(all->d->loop));
 }
 
 /* -- TLS ---------------------------------------------------------------------------- */
@@ -215,6 +253,7 @@ static void client_ask(void *owner, enum session_point point)
 	static const struct reply reply_no_tls =
 	    REPLY(454, "4.7.0", "TLS not available due to temporary reason");
 	struct client *c = owner;
+	const struct reply *refusal;
 
 	switch (point) {
 	case POINT_CLIENT:
@@ -228,8 +267,9 @@ static void client_ask(void *owner, enum session_point point)
 			       tls_is_ready(c->all->tls) ? NULL : &reply_no_tls);
 		return;
 	case POINT_SENDER:
-		if (intake_refusal(c->all->intake))
-			session_answer(c->session, moment_of(c), intake_refusal(c->all->intake));
+		refusal = mail_refusal(c);
+		if (refusal)
+			session_answer(c->session, moment_of(c), refusal);
 		else
 			ask_policy(c, point);
 		return;
@@ -243,6 +283,9 @@ static void client_ask(void *owner, enum session_point point)
 		ask_login(c);
 		return;
 	case POINT_RECIPIENT:
+		session_answer(c->session, moment_of(c),
+			       budget_is_spent(&c->all->budget) ? &reply_no_memory : NULL);
+		return;
 	case POINT_NONE:
 		break;
 	}
@@ -301,11 +344,12 @@ static uint64_t client_open(void *owner, const struct reply **refusal)
 	struct client *c = owner;
 
 	must(!c->message);
+	*refusal = mail_refusal(c);
+	if (*refusal)
+		return 0;
 	c->message = intake_begin(c->all->intake, &intake_face, c);
 	if (!c->message) {
-		*refusal = intake_refusal(c->all->intake);
-		if (!*refusal)
-			*refusal = &later;
+		*refusal = &later;
 		return 0;
 	}
 	c->id = intake_id(c->message);
@@ -353,6 +397,7 @@ static const struct session_face session_face = {
 /* What may have become due after the session moved. The client may be gone when it returns. */
 static void client_after(struct client *c)
 {
+	client_fits(c);
 	if (stream_backlog(c->stream))
 		stream_wrote(c->stream);
 	if (session_wants_tls(c->session) && c->shaking.us == INT64_MAX)
@@ -387,6 +432,7 @@ static size_t client_input(void *owner, const uint8_t *data, size_t len)
 	size_t used = session_input(c->session, moment_of(c), data, len);
 
 	c->in_session = false;
+	c->unread = len - used;
 	/* Only who sends more than we take is paused: a waiting client costs no system call. */
 	if (used < len && !c->paused && session_blocked(c->session)) {
 		c->paused = true;

@@ -4,6 +4,7 @@
 #define LIB_CLIENT_H
 
 #include "auth_link.h"
+#include "budget.h"
 #include "server.h"
 #include "session.h"
 #include "tls.h"
@@ -19,6 +20,8 @@ struct clients {
 	struct channel *limits; /* NULL while there is none: then everybody is let in */
 	struct tls *tls;
 	uint64_t seed;
+	struct budget budget;
+	size_t backlog;	     /* of the budget, what is on its way to qmgr */
 	struct client **at;  /* by slot; NULL: free */
 	uint64_t files_most; /* clients at once, as descriptors allow */
 	uint32_t slots, count;

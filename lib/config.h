@@ -146,7 +146,7 @@ struct config {
 	size_t rate_count;
 	const struct config_rate *rate_of[RATE_KINDS]; /* NULL: no limit */
 	uint64_t limit_message, limit_header, limit_line, limit_recipients, limit_received,
-	    limit_connections, limit_per_client, limit_errors, limit_idle_commands,
+	    limit_memory, limit_connections, limit_per_client, limit_errors, limit_idle_commands,
 	    limit_site_connections, limit_site_messages, limit_deliveries, limit_return_body;
 	struct duration retry_first, retry_longest, retry_expire, retry_notice;
 	struct duration timeout_command, timeout_handshake, timeout_transaction, timeout_connect,

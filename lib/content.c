@@ -155,6 +155,12 @@ void content_end(struct content *c)
 	line_end(c);
 }
 
+void content_shed(struct content *c)
+{
+	fault(c, CONTENT_SHED);
+	bytes_free(&c->head);
+}
+
 void content_free(struct content *c)
 {
 	bytes_free(&c->head);

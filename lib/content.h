@@ -21,6 +21,7 @@ enum content_fault {
 	CONTENT_LINE,	/* a line above limit_line */
 	CONTENT_HEADER, /* the header block is above limit_header */
 	CONTENT_SIZE,	/* all of it is above limit_octets */
+	CONTENT_SHED,	/* content_shed() was called */
 };
 
 struct content {
@@ -52,6 +53,9 @@ size_t content_take(struct content *c, const uint8_t *data, size_t len);
 
 /* There is no more: a last line without an end gets one. */
 void content_end(struct content *c);
+
+/* There is no memory for it: what is kept is given up, what still comes thrown away. */
+void content_shed(struct content *c);
 
 void content_free(struct content *c);
 

@@ -2,6 +2,7 @@
 /* The engine's side of qmgr's intake. */
 #include "intake.h"
 
+#include "budget.h"
 #include "mem.h"
 #include "must.h"
 
@@ -442,6 +443,22 @@ static void serve_body_file(struct intake *in, struct channel *c, const struct m
 		bytes_free(&m->body);
 	}
 	go_on(m);
+}
+
+void intake_shed(struct intake_message *m)
+{
+	if (m->state == MESSAGE_INLINE || m->state == MESSAGE_FILE)
+		message_break(m, &reply_no_memory);
+}
+
+size_t intake_held(const struct intake_message *m)
+{
+	return sizeof *m + m->body.size + m->envelope.size + m->prelude.size;
+}
+
+size_t intake_backlog(const struct intake *in)
+{
+	return in->qmgr ? channel_backlog(in->qmgr) : 0;
 }
 
 static void keep_until_file(struct intake_message *m, uint64_t report, struct text envelope,

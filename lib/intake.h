@@ -71,6 +71,13 @@ void intake_submit(struct intake_message *m, uint64_t report, struct text envelo
  * NULL. */
 void intake_drop(struct intake_message **m);
 
+/* There is no memory for it: its body is given up, its end will be answered 452. */
+void intake_shed(struct intake_message *m);
+
+/* Octets of memory that a message takes, and that messages take on their way to qmgr. */
+size_t intake_held(const struct intake_message *m);
+size_t intake_backlog(const struct intake *in);
+
 /* Messages submitted and not settled. */
 size_t intake_unsettled(const struct intake *in);
 

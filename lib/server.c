@@ -186,6 +186,7 @@ void server_reload(struct daemon *d)
 		server->listeners[kept++] = server->listeners[i];
 	}
 	server->listener_count = kept;
+	server->clients.budget.most = d->config->limit_memory;
 	log_set_debug(d->log, d->config->log_connections);
 }
 
@@ -269,6 +270,11 @@ struct policy *server_policy(const struct daemon *d)
 	return ((struct server *)d->self)->clients.policy;
 }
 
+struct budget *server_budget(const struct daemon *d)
+{
+	return &((struct server *)d->self)->clients.budget;
+}
+
 uint64_t server_seed(const struct daemon *d)
 {
 	return ((struct server *)d->self)->clients.seed;
@@ -350,6 +356,7 @@ void server_open(struct daemon *d, const struct server_setup *setup)
 	server->setup = *setup;
 	clients->intake = intake_new(d->loop, d->log, setup->checksum);
 	clients->policy = policy_new(d->loop);
+	clients->budget.most = d->config->limit_memory;
 	clients->seed = d->epoch;
 	(void)!getrandom(&clients->seed, sizeof clients->seed, 0);
 	clients->logins = auth_link_new(&client_auth_face);

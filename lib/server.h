@@ -12,6 +12,7 @@
 #ifndef LIB_SERVER_H
 #define LIB_SERVER_H
 
+#include "budget.h"
 #include "daemon.h"
 #include "intake.h"
 #include "policy.h"
@@ -71,6 +72,7 @@ bool server_is_draining(const struct daemon *d);
 void *server_own(const struct daemon *d);
 struct intake *server_intake(const struct daemon *d);
 struct policy *server_policy(const struct daemon *d);
+struct budget *server_budget(const struct daemon *d);
 uint64_t server_seed(const struct daemon *d); /* random, one for the process */
 
 #endif

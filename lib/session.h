@@ -180,6 +180,17 @@ bool session_is_over(const struct session *s);
 /* Over because the client said QUIT: it has nothing more to send. */
 bool session_has_quit(const struct session *s);
 
+/* Octets of memory that its message takes; nothing between two messages. */
+size_t session_held(const struct session *s);
+
+/*
+ * There is too little memory: the content under way is given up, its end answered 452 4.3.1. False
+ * when none is, or it is being looked at.
+ */
+bool session_shed(struct session *s);
+/* 421 4.3.1, for who leaves us with unread input then. The host cancels what it was asked. */
+void session_overdrawn(struct session *s);
+
 /* Over at once, without a word: neither 250 nor 4xx would be true. */
 void session_abort(struct session *s);
 

@@ -311,6 +311,8 @@ static const struct reply *fault_reply(const struct session *s)
 	    [CONTENT_LINE] = REPLY(550, "5.6.0", "Error: a line of the message is too long"),
 	    [CONTENT_HEADER] = REPLY(552, "5.3.4", "Error: the message's header is too large"),
 	    [CONTENT_SIZE] = REPLY(552, "5.3.4", "Error: message size exceeds fixed limit"),
+	    [CONTENT_SHED] =
+		REPLY(452, "4.3.1", "Error: too much mail is coming in, try again later"),
 	};
 
 	return s->t->content.fault ? &replies[s->t->content.fault] : NULL;

@@ -24,6 +24,7 @@ struct letter {
 	uint64_t token, report, id;
 	int fd;
 	struct question *question;
+	size_t held; /* memory, as the budget knows it */
 	bool settled, taken, feeding, ended;
 };
 
@@ -41,6 +42,7 @@ static void letter_free(struct letter *l)
 	policy_cancel(&l->question);
 	session_free(&l->session);
 	intake_drop(&l->message);
+	budget_hold(server_budget(self->d), &l->held, 0);
 	bytes_free(&l->content);
 	if (l->fd >= 0)
 		close(l->fd);
@@ -125,6 +127,9 @@ static void letter_go_on(struct letter *l)
 	bool fine = feed(l);
 
 	l->feeding = false;
+	budget_hold(server_budget(l->self->d), &l->held,
+		    l->content.size + session_held(l->session) +
+			(l->message ? intake_held(l->message) : 0));
 	if (!fine || l->settled)
 		letter_finish(l);
 }
@@ -319,7 +324,8 @@ void letter_new(struct submission *self, struct channel *from, const struct msg_
 			close(fd);
 		return;
 	}
-	if (server_is_draining(self->d) || self->count >= LETTERS_MAX || fd_lost) {
+	if (server_is_draining(self->d) || budget_is_spent(server_budget(self->d)) ||
+	    self->count >= LETTERS_MAX || fd_lost) {
 		say_handed(from, m->token, 0, 451, "4.3.2", "Error: not accepting mail now");
 		if (fd >= 0)
 			close(fd);
