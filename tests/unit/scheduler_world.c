@@ -105,6 +105,26 @@ enum answer takes_all(struct world *w, const struct job *job)
 	return TAKES;
 }
 
+enum answer defers_once(struct world *w, const struct job *job)
+{
+	(void)w;
+	return job->recipients[0]->attempts ? TAKES : DEFERS;
+}
+
+void all_one_site(struct world *w, const char *domain, char *site, size_t size)
+{
+	(void)w;
+	(void)domain;
+	snprintf(site, size, "s5");
+}
+
+enum answer never(struct world *w, const struct job *job)
+{
+	(void)w;
+	(void)job;
+	return NEVER;
+}
+
 void site_is_domain(struct world *w, const char *domain, char *site, size_t size)
 {
 	(void)w;

@@ -66,6 +66,9 @@ struct world {
 };
 
 enum answer takes_all(struct world *w, const struct job *job);
+enum answer defers_once(struct world *w, const struct job *job);
+enum answer never(struct world *w, const struct job *job);
+void all_one_site(struct world *w, const char *domain, char *site, size_t size);
 void site_is_domain(struct world *w, const char *domain, char *site, size_t size);
 struct config *config_of(const char *text);
 void world_init(struct world *w, const char *more);

@@ -22,10 +22,11 @@ LIBS_UNIT_test_filter = $(BUILD)/libveredus.a
 UNITS_fuzz_reply := smtp-client
 UNITS_fuzz_dialog := smtp-client
 # The scheduler alone: the rest of qmgr leans on its main.
-$(BUILD)/unit/test_scheduler: $(patsubst %,$(BUILD)/obj/qmgr/%.o,scheduler answers jobs lanes wheel mail table)
-$(BUILD)/unit/test_scheduler: tests/unit/scheduler_world.c
 $(BUILD)/unit/test_dialog $(BUILD)/unit/test_ahead: tests/unit/dialog_play.c
-LIBS_UNIT_test_scheduler = $(BUILD)/libqueue.a $(BUILD)/libveredus.a
+SCHEDULER_TESTS := test_scheduler test_scheduler_fairness test_scheduler_sites
+$(SCHEDULER_TESTS:%=$(BUILD)/unit/%): $(patsubst %,$(BUILD)/obj/qmgr/%.o,scheduler answers jobs lanes wheel mail table)
+$(SCHEDULER_TESTS:%=$(BUILD)/unit/%): tests/unit/scheduler_world.c
+$(foreach t,$(SCHEDULER_TESTS),$(eval LIBS_UNIT_$(t) = $$(BUILD)/libqueue.a $$(BUILD)/libveredus.a))
 $(BUILD)/replay/fuzz_filter $(BUILD)/fuzz/fuzz_filter: $(BUILD)/obj/ctl/filter.o
 LIBS_UNIT_fuzz_filter = $(BUILD)/libveredus.a
 UNITS_fuzz_line := logger

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: ISC */
+/* Domains and the sites that they fall under: moves, and one transaction for several. */
+#include "scheduler_world.h"
+
+static void site_by_generation(struct world *w, const char *domain, char *site, size_t size)
+{
+	(void)domain;
+	snprintf(site, size, "%s", (const char *)w->script);
+}
+
+static void test_mx_changes(void **state)
+{
+	struct world w;
+	const struct site *top[4];
+
+	(void)state;
+	world_init(&w, "limits { site-connections = 1 }\nretry { first = 10m }");
+	w.site_of = site_by_generation;
+	w.script = (void *)(uintptr_t) "s0";
+	w.latency_us = 2 * SECOND;
+	w.step_us = 20000;
+	for (int i = 0; i < 500; i++)
+		add(&w, i % 2 ? "u0" : "u1", "d.example", 1);
+	run(&w, 10 * SECOND);
+	check_counts(&w);
+	assert_true(w.by_site[0] > 2 && w.by_site[1] == 0);
+	w.script = (void *)(uintptr_t) "s1";
+	run(&w, 301 * SECOND); /* the answer's lifetime */
+	check_counts(&w);
+	assert_true(w.by_site[1] > 0);
+	w.latency_us = 10000;
+	run(&w, 60 * SECOND);
+	assert_int_equal(w.taken, 500);
+	world_empty(&w);
+	assert_int_equal(scheduler_top(w.s, top, 4), 1); /* the old one is gone */
+	world_free(&w);
+}
+
+/* What waits and flies moves from site to site with its domain, and so do its counts. */
+static void test_counts_move_too(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, "retry { first = 10m }");
+	w.site_of = site_by_generation;
+	w.script = (void *)(uintptr_t) "s0";
+	w.answer = defers_once;
+	for (int i = 0; i < 50; i++)
+		add(&w, "u0", "d.example", 2);
+	run(&w, 2 * SECOND);
+	check_counts(&w);
+	assert_int_equal(scheduler_figures(w.s).waiting, 100);
+	w.script = (void *)(uintptr_t) "s1";
+	w.now += 300 * SECOND;
+	add(&w, "u0", "d.example", 2);
+	run(&w, 1 * SECOND);
+	check_counts(&w);
+	w.step_us = 10000;
+	run(&w, 40 * MINUTE);
+	assert_int_equal(w.taken, 102);
+	world_empty(&w);
+	world_free(&w);
+}
+
+/* Customers of one provider, or a thousand domains behind one MX set: the resolver names one site.
+ */
+static void test_one_site_for_many_domains(void **state)
+{
+	struct world w;
+	char domain[32];
+	const struct site *top[8];
+
+	(void)state;
+	world_init(&w, "limits { site-connections = 7 }");
+	w.site_of = all_one_site;
+	for (int i = 0; i < 3000; i++) {
+		snprintf(domain, sizeof domain, "d%d.example", i % 1000);
+		add(&w, "u0", domain, 1);
+	}
+	run(&w, 100000);
+	assert_int_equal(scheduler_top(w.s, top, 8), 1);
+	check_counts(&w);
+	run(&w, 20 * SECOND);
+	assert_int_equal(w.asked, 1000);
+	assert_int_equal(w.taken, 3000);
+	assert_int_equal(w.most_slots, 7);
+	world_empty(&w);
+	world_free(&w);
+}
+
+/* A message for many domains at one site goes in one transaction. */
+static void test_one_transaction_over_domains(void **state)
+{
+	struct world w;
+	struct mail *mail;
+	char domain[32];
+
+	(void)state;
+	world_init(&w, "");
+	w.site_of = all_one_site;
+	w.silent_resolver = true;
+	mail = mail_new(&w.mails, 1, text_of("u0"), 100);
+	for (uint32_t i = 0; i < 100; i++) {
+		snprintf(domain, sizeof domain, "d%u.example", i);
+		scheduler_add(w.s, &mail->recipients[i], text_of(domain), 0, w.now);
+	}
+	answer_questions(&w);
+	w.silent_resolver = false;
+	answer_questions(&w);
+	run(&w, 1 * SECOND);
+	assert_int_equal(w.started, 1);
+	assert_int_equal(w.taken, 100);
+	world_empty(&w);
+	world_free(&w);
+}
+
+static void site_answers_about(struct world *w, size_t question)
+{
+	scheduler_site_is(w->s, w->questions[question].query, text_of("s0"), text_of("s0"), 300,
+			  w->now);
+}
+
+/* The answers about a message's domains come one after the other: it goes once, but does not wait
+ * long for one that is late. */
+static void test_one_transaction_when_answers_part(void **state)
+{
+	struct world w;
+	const char *domains[] = {"a.example", "b.example", "c.example"};
+
+	(void)state;
+	world_init(&w, "");
+	w.silent_resolver = true;
+	struct mail *mail = mail_new(&w.mails, 1, text_of("u0"), 3);
+
+	for (uint32_t i = 0; i < 3; i++)
+		scheduler_add(w.s, &mail->recipients[i], text_of(domains[i]), 0, w.now);
+	site_answers_about(&w, 1);
+	run(&w, 20000);
+	assert_int_equal(w.started, 0);
+	site_answers_about(&w, 0);
+	run(&w, 20000);
+	assert_int_equal(w.started, 0);
+	scheduler_no_site(w.s, w.questions[2].query, true, 550, text_of("5.1.2"),
+			  text_of("no such domain"), 60, w.now);
+	run(&w, 20000);
+	assert_int_equal(w.started, 1);
+	assert_int_equal(w.taken, 2);
+	run(&w, SECOND);
+	assert_int_equal(w.failed, 1);
+	world_empty(&w);
+	/* One is late: the other goes after 50 ms; what comes twice or too late does no harm. */
+	w.question_count = 0;
+	w.started = 0;
+	mail = mail_new(&w.mails, 2, text_of("u0"), 2);
+	scheduler_add(w.s, &mail->recipients[0], text_of("d.example"), 0, w.now);
+	scheduler_add(w.s, &mail->recipients[1], text_of("e.example"), 0, w.now);
+	site_answers_about(&w, 0);
+	run(&w, 45000);
+	assert_int_equal(w.started, 0);
+	run(&w, 10000);
+	assert_int_equal(w.started, 1);
+	site_answers_about(&w, 0);
+	site_answers_about(&w, 1);
+	run(&w, SECOND);
+	assert_int_equal(w.started, 2);
+	world_empty(&w);
+	/* Ends with an answer that still waits. */
+	w.question_count = 0;
+	mail = mail_new(&w.mails, 3, text_of("u0"), 2);
+	scheduler_add(w.s, &mail->recipients[0], text_of("f.example"), 0, w.now);
+	scheduler_add(w.s, &mail->recipients[1], text_of("g.example"), 0, w.now);
+	site_answers_about(&w, 1);
+	world_free(&w);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_mx_changes),
+	    cmocka_unit_test(test_counts_move_too),
+	    cmocka_unit_test(test_one_site_for_many_domains),
+	    cmocka_unit_test(test_one_transaction_over_domains),
+	    cmocka_unit_test(test_one_transaction_when_answers_part),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
