@@ -10,15 +10,13 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum {
 	LEASE_MAX = 65536,
 	DOUBTS_MAX = 1000000,
 	READY_HIGH = 200, /* messages ready at sites that take mail: intake slows */
 	READY_LOW = 150,
-	FILES_MAX = 600, /* on their way to one engine */
-	PACE_MS = 10,	 /* the longest that intake stands still for pace */
+	PACE_MS = 10, /* the longest that intake stands still for pace */
 };
 
 /* -- verdicts ----------------------------------------------------------------- */
@@ -94,57 +92,6 @@ void door_state(struct qmgr *q)
 }
 
 /* -- leases ---------------------------------------------------------------------- */
-
-static void lease_give(struct qmgr *q, struct engine *e)
-{
-	uint64_t first;
-
-	if (!e->leases_wanted || !e->channel)
-		return;
-	if (queue_ids_take(q->queue, e->leases_wanted, &first) != QUEUE_OK) {
-		store_kick(q); /* a lease record is in the batch */
-		return;
-	}
-	unsigned at = e->lease_at++ % LEASES_MAX;
-
-	if (e->leases[at].count && e->forgotten < e->leases[at].first + e->leases[at].count)
-		e->forgotten = e->leases[at].first + e->leases[at].count;
-	e->leases[at].first = first;
-	e->leases[at].count = e->leases_wanted;
-	free(e->leases[at].used);
-	e->leases[at].used = mem_new(e->leases_wanted / 8 + 1, 1);
-	channel_send_leased(e->channel, &(struct msg_leased){first, e->leases_wanted});
-	e->leases_wanted = 0;
-}
-
-static bool lease_holds(const struct engine *e, uint64_t id)
-{
-	/* The newest first: an id is mostly of that one. */
-	for (unsigned i = 1; i <= LEASES_MAX; i++) {
-		unsigned at = (e->lease_at - i) % LEASES_MAX;
-
-		if (!e->leases[at].count)
-			break;
-		if (id >= e->leases[at].first && id - e->leases[at].first < e->leases[at].count)
-			return true;
-	}
-	return false;
-}
-
-/* Notes that ID, of a lease that holds it, is submitted; false when it was before. */
-static bool lease_use(struct engine *e, uint64_t id)
-{
-	unsigned at = 0;
-
-	while (id < e->leases[at].first || id - e->leases[at].first >= e->leases[at].count)
-		at++;
-	uint64_t bit = id - e->leases[at].first;
-	uint8_t *byte = &e->leases[at].used[bit / 8], mask = (uint8_t)(1u << bit % 8);
-	bool fresh = !(*byte & mask);
-
-	*byte |= mask;
-	return fresh;
-}
 
 void door_lease(struct channel *c, const struct message *m)
 {
@@ -261,8 +208,6 @@ static enum queue_result submit_held(struct qmgr *q, struct engine *e, const str
 	return r;
 }
 
-static void body_drop(struct qmgr *q, struct engine *e, uint64_t id);
-
 static void submit_refuse(struct qmgr *q, struct engine *e, const struct msg_submit *m,
 			  enum queue_result why)
 {
@@ -270,7 +215,7 @@ static void submit_refuse(struct qmgr *q, struct engine *e, const struct msg_sub
 	if (m->report)
 		report_refused(q, m->report);
 	if (m->body_in_file)
-		body_drop(q, e, m->id);
+		door_body_remove(q, e, m->id);
 }
 
 /* What a full queue owes its senders must not wait for room in it. */
@@ -291,7 +236,7 @@ static bool submit_try(struct qmgr *q, struct engine *e, const struct msg_submit
 		door_refuse(e, m->id,
 			    QUEUE_ABORTED); /* given up meanwhile and made anew, or here twice */
 		if (m->body_in_file)
-			body_drop(q, e, m->id);
+			door_body_remove(q, e, m->id);
 		return true;
 	}
 	bool over = !m->report && door_over_limit(q, envelope.recipient_count);
@@ -398,7 +343,7 @@ static void file_submit_done(void *arg)
 
 	must(message_decode(bytes_at(&f->frame), bytes_len(&f->frame), MSG_submit, &m));
 	if (f->life != f->e->life) {
-		body_drop(f->q, f->e, f->id); /* as stash_drop() */
+		door_body_remove(f->q, f->e, f->id); /* as stash_drop() */
 	} else if (mail_find(&f->q->mails, f->id)) {
 		if (f->e->channel)
 			channel_end(f->e->channel, "submitted an id twice");
@@ -466,109 +411,6 @@ void door_submit(struct channel *c, const struct message *m)
 		submit_file(q, e, &m->submit);
 	else if (!submit_try(q, e, &m->submit))
 		submit_stash(q, e, &m->submit);
-}
-
-/* -- large bodies ------------------------------------------------------------------------ */
-
-struct body_open {
-	struct work work;
-	struct qmgr *q;
-	struct engine *e;
-	uint64_t id;
-	uint32_t life; /* of the engine's channel */
-	int fd;
-	enum queue_result result;
-};
-
-static void body_open_run(void *arg)
-{
-	struct body_open *b = arg;
-
-	b->result = queue_body_create(b->q->queue, b->id, &b->fd);
-}
-
-static void body_open_done(void *arg)
-{
-	struct body_open *b = arg;
-	struct channel *c = b->e->channel;
-
-	/* One that does not take its files gets no more; one that is new did not ask for this one.
-	 */
-	bool fits = c && b->life == b->e->life && channel_descriptors(c) < FILES_MAX;
-
-	if (b->result == QUEUE_OK && !fits) {
-		close(b->fd);
-		body_drop(b->q, b->e, b->id);
-	}
-	if (c && b->life == b->e->life)
-		channel_send(c, MSG_body_file,
-			     &(struct msg_body_file){b->id, b->result == QUEUE_FULL},
-			     b->result == QUEUE_OK && fits ? b->fd : -1);
-	free(b);
-}
-
-static void body_drop_run(void *arg)
-{
-	struct body_open *b = arg;
-
-	queue_body_remove(b->q->queue, b->id);
-}
-
-static void body_drop_done(void *arg)
-{
-	free(arg);
-}
-
-static void body_work(struct qmgr *q, struct engine *e, uint64_t id, void (*run)(void *),
-		      void (*done)(void *))
-{
-	struct body_open *b = mem_new(1, sizeof *b);
-
-	b->work = (struct work){.run = run, .done = done, .arg = b};
-	b->q = q;
-	b->e = e;
-	b->id = id;
-	b->life = e ? e->life : 0;
-	b->fd = -1;
-	pool_add(q->bodies, &b->work);
-}
-
-static void body_drop(struct qmgr *q, struct engine *e, uint64_t id)
-{
-	body_work(q, e, id, body_drop_run, body_drop_done);
-}
-
-void door_body_refused(struct qmgr *q, uint64_t id)
-{
-	body_drop(q, NULL, id);
-}
-
-void door_body_open(struct channel *c, const struct message *m)
-{
-	struct qmgr *q = qmgr_of(c);
-	struct engine *e = daemon_peer_state(c);
-
-	bool own = lease_holds(e, m->body_open.id);
-
-	if ((!own && m->body_open.id >= e->forgotten) || mail_find(&q->mails, m->body_open.id))
-		channel_end(c, "opened a body that is not its own");
-	else if (q->intake != INTAKE_OPEN || !own)
-		channel_send_body_file(c, &(struct msg_body_file){.id = m->body_open.id});
-	else
-		body_work(q, e, m->body_open.id, body_open_run, body_open_done);
-}
-
-void door_body_drop(struct channel *c, const struct message *m)
-{
-	struct qmgr *q = qmgr_of(c);
-	struct engine *e = daemon_peer_state(c);
-
-	bool own = lease_holds(e, m->body_drop.id);
-
-	if ((!own && m->body_drop.id >= e->forgotten) || mail_find(&q->mails, m->body_drop.id))
-		channel_end(c, "dropped a body that is not its own");
-	else if (own)
-		body_drop(q, e, m->body_drop.id);
 }
 
 /* -- doubts -------------------------------------------------------------------------------- */

@@ -148,7 +148,15 @@ void store_await_job(struct qmgr *q, struct worker *w, uint64_t job);
 
 bool store_congested(const struct qmgr *q);
 
-/* -- door.c ------------------------------------------------------------------------- */
+/* -- lease.c ------------------------------------------------------------------------ */
+
+/* Gives the ids that were asked for, if they can be had now. */
+void lease_give(struct qmgr *q, struct engine *e);
+bool lease_holds(const struct engine *e, uint64_t id);
+/* Notes that ID, of a lease that holds it, is submitted; false when it was before. */
+bool lease_use(struct engine *e, uint64_t id);
+
+/* -- door.c; bodies: door_body.c ---------------------------------------------------- */
 
 void door_lease(struct channel *c, const struct message *m);
 void door_submit(struct channel *c, const struct message *m);
@@ -166,7 +174,8 @@ void door_pace(struct qmgr *q);					 /* pauses and resumes intake */
 void door_took(struct engine *e, uint64_t id);			 /* it is durable */
 void door_refuse(struct engine *e, uint64_t id, enum queue_result why);
 void door_body_refused(struct qmgr *q, uint64_t id); /* nothing names the file any more */
-void door_state(struct qmgr *q);		     /* tells engines when intake's state changed */
+void door_body_remove(struct qmgr *q, struct engine *e, uint64_t id); /* the same, of an engine */
+void door_state(struct qmgr *q); /* tells engines when intake's state changed */
 bool door_over_limit(const struct qmgr *q, uint32_t recipients); /* with so many more */
 
 /*
