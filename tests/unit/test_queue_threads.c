@@ -298,95 +298,94 @@ static void remove_all(const char *dir)
 	assert_int_equal(system(command), 0);
 }
 
-static void test_threads(void **state)
+/* The reader's queue opened, and what it says of the others. */
+static enum queue_result reader_open(struct test *reader, int dir)
 {
-	const char *want = getenv("MESSAGES");
-	uint64_t messages = want ? strtoull(want, NULL, 10) : 4000, added = 0, next_done = 1;
-	char path[256] = "";
-	struct test t = {0}, reader = {0};
-	const struct queue_options options = {.segment_bytes = want ? 0 : 1 << 20};
-	const struct queue_owner owner = owner_of(&t), reading = owner_of(&reader);
+	const struct queue_owner reading = owner_of(reader);
+
+	return queue_open_readonly(&reader->queue, disk_real(), dir, &reading);
+}
+
+static void reader_close(struct test *reader)
+{
+	queue_close(&reader->queue);
+	free(reader->records);
+	*reader = (struct test){0};
+}
+
+static void add_all(struct test *t, uint64_t messages, bool measured)
+{
 	struct timespec from, to;
+	uint64_t added = 0, next_done = 1;
 
-	(void)state;
-	(void)snprintf(path, sizeof(path), "%s/queue-test-XXXXXX",
-		       getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
-	assert_non_null(mkdtemp(path));
-	int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	assert_int_equal(queue_open(&t.queue, disk_real(), dir, &options, &owner), QUEUE_OK);
-	assert_int_equal(queue_load_all(t.queue), QUEUE_OK);
-	hand_start(&t.appender, append, &t);
-	hand_start(&t.worker, maintain, &t);
+	hand_start(&t->appender, append, t);
+	hand_start(&t->worker, maintain, t);
 	(void)clock_gettime(CLOCK_MONOTONIC, &from);
 	while (added < messages)
-		added += turn(&t, &next_done);
+		added += turn(t, &next_done);
 	(void)clock_gettime(CLOCK_MONOTONIC, &to);
 	double seconds =
 	    (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9;
-	struct queue_figures f = queue_figures(t.queue);
+	struct queue_figures f = queue_figures(t->queue);
 
-	if (want)
+	if (measured)
 		(void)printf("%.0f messages/s, %u segments, %llu cleaned, %llu bytes moved\n",
 			     (double)added / seconds, f.segments, (unsigned long long)f.cleaned,
 			     (unsigned long long)f.moved_bytes);
-	assert_true(want || f.cleaned > 0);
-	/* Beside the writer, without the lock. */
+	assert_true(measured || f.cleaned > 0);
+}
+
+/* Beside the writer, without the lock. */
+static void read_beside(int dir)
+{
 	enum queue_result result = QUEUE_CHANGED;
+	struct test reader = {0};
 
 	for (int i = 0; i < 20 && result == QUEUE_CHANGED; i++) {
-		queue_close(&reader.queue);
-		free(reader.records);
-		reader = (struct test){0};
-		result = queue_open_readonly(&reader.queue, disk_real(), dir, &reading);
+		reader_close(&reader);
+		result = reader_open(&reader, dir);
 		if (result == QUEUE_OK)
 			result = queue_load_all(reader.queue);
 	}
 	assert_int_equal(result, QUEUE_OK);
 	assert_true(reader.known > 0);
-	queue_close(&reader.queue);
-	free(reader.records);
-	finish(&t);
-	uint64_t known = t.known;
+	reader_close(&reader);
+}
 
-	for (uint64_t id = 0; id < t.count; id++) {
+static void check_contents(const struct test *t)
+{
+	for (uint64_t id = 0; id < t->count; id++) {
 		struct queue_content c = {0};
 
-		if (!t.records[id].known)
+		if (!t->records[id].known)
 			continue;
-		assert_int_equal(queue_read_message(t.queue, &t.records[id].location, &c),
+		assert_int_equal(queue_read_message(t->queue, &t->records[id].location, &c),
 				 QUEUE_OK);
 		assert_int_equal(c.body.len, BODY);
 		assert_int_equal(c.body.data[77], 'a' + (int)(id % 26));
 		queue_content_free(&c);
 	}
-	struct queue *second = NULL;
+}
 
-	assert_int_equal(queue_open(&second, disk_real(), dir, &options, &owner), QUEUE_LOCKED);
-	queue_close(&t.queue);
-
-	/* The check finds what there is, and a bit that fell over. */
-	struct queue_check k = {0};
-
-	reader = (struct test){0};
-	assert_int_equal(queue_open_readonly(&reader.queue, disk_real(), dir, &reading), QUEUE_OK);
-	assert_int_equal(queue_check(reader.queue, &k), QUEUE_OK);
-	assert_int_equal(k.live_messages, known);
-	assert_int_equal(k.live_messages, reader.known);
-	queue_close(&reader.queue);
-
+/* The oldest: a record at the very end would be a torn write, which is no damage. */
+static uint64_t oldest_of(const struct test *reader)
+{
 	struct queue_location at = {0};
 	uint64_t victim = 0;
 
-	/* The oldest: a record at the very end would be a torn write, which is no damage. */
-	for (uint64_t id = 0; id < reader.count; id++) {
-		struct queue_location here = reader.records[id].location;
+	for (uint64_t id = 0; id < reader->count; id++) {
+		struct queue_location here = reader->records[id].location;
 
-		if (reader.records[id].known &&
+		if (reader->records[id].known &&
 		    (!at.generation || here.generation < at.generation ||
 		     (here.generation == at.generation && here.offset < at.offset)))
-			at = reader.records[victim = id].location;
+			at = reader->records[victim = id].location;
 	}
+	return victim;
+}
+
+static void flip_a_bit(int dir, struct queue_location at)
+{
 	char name[64] = "", byte = 0;
 
 	(void)snprintf(name, sizeof(name), "segments/%08x.seg", at.generation);
@@ -396,15 +395,56 @@ static void test_threads(void **state)
 	byte ^= 1;
 	assert_int_equal(pwrite(fd, &byte, 1, at.offset + at.length - 100), 1);
 	(void)close(fd);
-	free(reader.records);
-	reader = (struct test){0};
-	assert_int_equal(queue_open_readonly(&reader.queue, disk_real(), dir, &reading), QUEUE_OK);
+}
+
+/* The check finds the messages that there are, and a bit that fell over. */
+static void check_finds(int dir, uint64_t known)
+{
+	struct queue_check k = {0};
+	struct test reader = {0};
+
+	assert_int_equal(reader_open(&reader, dir), QUEUE_OK);
+	assert_int_equal(queue_check(reader.queue, &k), QUEUE_OK);
+	assert_int_equal(k.live_messages, known);
+	assert_int_equal(k.live_messages, reader.known);
+	uint64_t victim = oldest_of(&reader);
+
+	flip_a_bit(dir, reader.records[victim].location);
+	reader_close(&reader);
+	assert_int_equal(reader_open(&reader, dir), QUEUE_OK);
 	assert_int_equal(queue_check(reader.queue, &k), QUEUE_DAMAGED);
 	assert_int_equal(reader.damages, 1);
 	assert_int_equal(k.live_messages, known - 1);
 	assert_false(victim < reader.count && reader.records[victim].known);
-	queue_close(&reader.queue);
-	free(reader.records);
+	reader_close(&reader);
+}
+
+static void test_threads(void **state)
+{
+	const char *want = getenv("MESSAGES");
+	char path[256] = "";
+	struct test t = {0};
+	const struct queue_options options = {.segment_bytes = want ? 0 : 1 << 20};
+	const struct queue_owner owner = owner_of(&t);
+	struct queue *second = NULL;
+
+	(void)state;
+	(void)snprintf(path, sizeof(path), "%s/queue-test-XXXXXX",
+		       getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+	assert_non_null(mkdtemp(path));
+	int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	assert_int_equal(queue_open(&t.queue, disk_real(), dir, &options, &owner), QUEUE_OK);
+	assert_int_equal(queue_load_all(t.queue), QUEUE_OK);
+	add_all(&t, want ? strtoull(want, NULL, 10) : 4000, want != NULL);
+	read_beside(dir);
+	finish(&t);
+	uint64_t known = t.known;
+
+	check_contents(&t);
+	assert_int_equal(queue_open(&second, disk_real(), dir, &options, &owner), QUEUE_LOCKED);
+	queue_close(&t.queue);
+	check_finds(dir, known);
 	free(t.records);
 	(void)close(dir);
 	remove_all(path);
