@@ -83,6 +83,15 @@ endef
 $(foreach u,$(UNITS),$(eval $(call unit_rule,$(u))))
 units: $(UNITS:%=$(BUILD)/unit/%)
 
+# What the compiler says of each file, without making anything of it: for the warnings of another one (make lint).
+FILES := $(wildcard $(addsuffix /*.c,$(DAEMONS) ctl queue lib bench tests/unit tests/fuzz tests/sim))
+SYNTAX := $(FILES:%=syntax-of-%)
+$(SYNTAX): syntax-of-%:
+	@$(CC) $(filter-out -MMD -MP,$(ALL_CFLAGS)) -I$(*D) $(foreach d,$(UNITS_$(basename $(*F))),-I$(d)) \
+		$(if $(filter tests/%,$*),-Iqmgr -Itests/sim -I.) $(if $(filter lib/%,$*),,-Iqueue) -Ilib -fsyntax-only $*
+syntax: $(SYNTAX)
+.PHONY: syntax $(SYNTAX)
+
 fmt:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
@@ -139,24 +148,32 @@ fuzzers: $(FUZZERS:%=$(BUILD)/fuzz/%)
 
 # libFuzzer on each, FUZZ_SECONDS long; what it finds is left in build/fuzzing/found.
 FUZZ_SECONDS ?= 60
-FUZZ_FLAGS := -Wno-error -Wno-format-nonliteral -Wno-string-conversion -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined
-fuzz:
-	$(MAKE) $(PARALLEL) BUILD=build/fuzzing CC=clang CFLAGS='$(FUZZ_FLAGS)' LDFLAGS='-fsanitize=address,undefined' fuzzers
+FUZZ_FLAGS := -Wno-error -Wno-format-nonliteral -Wno-string-conversion -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined \
+	-fprofile-instr-generate -fcoverage-mapping
+fuzz: fuzzing-programs
 	tests/fuzz/run $(FUZZ_SECONDS) $(FUZZERS)
+fuzzing-programs:
+	$(MAKE) $(PARALLEL) BUILD=build/fuzzing CC=clang CFLAGS='$(FUZZ_FLAGS)' \
+		LDFLAGS='-fsanitize=address,undefined -fprofile-instr-generate' fuzzers
+
+# Lines of each decoder that its target's corpus alone reaches; below 90 % it fails.
+coverage: fuzzing-programs
+	tests/fuzz/coverage.sh build/fuzzing
+.PHONY: fuzzing-programs coverage
 
 # Every test: units, corpora, the whole system with real peers. TESTS names some of them.
 check: all units replays
 	tests/peers
 	VEREDUS_BUILD=$(BUILD) tests/run $(TESTS)
 
-# What takes longer: all of check under the sanitizers, the long crash loops, each fuzz target for a while.
+# What takes longer: all of check under the sanitizers, what is marked as slow, each fuzz target for a while.
 check-slow: asan check-long fuzz-briefly
 fuzz-briefly:
 	$(MAKE) fuzz FUZZ_SECONDS=5
 check-long: all
 	tests/peers
 	VEREDUS_BUILD=$(BUILD) tests/run --slow $(LONG)
-LONG := $(patsubst tests/%.py,%,$(shell grep -lw SLOW tests/e2e/*.py))
+LONG := $(patsubst tests/%.py,%,$(shell grep -l 'v\.slow' tests/e2e/*.py))
 
 # Postfix, the bare loop and Veredus by turns, as root; BENCH_FLAGS as `bench/run.py --help` says.
 bench: all
@@ -197,11 +214,4 @@ $(BUILD)/seeds: tests/fuzz/seeds.c tests/fuzz/message_sample.h $(BUILD)/libvered
 	@$(CC) $(ALL_CFLAGS) -Ilib -MF $@.d $(filter %.c %.a,$^) $(LDFLAGS_ALL) $(LIBS) -o $@
 seeds: $(BUILD)/seeds
 	$(BUILD)/seeds tests/fuzz/corpus
-
-# Lines of each decoder that its target's corpus reaches; below 90 % it fails.
-coverage:
-	$(MAKE) BUILD=build/coverage CC=clang CFLAGS='-Wno-error -Wno-format-nonliteral -Wno-string-conversion -O1 -g \
-		-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=0 -fprofile-instr-generate -fcoverage-mapping' \
-		LDFLAGS='-fprofile-instr-generate' replays
-	tests/fuzz/coverage.sh build/coverage
-.PHONY: seeds coverage
+.PHONY: seeds

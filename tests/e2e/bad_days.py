@@ -20,7 +20,6 @@ import time
 import hostile as r
 import veredus as v
 
-SLOW = bool(os.environ.get("SLOW"))
 LATER = b"450 4.2.1 come back later\r\n"
 QUICK = "retry { first = 1s longest = 2s }\n"
 NEVER = " NOTIFY=NEVER"
@@ -540,6 +539,7 @@ def test_bogus_signature(t):
 
 # -- a process that stands still --------------------------------------------------------------------------------
 
+@v.slow
 def test_stopped_qmgr(t):
     """A qmgr that stands still is ended by the watchdog; what it had taken is delivered by the next."""
     veredus, x = relay(t, QUICK, x={"rcpt": LATER})
@@ -559,6 +559,7 @@ def test_stopped_qmgr(t):
     veredus.wait_empty(10)
 
 
+@v.slow
 def test_stopped_smtp_client(t):
     """The same of the only smtp-client, whose channel is nowhere near full: its jobs go out by the next one, once."""
     veredus, x = relay(t, QUICK, x={})
@@ -579,6 +580,4 @@ def test_stopped_smtp_client(t):
 
 
 test_stopped_qmgr.seconds = test_stopped_smtp_client.seconds = 180
-if not SLOW:
-    del test_stopped_qmgr, test_stopped_smtp_client  # more than a minute each
 v.main(globals(), 90)

@@ -12,8 +12,8 @@ import time
 
 import veredus as v
 
-SLOW = bool(os.environ.get("SLOW"))
-MESSAGES = 60000 if SLOW else 20000
+# Enough that each kill comes in the midst of them.
+MESSAGES, LONG = 20000 // v.PATIENCE, 60000
 
 
 class Load(v.Process):
@@ -62,9 +62,9 @@ def settle(veredus, sink, load):
     return counts["duplicates"]
 
 
-def kill_under_load(t, name, kills=4):
+def kill_under_load(t, name, kills=4, messages=MESSAGES):
     veredus, sink, _ = v.world(t, config="retry { first = 1s longest = 2s }\nlimits { per-client = 100000 }\n", sink_dump=False)
-    load = Load(t, veredus, MESSAGES)
+    load = Load(t, veredus, messages)
     done = 0
     while done < kills and load.alive():
         v.wait(lambda: load.accepted_count() > (done + 1) * 200 or not load.alive(), 30, "accepted mail")
@@ -87,6 +87,11 @@ def kill_under_load(t, name, kills=4):
 
 def test_kill_qmgr(t):
     v.equal(kill_under_load(t, "qmgr"), 0, "duplicates when qmgr alone is killed")
+
+
+@v.slow
+def test_kill_qmgr_often(t):
+    v.equal(kill_under_load(t, "qmgr", 20, LONG), 0, "duplicates when qmgr alone is killed")
 
 
 def test_kill_smtpd(t):
@@ -118,11 +123,11 @@ def test_kill_bounce(t):
     v.equal(kill_under_load(t, "bounce", 2), 0, "duplicates")
 
 
-def test_kill_all_at_once(t):
+def kill_all(t, messages, rounds):
     """As a power cut to the processes: recovery finds all that was acknowledged."""
     veredus, sink, _ = v.world(t, config="retry { first = 1s longest = 2s }\n", sink_dump=False)
-    load = Load(t, veredus, MESSAGES)
-    for round_number in range(8 if SLOW else 3):
+    load = Load(t, veredus, messages)
+    for round_number in range(rounds):
         v.wait(lambda: load.accepted_count() > (round_number + 1) * 300 or not load.alive(), 30, "accepted mail")
         pids = [veredus.process.pid] + [p for group in veredus.daemons().values() for p in group]
         for pid in pids:
@@ -136,6 +141,15 @@ def test_kill_all_at_once(t):
         if not load.alive():
             break
     print(f"  duplicates: {settle(veredus, sink, load)}")
+
+
+def test_kill_all_at_once(t):
+    kill_all(t, MESSAGES, 3)
+
+
+@v.slow
+def test_kill_all_often(t):
+    kill_all(t, LONG, 8)
 
 
 def test_reload_under_load(t):

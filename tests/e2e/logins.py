@@ -202,12 +202,13 @@ def test_no_name_is_told(t):
     """Failing takes the same time whether there is such a user or not, and hears the same."""
     veredus = server(t, sink=False)
 
-    def median(name):
+    def least(name):
+        # What else the machine does makes it only longer.
         found = [attempt(veredus, name, f"x{i}", source=f"127.0.{len(name)}.{i + 1}") for i in range(4)]
         v.check(all(reply == "535 5.7.8 Error: authentication credentials invalid" for reply, _ in found), found)
-        return statistics.median(took for _, took in found)
+        return min(took for _, took in found)
     attempt(veredus, "warm", "up")
-    known, unknown = median("ann"), median("nobody")
+    known, unknown = least("ann"), least("nobody")
     v.check(known < unknown * 2.5 and unknown < known * 2.5, "known", known, "unknown", unknown)
     veredus.wait_log("login=<nobody>, method=PLAIN, reason=no such user, failures=4")
 

@@ -18,7 +18,6 @@ import time
 import pki
 import veredus as v
 
-SLOW = bool(os.environ.get("SLOW"))
 RSA, EC, ED = "rsa.example", "relay.example", "ed.example"
 
 
@@ -442,9 +441,9 @@ def look_once_a_minute(veredus, swap, serves_second, serves_third):
     v.wait(serves_third, 75, "the third certificate by itself")
 
 
-def test_rotation_under_load(t):
-    """New files are taken at SIGHUP and (which takes two minutes to show, so among the slow ones), through a swapped link too,
-    at the look once a minute; no session ends, no handshake fails, what is no pair is not taken."""
+def rotation(t, looks_too):
+    """New files are taken at SIGHUP and, if LOOKS_TOO, which takes two minutes to show, at the look once a minute, through a
+    swapped link; no session ends, no handshake fails, what is no pair is not taken."""
     old = pki.Pair(t.folder, "old", host=EC)
     new = pki.Pair(t.folder, "new", "rsa", host=EC)
     third = pki.Pair(t.folder, "third", host=EC)
@@ -486,7 +485,7 @@ def test_rotation_under_load(t):
     swap("new", "key")
     veredus.process.signal(signal.SIGHUP)
     v.wait(lambda: serves(new), 15, "the second certificate by SIGHUP")
-    if SLOW:
+    if looks_too:
         look_once_a_minute(veredus, swap, lambda: serves(new), lambda: serves(third))
     stop.set()
     for thread in threads:
@@ -498,7 +497,16 @@ def test_rotation_under_load(t):
     v.equal(veredus.stop(), 0, "exit status")
 
 
-test_rotation_under_load.seconds = 240
+def test_rotation_under_load(t):
+    rotation(t, False)
+
+
+@v.slow
+def test_rotation_once_a_minute(t):
+    rotation(t, True)
+
+
+test_rotation_once_a_minute.seconds = 240
 
 
 def test_keeper_dies(t):

@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: ISC
 # How many lines of its decoder each fuzz target reaches with its corpus alone; fails below 90 %. Run by `make coverage`.
-#   coverage.sh BUILD      a build by clang with -fprofile-instr-generate -fcoverage-mapping
+#   coverage.sh BUILD      the build of `make fuzz`
 set -eu
+bad=0
 build=$(realpath "$1")
 cd "$(dirname "$0")/../.."
 work=$(mktemp -d)
@@ -78,24 +79,24 @@ trace lib/history_trace.c
 END
 
 profile() {
-	LLVM_PROFILE_FILE="$work/$1.raw" "$build/replay/fuzz_$1" "tests/fuzz/corpus/fuzz_$1" >/dev/null
+	LLVM_PROFILE_FILE="$work/$1.raw" "$build/fuzz/fuzz_$1" -runs=0 "tests/fuzz/corpus/fuzz_$1" >"$work/$1.said" 2>&1 ||
+		{ cat "$work/$1.said"; bad=1; }
 	llvm-profdata merge -sparse "$work/$1.raw" -o "$work/$1.profile"
 }
 
 # "LINES MISSED" of the functions wanted.
 functions() {
-	llvm-cov report -show-functions "$build/replay/fuzz_$1" -instr-profile="$work/$1.profile" "$2" 2>/dev/null |
+	llvm-cov report -show-functions "$build/fuzz/fuzz_$1" -instr-profile="$work/$1.profile" "$2" 2>/dev/null |
 		awk -v pattern="${3#?}" -v without="$(printf %.1s "$3")" \
 			'NF == 10 && $1 != "Name" && $1 != "TOTAL" && (($1 ~ pattern) == (without == "+")) { lines += $5; missed += $6 }
 			END { print lines + 0, missed + 0 }'
 }
 
 whole() {
-	llvm-cov report "$build/replay/fuzz_$1" -instr-profile="$work/$1.profile" "$2" 2>/dev/null |
+	llvm-cov report "$build/fuzz/fuzz_$1" -instr-profile="$work/$1.profile" "$2" 2>/dev/null |
 		awk '$1 == "TOTAL" { print $8, $9 }'
 }
 
-bad=0
 for source in tests/fuzz/fuzz_*.c; do
 	target=$(basename "$source" .c)
 	grep -q "^${target#fuzz_} " "$work/decoders" || { echo "$target: its decoder is not named here"; bad=1; }

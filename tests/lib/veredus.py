@@ -527,13 +527,19 @@ def alarm(*_):
     raise Timeout("the test took too long")
 
 
+def slow(test):
+    """Marks a test that takes minutes: `tests/run --slow` runs these and no others."""
+    test.slow = True
+    return test
+
+
 def main(names, seconds=120):
-    """Runs the test_ functions of NAMES (globals()); one line each."""
-    wanted = sys.argv[1:]
+    """Runs the test_ functions of NAMES (globals()), or the slow ones of them; one line each."""
+    wanted, slowly = sys.argv[1:], bool(os.environ.get("SLOW"))
     failed = 0
     signal.signal(signal.SIGALRM, alarm)
     for name, function in list(names.items()):
-        if not name.startswith("test_") or (wanted and name not in wanted):
+        if not name.startswith("test_") or (wanted and name not in wanted) or (not wanted and getattr(function, "slow", False) != slowly):
             continue
         test = Test(name[5:])
         started = time.monotonic()
