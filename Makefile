@@ -166,8 +166,9 @@ check: all units replays
 	tests/peers
 	VEREDUS_BUILD=$(BUILD) tests/run $(TESTS)
 
-# What takes longer: all of check under the sanitizers, what is marked as slow, each fuzz target for a while.
-check-slow: asan check-long fuzz-briefly
+# What takes longer: all of check under the sanitizers, what is marked as slow, each fuzz target for a while, and what
+# their corpora cover.
+check-slow: asan check-long fuzz-briefly coverage
 fuzz-briefly:
 	$(MAKE) fuzz FUZZ_SECONDS=5
 check-long: all
