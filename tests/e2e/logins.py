@@ -200,15 +200,19 @@ def test_remembered(t):
 
 def test_no_name_is_told(t):
     """Failing takes the same time whether there is such a user or not, and hears the same."""
-    veredus = server(t, sink=False)
+    names = ("ann", "nobody"), ("bob", "nemo"), ("carl", "none")
+    veredus = server(t, users={known: SECRET for known, _ in names}, sink=False)
 
-    def least(name):
-        # What else the machine does makes it only longer.
-        found = [attempt(veredus, name, f"x{i}", source=f"127.0.{len(name)}.{i + 1}") for i in range(4)]
-        v.check(all(reply == "535 5.7.8 Error: authentication credentials invalid" for reply, _ in found), found)
-        return min(took for _, took in found)
+    def take(name, i):
+        reply, took = attempt(veredus, name, f"x{i}", source=f"127.0.{len(name)}.{i + 1}")
+        v.equal(reply, "535 5.7.8 Error: authentication credentials invalid")
+        return took
     attempt(veredus, "warm", "up")
-    known, unknown = least("ann"), least("nobody")
+    known = unknown = 1e9
+    for i in range(4):  # a fifth attempt would wait
+        for pair in names:
+            # What else the machine does makes it only longer.
+            known, unknown = min(known, take(pair[0], i)), min(unknown, take(pair[1], i))
     v.check(known < unknown * 2.5 and unknown < known * 2.5, "known", known, "unknown", unknown)
     veredus.wait_log("login=<nobody>, method=PLAIN, reason=no such user, failures=4")
 
