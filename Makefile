@@ -198,10 +198,10 @@ lint:
 # What breaks is shrunk to a line with STEPS, FROM, MAILS, CALM and ONLY (docs/simulator.md).
 SEED ?= 1
 HOURS ?= 1
-SIM_OBJS := $(addprefix $(BUILD)/obj/qmgr/,scheduler.o answers.o jobs.o lanes.o wheel.o mail.o table.o store.o ageing.o control.o)
-$(BUILD)/sim: $(patsubst %,tests/sim/%.c,sim sim_face sim_mail sim_person sim_world scenario book simdisk fault shrink trace) $(SIM_OBJS) $(BUILD)/libqueue.a $(BUILD)/libveredus.a
+SIM_OBJS := $(filter-out $(BUILD)/obj/qmgr/qmgr.o $(BUILD)/obj/qmgr/pool.o,$(call objs,qmgr))
+$(BUILD)/sim: $(patsubst %,tests/sim/%.c,sim sim_channel sim_face sim_mail sim_person sim_world scenario book simdisk fault shrink trace) $(SIM_OBJS) $(BUILD)/libqueue.a $(BUILD)/libveredus.a
 	$(CC) $(ALL_CFLAGS) -Iqmgr -Iqueue -Ilib -Itests/sim -MF $@.d $(filter %.c %.o %.a,$^) $(LDFLAGS_ALL) \
-		-Wl,--wrap=queue_open $(LIBS) -lpthread -o $@
+		-Wl,--wrap=queue_open,--wrap=close $(LIBS) -lpthread -o $@
 sim: $(BUILD)/sim
 	$(BUILD)/sim seed=$(SEED) hours=$(HOURS) $(if $(STEPS),steps=$(STEPS)) $(if $(FROM),from=$(FROM)) \
 		$(if $(MAILS),mails=$(MAILS)) $(if $(CALM),calm=$(CALM)) $(if $(ONLY),only=$(ONLY)) \

@@ -254,6 +254,7 @@ void workers_tick(struct qmgr *q);
 /* -- report.c --------------------------------------------------------------------------- */
 
 void reports_init(struct qmgr *q);
+void reports_free(struct qmgr *q); /* but for what a thread reads for just now */
 /* A recipient of it is owed a report: NOW, or when its other recipients are through, or a minute
  * later. */
 void report_owe(struct qmgr *q, struct mail *mail, bool now);

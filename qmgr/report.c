@@ -67,6 +67,35 @@ void reports_init(struct qmgr *q)
 	q->reports->next_id = (q->d->epoch << 32) & INT64_MAX;
 }
 
+static void report_empty(struct report *r)
+{
+	queue_content_free(&r->content);
+	free(r->items);
+	free(r->settles);
+	r->items = NULL;
+	r->settles = NULL;
+	r->count = 0;
+}
+
+static void list_free(struct report_list *list)
+{
+	for (struct report *r = list->first, *next; r; r = next) {
+		next = r->next;
+		report_empty(r);
+		free(r);
+	}
+}
+
+void reports_free(struct qmgr *q)
+{
+	if (q->reports) {
+		list_free(&q->reports->waiting);
+		list_free(&q->reports->sent);
+	}
+	free(q->reports);
+	q->reports = NULL;
+}
+
 static void list_add(struct report_list *list, struct report *r)
 {
 	r->next = NULL;
@@ -107,16 +136,6 @@ void report_owe(struct qmgr *q, struct mail *mail, bool now)
 	r->mail = mail->id;
 	r->due_us = now_us(q) + (now ? 0 : (int64_t)GATHER_S * 1000000);
 	list_add(&q->reports->waiting, r);
-}
-
-static void report_empty(struct report *r)
-{
-	queue_content_free(&r->content);
-	free(r->items);
-	free(r->settles);
-	r->items = NULL;
-	r->settles = NULL;
-	r->count = 0;
 }
 
 static void report_free(struct qmgr *q, struct report *r)

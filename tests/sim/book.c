@@ -101,6 +101,19 @@ void book_sent(struct book *b, uint64_t id, uint32_t recipients)
 	m->count = (uint8_t)recipients;
 }
 
+static void reported(struct book *b, uint64_t id, uint8_t recipients)
+{
+	for (uint32_t n = 0; n < BOOK_RECIPIENTS; n++) {
+		if (!(recipients >> n & 1))
+			continue;
+		struct book_recipient *r = recipient_of(b, id, n);
+
+		if (r->reported)
+			book_break(b, "a failure was reported twice", id);
+		r->reported = true;
+	}
+}
+
 void book_acked(struct book *b, uint64_t id)
 {
 	struct book_message *m = message_of(b, id);
@@ -108,13 +121,8 @@ void book_acked(struct book *b, uint64_t id)
 	note(b, id, 0, "acknowledged");
 	if (m->refused)
 		book_break(b, "acknowledged after it was refused", id);
-	if (!m->acked && m->of) {
-		struct book_recipient *r = recipient_of(b, m->of, m->of_recipient);
-
-		if (r->reported)
-			book_break(b, "a failure was reported twice", m->of);
-		r->reported = true;
-	}
+	if (!m->acked && m->of)
+		reported(b, m->of, m->of_recipients);
 	m->acked = true;
 }
 
@@ -128,22 +136,13 @@ void book_refused(struct book *b, uint64_t id)
 	m->refused = true;
 }
 
-void book_reports(struct book *b, uint64_t id, uint64_t of, uint32_t recipient)
+void book_reports(struct book *b, uint64_t id, uint64_t of, uint8_t recipients)
 {
 	struct book_message *m = message_of(b, id);
 
-	note(b, of, recipient, "a report is made");
+	note(b, of, recipients, "a report is handed in (recipients: a bit each)");
 	m->of = of;
-	m->of_recipient = (uint8_t)recipient;
-}
-
-bool book_report_of(const struct book *b, uint64_t id, uint64_t *of, uint32_t *recipient)
-{
-	const struct book_message *m = &b->messages[id];
-
-	*of = m->of;
-	*recipient = m->of_recipient;
-	return m->of != 0;
+	m->of_recipients = recipients;
 }
 
 void book_dropped(struct book *b, uint64_t id, uint32_t recipient)

@@ -23,8 +23,8 @@ struct book_recipient {
 struct book_message {
 	bool sent : 1, acked : 1, refused : 1, seen : 1;
 	uint8_t count;
-	uint8_t of_recipient;
-	uint64_t of; /* a report: about this message */
+	uint8_t of_recipients; /* a bit each */
+	uint64_t of;	       /* a report of failures: about this message */
 	struct book_recipient recipients[BOOK_RECIPIENTS];
 };
 
@@ -53,9 +53,9 @@ uint64_t book_domain(uint64_t id, uint32_t recipient);
 void book_sent(struct book *b, uint64_t id, uint32_t recipients);
 void book_acked(struct book *b, uint64_t id);	/* 250 was said */
 void book_refused(struct book *b, uint64_t id); /* 4xx was said: it must never be seen */
-/* Message ID is a report about that recipient. */
-void book_reports(struct book *b, uint64_t id, uint64_t of, uint32_t recipient);
-bool book_report_of(const struct book *b, uint64_t id, uint64_t *of, uint32_t *recipient);
+/* Message ID reports the failure of those recipients, a bit each. */
+void book_reports(struct book *b, uint64_t id, uint64_t of, uint8_t recipients);
+/* Nobody wants to hear of its failure, or somebody deleted it. */
 void book_dropped(struct book *b, uint64_t id, uint32_t recipient);
 
 void book_taken(struct book *b, uint64_t id, uint32_t recipient); /* by its receiver */

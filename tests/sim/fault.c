@@ -31,6 +31,7 @@ static const struct {
     [FAULT_FULL] = {"disk full", 12},
     [FAULT_READONLY] = {"read-only", 6},
     [FAULT_CLOCK] = {"clock jumps", 10},
+    [FAULT_CHANNEL] = {"a channel breaks", 30},
     [FAULT_LIE] = {"sync lies", 30},
 };
 
@@ -163,6 +164,9 @@ static void fault_happens(struct sim *s, const struct fault *f)
 		break;
 	case FAULT_CLOCK:
 		s->wall_ahead += ((int64_t)fault_chance(&random, 1200) - 600) * SECOND;
+		break;
+	case FAULT_CHANNEL:
+		sim_worker_cut(s, (unsigned)fault_chance(&random, WORKERS));
 		break;
 	case FAULT_LIE:
 		simdisk_lie(s->disk, 1 + fault_chance(&random, 40));

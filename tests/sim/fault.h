@@ -25,6 +25,7 @@ enum fault_kind {
 	FAULT_FULL,	/* for some seconds there is hardly any room */
 	FAULT_READONLY, /* for some seconds every change is refused with EROFS */
 	FAULT_CLOCK,	/* the wall clock jumps, by up to ten minutes to either side */
+	FAULT_CHANNEL,	/* between an smtp-client and qmgr breaks, both live */
 	FAULT_LIE,	/* a sync says yes and does nothing: only when it is planted */
 	FAULT_KINDS,
 };

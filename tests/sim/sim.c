@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The simulator: the real queue and the real scheduler, with a round as
- * qmgr's store.c has it, on a disk that loses, tears and fills up, among
- * receivers that defer, refuse and die, in virtual time. All chance comes
- * from one seed; what was promised is kept in a book beside it and compared.
+ * The simulator: the real queue and the real qmgr, but for its main, on a disk that loses, tears
+ * and fills up, among receivers that defer, refuse and die, in virtual time. All chance comes from
+ * one seed; what was promised is kept in a book beside it and compared.
  *
  *   sim [seed=N] [hours=H] [seconds=S]   H virtual hours, at most S real seconds
  *   sim scenario NAME                    a question that needs no faults: scenario.c
@@ -115,6 +114,8 @@ static void tick(void *arg)
 
 	timer_set(&q->tick, MILLISECONDS(100));
 	scheduler_tick(q->scheduler, now_us(q));
+	workers_tick(q);
+	reports_tick(q);
 	ageing_clock(q);
 	bool urgent = q->intake == INTAKE_FULL || q->intake == INTAKE_BROKEN || !q->loaded;
 
@@ -125,61 +126,38 @@ static void tick(void *arg)
 static void qmgr_dies(struct sim *s)
 {
 	sim_store_drop(s);
-	s->owed_count = s->query_count = s->close_count = 0;
+	sim_letters_lost(s, false);
+	s->query_count = s->close_count = 0;
 	s->over_since_us = 0;
 }
 
 static bool qmgr_opens(struct sim *s)
 {
-	const struct scheduler_face face = sim_face(s);
+	bool early = sim_chance(s, 2);
 
+	s->daemon.epoch = s->recipe->seed * 1000003 + s->step;
 	s->q.d = &s->daemon;
 	s->q.loop = s->daemon.loop;
+	s->q.intake = INTAKE_CLOSED;
 	s->q.started = loop_wall(s->q.loop);
 	timer_init(&s->q.tick, s->q.loop, tick, &s->q);
-	s->q.scheduler = scheduler_new(&face, &s->q.mails, s->recipe->seed * 1000003 + s->step);
-	scheduler_configure(s->q.scheduler, s->config);
-	scheduler_set_workers(s->q.scheduler, s->workers, WORKERS);
+	reports_init(&s->q);
+	delivery_init(&s->q);
+	s->q.resolver = sim_channel(&s->resolver);
+	s->q.bounce = sim_channel(&s->bounce);
+	sim_workers_connect(s);
+	sim_engines_connect(s);
+	if (early)
+		sim_engines_doubt(s);
 	book_recover(&s->book);
 	if (!sim_store_open(s))
 		return false;
+	if (!early)
+		sim_engines_doubt(s);
 	timer_set(&s->q.tick, (struct duration){0});
 	if (!s->plan)
 		ageing_init(&s->q);
 	return true;
-}
-
-/* A new qmgr hears from the workers first: what flies, and what it was not told to be durable. */
-static void tasks_told(struct sim *s)
-{
-	uint32_t numbers[TASK_MAX];
-
-	for (size_t i = 0; i < s->tasks.size; i++)
-		for (struct table_link *l = s->tasks.slots[i], *next; l; l = next) {
-			struct task *t = ITEM_OF(l, struct task, link);
-			struct mail *mail = mail_find(&s->q.mails, t->mail);
-
-			next = l->next;
-			for (uint32_t k = 0; k < t->count; k++)
-				numbers[k] = t->recipients[k].number;
-			if (t->orphan) {
-				/* Both who knew of it are gone. */
-				for (uint32_t k = 0; k < t->count; k++)
-					book_parted(&s->book, t->mail, numbers[k]);
-				sim_task_free(s, t);
-				continue;
-			}
-			struct job *job =
-			    mail ? scheduler_adopt(s->q.scheduler, &s->workers[t->worker], t->job,
-						   mail, numbers, t->count)
-				 : NULL;
-
-			if (!t->said)
-				continue;
-			if (job)
-				sim_outcome_apply(s, t, job);
-			sim_job_await(s, t->job);
-		}
 }
 
 /* Mostly by chance; now and then in one of the ways that chance hardly finds. */
@@ -205,8 +183,10 @@ static void crash(struct sim *s)
 	s->n.qmgr += !whole;
 	sim_note(s, "crash of %s", power ? "the machine" : whole ? "all processes" : "qmgr");
 	qmgr_dies(s);
-	if (whole)
+	if (whole) {
+		sim_letters_lost(s, true);
 		sim_tasks_die(s, WORKERS);
+	}
 	simdisk_crash_as(s->disk, loss);
 	fault_reset(s);
 	/* And once more while it recovers. */
@@ -225,8 +205,6 @@ static void crash(struct sim *s)
 		return;
 	sim_note(s, "recovered: %llu recipients are queued",
 		 (unsigned long long)s->q.mails.recipients);
-	tasks_told(s);
-	scheduler_allow(s->q.scheduler, true);
 }
 
 /* -- the loop ---------------------------------------------------------------------------------- */
@@ -256,7 +234,7 @@ static void step(struct sim *s)
 	sim_answer_queries(s);
 	sim_deliveries(s);
 	senders_send(s);
-	sim_reports(s);
+	sim_doors(s);
 	sim_person(s);
 	if (!simdisk_stopped(s->disk))
 		qmgr_turn(&s->q);
@@ -282,9 +260,9 @@ void sim_init(struct sim *s, const struct recipe *recipe, const struct plan *pla
 	s->crash_random = s->random + 3;
 	fault_next(recipe, &s->fault);
 	snprintf(text, sizeof text,
-		 "hostname = mail.example.net\npostmaster = p@example.net\nqueue = /q\n%s\n",
+		 "hostname = mail.example.net\npostmaster = u0@d7.example\nqueue = /q\n%s\n",
 		 plan ? plan->settings
-		      : "retry { first = 10s longest = 3m expire = 30m notice = 0s }\n"
+		      : "retry { first = 10s longest = 3m expire = 30m notice = 5m }\n"
 			"site s3 { mx = *.slow.example rate = 900 }");
 	s->config = config_read(text_of(text), &errors);
 	if (!s->config)
@@ -300,31 +278,32 @@ void sim_init(struct sim *s, const struct recipe *recipe, const struct plan *pla
 	s->book.note = note_promise;
 	s->book.note_arg = s;
 	table_init(&s->tasks);
-	for (unsigned i = 0; i < WORKERS; i++)
-		s->workers[i] =
-		    (struct worker){.instance = i,
-				    .told = true,
-				    .channel = (struct channel *)(void *)s}; /* never looked into */
+	table_init(&s->letters);
+	s->control = (struct sim_channel){s, PEER_CONTROL, 0, 1, &s->person, false};
+	s->resolver = (struct sim_channel){s, PEER_RESOLVER, 0, 2, NULL, false};
+	s->bounce = (struct sim_channel){s, PEER_BOUNCE, 0, 3, NULL, false};
+	sim_descriptors_of(s);
 	for (uint32_t i = 0; i < DOMAINS; i++)
 		s->site_of_domain[i] = (uint32_t)sim_chance(s, SITES);
 	if (qmgr_opens(s))
-		scheduler_allow(s->q.scheduler, true);
+		sim_workers_tell(s);
 }
 
 void sim_free(struct sim *s)
 {
 	sim_tasks_die(s, WORKERS);
 	qmgr_dies(s);
+	sim_letters_lost(s, true);
 	table_free(&s->tasks);
+	table_free(&s->letters);
+	sim_descriptors_of(NULL);
 	config_drop(&s->config);
 	simdisk_free(&s->disk);
 	book_free(&s->book);
 	free(s->events);
 	free(s->queries);
 	free(s->closes);
-	free(s->owed);
-	free(s->removals);
-	bytes_free(&s->envelope);
+	free(s->ready);
 }
 
 double sim_seconds(void)
@@ -376,7 +355,6 @@ static void empty_check(struct sim *s)
 	simdisk_crash(s->disk, false);
 	if (!qmgr_opens(s))
 		book_break(&s->book, "no recovery", 0);
-	scheduler_allow(s->q.scheduler, true);
 	for (int left = REST_STEPS; left && !s->book.broken; left--)
 		step(s);
 	if (s->book.broken)

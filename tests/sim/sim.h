@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The simulator's state. Of qmgr it runs store.c, ageing.c, control.c, the scheduler and the
- * tables as they are:
- *   sim.c        the loop, crashes
- *   sim_face.c   what those call: threads, timers, doors, log
- *   sim_mail.c   senders, reports, outcomes, as door.c, report.c and delivery.c do it
- *   sim_person.c a person at the control socket
- *   sim_world.c  who is asked and delivered to
+ * The simulator's state. It runs all of qmgr as it is, but for its main and its threads:
+ *   sim.c         the loop, crashes, qmgr.c's part
+ *   sim_face.c    what qmgr calls: threads, timers, log
+ *   sim_channel.c its channels, and who is behind them
+ *   sim_mail.c    senders, with smtpd; bounce, with submission
+ *   sim_world.c   smtp-clients, resolver, receivers
+ *   sim_person.c  a person at the control socket
  *   fault.c, shrink.c, trace.c  what goes wrong, and which of it matters
- *   scenario.c   runs without chance
+ *   scenario.c    runs without chance
  */
 #ifndef TESTS_SIM_SIM_H
 #define TESTS_SIM_SIM_H
@@ -28,6 +28,17 @@ enum {
 	WORKERS = 2,
 	POISON = 9973, /* of so many messages one kills its worker */
 	TASK_MAX = 8,
+	ENGINES_COUNT = 2,
+	HANDINS = 256,
+};
+
+/* One end of a channel of qmgr's, for who is behind it. */
+struct sim_channel {
+	struct sim *sim;
+	unsigned kind, instance;
+	uint32_t pid;
+	void *state;
+	bool paused; /* qmgr reads nothing from it */
 };
 
 /* What an smtp-client knows of a job; it lives until the outcome is confirmed. */
@@ -36,13 +47,55 @@ struct task {
 	uint64_t job, mail;
 	uint32_t slot, site, count;
 	unsigned worker;
-	bool said;   /* the outcome is on its way to disk */
+	bool said;   /* the receiver has made up its mind */
+	bool sent;   /* and qmgr was told */
 	bool orphan; /* and its worker has died meanwhile */
 	enum failure_scope scope;
 	struct {
 		uint32_t number;
 		enum outcome_kind kind;
 	} recipients[TASK_MAX];
+};
+
+struct sim_worker {
+	struct sim_channel channel;
+	bool up, told;
+	int64_t back_us; /* when there is a channel again */
+};
+
+struct sim_range {
+	uint64_t first;
+	uint32_t count;
+};
+
+/* smtpd, or submission. */
+struct sim_engine {
+	struct sim_channel channel;
+	struct sim_range now, next; /* leased */
+	bool asked;
+	uint8_t intake; /* enum intake_state */
+};
+
+/* A message that an engine has begun and that is not settled. */
+struct letter {
+	struct table_link link; /* by ID */
+	uint64_t id, report, of;
+	unsigned engine;
+	uint32_t count;
+	uint8_t failures; /* a report's: which recipients of OF */
+	bool unwanted;	  /* nobody is to be told that it failed */
+	bool submitted;
+	int fd;
+	struct bytes envelope;
+};
+
+/* A report that bounce is at. */
+struct handin {
+	uint64_t report, of;
+	uint8_t failures;
+	bool fails;
+	int64_t due_us;
+	char to[80];
 };
 
 struct sim;
@@ -59,12 +112,6 @@ struct receiver {
 	int64_t until_us;
 };
 
-struct owed {
-	uint64_t id;
-	uint32_t recipient;
-	int64_t due_us;
-};
-
 /* A pool of store.c's: one thread, whose work takes its time. */
 struct pool {
 	struct sim *sim;
@@ -79,6 +126,12 @@ enum {
 	TIMERS = 8,
 	RESERVE = 2, /* segments */
 	CONTENT_BYTES = 8 << 20,
+};
+
+/* A slot that qmgr wants back. */
+struct sim_close {
+	unsigned worker;
+	uint32_t slot;
 };
 
 struct query {
@@ -106,7 +159,14 @@ struct sim {
 	struct simdisk *disk;
 	struct daemon daemon;
 	struct qmgr q;
-	struct engine engine; /* all senders */
+	struct sim_engine engines[ENGINES_COUNT];
+	struct sim_worker workers[WORKERS];
+	struct sim_channel control, resolver, bounce;
+	struct handin handins[HANDINS];
+	size_t handin_count;
+	struct table letters;
+	uint64_t *ready; /* letters whose file is there */
+	size_t ready_count, ready_size;
 	struct pool pools[POOLS];
 	size_t pool_count;
 	struct {
@@ -117,18 +177,12 @@ struct sim {
 	struct control person;	  /* the one connection */
 	struct queue_owner owner; /* store.c's, behind the one that keeps the book */
 	struct config *config;
-	struct worker workers[WORKERS];
-	struct bytes envelope;
 	int64_t over_since_us, full_until_us, readonly_until_us;
-	uint64_t *removals; /* large bodies of messages that are gone */
-	size_t removal_count, removal_size;
-	struct owed *owed;
-	size_t owed_count, owed_size;
 	struct table tasks;
 	struct arrival *events; /* a heap */
 	size_t event_count, event_size;
 	struct query *queries;
-	uint64_t *closes;
+	struct sim_close *closes;
 	size_t query_count, query_size, close_count, close_size;
 	struct receiver receivers[SITES];
 	uint32_t site_of_domain[DOMAINS];
@@ -152,26 +206,40 @@ void sim_note(struct sim *s, const char *format, ...) __attribute__((format(prin
 void sim_world_changes(struct sim *s);
 int64_t sim_wall(const struct sim *s);
 void *sim_grow(void *list, size_t count, size_t *size, size_t item);
-struct task *sim_task_find(const struct sim *s, uint64_t job);
-void sim_task_free(struct sim *s, struct task *t);
-void sim_answer_queries(struct sim *s);
-void sim_deliveries(struct sim *s);
-void sim_outcome_apply(struct sim *s, struct task *t, struct job *job);
-void sim_tasks_die(struct sim *s, unsigned worker); /* WORKERS: of all */
-void sim_worker_dies(struct sim *s, unsigned worker);
-struct scheduler_face sim_face(struct sim *s);
-void sim_record(struct sim *s, struct recipient *r, enum queue_kind kind, uint8_t flags,
-		int64_t due_us);
-void sim_finish(struct sim *s, struct recipient *r, enum queue_kind kind);
+
+/* -- sim_channel.c -- */
+struct channel *sim_channel(struct sim_channel *c);
+void sim_descriptors_of(
+    struct sim *s); /* close() means its disk's from now on; NULL: the kernel's */
+
+/* -- sim_mail.c -- */
 struct text sim_domain_name(char *to, size_t size, uint64_t domain);
 uint64_t sim_domain(struct sim *s, uint64_t id, uint32_t recipient);
+struct text sim_prelude(void);
 /* One message for one recipient; its ID, or 0. */
 uint64_t sim_send(struct sim *s, struct text submitter);
 void sim_sender_sends(struct sim *s, bool really);
-void sim_reports(struct sim *s);
-void sim_job_await(struct sim *s, uint64_t job);
-/* A report about that recipient is to be made. */
-void sim_owe(struct sim *s, uint64_t id, uint32_t recipient);
+void sim_doors(struct sim *s); /* goes on with what was begun, reports too */
+void sim_letters_lost(struct sim *s, bool engines_too);
+void sim_engines_connect(struct sim *s); /* to a new qmgr */
+void sim_engines_doubt(struct sim *s);	 /* and ask it about what was handed in */
+void sim_leased(struct sim *s, unsigned engine, const struct msg_leased *m);
+void sim_settled(struct sim *s, const struct msg_settled *m);
+void sim_body_file(struct sim *s, const struct msg_body_file *m, int fd);
+void sim_report(struct sim *s, const struct msg_report *m);
+
+/* -- sim_world.c -- */
+void sim_asked(struct sim *s, const struct msg_site_ask *m);
+void sim_answer_queries(struct sim *s);
+void sim_job(struct sim *s, unsigned worker, const struct msg_job *m, int fd);
+void sim_recorded(struct sim *s, uint64_t job);
+void sim_slot_closes(struct sim *s, unsigned worker, uint32_t slot);
+void sim_deliveries(struct sim *s);
+void sim_tasks_die(struct sim *s, unsigned worker); /* WORKERS: of all */
+void sim_worker_dies(struct sim *s, unsigned worker);
+void sim_worker_cut(struct sim *s, unsigned worker); /* its channel alone */
+void sim_workers_connect(struct sim *s);	     /* to a new qmgr */
+void sim_workers_tell(struct sim *s);		     /* what they are at, once all is loaded */
 
 static inline struct sim *sim_of_qmgr(const struct qmgr *q)
 {
@@ -185,7 +253,5 @@ void sim_threads(struct sim *s);    /* their work, as far as it is due */
 
 /* -- sim_person.c -- */
 void sim_person(struct sim *s); /* now and then holds, releases, deletes, returns, hurries */
-/* Asked for while it flew. */
-bool sim_wish(struct sim *s, struct recipient *r);
 
 #endif

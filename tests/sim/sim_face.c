@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What qmgr's store.c, ageing.c and control.c call, in virtual time: threads whose work takes a
- * while, timers, a log that only counts, and doors that tell the book. The queue is
- * opened by store.c itself; the linker leads its queue_open() through here (--wrap), where the disk
- * becomes the simulated one and the book hears what store.c hears.
+ * What qmgr calls, in virtual time: threads whose work takes a while, timers, a log that only
+ * counts. The queue is opened by store.c itself; the linker leads its queue_open() through here
+ * (--wrap), where the disk becomes the simulated one and the book hears what store.c hears.
  */
 #include "sim.h"
 
@@ -15,9 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-enum { APPENDER, MAINTAINER, READERS };
+enum { APPENDER, MAINTAINER, READERS, FETCHES_MAX = 256 };
 
 /* -- the loop ------------------------------------------------------------------------------- */
 
@@ -52,6 +50,27 @@ void timer_set(struct timer *t, struct duration after)
 	s->timers[i].timer = t;
 	s->timers[i].at_us = s->now + after.us;
 	s->timer_count += i == s->timer_count;
+}
+
+static int64_t *timer_at(const struct timer *t)
+{
+	struct sim *s = sim_of_loop(t->loop);
+	size_t i = 0;
+
+	while (i < s->timer_count && s->timers[i].timer != t)
+		i++;
+	return i < s->timer_count ? &s->timers[i].at_us : NULL;
+}
+
+void timer_clear(struct timer *t)
+{
+	if (timer_at(t))
+		*timer_at(t) = INT64_MAX;
+}
+
+bool timer_is_set(const struct timer *t)
+{
+	return timer_at(t) && *timer_at(t) != INT64_MAX;
 }
 
 static void timers_fire(struct sim *s)
@@ -186,8 +205,6 @@ void sim_threads(struct sim *s)
 	timers_fire(s);
 	for (size_t i = 0; i < s->pool_count && !simdisk_stopped(s->disk); i++)
 		pool_turn(&s->pools[i]);
-	while (s->removal_count && !simdisk_stopped(s->disk) && sim_chance(s, 2))
-		(void)queue_body_remove(s->q.queue, s->removals[--s->removal_count]);
 }
 
 /* -- the log -------------------------------------------------------------------------------- */
@@ -200,13 +217,31 @@ static struct sim *sim_of_log(struct log *log)
 void log_event(struct log *log, enum event_kind what, uint64_t id, const struct text *values,
 	       size_t count)
 {
-	(void)values;
-	(void)count;
-	if (what == EVENT_damage && !simdisk_stopped(sim_of_log(log)->disk))
-		book_break(&sim_of_log(log)->book, "damage was reported after a crash", id);
+	struct sim *s = sim_of_log(log);
+
+	/* delivery.c says so of what it can't read; nothing here gives it reason to. */
+	if (what == EVENT_held && !simdisk_stopped(s->disk) &&
+	    text_starts_case(values[count - 1], "its content can't be read"))
+		book_break(&s->book, "a live message can't be read", id);
+	if (what == EVENT_damage && !simdisk_stopped(s->disk))
+		book_break(&s->book, "damage was reported after a crash", id);
+	s->n.held += what == EVENT_held;
+	s->n.bounces += what == EVENT_report_sent;
+	s->n.site_failures += what == EVENT_site_down;
 }
 
 void log_error(struct log *log, const char *format, ...)
+{
+	char text[TRACE_TEXT];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	sim_note(sim_of_log(log), "%s", text);
+}
+
+void log_notice(struct log *log, const char *format, ...)
 {
 	char text[TRACE_TEXT];
 	va_list args;
@@ -228,127 +263,18 @@ void log_warning(struct log *log, const char *format, ...)
 	sim_note(sim_of_log(log), "%s", text);
 }
 
-/* -- channels ------------------------------------------------------------------------------- */
-
-void channel_send(struct channel *c, enum message_type type, const void *m, int fd)
-{
-	struct sim *s = (struct sim *)(void *)c;
-
-	(void)fd;
-	if (type == MSG_recorded) {
-		struct task *t = sim_task_find(s, ((const struct msg_recorded *)m)->job);
-
-		if (t && t->said)
-			sim_task_free(s, t);
-	} else if (type == MSG_acted) {
-		s->n.actions += ((const struct msg_acted *)m)->changed;
-	}
-}
-
-void channel_end(struct channel *c, const char *why)
-{
-	book_break(&((struct sim *)(void *)c)->book, why, 0);
-}
-
-struct daemon *daemon_of(const struct channel *c)
-{
-	return &((struct sim *)(uintptr_t)c)->daemon;
-}
-
-void *daemon_peer_state(const struct channel *c)
-{
-	return &((struct sim *)(uintptr_t)c)->person; /* a struct control */
-}
-
-void daemon_set_peer_state(struct channel *c, void *state)
-{
-	(void)c;
-	(void)state;
-}
-
-struct channel *daemon_adopt(struct daemon *d, int fd, unsigned kind)
-{
-	(void)d;
-	(void)fd;
-	(void)kind;
-	return NULL;
-}
-
-/* -- the doors: all mail comes over one engine ------------------------------------------------ */
-
-static struct sim *sim_of_engine(struct engine *e)
-{
-	return ITEM_OF(e, struct sim, engine);
-}
-
-void door_took(struct engine *e, uint64_t id)
-{
-	(void)id;
-	sim_of_engine(e)->n.accepted++;
-}
-
-void door_refuse(struct engine *e, uint64_t id, enum queue_result why)
-{
-	struct sim *s = sim_of_engine(e);
-
-	/* After QUEUE_IO nothing was said, and nobody knows. */
-	if (why != QUEUE_IO)
-		book_refused(&s->book, id);
-	s->n.refused += why != QUEUE_IO;
-	s->n.unanswered += why == QUEUE_IO;
-	s->n.full += why == QUEUE_FULL;
-}
-
-void door_body_refused(struct qmgr *q, uint64_t id)
-{
-	struct sim *s = sim_of_qmgr(q);
-
-	s->removals = sim_grow(s->removals, s->removal_count, &s->removal_size, sizeof id);
-	s->removals[s->removal_count++] = id;
-}
-
-void door_round(struct qmgr *q)
-{
-	(void)q;
-}
-
-void door_stashes(struct qmgr *q)
-{
-	(void)q;
-}
-
-void door_stashes_refuse(struct qmgr *q, enum queue_result why)
-{
-	(void)q;
-	(void)why;
-}
-
-void import_gone(struct qmgr *q, struct control *control)
-{
-	(void)q;
-	(void)control;
-}
-
-void door_loaded(struct qmgr *q)
-{
-	(void)q;
-}
-
-void door_state(struct qmgr *q)
-{
-	enum queue_result r = queue_intake(q->queue);
-
-	q->intake = r == QUEUE_FULL ? INTAKE_FULL : r == QUEUE_IO ? INTAKE_BROKEN : INTAKE_OPEN;
-}
+/* -- qmgr.c's turn ----------------------------------------------------------------------------- */
 
 void qmgr_turn(struct qmgr *q)
 {
-	struct sim *s = sim_of_qmgr(q);
-
 	/* As qmgr.c has it: what could not be recorded is not begun. */
-	if (!store_congested(q) && q->intake != INTAKE_BROKEN)
-		scheduler_pump(q->scheduler, s->now, 1000);
+	bool busy = store_congested(q) || pool_pending(q->readers) > FETCHES_MAX ||
+		    q->intake == INTAKE_BROKEN;
+
+	if (!busy)
+		scheduler_pump(q->scheduler, now_us(q), 1000);
 	store_turn(q);
+	door_pace(q);
 }
 
 /* -- opening -------------------------------------------------------------------------------- */
@@ -406,6 +332,7 @@ static bool on_recipient(void *self, uint64_t id, uint32_t number, struct queue_
 	return s->owner.recipient(s->owner.self, id, number, state);
 }
 
+int __real_close(int fd);
 enum queue_result __real_queue_open(struct queue **queue, const struct disk *disk, int dir,
 				    const struct queue_options *options,
 				    const struct queue_owner *owner);
@@ -433,7 +360,7 @@ enum queue_result __wrap_queue_open(struct queue **queue, const struct disk *dis
 					    .free_segments = options->free_segments};
 
 	(void)disk;
-	close(dir);
+	__real_close(dir);
 	s->owner = *owner;
 	return __real_queue_open(queue, simdisk_disk(s->disk), simdisk_root(s->disk), &small,
 				 &booked);
@@ -455,8 +382,19 @@ bool sim_store_open(struct sim *s)
 	return s->q.loaded && !simdisk_stopped(s->disk);
 }
 
+static void engine_free(struct engine *e)
+{
+	for (size_t i = 0; i < LEASES_MAX; i++)
+		free(e->leases[i].used);
+	bytes_free(&e->stash);
+	bytes_free(&e->doubts);
+}
+
 void sim_store_drop(struct sim *s)
 {
+	for (size_t i = 0; i < s->q.engine_count; i++)
+		engine_free(&s->q.engines[i]);
+	reports_free(&s->q);
 	scheduler_free(&s->q.scheduler);
 	mails_free(&s->q.mails);
 	if (s->q.flying_batch)
@@ -465,5 +403,5 @@ void sim_store_drop(struct sim *s)
 		s->n.aborts += queue_figures(s->q.queue).aborts;
 	store_close(&s->q);
 	memset(&s->q, 0, sizeof s->q);
-	s->pool_count = s->timer_count = s->removal_count = 0;
+	s->pool_count = s->timer_count = 0;
 }

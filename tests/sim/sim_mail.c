@@ -1,112 +1,27 @@
 /* SPDX-License-Identifier: ISC */
-/* Mail on its way in and out of the queue: senders, reports, outcomes, as qmgr's door.c, report.c
- * and delivery.c hand them to store.c. */
+/*
+ * Who hands mail in: smtpd for senders, submission for bounce. Both number their messages from
+ * leases, have large bodies made into files, keep what is not settled yet, and ask a new qmgr for
+ * it. Bounce is here as well: a report is handed in a while after qmgr asked for it, or never.
+ */
 #include "sim.h"
 
 #include "envelope.h"
 #include "mem.h"
 #include "must.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* -- time ------------------------------------------------------------------------------------ */
+enum { LEASE = 64, SMTPD = 0, SUBMISSION = 1 };
 
-struct walltime wall_of(const struct qmgr *q, int64_t mono_us)
+static const char prelude[] = "Subject: x\r\n\r\n";
+
+struct text sim_prelude(void)
 {
-	return (struct walltime){mono_us + sim_of_qmgr(q)->wall_ahead};
+	return text_of(prelude);
 }
-
-int64_t mono_of(const struct qmgr *q, struct walltime wall)
-{
-	int64_t wait = wall.us - loop_wall(q->loop).us,
-		longest = q->d->config->retry_longest.us * 2;
-
-	return now_us(q) + (wait > longest ? longest : wait);
-}
-
-/* -- outcomes -------------------------------------------------------------------------------- */
-
-static void outcome_to_disk(struct qmgr *q, const struct recipient *r, struct text dsn,
-			    struct text text, struct walltime at, struct walltime next)
-{
-	store_outcome(q, &(struct queue_outcome){.id = r->mail->id,
-						 .recipient = r->number,
-						 .kind = (enum queue_kind)r->kind,
-						 .flags = r->flags,
-						 .attempts = r->attempts,
-						 .code = r->code,
-						 .dsn = dsn,
-						 .text = text,
-						 .at = at,
-						 .next = next});
-}
-
-void recipient_finish_at(struct qmgr *q, struct recipient *r, enum queue_kind kind, uint8_t flags,
-			 uint16_t code, struct text dsn, struct text text, struct walltime at)
-{
-	struct sim *s = sim_of_qmgr(q);
-
-	s->n.failed += kind == QUEUE_FAILED;
-	s->n.held += kind == QUEUE_HELD;
-	r->kind = (uint8_t)kind;
-	r->code = code;
-	r->flags = (uint8_t)((r->flags & ~QUEUE_OWED_DELAY) | flags);
-	mail_count_held(&q->mails, r, kind == QUEUE_HELD);
-	r->state = kind == QUEUE_HELD		   ? RECIPIENT_HELD
-		   : queue_settled(kind, r->flags) ? RECIPIENT_ENDING
-						   : RECIPIENT_OWED;
-	outcome_to_disk(q, r, dsn, text, at, (struct walltime){0});
-	if (r->state == RECIPIENT_OWED)
-		sim_owe(s, r->mail->id, r->number);
-}
-
-void recipient_finish(struct qmgr *q, struct recipient *r, enum queue_kind kind, uint8_t flags,
-		      uint16_t code, struct text dsn, struct text text)
-{
-	recipient_finish_at(q, r, kind, flags, code, dsn, text, loop_wall(q->loop));
-}
-
-void recipient_record(struct qmgr *q, struct recipient *r, enum queue_kind kind, uint16_t code,
-		      struct text dsn, struct text text, int64_t due_us)
-{
-	r->kind = (uint8_t)kind;
-	r->code = code;
-	outcome_to_disk(q, r, dsn, text, loop_wall(q->loop),
-			due_us ? wall_of(q, due_us) : (struct walltime){0});
-}
-
-void sim_record(struct sim *s, struct recipient *r, enum queue_kind kind, uint8_t flags,
-		int64_t due_us)
-{
-	r->flags = flags;
-	recipient_record(&s->q, r, kind, 250, text_of("2.0.0"),
-			 text_of("mx.example[192.0.2.1]:25 said: 250 2.0.0 taken"), due_us);
-}
-
-void sim_finish(struct sim *s, struct recipient *r, enum queue_kind kind)
-{
-	recipient_finish(&s->q, r, kind, kind == QUEUE_FAILED ? QUEUE_OWED_FAILURE : 0, 250,
-			 text_of("2.0.0"),
-			 text_of("mx.example[192.0.2.1]:25 said: 250 2.0.0 taken"));
-}
-
-void mail_remove(struct qmgr *q, struct mail *mail)
-{
-	queue_message_forget(q->queue, &mail->location);
-	if (mail->body_in_file)
-		door_body_refused(q, mail->id);
-	mail_free(&q->mails, mail);
-}
-
-void sim_job_await(struct sim *s, uint64_t job)
-{
-	store_await_job(&s->q, &s->workers[0], job);
-}
-
-/* -- senders --------------------------------------------------------------------------------- */
 
 struct text sim_domain_name(char *to, size_t size, uint64_t domain)
 {
@@ -120,221 +35,360 @@ uint64_t sim_domain(struct sim *s, uint64_t id, uint32_t recipient)
 	return s->plan ? s->plan->domain(s, id) : book_domain(id, recipient) % DOMAINS;
 }
 
-struct text domain_of(const struct qmgr *q, struct text address)
+/* -- letters: what was begun and is not settled ------------------------------------------------ */
+
+static struct letter *letter_find(const struct sim *s, uint64_t id)
 {
-	(void)q;
-	return address_domain(address);
+	struct table_link *l = table_first(&s->letters, table_hash_number(&s->letters, id));
+
+	for (; l; l = table_again(l))
+		if (ITEM_OF(l, struct letter, link)->id == id)
+			return ITEM_OF(l, struct letter, link);
+	return NULL;
 }
 
-static struct text envelope_of(struct sim *s, const struct queue_message *m,
-			       const struct text *domains)
+static struct letter *letter_new(struct sim *s, unsigned engine, uint64_t id)
 {
-	char address[64];
+	struct letter *l = mem_new(1, sizeof *l);
 
-	bytes_take(&s->envelope, bytes_len(&s->envelope), SIZE_MAX);
-	envelope_put_head(&s->envelope,
-			  &(struct envelope){.sender = text_of("s@client.example"),
-					     .submitter = m->submitter,
-					     .protocol = text_of("ESMTP"),
-					     .arrival_wall = (uint64_t)m->arrival.us});
-	for (uint32_t i = 0; i < m->recipient_count; i++) {
-		snprintf(address, sizeof address, "u@%.*s", (int)domains[i].len, domains[i].data);
-		envelope_put_recipient(&s->envelope,
-				       &(struct envelope_recipient){.address = text_of(address)});
+	l->id = id;
+	l->engine = engine;
+	l->fd = -1;
+	table_add(&s->letters, &l->link, table_hash_number(&s->letters, id));
+	return l;
+}
+
+static void letter_free(struct sim *s, struct letter *l)
+{
+	table_remove(&s->letters, &l->link);
+	bytes_free(&l->envelope);
+	free(l);
+}
+
+/* -- numbers --------------------------------------------------------------------------------- */
+
+void sim_leased(struct sim *s, unsigned engine, const struct msg_leased *m)
+{
+	s->engines[engine].next = (struct sim_range){m->first, m->count};
+	s->engines[engine].asked = false;
+}
+
+/* 0: there is none now. */
+static uint64_t id_take(struct sim *s, unsigned engine)
+{
+	struct sim_engine *e = &s->engines[engine];
+	struct message m = {.type = MSG_lease, .lease = {LEASE}};
+
+	if (!e->now.count) {
+		e->now = e->next;
+		e->next = (struct sim_range){0};
 	}
-	return (struct text){(const char *)bytes_at(&s->envelope), bytes_len(&s->envelope)};
+	if (!e->next.count && !e->asked) {
+		e->asked = true;
+		door_lease(sim_channel(&e->channel), &m);
+	}
+	if (!e->now.count)
+		return 0;
+	e->now.count--;
+	return e->now.first++;
 }
 
-/* As smtpd and qmgr do it between them: streamed, cut, synced, before it enters a batch. */
-static enum queue_result body_to_file(struct sim *s, struct queue_message *m, const char *content)
+/* -- handing in ------------------------------------------------------------------------------- */
+
+static void submit(struct sim *s, struct letter *l, struct text body, bool in_file)
 {
-	const struct disk *d = simdisk_disk(s->disk);
-	int fd = -1, error = 0;
-	enum queue_result result = queue_body_create(s->q.queue, m->id, &fd);
+	struct sim_engine *e = &s->engines[l->engine];
+	struct message m = {
+	    .type = MSG_submit,
+	    .submit = {.id = l->id,
+		       .report = l->report,
+		       .envelope = {(const char *)bytes_at(&l->envelope), bytes_len(&l->envelope)},
+		       .prelude = sim_prelude(),
+		       .body = in_file ? (struct text){0} : body,
+		       .body_length = body.len,
+		       .body_crc = in_file ? queue_crc32c(0, body.data, body.len) : 0,
+		       .body_in_file = in_file}};
+	uint64_t id = l->id;
 
-	if (result != QUEUE_OK)
-		return result;
-	error = d->write(d->self, fd, content, m->body.len, 0);
-	d->close(d->self, fd);
-	m->body_in_file = true;
-	m->body_length = m->body.len;
-	m->body_crc = queue_crc32c(0, content, m->body.len);
-	m->body.len = 0;
-	if (error >= 0)
-		result = queue_body_finish(s->q.queue, m->id, m->body_length);
-	return error < 0 ? QUEUE_IO : result;
+	book_sent(&s->book, id, l->count);
+	/* Nobody wants to hear of a failure. */
+	for (uint32_t i = 0; l->unwanted && i < l->count; i++)
+		book_dropped(&s->book, id, i);
+	if (l->failures)
+		book_reports(&s->book, id, l->of, l->failures);
+	l->submitted = true;
+	door_submit(sim_channel(&e->channel), &m);
+	s->n.large += in_file;
+	/* The reserve is for what is queued already. */
+	if (mail_find(&s->q.mails, id) && s->full_until_us &&
+	    queue_figures(s->q.queue).reserve_segments < RESERVE)
+		book_break(&s->book, "new mail was taken while the reserve is in use", id);
 }
 
-/* Into the batch being filled, or refused. */
-static bool submit(struct sim *s, struct queue_message *m, struct text *domains)
+static void letter_begin(struct sim *s, struct letter *l)
 {
 	static char content[BOOK_LARGE_MAX];
-	struct queue_placed placed;
-	enum queue_result result = QUEUE_OK;
-	bool large = !s->plan && book_is_large(m->id);
+	struct message m = {.type = MSG_body_open, .body_open = {l->id}};
 
-	m->body = (struct text){content, book_content(m->id, content)};
-	m->prelude = text_of("Subject: x\r\n\r\n");
-	m->arrival = (struct walltime){sim_wall(s)};
-	m->domains = domains;
-	m->envelope = envelope_of(s, m, domains);
-	book_sent(&s->book, m->id, m->recipient_count);
-	if (large)
-		result = body_to_file(s, m, content);
-	if (result == QUEUE_OK)
-		result = queue_add_message(s->q.queue, m, &placed);
-	if (result != QUEUE_OK) {
-		if (large)
-			door_body_refused(&s->q, m->id);
-		door_refuse(&s->engine, m->id, result == QUEUE_IO ? QUEUE_ABORTED : result);
-		return false;
+	if (!s->plan && book_is_large(l->id))
+		door_body_open(sim_channel(&s->engines[l->engine].channel), &m);
+	else
+		submit(s, l, (struct text){content, book_content(l->id, content)}, false);
+}
+
+void sim_body_file(struct sim *s, const struct msg_body_file *m, int fd)
+{
+	struct letter *l = letter_find(s, m->id);
+
+	if (!l) {
+		book_break(&s->book, "a file that nobody asked for", m->id);
+		return;
 	}
-	/* The reserve is for what is queued already. */
-	if (s->full_until_us && queue_figures(s->q.queue).reserve_segments < RESERVE)
-		book_break(&s->book, "new mail was taken while the reserve is in use", m->id);
-	struct mail *mail = mail_new(&s->q.mails, m->id, m->submitter, m->recipient_count);
+	l->fd = fd;
+	s->ready = sim_grow(s->ready, s->ready_count, &s->ready_size, sizeof *s->ready);
+	s->ready[s->ready_count++] = m->id;
+}
 
-	s->n.large += large;
-	mail->arrival_wall = m->arrival.us;
-	mail->body_in_file = m->body_in_file;
-	mail_keep_content(&s->q.mails, mail, queue_batch_filling(s->q.queue), &placed);
-	store_await_submit(&s->q, &s->engine, mail, m->settle_count ? m->id : 0);
-	return true;
+/* As smtpd does it: streamed into the file, or given up. */
+static void letter_go_on(struct sim *s, struct letter *l)
+{
+	static char content[BOOK_LARGE_MAX];
+	const struct disk *d = simdisk_disk(s->disk);
+	struct message m = {.type = MSG_body_drop, .body_drop = {l->id}};
+	size_t len = book_content(l->id, content);
+	int error = 0;
+
+	if (l->fd < 0) {
+		s->n.refused++;
+		letter_free(s, l);
+		return;
+	}
+	error = d->write(d->self, l->fd, content, len, 0);
+	d->close(d->self, l->fd);
+	l->fd = -1;
+	/* One in thirty clients thinks better of it. */
+	if (error < 0 || !sim_chance(s, 30)) {
+		door_body_drop(sim_channel(&s->engines[l->engine].channel), &m);
+		letter_free(s, l);
+		return;
+	}
+	submit(s, l, (struct text){content, len}, true);
+}
+
+void sim_settled(struct sim *s, const struct msg_settled *m)
+{
+	struct letter *l = letter_find(s, m->id);
+
+	if (!l || !l->submitted) {
+		book_break(&s->book, "settled what was not handed in", m->id);
+		return;
+	}
+	if (m->committed) {
+		book_acked(&s->book, m->id);
+	} else if (m->code) {
+		book_refused(&s->book, m->id);
+	}
+	s->n.accepted += m->committed;
+	s->n.refused += !m->committed && m->code;
+	s->n.unanswered += !m->committed && !m->code;
+	s->n.full += m->code == 452;
+	if (l->report && !m->committed)
+		s->handins[s->handin_count++ % HANDINS] =
+		    (struct handin){.report = l->report, .fails = true, .due_us = s->now};
+	letter_free(s, l);
+}
+
+/* -- senders ---------------------------------------------------------------------------------- */
+
+static bool engine_reads(struct sim *s, unsigned engine)
+{
+	const struct sim_engine *e = &s->engines[engine];
+
+	/* A scenario hands in all it has; only what found no room holds it up. */
+	return s->plan ? !bytes_len(&((struct engine *)e->channel.state)->stash)
+		       : !e->channel.paused;
+}
+
+static void put_recipient(struct sim *s, struct letter *l, uint64_t domain, uint8_t notify)
+{
+	char name[32], address[64];
+	struct text d = sim_domain_name(name, sizeof name, domain);
+
+	snprintf(address, sizeof address, "u%u@%.*s", l->count++, (int)d.len, d.data);
+	envelope_put_recipient(&l->envelope, &(struct envelope_recipient){
+						 .address = text_of(address), .notify = notify});
+	(void)s;
+}
+
+static uint64_t sends(struct sim *s, struct text submitter, uint32_t recipients, uint64_t notify)
+{
+	static const uint8_t wants[] = {NOTIFY_NEVER, NOTIFY_SUCCESS | NOTIFY_FAILURE,
+					NOTIFY_FAILURE | NOTIFY_DELAY, NOTIFY_SUCCESS};
+	uint64_t id = engine_reads(s, SMTPD) ? id_take(s, SMTPD) : 0;
+	char name[32], sender[64];
+
+	if (!id)
+		return 0;
+	struct letter *l = letter_new(s, SMTPD, id);
+	struct text d = sim_domain_name(name, sizeof name, sim_domain(s, id, 0));
+	uint8_t want = notify < sizeof wants ? wants[notify] : NOTIFY_UNSET;
+
+	snprintf(sender, sizeof sender, "u0@%.*s", (int)d.len, d.data);
+	envelope_put_head(&l->envelope, &(struct envelope){.sender = text_of(sender),
+							   .submitter = submitter,
+							   .protocol = text_of("ESMTP"),
+							   .arrival_wall = (uint64_t)sim_wall(s)});
+	while (l->count < recipients)
+		put_recipient(s, l, sim_domain(s, id, l->count), want);
+	l->unwanted = want && !(want & NOTIFY_FAILURE);
+	letter_begin(s, l);
+	return id;
 }
 
 void sim_sender_sends(struct sim *s, bool really)
 {
 	uint64_t *random = &s->mail_random;
 	uint64_t more = fault_chance(random, 4), recipients = fault_chance(random, 3);
-	uint64_t network = fault_chance(random, 20);
-	struct queue_message m = {.recipient_count = (uint32_t)(1 + (more ? 0 : recipients))};
-	struct text domains[BOOK_RECIPIENTS];
-	char names[BOOK_RECIPIENTS][32], submitter[32];
+	uint64_t network = fault_chance(random, 20), notify = fault_chance(random, 80);
+	char submitter[32];
 
-	if (!really || queue_ids_take(s->q.queue, 1, &m.id) != QUEUE_OK)
+	/* MAIL was answered with 452 or 451, but for those who had said it before. */
+	if (!really || (s->engines[SMTPD].intake != INTAKE_OPEN && notify % 4))
 		return;
 	snprintf(submitter, sizeof submitter, "net:192.0.2.%llu", (unsigned long long)network);
-	m.submitter = text_of(submitter);
-	for (uint32_t i = 0; i < m.recipient_count; i++)
-		domains[i] = sim_domain_name(names[i], sizeof names[i], sim_domain(s, m.id, i));
-	submit(s, &m, domains);
+	(void)sends(s, text_of(submitter), (uint32_t)(1 + (more ? 0 : recipients)), notify);
 }
 
 uint64_t sim_send(struct sim *s, struct text submitter)
 {
-	struct queue_message m = {.recipient_count = 1, .submitter = submitter};
-	char name[32];
-	struct text domain;
+	uint64_t id = sends(s, submitter, 1, UINT64_MAX);
 
-	if (queue_ids_take(s->q.queue, 1, &m.id) != QUEUE_OK)
-		return 0;
-	domain = sim_domain_name(name, sizeof name, sim_domain(s, m.id, 0));
-	return submit(s, &m, &domain) ? m.id : 0;
+	return id && mail_find(&s->q.mails, id) ? id : 0;
 }
 
-/* It is durable: store.c says so, also for a report, and for mail whose sender heard nothing. */
-void delivery_release(struct qmgr *q, struct mail *mail, struct text envelope)
-{
-	struct sim *s = sim_of_qmgr(q);
-	struct envelope_iter it = envelope_recipients(envelope);
-	struct envelope_recipient r;
+/* -- bounce ----------------------------------------------------------------------------------- */
 
-	book_acked(&s->book, mail->id);
-	for (uint32_t i = 0; i < mail->recipient_count && envelope_next(&it, &r); i++)
-		scheduler_add(q->scheduler, &mail->recipients[i], domain_of(q, r.address), 0,
-			      now_us(q));
+/* Recipients are u0, u1, u2. */
+static uint8_t failures_of(struct wire_list list)
+{
+	struct rec_report_recipient r;
+	uint8_t mask = 0;
+
+	while (list_next_report_recipient(&list, &r))
+		if (r.action == REPORT_FAILED)
+			mask |= (uint8_t)(1 << (r.address.data[1] - '0'));
+	return mask;
 }
 
-void workers_loaded(struct qmgr *q)
+void sim_report(struct sim *s, const struct msg_report *m)
 {
-	(void)q; /* sim.c lets the workers tell what they are at first */
+	struct handin *h = &s->handins[s->handin_count++ % HANDINS];
+
+	*h = (struct handin){.report = m->report,
+			     .of = m->id,
+			     .failures = failures_of(m->recipients),
+			     .fails = !s->plan && !s->ending && !sim_chance(s, 20),
+			     .due_us = s->now + (int64_t)sim_chance(s, 2 * SECOND)};
+	s->n.double_bounces += m->double_bounce;
+	text_copy(h->to, sizeof h->to, m->double_bounce ? s->config->postmaster : m->to);
 }
 
-/* -- reports ---------------------------------------------------------------------------------- */
-
-void sim_owe(struct sim *s, uint64_t id, uint32_t recipient)
+static bool hand_in(struct sim *s, const struct handin *h)
 {
-	s->owed = sim_grow(s->owed, s->owed_count, &s->owed_size, sizeof *s->owed);
-	s->owed[s->owed_count++] = (struct owed){id, recipient, s->now + 2 * SECOND};
-}
+	struct message m = {.type = MSG_report_failed,
+			    .report_failed = {.report = h->report, .reason = text_of("by chance")}};
+	uint64_t id = 0;
 
-void report_owe(struct qmgr *q, struct mail *mail, bool now)
-{
-	(void)now;
-	for (uint32_t i = 0; i < mail->recipient_count; i++)
-		if (mail->recipients[i].state == RECIPIENT_OWED)
-			sim_owe(sim_of_qmgr(q), mail->id, mail->recipients[i].number);
-}
-
-void report_committed(struct qmgr *q, uint64_t report, uint64_t id)
-{
-	(void)report;
-	(void)id;
-	sim_of_qmgr(q)->n.bounces++;
-}
-
-void report_refused(struct qmgr *q, uint64_t report)
-{
-	uint64_t of = 0;
-	uint32_t recipient = 0;
-
-	if (book_report_of(&sim_of_qmgr(q)->book, report, &of, &recipient))
-		sim_owe(sim_of_qmgr(q), of, recipient);
-}
-
-/*
- * One report for one recipient: the record that takes it in settles what it
- * reports. A report that fails is told to the postmaster, and there it ends.
- */
-static bool report(struct sim *s, const struct owed *o)
-{
-	struct mail *mail = mail_find(&s->q.mails, o->id);
-	struct recipient *r = mail ? mail_recipient(mail, o->recipient) : NULL;
-	struct queue_outcome settle = {
-	    .id = o->id, .recipient = o->recipient, .kind = QUEUE_FAILED};
-	struct queue_message m = {.recipient_count = 1, .settles = &settle, .settle_count = 1};
-	char name[32];
-	struct text domain;
-
-	if (!r || r->state != RECIPIENT_OWED)
-		return true;
-	if (!r->where.generation)
-		return false;
-	if (text_equals(mail->submitter->name, "postmaster")) {
-		book_dropped(&s->book, o->id, o->recipient);
-		r->state = RECIPIENT_ENDING;
-		sim_record(s, r, QUEUE_FAILED, 0, 0);
+	if (h->fails) {
+		report_failed(sim_channel(&s->bounce), &m);
 		return true;
 	}
-	if (queue_ids_take(s->q.queue, 1, &m.id) != QUEUE_OK)
+	if (!engine_reads(s, SUBMISSION) || !(id = id_take(s, SUBMISSION)))
 		return false;
-	bool twice = text_equals(mail->submitter->name, "bounce");
+	struct letter *l = letter_new(s, SUBMISSION, id);
 
-	m.submitter = text_of(twice ? "postmaster" : "bounce");
-	s->n.double_bounces += twice;
-	domain = sim_domain_name(name, sizeof name, sim_domain(s, m.id, 0));
-	settle.attempts = r->attempts;
-	book_reports(&s->book, m.id, o->id, o->recipient);
-	return submit(s, &m, &domain);
+	l->report = h->report;
+	l->of = h->of;
+	l->failures = h->failures;
+	l->count = 1;
+	envelope_put_head(&l->envelope, &(struct envelope){.submitter = text_of("bounce"),
+							   .protocol = text_of("ESMTP"),
+							   .arrival_wall = (uint64_t)sim_wall(s)});
+	envelope_put_recipient(&l->envelope, &(struct envelope_recipient){.address = text_of(h->to),
+									  .notify = NOTIFY_NEVER});
+	letter_begin(s, l);
+	return true;
 }
 
-void sim_reports(struct sim *s)
+/* -- a turn ------------------------------------------------------------------------------------ */
+
+void sim_doors(struct sim *s)
 {
-	size_t count = s->owed_count < 50 ? s->owed_count : 50;
+	for (size_t i = 0; i < s->ready_count;) {
+		struct letter *l = letter_find(s, s->ready[i]);
 
-	for (size_t i = 0; i < count;) {
-		struct owed o = s->owed[i];
-
-		if (o.due_us > s->now) {
+		if (l && !engine_reads(s, l->engine)) {
 			i++;
 			continue;
 		}
-		s->owed[i] = s->owed[--s->owed_count];
-		count = count < s->owed_count ? count : s->owed_count;
-		if (!report(s, &o)) {
-			o.due_us = s->now + SECOND;
-			s->owed = sim_grow(s->owed, s->owed_count, &s->owed_size, sizeof *s->owed);
-			s->owed[s->owed_count++] = o;
+		s->ready[i] = s->ready[--s->ready_count];
+		if (l)
+			letter_go_on(s, l);
+	}
+	for (size_t i = 0; i < HANDINS; i++) {
+		struct handin h = s->handins[i];
+
+		if (!h.report || h.due_us > s->now)
+			continue;
+		s->handins[i].report = 0;
+		if (!hand_in(s, &h)) {
+			s->handins[i] = h;
+			s->handins[i].due_us = s->now + SECOND;
 		}
 	}
+}
+
+/* -- qmgr comes and goes ----------------------------------------------------------------------- */
+
+/* Of what was handed in, an engine that lives on asks the next qmgr; the rest is forgotten. */
+void sim_letters_lost(struct sim *s, bool engines_too)
+{
+	for (size_t i = 0; i < s->letters.size; i++)
+		for (struct table_link *l = s->letters.slots[i], *next; l; l = next) {
+			next = l->next;
+			if (engines_too || !ITEM_OF(l, struct letter, link)->submitted)
+				letter_free(s, ITEM_OF(l, struct letter, link));
+		}
+	s->ready_count = 0;
+	if (engines_too)
+		memset(s->handins, 0, sizeof s->handins);
+}
+
+void sim_engines_connect(struct sim *s)
+{
+	static const unsigned kinds[] = {[SMTPD] = PEER_SMTPD, [SUBMISSION] = PEER_SUBMISSION};
+
+	for (unsigned i = 0; i < ENGINES_COUNT; i++) {
+		struct sim_engine *e = &s->engines[i];
+
+		*e = (struct sim_engine){
+		    .channel = {.sim = s, .kind = kinds[i], .instance = i, .pid = 1000 + i}};
+		door_peer(&s->q, sim_channel(&e->channel));
+	}
+}
+
+void sim_engines_doubt(struct sim *s)
+{
+	struct message end = {.type = MSG_in_doubt_end};
+
+	for (size_t i = 0; i < s->letters.size; i++)
+		for (struct table_link *l = s->letters.slots[i]; l; l = l->next) {
+			struct letter *letter = ITEM_OF(l, struct letter, link);
+			struct message m = {.type = MSG_in_doubt, .in_doubt = {letter->id}};
+
+			if (letter->submitted)
+				door_in_doubt(sim_channel(&s->engines[letter->engine].channel), &m);
+		}
+	for (unsigned i = 0; i < ENGINES_COUNT; i++)
+		door_in_doubt_end(sim_channel(&s->engines[i].channel), &end);
 }

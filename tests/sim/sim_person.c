@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* A person at the control socket: any action on any message, at any time. control.c carries them
- * out; what was in flight is carried out when it comes back, as delivery.c does it. */
+ * out; delivery.c does for what was in flight, when it comes back. */
 #include "sim.h"
 
 #include "message.h"
@@ -24,7 +24,7 @@ static void act(struct sim *s, enum queue_action action, const uint64_t *ids, ui
 	m.act.targets =
 	    (struct wire_list){count, {(const char *)bytes_at(&targets), bytes_len(&targets)}};
 	if (count)
-		control_act((struct channel *)(void *)s, &m);
+		control_act(sim_channel(&s->control), &m);
 	bytes_free(&targets);
 }
 
@@ -71,20 +71,4 @@ void sim_person(struct sim *s)
 	for (int i = 0; i < TARGETS; i++)
 		ids[i] = s->book.lowest + fault_chance(random, span < 60000 ? span : 60000);
 	act(s, (enum queue_action)(ACTION_HOLD + dice % 6), ids, TARGETS);
-}
-
-bool sim_wish(struct sim *s, struct recipient *r)
-{
-	uint8_t wish = r->wish;
-
-	r->wish = 0;
-	if (wish != ACTION_HOLD && wish != ACTION_DELETE && wish != ACTION_BOUNCE)
-		return false;
-	scheduler_remove(s->q.scheduler, r,
-			 wish == ACTION_HOLD ? RECIPIENT_HELD : RECIPIENT_ENDING);
-	sim_finish(s, r,
-		   wish == ACTION_HOLD	   ? QUEUE_HELD
-		   : wish == ACTION_DELETE ? QUEUE_REMOVED
-					   : QUEUE_FAILED);
-	return true;
 }

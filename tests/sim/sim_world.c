@@ -3,9 +3,8 @@
  * says. */
 #include "sim.h"
 
-#include "must.h"
-
 #include "mem.h"
+#include "must.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,7 +39,7 @@ static uint64_t arrival_take(struct sim *s)
 	return job;
 }
 
-struct task *sim_task_find(const struct sim *s, uint64_t job)
+static struct task *task_find(const struct sim *s, uint64_t job)
 {
 	struct table_link *l = table_first(&s->tasks, table_hash_number(&s->tasks, job));
 
@@ -50,21 +49,28 @@ struct task *sim_task_find(const struct sim *s, uint64_t job)
 	return NULL;
 }
 
-void sim_task_free(struct sim *s, struct task *t)
+static void task_free(struct sim *s, struct task *t)
 {
 	table_remove(&s->tasks, &t->link);
 	free(t);
 }
 
-/* -- deliveries ------------------------------------------------------------------------------- */
-
-static void face_ask(void *owner, const struct domain *d)
+/* "d17.example", "s17" */
+static uint64_t number_of(struct text name)
 {
-	struct sim *s = owner;
+	uint64_t n = 0;
 
+	for (size_t i = 1; i < name.len && name.data[i] >= '0' && name.data[i] <= '9'; i++)
+		n = n * 10 + (uint64_t)(name.data[i] - '0');
+	return n;
+}
+
+/* -- the resolver ----------------------------------------------------------------------------- */
+
+void sim_asked(struct sim *s, const struct msg_site_ask *m)
+{
 	s->queries = sim_grow(s->queries, s->query_count, &s->query_size, sizeof *s->queries);
-	s->queries[s->query_count++] =
-	    (struct query){d->query, (uint64_t)strtoul(d->name.data + 1, NULL, 10)};
+	s->queries[s->query_count++] = (struct query){m->query, number_of(m->target)};
 	s->n.questions++;
 }
 
@@ -79,61 +85,31 @@ static uint32_t site_of(struct sim *s, uint64_t domain)
 void sim_answer_queries(struct sim *s)
 {
 	size_t count = s->query_count;
+	struct query *queries = s->queries;
 
-	s->query_count = 0;
+	/* Answers make new questions. */
+	s->queries = NULL;
+	s->query_count = s->query_size = 0;
 	for (size_t i = 0; i < count; i++) {
-		uint64_t query = s->queries[i].query;
 		char name[32];
+		struct message m = {.type = MSG_site_is, .site_is = {.query = queries[i].query}};
+		struct msg_site_is *a = &m.site_is;
 
-		snprintf(name, sizeof name, "s%u", site_of(s, s->queries[i].domain));
-		if (!s->plan && !s->recipe->calm && !sim_chance(s, 500) && !s->ending)
-			scheduler_no_site(s->q.scheduler, query, !sim_chance(s, 4), 550,
-					  text_of("5.4.4"), text_of("no such domain"), 30, s->now);
-		else
-			scheduler_site_is(s->q.scheduler, query, text_of(name), text_of(name),
-					  (uint32_t)(30 + sim_chance(s, 600)), s->now);
+		snprintf(name, sizeof name, "s%u", site_of(s, queries[i].domain));
+		if (!s->plan && !s->recipe->calm && !sim_chance(s, 500) && !s->ending) {
+			a->verdict = sim_chance(s, 4) ? HOP_TEMPORARY : HOP_PERMANENT;
+			a->code = 550;
+			a->dsn = text_of("5.4.4");
+			a->reason = text_of("no such domain");
+			a->lifetime_s = 30;
+		} else {
+			a->verdict = HOP_FOUND;
+			a->site = a->hop = text_of(name);
+			a->lifetime_s = (uint32_t)(30 + sim_chance(s, 600));
+		}
+		delivery_site_is(sim_channel(&s->resolver), &m);
 	}
-}
-
-static void file_check(struct sim *s, uint64_t id)
-{
-	static char content[BOOK_LARGE_MAX];
-	const struct disk *d = simdisk_disk(s->disk);
-	int fd = -1;
-	enum queue_result result = queue_body_open(s->q.queue, id, &fd);
-	int64_t len = result == QUEUE_OK ? d->read(d->self, fd, content, sizeof content, 0) : -1;
-
-	if (result == QUEUE_OK)
-		d->close(d->self, fd);
-	if (simdisk_stopped(s->disk))
-		return;
-	if (len < 0)
-		book_break(&s->book, "a live message's body can't be read", id);
-	else
-		book_compare(&s->book, id, (struct text){content, (size_t)len});
-}
-
-static void content_check(struct sim *s, const struct mail *mail)
-{
-	struct queue_content c = {0};
-
-	if (mail->body_in_file) {
-		file_check(s, mail->id);
-		return;
-	}
-	if (mail->content) {
-		book_compare(&s->book, mail->id, mail->content->placed.body);
-		return;
-	}
-	enum queue_result result = queue_read_message(s->q.queue, &mail->location, &c);
-
-	if (simdisk_stopped(s->disk))
-		return;
-	if (result == QUEUE_OK)
-		book_compare(&s->book, mail->id, c.body);
-	else
-		book_break(&s->book, "a live message can't be read", mail->id);
-	queue_content_free(&c);
+	free(queries);
 }
 
 void sim_world_changes(struct sim *s)
@@ -176,50 +152,59 @@ static int64_t task_us(struct sim *s, const struct task *t)
 	return 1000 + (int64_t)sim_chance(s, (uint64_t)latencies[s->receivers[t->site].mood]);
 }
 
-static void face_start(void *owner, struct job *job)
+static void content_check(struct sim *s, const struct msg_job *m, int fd)
 {
-	struct sim *s = owner;
-	struct task *t = mem_new(1, sizeof *t);
+	static char content[BOOK_LARGE_MAX];
+	const struct disk *d = simdisk_disk(s->disk);
+	struct text body = m->body;
 
-	must(job->count <= TASK_MAX);
-	content_check(s, job->mail);
-	t->job = job->id;
-	t->mail = job->mail->id;
-	t->slot = job->slot->number;
-	t->site = (uint32_t)strtoul(job->slot->site->name.data + 1, NULL, 10);
-	t->worker = job->worker->instance;
-	for (; t->count < job->count; t->count++)
-		t->recipients[t->count].number = job->recipients[t->count]->number;
+	if (fd >= 0) {
+		int64_t len = d->read(d->self, fd, content, sizeof content, 0);
+
+		if (simdisk_stopped(s->disk))
+			return;
+		body = (struct text){content, len < 0 ? 0 : (size_t)len};
+	}
+	if (body.len != m->body_length)
+		book_break(&s->book, "a body that is not as long as was said", m->id);
+	if (!text_equals(m->prelude, sim_prelude().data))
+		book_break(&s->book, "another header", m->id);
+	book_compare(&s->book, m->id, body);
+}
+
+void sim_job(struct sim *s, unsigned worker, const struct msg_job *m, int fd)
+{
+	struct task *t = mem_new(1, sizeof *t);
+	struct wire_list list = m->recipients;
+	struct rec_job_recipient r;
+
+	must(m->recipients.count <= TASK_MAX);
+	content_check(s, m, fd);
+	t->job = m->job;
+	t->mail = m->id;
+	t->slot = m->slot;
+	t->site = (uint32_t)number_of(m->site);
+	t->worker = worker;
+	while (list_next_job_recipient(&list, &r))
+		t->recipients[t->count++].number = r.number;
 	table_add(&s->tasks, &t->link, table_hash_number(&s->tasks, t->job));
 	arrival_add(s, s->now + task_us(s, t), t->job);
 }
 
-static void face_close(void *owner, struct slot *slot)
+void sim_recorded(struct sim *s, uint64_t job)
 {
-	struct sim *s = owner;
+	struct task *t = task_find(s, job);
 
+	if (!t || !t->sent)
+		book_break(&s->book, "recorded what nobody reported", job);
+	else
+		task_free(s, t);
+}
+
+void sim_slot_closes(struct sim *s, unsigned worker, uint32_t slot)
+{
 	s->closes = sim_grow(s->closes, s->close_count, &s->close_size, sizeof *s->closes);
-	s->closes[s->close_count++] = slot->number;
-}
-
-static void face_end(void *owner, struct recipient *r, const struct domain_verdict *v)
-{
-	sim_finish(owner, r, v->kind);
-}
-
-static void face_site(void *owner, const struct site *site, int64_t wait_us)
-{
-	struct sim *s = owner;
-
-	(void)site;
-	(void)wait_us;
-	s->n.site_failures++;
-}
-
-static void face_up(void *owner, const struct site *site)
-{
-	(void)owner;
-	(void)site;
+	s->closes[s->close_count++] = (struct sim_close){worker, slot};
 }
 
 /* As the plan says: the site takes all, or nothing. */
@@ -262,46 +247,79 @@ static void task_verdict(struct sim *s, struct task *t)
 		} else if (kind == OUTCOME_DEFERRED && !broken) {
 			t->scope = SCOPE_RECIPIENT;
 		}
+		s->n.deferred += kind == OUTCOME_DEFERRED && !broken;
+		s->n.failed += kind == OUTCOME_FAILED;
 	}
 }
 
-/* As qmgr's delivery.c does it. */
-void sim_outcome_apply(struct sim *s, struct task *t, struct job *job)
+/* -- workers ---------------------------------------------------------------------------------- */
+
+static struct channel *worker_channel(struct sim *s, unsigned worker)
 {
-	struct slot *slot = job->slot;
-	bool relayed = false;
-	int64_t due = 0;
+	return sim_channel(&s->workers[worker].channel);
+}
+
+static void outcome_send(struct sim *s, struct task *t)
+{
+	struct bytes items = {0};
+	struct message m = {.type = MSG_outcome,
+			    .outcome = {.slot = t->slot,
+					.job = t->job,
+					.id = t->mail,
+					.scope = (uint8_t)t->scope,
+					.relay = text_of("mx.example[192.0.2.1]:25")}};
+
+	for (uint32_t i = 0; i < t->count; i++) {
+		enum outcome_kind kind = t->recipients[i].kind;
+		bool good = kind == OUTCOME_RELAYED, later = kind == OUTCOME_DEFERRED;
+
+		rec_outcome_recipient_encode(&items,
+					     &(struct rec_outcome_recipient){
+						 .number = t->recipients[i].number,
+						 .kind = (uint8_t)kind,
+						 .code = good	 ? 250
+							 : later ? 450
+								 : 550,
+						 .dsn = text_of(good	? "2.0.0"
+								: later ? "4.2.1"
+									: "5.1.1"),
+						 .reply = text_of(good	  ? "250 2.0.0 taken"
+								  : later ? "450 4.2.1 later"
+									  : "550 5.1.1 nobody")});
+	}
+	m.outcome.recipients =
+	    (struct wire_list){t->count, {(const char *)bytes_at(&items), bytes_len(&items)}};
+	t->sent = true;
+	delivery_outcome(worker_channel(s, t->worker), &m);
+	bytes_free(&items);
+}
+
+/* Its connection is free for the next one, or broken. */
+static void slot_goes_on(struct sim *s, const struct task *t, uint32_t slot)
+{
+	struct message want = {.type = MSG_want, .want = {slot}};
+	struct message done = {.type = MSG_slot_done, .slot_done = {slot, 0}};
 
 	if (t->scope == SCOPE_SITE)
-		scheduler_failed(s->q.scheduler, job, SCOPE_SITE, text_of("connection lost"),
-				 s->now);
-	for (uint32_t i = 0; i < t->count; i++) {
-		struct recipient *r = mail_recipient(job->mail, t->recipients[i].number);
-		enum outcome_kind kind = t->recipients[i].kind;
+		delivery_slot_done(worker_channel(s, t->worker), &done);
+	else
+		delivery_want(worker_channel(s, t->worker), &want);
+}
 
-		if (!r || r->state != RECIPIENT_FLYING || r->job != job)
-			continue;
-		if (t->scope != SCOPE_SITE)
-			r->attempts++;
-		scheduler_outcome(s->q.scheduler, r, kind,
-				  kind == OUTCOME_DEFERRED ? t->scope : SCOPE_NONE, s->now, &due);
-		relayed |= kind == OUTCOME_RELAYED;
-		if (kind != OUTCOME_DEFERRED) {
-			sim_finish(s, r, kind == OUTCOME_RELAYED ? QUEUE_RELAYED : QUEUE_FAILED);
-		} else if (t->scope != SCOPE_SITE) {
-			s->n.deferred++;
-			mail_drop_content(r->mail);
-			if (!sim_wish(s, r))
-				sim_record(s, r, QUEUE_DEFERRED, r->flags, due);
-		} else {
-			(void)sim_wish(s, r);
-		}
-	}
-	scheduler_job_done(s->q.scheduler, job, relayed, s->now);
-	if (slot && t->scope == SCOPE_SITE)
-		scheduler_slot_done(s->q.scheduler, slot);
-	else if (slot)
-		scheduler_want(s->q.scheduler, slot, s->now);
+static void task_ends(struct sim *s, struct task *t)
+{
+	struct task copy = *t; /* it may be confirmed at once */
+
+	if (s->plan)
+		task_planned(s, t);
+	else
+		task_verdict(s, t);
+	t->said = true;
+	copy.scope = t->scope;
+	if (!s->workers[t->worker].up)
+		return;
+	outcome_send(s, t);
+	slot_goes_on(s, &copy, copy.slot);
 }
 
 /* Tasks of one worker (or of all) die; their receivers may have taken the mail at that very moment.
@@ -315,7 +333,7 @@ void sim_tasks_die(struct sim *s, unsigned worker)
 			next = l->next;
 			if (worker < WORKERS && t->worker != worker)
 				continue;
-			if (t->said && worker < WORKERS) {
+			if (t->sent && worker < WORKERS) {
 				t->orphan = true; /* qmgr has the outcome already */
 				continue;
 			}
@@ -325,58 +343,166 @@ void sim_tasks_die(struct sim *s, unsigned worker)
 					book_taken(&s->book, t->mail, t->recipients[k].number);
 				book_parted(&s->book, t->mail, t->recipients[k].number);
 			}
-			sim_task_free(s, t);
+			task_free(s, t);
 		}
+	for (unsigned i = 0; i < WORKERS; i++)
+		if (worker == i || worker == WORKERS)
+			s->workers[i].channel.pid++;
 }
 
-void sim_worker_dies(struct sim *s, unsigned w)
+static void worker_gone(struct sim *s, unsigned worker, uint64_t most_us)
 {
-	sim_tasks_die(s, w);
-	scheduler_worker_died(s->q.scheduler, &s->workers[w], s->now);
-}
+	struct sim_worker *w = &s->workers[worker];
 
-void sim_deliveries(struct sim *s)
-{
-	while (s->event_count && s->events[0].at_us <= s->now) {
-		struct task *t = sim_task_find(s, arrival_take(s));
-		struct job *job = t ? scheduler_job(s->q.scheduler, t->job) : NULL;
-
-		if (!t || t->said)
-			continue;
-		if (!s->plan && !s->recipe->calm && t->mail % POISON == 7 && sim_chance(s, 3) &&
-		    !s->ending) {
-			sim_worker_dies(s, t->worker);
-			continue;
-		}
-		if (s->plan)
-			task_planned(s, t);
+	w->up = false;
+	w->back_us = s->now + (int64_t)sim_chance(s, most_us);
+	for (size_t i = 0; i < s->close_count;)
+		if (s->closes[i].worker == worker)
+			s->closes[i] = s->closes[--s->close_count];
 		else
-			task_verdict(s, t);
-		t->said = true;
-		if (job)
-			sim_outcome_apply(s, t, job);
-		sim_job_await(s, t->job);
+			i++;
+	workers_gone(&s->q, sim_channel(&w->channel));
+}
+
+void sim_worker_dies(struct sim *s, unsigned worker)
+{
+	if (!s->workers[worker].up)
+		return;
+	sim_tasks_die(s, worker);
+	worker_gone(s, worker, 5 * SECOND);
+}
+
+/* Master gives both a new one at once. */
+void sim_worker_cut(struct sim *s, unsigned worker)
+{
+	if (!s->workers[worker].up)
+		return;
+	for (size_t i = 0; i < s->tasks.size; i++)
+		for (struct table_link *l = s->tasks.slots[i]; l; l = l->next) {
+			struct task *t = ITEM_OF(l, struct task, link);
+
+			if (t->worker == worker && !t->orphan)
+				t->sent = false;
+		}
+	worker_gone(s, worker, 2 * SECOND);
+}
+
+/* What it has in flight, then what it was not told to be durable, then that this was all. */
+static void worker_tells(struct sim *s, unsigned worker)
+{
+	struct message end = {.type = MSG_in_flight_end};
+
+	for (int outcomes = 0; outcomes < 2; outcomes++)
+		for (size_t i = 0; i < s->tasks.size; i++)
+			for (struct table_link *l = s->tasks.slots[i]; l; l = l->next) {
+				struct task *t = ITEM_OF(l, struct task, link);
+				struct bytes items = {0};
+				struct message m = {
+				    .type = MSG_in_flight,
+				    .in_flight = {.slot = t->slot, .job = t->job, .id = t->mail}};
+
+				if (t->worker != worker || t->orphan || t->said != outcomes)
+					continue;
+				if (outcomes) {
+					outcome_send(s, t);
+					continue;
+				}
+				for (uint32_t k = 0; k < t->count; k++)
+					rec_number_encode(
+					    &items, &(struct rec_number){t->recipients[k].number});
+				m.in_flight.recipients = (struct wire_list){
+				    t->count, {(const char *)bytes_at(&items), bytes_len(&items)}};
+				workers_in_flight(worker_channel(s, worker), &m);
+				bytes_free(&items);
+			}
+	workers_in_flight_end(worker_channel(s, worker), &end);
+	s->workers[worker].told = true;
+}
+
+static void worker_connects(struct sim *s, unsigned worker)
+{
+	struct sim_worker *w = &s->workers[worker];
+
+	w->up = true;
+	w->told = false;
+	workers_peer(&s->q, sim_channel(&w->channel));
+}
+
+void sim_workers_tell(struct sim *s)
+{
+	for (unsigned i = 0; i < WORKERS; i++)
+		if (s->workers[i].up && !s->workers[i].told && !s->workers[i].channel.paused)
+			worker_tells(s, i);
+}
+
+/* Those who reported what a dead one had done are gone as well. */
+static void orphans_end(struct sim *s)
+{
+	for (size_t i = 0; i < s->tasks.size; i++)
+		for (struct table_link *l = s->tasks.slots[i], *next; l; l = next) {
+			struct task *t = ITEM_OF(l, struct task, link);
+
+			next = l->next;
+			t->sent = false;
+			if (!t->orphan)
+				continue;
+			for (uint32_t k = 0; k < t->count; k++)
+				book_parted(&s->book, t->mail, t->recipients[k].number);
+			task_free(s, t);
+		}
+}
+
+void sim_workers_connect(struct sim *s)
+{
+	orphans_end(s);
+	for (unsigned i = 0; i < WORKERS; i++) {
+		s->workers[i].channel.sim = s;
+		s->workers[i].channel.kind = PEER_SMTP_CLIENT;
+		s->workers[i].channel.instance = i;
+		s->workers[i].channel.pid += s->workers[i].channel.pid ? 0 : 100 + 100000 * i;
+		s->workers[i].channel.paused = false;
+		worker_connects(s, i);
 	}
+}
+
+static void workers_turn(struct sim *s)
+{
+	for (unsigned i = 0; i < WORKERS; i++)
+		if (!s->workers[i].up && s->workers[i].back_us <= s->now)
+			worker_connects(s, i);
+	sim_workers_tell(s);
+}
+
+static void slots_close(struct sim *s)
+{
 	for (size_t i = 0; i < s->close_count;) {
-		struct slot *slot = scheduler_slot(s->q.scheduler, (uint32_t)s->closes[i]);
+		uint32_t number = s->closes[i].slot;
+		struct slot *slot = scheduler_slot(s->q.scheduler, number);
+		struct message m = {.type = MSG_slot_done, .slot_done = {number, 0}};
 
 		if (slot && slot->jobs) {
 			i++;
 			continue;
 		}
 		if (slot)
-			scheduler_slot_done(s->q.scheduler, slot);
+			delivery_slot_done(worker_channel(s, s->closes[i].worker), &m);
 		s->closes[i] = s->closes[--s->close_count];
 	}
 }
 
-struct scheduler_face sim_face(struct sim *s)
+void sim_deliveries(struct sim *s)
 {
-	return (struct scheduler_face){.owner = s,
-				       .ask = face_ask,
-				       .start = face_start,
-				       .close_slot = face_close,
-				       .end = face_end,
-				       .site_down = face_site,
-				       .site_up = face_up};
+	workers_turn(s);
+	while (s->event_count && s->events[0].at_us <= s->now) {
+		struct task *t = task_find(s, arrival_take(s));
+
+		if (!t || t->said)
+			continue;
+		if (!s->plan && !s->recipe->calm && t->mail % POISON == 7 && sim_chance(s, 3) &&
+		    !s->ending && s->workers[t->worker].up)
+			sim_worker_dies(s, t->worker);
+		else
+			task_ends(s, t);
+	}
+	slots_close(s);
 }
