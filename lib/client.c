@@ -2,6 +2,7 @@
 /* One client of a server: its stream, its session, its message, its one timer. */
 #include "client.h"
 
+#include "caller.h"
 #include "mem.h"
 #include "must.h"
 #include "queue_id.h"
@@ -36,6 +37,7 @@ struct client {
 	struct question *question; /* what is asked before the session is answered */
 	size_t unread;		   /* octets that came and were not consumed */
 	size_t held;		   /* memory, as the budget knows it */
+	struct caller *caller;	   /* while its name is being looked up */
 	bool counted, paused, in_session, awaiting_limits;
 	bool implicit; /* TLS from the first octet on (RFC 8314 3.3) */
 	bool ended;    /* has closed its side, and is owed the reply to its message */
@@ -58,6 +60,7 @@ static void client_free(struct client *c, bool at_once)
 
 	LOG(all->d->log, disconnect, 0, session_client(c->session), text_of(""));
 	policy_cancel(&c->question);
+	caller_free(&c->caller);
 	intake_drop(&c->message);
 	budget_hold(&all->budget, &c->held, 0);
 	if (at_once)
@@ -247,6 +250,19 @@ static void ask_policy(struct client *c, enum session_point point)
 		c->question = q;
 }
 
+static void client_ask(void *owner, enum session_point point);
+
+/* What the client is called, for its mail's Received. */
+static void client_named(void *owner)
+{
+	struct client *c = owner;
+
+	if (session_asks(c->session) != POINT_SENDER)
+		return;
+	client_ask(c, POINT_SENDER);
+	client_goes_on(c);
+}
+
 static void client_ask(void *owner, enum session_point point)
 {
 	/* RFC 3207 4: 454, "TLS not available due to temporary reason" */
@@ -270,7 +286,7 @@ static void client_ask(void *owner, enum session_point point)
 		refusal = mail_refusal(c);
 		if (refusal)
 			session_answer(c->session, moment_of(c), refusal);
-		else
+		else if (!caller_wait(c->caller, client_named, c))
 			ask_policy(c, point);
 		return;
 	case POINT_HEADER:
@@ -522,22 +538,6 @@ static uint32_t slot_take(struct clients *all)
 	return i;
 }
 
-/* qmgr is fair to submitters: a client's network stands for it. */
-static struct text submitter_of(const uint8_t *address, char *to, size_t size)
-{
-	uint8_t network[16];
-	char text[46];
-	bool ipv4 = host_address_is_ipv4(address);
-
-	memcpy(network, address, sizeof network);
-	if (!ipv4)
-		memset(network + 8, 0, 8);
-	int n =
-	    snprintf(to, size, "net:%s%s", host_address_print(network, text), ipv4 ? "" : "/64");
-
-	return (struct text){to, n > 0 ? (size_t)n : 0};
-}
-
 /* Before there is a session: one line and goodbye; SILENT where the line would have to be in TLS.
  */
 static void refuse_fd(struct clients *all, int fd, const uint8_t *address, const struct reply *r,
@@ -647,7 +647,7 @@ void client_new(struct clients *all, int fd, const uint8_t *address, enum handle
 	    .owner = c,
 	    .config = all->d->config,
 	    .out = stream_out(c->stream),
-	    .submitter = submitter_of(address, submitter, sizeof submitter),
+	    .submitter = caller_submitter(address, submitter, sizeof submitter),
 	    .seed = all->seed,
 	    .auth = config_has_logins(all->d->config) &&
 		    (role != HANDLE_LISTEN_SMTP || all->d->config->auth_smtp),
@@ -657,6 +657,7 @@ void client_new(struct clients *all, int fd, const uint8_t *address, enum handle
 
 	memcpy(setup.address, address, sizeof setup.address);
 	c->session = session_new(&setup, moment_of(c));
+	caller_ask(&c->caller, policy_names(all->policy), c->session);
 	LOG(all->d->log, connect, 0, session_client(c->session));
 	if (all->limits) {
 		ask_limits(c);

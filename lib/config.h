@@ -137,7 +137,7 @@ struct config {
 	struct endpoints resolver_forward;
 	struct text resolver_trust_anchor;
 	struct duration resolver_timeout;
-	uint8_t resolver_prefer;
+	uint8_t resolver_prefer, resolver_client_names;
 	struct config_route *routes;
 	size_t route_count;
 	struct config_site *sites;

@@ -139,6 +139,21 @@ struct lookup *lookup_count(struct lookups *l, struct msg_count_ask *m, lookup_a
 	return q;
 }
 
+struct lookup *lookup_name(struct lookups *l, const uint8_t *address, lookup_answer *answer,
+			   void *owner)
+{
+	struct lookup *q = lookup_new(l, answer, owner);
+
+	channel_send_name_ask(l->channel,
+			      &(struct msg_name_ask){q->number, {(const char *)address, 16}});
+	return q;
+}
+
+bool lookups_are_open(const struct lookups *l)
+{
+	return l->channel != NULL;
+}
+
 void lookup_cancel(struct lookup **lookup)
 {
 	if (!*lookup)

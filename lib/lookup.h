@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Asking a neighbour: a daemon's questions to table, or to limits, under way.
+ * Asking a neighbour: a daemon's questions to table, limits or resolver, under way.
  * Each is answered once; with a verdict of its own when there is no such
  * neighbour, when it ends, or when it takes too long.
  */
@@ -35,6 +35,14 @@ struct lookup *lookup_ask(struct lookups *l, struct text table, struct text key,
 /* Asks limits whether a message may be sent; M's query is filled in. As lookup_ask(). */
 struct lookup *lookup_count(struct lookups *l, struct msg_count_ask *m, lookup_answer *answer,
 			    void *owner);
+
+/* Asks resolver what the client at ADDRESS (16 bytes) is called; VERDICT is an enum hop_verdict.
+ * The neighbour must be there. */
+struct lookup *lookup_name(struct lookups *l, const uint8_t *address, lookup_answer *answer,
+			   void *owner);
+
+/* Is there such a neighbour now? */
+bool lookups_are_open(const struct lookups *l);
 
 /* Takes NULL, leaves NULL: the answer is wanted no more. */
 void lookup_cancel(struct lookup **lookup);

@@ -16,6 +16,7 @@ enum {
 
 struct policy {
 	struct lookups *lookups, *counts;
+	struct names *names;
 };
 
 struct question {
@@ -35,6 +36,7 @@ struct policy *policy_new(struct loop *loop)
 
 	p->lookups = lookups_new(loop, TABLE_FAILED, TABLE_FAILED, SECONDS(TABLE_WAIT_S));
 	p->counts = lookups_new(loop, COUNT_FINE, COUNT_REFUSE, SECONDS(COUNT_WAIT_S));
+	p->names = names_new(loop);
 	return p;
 }
 
@@ -44,6 +46,8 @@ void policy_peer(struct policy *p, struct channel *c)
 		lookups_open(p->lookups, c);
 	else if (channel_peer(c) == PEER_LIMITS)
 		lookups_open(p->counts, c);
+	else if (channel_peer(c) == PEER_RESOLVER)
+		names_open(p->names, c);
 }
 
 void policy_gone(struct policy *p, struct channel *c)
@@ -52,6 +56,8 @@ void policy_gone(struct policy *p, struct channel *c)
 		lookups_gone(p->lookups);
 	else if (channel_peer(c) == PEER_LIMITS)
 		lookups_gone(p->counts);
+	else if (channel_peer(c) == PEER_RESOLVER)
+		names_gone(p->names);
 }
 
 void policy_serve(struct policy *p, const struct message *m)
@@ -59,9 +65,16 @@ void policy_serve(struct policy *p, const struct message *m)
 	if (m->type == MSG_looked_up)
 		lookups_serve(p->lookups, m->looked_up.query, m->looked_up.verdict,
 			      m->looked_up.value);
+	else if (m->type == MSG_name_is)
+		names_serve(p->names, &m->name_is);
 	else
 		lookups_serve(p->counts, m->count_is.query, m->count_is.verdict,
 			      m->count_is.reason);
+}
+
+struct names *policy_names(const struct policy *p)
+{
+	return p->names;
 }
 
 static void question_settle(struct question *q, const struct reply *r)

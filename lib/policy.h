@@ -2,12 +2,13 @@
 /*
  * What the session engine's hosts ask before they answer at the named points
  * (session.h): sender rights, and counts against the rates. One per daemon; a question per session
- * at most.
+ * at most. Beside them, the names of clients.
  */
 #ifndef LIB_POLICY_H
 #define LIB_POLICY_H
 
 #include "channel.h"
+#include "names.h"
 #include "session.h"
 
 struct policy;
@@ -19,7 +20,7 @@ struct policy *policy_new(struct loop *loop);
 void policy_peer(struct policy *p, struct channel *c);
 void policy_gone(struct policy *p, struct channel *c);
 
-/* What the serve rows of looked_up and count_is call. */
+/* What the serve rows of looked_up, count_is and name_is call. */
 void policy_serve(struct policy *p, const struct message *m);
 
 /*
@@ -29,6 +30,9 @@ void policy_serve(struct policy *p, const struct message *m);
  */
 struct question *policy_ask(struct policy *p, struct session *s, enum session_point point,
 			    void (*done)(void *owner, const struct reply *r), void *owner);
+
+/* What clients are called; its channel is seen to here. */
+struct names *policy_names(const struct policy *p);
 
 /* Takes NULL, leaves NULL. */
 void policy_cancel(struct question **question);

@@ -473,6 +473,8 @@ void session_free(struct session **s)
 	free((char *)(uintptr_t)(*s)->submitter.data);
 	free((*s)->verdict);
 	free((*s)->helo);
+	free((*s)->name);
+	free((*s)->named);
 	free(*s);
 	*s = NULL;
 }
@@ -489,7 +491,21 @@ bool session_has_quit(const struct session *s)
 
 struct text session_client(const struct session *s)
 {
-	return text_of(s->client);
+	return text_of(s->named ? s->named : s->client);
+}
+
+void session_named(struct session *s, struct text name)
+{
+	char address[46], client[320];
+
+	must(s->setup.out);
+	if (s->name || !name.len || name.len > 255)
+		return;
+	s->name = mem_copy(name.data, name.len);
+	int n = snprintf(client, sizeof client, "%s[%s]", s->name,
+			 host_address_print(s->setup.address, address));
+
+	s->named = mem_copy(client, n > 0 ? (size_t)n : 0);
 }
 
 struct text session_login(const struct session *s)

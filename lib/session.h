@@ -204,7 +204,13 @@ void session_lost(struct session *s);
 /* Ends the session with 421 as soon as no message is under way. */
 void session_drain(struct session *s, struct moment now);
 
-/* "unknown[192.0.2.1]" */
+/*
+ * What the client is called: a name that leads back to its address. From now on it stands in
+ * Received (RFC 5321 4.4: TCP-info) and in the log; without it "unknown" does.
+ */
+void session_named(struct session *s, struct text name);
+
+/* "unknown[192.0.2.1]", or with its name. */
 struct text session_client(const struct session *s);
 const struct config *session_config(const struct session *s);
 

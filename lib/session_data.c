@@ -40,8 +40,7 @@ static bool open_content(struct session *s, const struct reply **refusal)
 	if (s->setup.out && s->logged_in)
 		s->setup.face->event(s->setup.owner, EVENT_client_login, id, login, 3);
 	else if (s->setup.out)
-		s->setup.face->event(s->setup.owner, EVENT_client, id,
-				     &(struct text){s->client, strlen(s->client)}, 1);
+		s->setup.face->event(s->setup.owner, EVENT_client, id, login, 1);
 	return true;
 }
 

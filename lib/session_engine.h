@@ -89,7 +89,9 @@ struct session {
 	bool logged_in;
 	bool esmtp, trusted, early, held, draining, skipping_line, chunk_last;
 	bool has_quit;
-	char client[64];
+	char *name;	 /* owned; NULL: unknown */
+	char *named;	 /* owned: CLIENT with the name; NULL: without */
+	char client[64]; /* "unknown[192.0.2.1]" */
 };
 
 /* The one function that changes the step. */

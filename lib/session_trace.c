@@ -52,7 +52,13 @@ static void put_from(struct bytes *b, const struct session *s)
 		return;
 	puts_(b, " from ");
 	puts_(b, s->helo);
-	puts_(b, host_address_is_ipv4(s->setup.address) ? " ([" : " ([IPv6:");
+	/* RFC 5321 4.4: "TCP-info = address-literal / ( Domain FWS address-literal )" */
+	puts_(b, " (");
+	if (s->name) {
+		puts_(b, s->name);
+		puts_(b, " ");
+	}
+	puts_(b, host_address_is_ipv4(s->setup.address) ? "[" : "[IPv6:");
 	puts_(b, host_address_print(s->setup.address, address));
 	puts_(b, "])\r\n\tby ");
 }

@@ -109,8 +109,9 @@ static bool unbound_set_forward(struct ub_ctx *ctx, const struct endpoints *forw
 /* Zones that libunbound would answer by itself, with rcode 0 and no data. */
 static void unbound_open_zones(struct ub_ctx *ctx)
 {
-	static const char *const zones[] = {"test.",	  "invalid.",	    "onion.",
-					    "home.arpa.", "resolver.arpa.", "service.arpa."};
+	static const char *const zones[] = {
+	    "test.",	      "invalid.",      "onion.",	   "home.arpa.",
+	    "resolver.arpa.", "service.arpa.", "127.in-addr.arpa."};
 
 	for (size_t i = 0; i < sizeof zones / sizeof *zones; i++)
 		(void)ub_ctx_zone_remove(ctx, zones[i]);

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 
 import veredus as v
 
@@ -98,6 +99,54 @@ def test_relay_denied(t):
     client.close()
     sink.wait_mails(1)
     veredus.wait_log(r"NOQUEUE: reject: RCPT from .*550 5\.7\.1.*to=<x@elsewhere\.example>")
+
+
+def test_client_names(t):
+    """What a client is called stands in Received and in the log, if the name leads back to its address. The greeting waits
+    for no name server, mail for none longer than some seconds."""
+    forward = t.zone("good A 127.0.0.9\nliar A 127.0.0.99", silent=None, **{
+        "127_in-addr_arpa": "9.0.0 PTR good.example.\n10.0.0 PTR liar.example.\n11.0.0 PTR x.silent."})
+    port = v.free_port()
+    sink = t.sink(f"127.0.0.1:{port}")
+    config = (f"route * {{ to = smtp:[127.0.0.1]:{port} }}\n"
+              f"resolver {{ forward = {{ {forward} }} trust-anchor = {v.write(t.folder + '/anchor', '')} %s }}\n")
+    veredus = t.veredus(config % "").start()
+
+    def sends(source, subject):
+        began = time.monotonic()
+        client = v.Smtp(veredus.port, source=source)
+        greeted = time.monotonic() - began
+        identity = client.send("a@client.example", "b@sink.example", v.mail(subject))
+        took = time.monotonic() - began
+        client.close()
+        os.kill(veredus.daemons("resolver")[0], signal.SIGCONT)
+        content = v.wait(lambda: [c for _, c in sink.mails() if subject.encode() in c], 15, subject)[0]
+        return greeted, took, identity, content.split(b"\r\n")[0].decode()
+
+    for i, (source, name) in enumerate((("127.0.0.9", "good.example"), ("127.0.0.10", None), ("127.0.0.12", None), ("127.0.0.1", None),
+                                        ("127.0.0.9", "good.example"))):
+        greeted, took, identity, received = sends(source, f"name {i}")
+        v.equal(received, f"Received: from client.example ({name + ' ' if name else ''}[{source}])", source)
+        veredus.wait_log(rf"{identity}: client={name or 'unknown'}\[{source}\]\n")
+        v.check(took < 2 * v.PATIENCE, source, "took", took)
+    # Its name servers say nothing: greeted at once, and the mail waits a little, once.
+    greeted, took, identity, received = sends("127.0.0.11", "silence")
+    v.equal(received, "Received: from client.example ([127.0.0.11])", "without a name")
+    v.check(greeted < 1 * v.PATIENCE and 2 < took < 8 * v.PATIENCE, "greeted", greeted, "took", took)
+    v.check(sends("127.0.0.11", "again")[1] < 1 * v.PATIENCE, "waited again")
+    veredus.configure(config % "client-names = no")
+    veredus.process.signal(signal.SIGHUP)
+    veredus.wait_log("generation 2 is in force")
+    v.equal(sends("127.0.0.9", "unasked")[3], "Received: from client.example ([127.0.0.9])", "not looked up")
+    # Without resolver there is no name, and mail goes on.
+    veredus.configure(config % "")
+    veredus.process.signal(signal.SIGHUP)
+    veredus.wait_log("generation 3 is in force")
+    os.kill(veredus.daemons("resolver")[0], signal.SIGSTOP)
+    greeted, took, identity, received = sends("127.0.0.13", "no resolver")
+    v.check(greeted < 1 * v.PATIENCE and took < 8 * v.PATIENCE, "greeted", greeted, "took", took)
+    v.equal(received, "Received: from client.example ([127.0.0.13])", "without a resolver")
+    v.equal(veredus.stop(), 0, "exit status")
 
 
 def test_smuggling(t):

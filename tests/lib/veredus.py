@@ -425,6 +425,8 @@ class Test:
         zones = {name: records, **{other.replace("_", "."): text for other, text in more.items()}}
         stubs = {origin: nsd_port if text is not None else silent.getsockname()[1] for origin, text in zones.items()}
         zones = {origin: text for origin, text in zones.items() if text is not None}
+        # Where no zone here says what they are called, 127.0.0.2 and its kin have no name.
+        reverse = '  local-zone: "127.in-addr.arpa." nodefault\n' if any(o.endswith("127.in-addr.arpa") for o in zones) else ""
         folder = os.path.join(self.folder, "dns")
         os.mkdir(folder)
         for i, (origin, text) in enumerate(zones.items()):
@@ -454,8 +456,7 @@ remote-control:
   do-not-query-localhost: no
   module-config: "iterator"
   unblock-lan-zones: yes
-  local-zone: "127.in-addr.arpa." nodefault
-remote-control:
+{reverse}remote-control:
   control-enable: no
 """ + "".join(f"stub-zone:\n  name: {origin}\n  stub-addr: 127.0.0.1@{at}\n" for origin, at in stubs.items()))
         Process(self, "nsd", [peer("nsd", "usr/sbin/nsd"), "-d", "-c", f"{folder}/nsd.conf"], env=peer_environment("nsd"))

@@ -756,6 +756,42 @@ static void test_reject_line(void **state)
 	host_end(&h);
 }
 
+/* Once it is known what the client is called: RFC 5321 4.4, TCP-info. */
+static void test_named(void **state)
+{
+#define CONTENT "DATA\r\nA: b\r\n\r\nx\r\n.\r\n"
+	static const char mail[] = START CONTENT;
+	static const char others[] = EHLO MAIL "RCPT TO:<c@customer.example>\r\n" CONTENT;
+	struct host h = {0};
+
+	(void)state;
+	host_begin(&h, NULL, US);
+	session_named(h.session, text_of("host.client.example"));
+	session_named(h.session, text_of("another.example")); /* the first one stays */
+	give(&h, mail, strlen(mail), 100);
+	assert_ptr_equal(
+	    strstr(bytes_text(&h.prelude),
+		   "Received: from c.example (host.client.example [10.1.2.3])\r\n\tby "),
+	    h.prelude.data);
+	assert_non_null(strstr(bytes_text(&h.log), "client=host.client.example[10.1.2.3]\n"));
+	host_end(&h);
+	h = (struct host){0};
+	host_begin(&h, NULL, "2001:db8::7");
+	session_named(h.session, text_of(""));
+	give(&h, others, strlen(others), 100);
+	assert_ptr_equal(strstr(bytes_text(&h.prelude),
+				"Received: from c.example ([IPv6:2001:db8::7])\r\n\tby "),
+			 h.prelude.data);
+	session_named(h.session, text_of("six.example"));
+	give(&h, others, strlen(others), 100);
+	assert_ptr_equal(
+	    strstr(bytes_text(&h.prelude),
+		   "Received: from c.example (six.example [IPv6:2001:db8::7])\r\n\tby "),
+	    h.prelude.data);
+	assert_non_null(strstr(bytes_text(&h.log), "client=six.example[2001:db8::7]\n"));
+	host_end(&h);
+}
+
 /* What the session has said since the last look. */
 static void hears(struct host *h, const char *what)
 {
@@ -831,6 +867,7 @@ int main(void)
 	    cmocka_unit_test(test_starttls),
 	    cmocka_unit_test(test_lost),
 	    cmocka_unit_test(test_reject_line),
+	    cmocka_unit_test(test_named),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
