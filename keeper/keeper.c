@@ -40,9 +40,11 @@ enum {
 	BACKLOG_MAX = 256 * 1024, /* answers that a worker leaves lying, before it is heard again */
 };
 
-/* A tls block whose files are good; stays what it was while new ones are not. */
+/* A tls block whose files are good; stays what it was while new ones are not. Blocks of one label,
+ * each with a key of another kind, are told apart by their order in the configuration. */
 struct block {
 	char *label;
+	size_t nth;		       /* among those of its label */
 	struct bytes chain, client_ca; /* PEM */
 	uint32_t key;		       /* 0: the block was never good */
 	uint8_t minimum;
@@ -177,23 +179,39 @@ static void block_free(struct keeper *self, struct block *b)
 	*b = (struct block){0};
 }
 
-static struct block *block_of(struct keeper *self, struct text label)
+static size_t nth_of(const struct config *config, size_t index)
 {
+	size_t nth = 0;
+
+	for (size_t i = 0; i < index; i++)
+		nth += text_equal(config->tls[i].label, config->tls[index].label);
+	return nth;
+}
+
+static struct block *block_of(struct keeper *self, size_t index)
+{
+	const struct config *config = self->d->config;
+	struct text label = config->tls[index].label;
+	size_t nth = nth_of(config, index);
+
 	for (size_t i = 0; i < self->block_count; i++)
-		if (text_equals(label, self->blocks[i].label))
+		if (text_equals(label, self->blocks[i].label) && self->blocks[i].nth == nth)
 			return &self->blocks[i];
 	if (self->block_count == BLOCKS_MAX)
 		return NULL;
 	struct block *b = &self->blocks[self->block_count++];
 
 	b->label = mem_copy(label.data, label.len);
+	b->nth = nth;
 	return b;
 }
 
-static const struct config_tls *config_block(const struct config *config, struct text label)
+static const struct config_tls *config_block(const struct config *config, const struct block *b)
 {
+	size_t nth = 0;
+
 	for (size_t i = 0; i < config->tls_count; i++)
-		if (text_equal(config->tls[i].label, label))
+		if (text_equals(config->tls[i].label, b->label) && nth++ == b->nth)
 			return &config->tls[i];
 	return NULL;
 }
@@ -206,7 +224,7 @@ static void blocks_arrange(struct keeper *self)
 
 	for (size_t i = 0; i < self->block_count; i++) {
 		struct block *b = &self->blocks[i];
-		const struct config_tls *named = config_block(config, text_of(b->label));
+		const struct config_tls *named = config_block(config, b);
 
 		if (!named) {
 			block_free(self, b);
@@ -233,9 +251,9 @@ static void arrival_free(struct arrival *a)
 }
 
 /* The key is the last of a block's files. */
-static void key_arrived(struct keeper *self, const struct config_tls *named, struct arrival *a,
-			int fd)
+static void key_arrived(struct keeper *self, size_t index, struct arrival *a, int fd)
 {
+	const struct config_tls *named = &self->d->config->tls[index];
 	const char *why = "its files cannot be read";
 	uint32_t number = 0;
 
@@ -243,7 +261,7 @@ static void key_arrived(struct keeper *self, const struct config_tls *named, str
 		close(fd);
 	else
 		number = keys_take(self->keys, fd, text_in(&a->chain), &why);
-	struct block *b = number ? block_of(self, named->label) : NULL;
+	struct block *b = number ? block_of(self, index) : NULL;
 
 	if (!b) {
 		log_error(self->d->log, "tls %.*s: %s; what was there before stays",
@@ -281,7 +299,7 @@ static void keeper_handle(struct daemon *d, const struct msg_handle *m, int fd)
 		a->failed = !file_take(fd, CHAIN_MAX, &a->client_ca) || a->failed;
 		return;
 	case HANDLE_TLS_KEY:
-		key_arrived(self, &d->config->tls[m->index], a, fd);
+		key_arrived(self, m->index, a, fd);
 		arrival_free(a);
 		return;
 	default:

@@ -165,6 +165,22 @@ static void check_sites(struct whole *w)
 			}
 }
 
+/* Blocks of one name are one server with several keys: what is asked of its clients stands in all
+ * of them alike. Whether the keys are of different kinds tls_check.c sees. */
+static void check_namesake(struct whole *w, const struct config_tls *first,
+			   const struct config_tls *next)
+{
+	const char *what = first->minimum != next->minimum		    ? "minimum"
+			   : !text_equal(first->client_ca, next->client_ca) ? "client-ca"
+									    : NULL;
+	char word[SHOWN_BYTES];
+
+	if (what)
+		config_errors_add(w->errors, false, next->line, 1,
+				  "tls %s: another %s than in the block of that name on line %u",
+				  shown(word, next->label), what, first->line);
+}
+
 static void check_tls(struct whole *w)
 {
 	const struct config *c = w->config;
@@ -178,9 +194,7 @@ static void check_tls(struct whole *w)
 	for (size_t i = 0; i < c->tls_count; i++)
 		for (size_t j = 0; j < i; j++)
 			if (text_equal(c->tls[i].label, c->tls[j].label)) {
-				config_errors_add(w->errors, false, c->tls[i].line, 1,
-						  "tls %s stands twice; the first is on line %u",
-						  shown(word, c->tls[i].label), c->tls[j].line);
+				check_namesake(w, &c->tls[j], &c->tls[i]);
 				break;
 			}
 	for (size_t i = 0; i < c->listen_count && !c->tls_count; i++)

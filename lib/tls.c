@@ -76,21 +76,13 @@ static void on_signature(struct tls *tls, const struct msg_signature *m)
 
 static void on_certificate(struct tls *tls, struct channel *keeper, const struct msg_certificate *m)
 {
-	const char *why = "there are too many";
-	SSL_CTX *context = NULL;
+	const char *why = NULL;
 
-	if (tls->next.count == IDENTITIES_MAX) {
+	if (tls->arrived++ == IDENTITIES_MAX)
 		channel_end(keeper, "sends more certificates than there can be");
-		return;
-	}
-	context = tls_identity_context(tls, m, &why);
-	if (!context) {
+	else if (!identities_add(tls, &tls->next, m, &why))
 		log_error(tls->log, "tls %.*s: OpenSSL refuses the certificate: %s",
 			  (int)m->name.len, m->name.data, why);
-		return;
-	}
-	tls->next.at[tls->next.count++] =
-	    (struct identity){mem_copy(m->name.data, m->name.len), context};
 }
 
 /* Handshakes under way keep the contexts that they began with. */
@@ -98,7 +90,7 @@ static void on_certificates_end(struct tls *tls)
 {
 	identities_free(&tls->now);
 	tls->now = tls->next;
-	tls->next.count = 0;
+	tls->next.count = tls->arrived = 0;
 	tls->current = true;
 	tls->changed(tls->owner);
 }
@@ -143,6 +135,7 @@ void tls_set_keeper(struct tls *tls, struct channel *keeper)
 	while (tls->waiting)
 		query_done(tls, tls->waiting, (struct text){NULL, 0});
 	identities_free(&tls->next);
+	tls->arrived = 0;
 	tls->changed(tls->owner);
 }
 

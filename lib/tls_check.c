@@ -166,6 +166,46 @@ static void check_name(const struct check *c, X509 *leaf)
 		      shown(show, c->block->certificate), shown(other, c->block->label));
 }
 
+static X509 *peek_certificate(const struct config_tls *block)
+{
+	struct config_errors unheard = {0};
+	struct stat st;
+	BIO *bio = file_open(&(struct check){block, &unheard, false}, "certificate",
+			     block->certificate, CERTIFICATES_MAX, &st);
+	X509 *leaf = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+
+	BIO_free(bio);
+	config_errors_free(&unheard);
+	return leaf;
+}
+
+static int kind_of(const X509 *leaf)
+{
+	const EVP_PKEY *key = leaf ? X509_get0_pubkey(leaf) : NULL;
+
+	return key ? EVP_PKEY_get_base_id(key) : EVP_PKEY_NONE;
+}
+
+/* Of one name a client is shown one certificate of each kind: of two alike one would never be
+ * seen. The later block is the one that is wrong. */
+static void check_kind(const struct check *c, const struct config *config, X509 *leaf)
+{
+	int kind = kind_of(leaf);
+	char show[SHOWN_BYTES];
+
+	for (const struct config_tls *other = config->tls; other < c->block; other++) {
+		X509 *theirs =
+		    text_equal(other->label, c->block->label) ? peek_certificate(other) : NULL;
+
+		if (kind != EVP_PKEY_NONE && kind_of(theirs) == kind)
+			WRONG(c, false,
+			      "certificate: %s has a key of the same kind as the one of that name "
+			      "on line %u; one each of RSA, ECDSA and Ed25519 can be served",
+			      shown(show, c->block->certificate), other->line);
+		X509_free(theirs);
+	}
+}
+
 static void check_client_ca(const struct check *c)
 {
 	char show[SHOWN_BYTES];
@@ -187,7 +227,7 @@ static void check_client_ca(const struct check *c)
 	BIO_free(bio);
 }
 
-static void check_block(const struct check *c)
+static void check_block(const struct check *c, const struct config *config)
 {
 	X509 *leaf = read_certificate(c);
 	EVP_PKEY *key = read_key(c);
@@ -197,6 +237,7 @@ static void check_block(const struct check *c)
 	if (leaf) {
 		check_time(c, leaf);
 		check_name(c, leaf);
+		check_kind(c, config, leaf);
 	}
 	check_client_ca(c);
 	EVP_PKEY_free(key);
@@ -231,7 +272,7 @@ static _Noreturn void child(const struct config *config, size_t index, bool serv
 	OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT, NULL);
 	for (size_t i = 0; i < config->tls_count; i++)
 		if (index == TLS_CHECK_ALL || index == i)
-			check_block(&(struct check){&config->tls[i], &errors, serving});
+			check_block(&(struct check){&config->tls[i], &errors, serving}, config);
 	for (size_t i = 0; fine && i < errors.count; i++)
 		fine = write_all(fd, &errors.items[i], sizeof errors.items[i]);
 	_exit(fine ? 0 : 1);

@@ -3,6 +3,7 @@
 #include "tls_private.h"
 
 #include "config.h"
+#include "mem.h"
 
 #include <openssl/core_names.h>
 #include <openssl/err.h>
@@ -254,20 +255,47 @@ static bool set_policy(struct tls *tls, SSL_CTX *context, uint8_t minimum)
 	       SSL_CTX_set1_groups_list(context, groups) == 1;
 }
 
-SSL_CTX *tls_identity_context(struct tls *tls, const struct msg_certificate *m, const char **why)
+static SSL_CTX *context_new(struct tls *tls, const struct msg_certificate *m)
 {
 	SSL_CTX *context = SSL_CTX_new(TLS_server_method());
 
-	ERR_clear_error();
 	if (context && set_policy(tls, context, m->minimum) && set_session_name(context, m) &&
 	    use_chain(tls, context, m) && (!m->client_ca.len || ask_clients(context, m->client_ca)))
 		return context;
-	*why = ERR_reason_error_string(ERR_peek_last_error());
-	if (!*why)
-		*why = "it is none";
-	ERR_clear_error();
 	SSL_CTX_free(context);
 	return NULL;
+}
+
+static const char *last_reason(void)
+{
+	const char *why = ERR_reason_error_string(ERR_peek_last_error());
+
+	ERR_clear_error();
+	return why ? why : "it is none";
+}
+
+bool identities_add(struct tls *tls, struct identities *all, const struct msg_certificate *m,
+		    const char **why)
+{
+	ERR_clear_error();
+	/* A context holds a key of each kind, and OpenSSL takes the one that the client can verify.
+	 * Of two that it can, it prefers ECDSA to Ed25519 to RSA, which costs us the least. */
+	for (size_t i = 0; i < all->count; i++)
+		if (text_equals(m->name, all->at[i].name)) {
+			bool fine = use_chain(tls, all->at[i].context, m);
+
+			if (!fine)
+				*why = last_reason();
+			return fine;
+		}
+	SSL_CTX *context = context_new(tls, m);
+
+	if (context)
+		all->at[all->count++] =
+		    (struct identity){mem_copy(m->name.data, m->name.len), context};
+	else
+		*why = last_reason();
+	return context != NULL;
 }
 
 void identities_free(struct identities *all)

@@ -10,7 +10,7 @@
 
 enum { IDENTITIES_MAX = 256, TICKET_KEYS = 2 };
 
-/* A certificate with all that belongs to it, under the name of its tls block. */
+/* All that is shown under the name of a tls block: its certificates, one of each kind. */
 struct identity {
 	char *name;
 	SSL_CTX *context;
@@ -41,6 +41,7 @@ struct tls {
 	struct log *log;
 	struct tls_provider *provider;
 	struct identities now, next;		/* next: until certificates_end */
+	size_t arrived;				/* certificates, for next */
 	struct ticket_key tickets[TICKET_KEYS]; /* the first one is new tickets' */
 	size_t ticket_count;
 	struct channel *keeper;
@@ -63,8 +64,12 @@ struct tls_link {
 	const char *why;
 };
 
-/* tls_identity.c: a context from what the keeper sent; NULL with *WHY. */
-SSL_CTX *tls_identity_context(struct tls *tls, const struct msg_certificate *m, const char **why);
+/*
+ * tls_identity.c: puts what the keeper sent into *ALL: another certificate for a name that is there
+ * already, else a new one. False with *WHY when OpenSSL refuses it.
+ */
+bool identities_add(struct tls *tls, struct identities *all, const struct msg_certificate *m,
+		    const char **why);
 void identities_free(struct identities *all);
 
 /* The one that fits NAME best: its own, its wildcard's, else the first. NULL: there is none. */

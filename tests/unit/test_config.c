@@ -86,8 +86,13 @@ static const struct {
     {"tls x.example { certificate = a key = /b }", 1, 31, "must begin with /", false},
     {"tls x.example { certificate = /a }", 1, 1, "lacks its setting key", false},
     {"tls .example { certificate = /a key = /b }", 1, 5, "no host name", false},
-    {"tls a.example { certificate = /a key = /b }\ntls a.example { certificate = /a key = /b }", 2,
-     1, "stands twice", false},
+    {"tls a.example { certificate = /a key = /b }\ntls a.example { certificate = /c key = /d "
+     "minimum "
+     "= 1.3 }",
+     2, 1, "another minimum than in the block of that name on line 1", false},
+    {"tls a.example { certificate = /a key = /b client-ca = /x }\ntls a.example { certificate = /c "
+     "key = /d }",
+     2, 1, "another client-ca than", false},
     {"tls a.example { certificate = /a key = /b minimum = 1.1 }", 1, 53, "none of 1.2, 1.3", false},
     {"auth { users = a }", 1, 16, "must begin with /", false},
     {"auth { users = /a dovecot = /b }", 1, 1, "one of the two", false},
