@@ -360,7 +360,7 @@ def test_reload(t):
 
 def over_tls(t, more=""):
     """Submission with TLS, ann in its users file."""
-    pair = pki.Pair(t.folder, "localhost", "ec")
+    pair = pki.Pair(t.folder, "relay.example", "ec", also=["IP:127.0.0.1"])
     veredus = t.veredus("")
     veredus.pair, veredus.submission, veredus.submissions = pair, v.free_port(), v.free_port()
     users = os.path.join(veredus.folder, "users")
@@ -376,7 +376,7 @@ def test_channel_binding(t):
     veredus = over_tls(t)
     for mechanism in "SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN":
         for password in SECRET, "wrong":
-            done = run(["gsasl", "--smtp", f"--connect=localhost:{veredus.submission}", "-m", mechanism, "-a", "ann", "-z", "",
+            done = run(["gsasl", "--smtp", f"--connect=127.0.0.1:{veredus.submission}", "-m", mechanism, "-a", "ann", "-z", "",
                         "-p", password, f"--x509-ca-file={veredus.pair.certificate}", *([] if "PLUS" in mechanism else ["--no-cb"])])
             text = done.stdout.decode(errors="replace")
             v.check(("235 2.7.0" if password == SECRET else "535 5.7.8") in text, mechanism, password, text[-1200:])

@@ -433,6 +433,224 @@ def test_deadline(t):
     v.equal(veredus.stop(), 0, "exit status")
 
 
+def in_memory(c, session=None, name=EC):
+    """A client without a socket: (its object, what it receives, what it sends)."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    return c.wrap_bio(incoming, outgoing, server_hostname=name, session=session), incoming, outgoing
+
+
+def flights(port, c, session, lines):
+    """A whole session on submissions with its lines; every octet that the client sent, a list a flight."""
+    sent = []
+    client, incoming, outgoing = in_memory(c, session)
+    with socket.create_connection(("127.0.0.1", port), 20) as s:
+        def step(action):
+            while True:
+                try:
+                    done = action()
+                except ssl.SSLWantReadError:
+                    done = None
+                data = outgoing.read()
+                if data:
+                    sent.append(data)
+                    s.sendall(data)
+                if done is not None:
+                    return done
+                got = s.recv(65536)
+                v.check(got, "closed in the middle")
+                incoming.write(got)
+
+        step(lambda: client.do_handshake() or True)
+        for line in lines:
+            v.check(step(lambda: client.read(4096))[:1] in b"23", line)
+            step(lambda: client.write(line))
+        step(lambda: client.read(4096))
+    return sent
+
+
+def test_tickets_replayed(t):
+    """What a client sent is sent again by somebody else: it begins no session and brings no mail. A ticket is good as often as it
+    is shown, a spoilt one is no ticket, and beside both a good client is served."""
+    veredus = world(t, config="relay-to = { sink.example }\n")
+    c = context(ssl.TLSVersion.TLSv1_3)
+    first = Tls(veredus.port, c=c)
+    first.expect(250, "NOOP")
+    session = first.socket.session
+    first.close()
+    # Without early data (RFC 8446 8) the handshake ends in the client's Finished, which fits one server's random only.
+    sent = flights(veredus.submissions, c, session, [b"EHLO client.example\r\n", b"NOOP\r\n", b"QUIT\r\n"])
+    for _ in range(50):
+        with socket.create_connection(("127.0.0.1", veredus.submissions), 20) as s:
+            s.settimeout(10)
+            heard = b""
+            try:
+                s.sendall(b"".join(sent))
+                while data := s.recv(65536):
+                    heard += data
+            except ConnectionError:
+                pass
+            v.check(heard[:1] in (b"\x16", b"\x15", b""), heard[:40])
+    v.wait(lambda: len(re.findall(r"TLS with unknown\[127\.0\.0\.1\] failed: ", veredus.log_text())) == 50, 10, "that none was begun")
+    for _ in range(50):
+        client = Tls(veredus.submissions, c=c, session=session, implicit=True)
+        v.check(client.socket.session_reused, "the ticket again")
+        client.close()
+    client, incoming, outgoing = in_memory(c, session)
+    try:
+        client.do_handshake()
+    except ssl.SSLWantReadError:
+        pass
+    hello = bytearray(outgoing.read())
+    for at in range(len(hello) - 300, len(hello), 7):  # the ticket and its binder stand at the end
+        spoilt = bytearray(hello)
+        spoilt[at] ^= 0x55
+        with socket.create_connection(("127.0.0.1", veredus.submissions), 20) as s:
+            s.sendall(spoilt)
+            s.settimeout(10)
+            v.check(s.recv(100)[:1] in (b"\x16", b"\x15", b""), "a spoilt hello at", at)
+    Tls(veredus.submissions, implicit=True).close()
+    v.equal(veredus.stop(), 0, "exit status")
+
+
+def test_floods(t):
+    """All at once: hellos of an octet at a time, hellos in records of an octet, giant certificates, new handshakes asked for without end,
+    wrong passwords. A good client logs in and sends beside them, and nothing is left of them."""
+    users = t.folder + "/veredus/users"
+    veredus = world(t, more=f"client-ca = {pki.Pair(t.folder, 'authority').certificate}",
+                    config=f"auth {{ users = {users} }}\nrelay-from = {{ 192.0.2.1 }}\nlimits {{ per-client = 100000 }}\ntimeout {{ handshake = 3s }}\n")
+    veredus.command("user", "add", "alice@client.example", input=b"secret\n")
+    v.wait(lambda: offers_auth(veredus.submission, False), 15, "AUTH offered within TLS")
+    giant = pki.Pair(t.folder, "giant", client=True, extensions=["nsComment=" + "x" * 60000])
+    end = time.monotonic() + 3 * v.PATIENCE
+    counts, trouble = {}, []
+
+    def again(attack, source):
+        """ATTACK until the end; that it is thrown out is its lot."""
+        while time.monotonic() < end:
+            try:
+                attack(source)
+                counts[attack.__name__] = counts.get(attack.__name__, 0) + 1
+            except (OSError, v.Failure):
+                counts[attack.__name__] = counts.get(attack.__name__, 0) + 1
+            except Exception as why:
+                trouble.append(repr(why))
+                return
+
+    def raw(source):
+        return socket.create_connection(("127.0.0.1", veredus.submissions), 20, source_address=(source, 0))
+
+    def drips(source):
+        with raw(source) as s:
+            for octet in client_hello():
+                s.sendall(bytes([octet]))
+                time.sleep(0.05)
+
+    def crumbs(source):
+        """RFC 8446 5.1: a handshake message may be cut into any number of records."""
+        hello = client_hello()[5:]
+        with raw(source) as s:
+            s.settimeout(10)
+            s.sendall(b"".join(b"\x16\x03\x01\0\1" + bytes([octet]) for octet in hello))
+            s.recv(4096)
+
+    def gives_giant(source):
+        c = context()
+        c.load_cert_chain(giant.certificate, giant.key)
+        with c.wrap_socket(raw(source), server_hostname=EC) as s:
+            s.recv(4096)
+
+    def renews(source):
+        # A second hello where renegotiation would be: the handshake's own type within a session of TLS 1.2.
+        c = context(ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_2)
+        with raw(source) as s:
+            client, incoming, outgoing = in_memory(c)
+            s.settimeout(10)
+            while True:
+                try:
+                    client.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    s.sendall(outgoing.read())
+                    incoming.write(s.recv(65536))
+            s.sendall(outgoing.read() + client_hello() * 20)
+            while s.recv(65536):
+                pass
+
+    def guesses(source):
+        client = Tls(veredus.submissions, implicit=True)
+        client.socket.settimeout(2)  # the answer is late; another one comes meanwhile
+        for i in range(3):
+            client.say("AUTH PLAIN " + base64.b64encode(b"\0eve%d\0x" % i).decode())
+        client.socket.close()
+
+    threads = [threading.Thread(target=again, args=(attack, f"127.0.{n}.{i + 1}"), daemon=True)
+               for n, attack in enumerate((drips, crumbs, gives_giant, renews, guesses), 1) for i in range(2)]
+    for thread in threads:
+        thread.start()
+    slowest = number = 0
+    while time.monotonic() < end:
+        began = time.monotonic()
+        client = Tls(veredus.submissions, implicit=True)
+        client.expect(235, "AUTH PLAIN " + base64.b64encode(b"\0alice@client.example\0secret").decode())
+        client.send("alice@client.example", "b@sink.example", v.mail(f"good {number}").replace(b"<sender@", b"<alice@"))
+        client.close()
+        number += 1
+        slowest = max(slowest, time.monotonic() - began)
+    for thread in threads:
+        thread.join(30)
+    print(f"  {number} good mails, the slowest in {slowest * 1000:.0f} ms, beside", counts)
+    v.check(not trouble, trouble[:3])
+    v.check(len(counts) == 5 and all(counts.values()), counts)
+    v.check(slowest < 4 * v.PATIENCE, "a good client waited", slowest)
+    veredus.sink.wait_mails(number)
+    veredus.wait_log(r"TLS with unknown\[127\.0\.1\.\d\] failed: it took too long")
+    v.check(not re.search("SIGSYS|SIGSEGV|SIGABRT|was killed", veredus.log_text()), veredus.log_text()[-1500:])
+    v.equal(veredus.stop(), 0, "exit status")
+
+
+def test_several_kinds_for_one_name(t):
+    """RSA, ECDSA and Ed25519 certificates for one name: a client gets the one that it can verify. check refuses two of a kind."""
+    pairs = [pki.Pair(t.folder, kind, kind, host=EC) for kind in ("rsa", "ec", "ed25519")]
+    veredus = world(t, pairs=pairs)
+    served = {ssl.PEM_cert_to_DER_cert(v.read(pair.certificate).decode()): os.path.basename(pair.certificate)[:-4] for pair in pairs}
+
+    def kind_for(version, *words):
+        done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{veredus.submissions}", "-servername", EC, version, *words],
+                              input=b"QUIT\r\n", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20)
+        found = re.search(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", done.stdout, re.S)
+        return served[ssl.PEM_cert_to_DER_cert(found[0].decode())] if found else done.stdout[-300:].decode()
+
+    def look():
+        for version in "-tls1_2", "-tls1_3":
+            for sigalgs, kind in (("RSA-PSS+SHA256", "rsa"), ("ECDSA+SHA256", "ec"), ("ed25519", "ed25519"),
+                                  ("RSA-PSS+SHA256:ECDSA+SHA256", "ec"), ("ed25519:RSA-PSS+SHA256", "ed25519")):
+                v.equal(kind_for(version, "-sigalgs", sigalgs), kind, f"{version} {sigalgs}")
+        v.equal(kind_for("-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256"), "rsa", "by the cipher")
+
+    look()
+    # A renewal of one of them leaves the others; one of another's kind is not taken.
+    old = v.read(pairs[2].certificate)
+    renewed = pki.Pair(t.folder, "renewed", "ec", host=EC)
+    served[ssl.PEM_cert_to_DER_cert(v.read(renewed.certificate).decode())] = "ec"
+    for suffix in ".pem", ".key":
+        os.rename(f"{t.folder}/renewed{suffix}", f"{t.folder}/ec{suffix}")
+    veredus.process.signal(signal.SIGHUP)
+    veredus.wait_log("configuration generation 2 is in force")
+    v.wait(lambda: ssl.get_server_certificate(("127.0.0.1", veredus.submissions)).strip() == v.read(pairs[1].certificate).decode().strip(), 10,
+           "the renewed certificate")
+    look()
+    v.check("fine" in veredus.command("check"), "three kinds are fine")
+    v.write(pairs[2].certificate, v.read(pairs[1].certificate))
+    v.write(pairs[2].key, v.read(pairs[1].key), 0o600)
+    pairs[2].own()
+    v.check(re.search(r"veredus\.conf:\d+:\d+: error: .*same kind as the one of that name on line \d+", veredus.command("check", status=1)), "two of a kind")
+    veredus.process.signal(signal.SIGHUP)
+    veredus.wait_log("reload failed, the old configuration stays: .*same kind")
+    v.check(old != v.read(pairs[2].certificate), "changed")
+    look()
+    v.equal(veredus.stop(), 0, "exit status")
+
+
 def look_once_a_minute(veredus, swap, serves_second, serves_third):
     swap("third", "pem")
     veredus.wait_log("tls relay.example: new files are not taken, the old ones stay: .*does not fit", 75)

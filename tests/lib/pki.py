@@ -21,15 +21,17 @@ def openssl(*words, input=None):
 class Pair:
     """FOLDER/NAME.pem and .key."""
 
-    def __init__(self, folder, name, kind="ec", host=None, days=90, issuer=None, client=False):
+    def __init__(self, folder, name, kind="ec", host=None, days=90, issuer=None, client=False, also=(), extensions=()):
         self.certificate, self.key = f"{folder}/{name}.pem", f"{folder}/{name}.key"
         self.host = host or name
         words = ["req", "-x509", *KINDS[kind], "-nodes", "-keyout", self.key, "-out", self.certificate, "-days", str(days),
-                 "-subj", f"/CN={self.host}", "-addext", f"subjectAltName=DNS:{self.host}"]
+                 "-subj", f"/CN={self.host}", "-addext", "subjectAltName=" + ",".join([f"DNS:{self.host}", *also])]
         if issuer:
             words += ["-CA", issuer.certificate, "-CAkey", issuer.key, "-addext", "basicConstraints=critical,CA:FALSE"]
         if client:
             words += ["-addext", "extendedKeyUsage=clientAuth"]
+        for extension in extensions:
+            words += ["-addext", extension]
         openssl(*words)
         self.own()
 
