@@ -114,7 +114,7 @@ install: $(DAEMONS:%=$(BUILD)/%) $(BUILD)/veredus $(BUILD)/man/veredus.conf.5
 	install -D -m 644 examples/veredus.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/veredus.conf
 	install -D -m 644 examples/veredus.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/veredus.conf
 	install -d $(DESTDIR)$(PREFIX)/share/doc/veredus/examples
-	install -m 644 $(EXAMPLES:%=examples/%.conf) $(DESTDIR)$(PREFIX)/share/doc/veredus/examples/
+	install -m 644 $(EXAMPLES:%=examples/%.conf) examples/config-v1.1.xml $(DESTDIR)$(PREFIX)/share/doc/veredus/examples/
 	@[ -n '$(DESTDIR)' ] || [ "$$(id -u)" != 0 ] || for name in $(USERS); do \
 		getent passwd veredus-$$name > /dev/null || { echo "user veredus-$$name"; \
 		useradd --system --user-group --no-create-home --home-dir /nonexistent \
