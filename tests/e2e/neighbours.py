@@ -808,6 +808,36 @@ def test_smtpd(t):
         ("verdicts on others", lambda p: [p.say("client_verdict", session=n << 32 | n % 7, allowed=n % 2) for n in range(2000)], LIVES),
         ("a verdict on no session", says("client_verdict", session=(1 << 64) - 1, allowed=255), LIVES),
     ], serves)
+    sources = iter(f"127.7.0.{n}" for n in range(2, 250))
+
+    def called(name, verdict=FOUND, good=False):
+        """What a client is called, and what then stands in its mail's Received."""
+        def run(peer):
+            qmgr, source = daemon.peer("qmgr"), next(sources)
+            Intake(qmgr)
+            daemon.lives("leased")
+            client = v.Smtp(port, source=source)
+            query = peer.expect("name_ask")["query"]
+            peer.say("name_is", query=query + 1, name="another.example")
+            peer.say("name_is", query=query, verdict=verdict, name=name)
+            client.expect(250, "MAIL FROM:<sender@client.example>")
+            client.expect(250, "RCPT TO:<rcpt@sink.example>")
+            client.expect(354, "DATA")
+            client.socket.sendall(v.mail("named") + b".\r\n")
+            line = qmgr.expect("submit")["prelude"].split(b"\r\n")[0].decode()
+            v.equal(line, f"Received: from client.example ({name + ' ' if good else ''}[{source}])", "Received")
+            client.socket.close()
+            qmgr.close()
+        return run
+
+    run_cases(daemon, "resolver", 0, [
+        ("a name", called("fine.example", good=True), LIVES),
+        *((f"a name that is none: {name}", called(name), LIVES)
+          for name in ("a.example\r\nX-Forged: yes", "a example", "a..example", ".a", "a.example.", "(a)", "a[127.0.0.1]", "\0", "x" * 255)),
+        ("a name and a failure", called("fine.example", TEMPORARY), LIVES),
+        ("a verdict that is none", called("fine.example", 200), LIVES),
+        ("names never asked for", lambda p: [p.say("name_is", query=n, name="fine.example") for n in range(2000)], LIVES),
+    ], serves)
     common(daemon, "keeper", 0, serves)
 
     def certificates(**more):
