@@ -1,216 +1,15 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Channels against hostile peers: whatever one end does, only its own
- * channel ends, once, and no descriptor is left behind.
+ * channel ends, and once. Descriptors: test_channel_descriptors.
  */
-#include "channel.h"
+#include "channel_line.h"
+
 #include "mem.h"
 
-#include <dirent.h>
-#include <fcntl.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <unistd.h>
-
-#include <setjmp.h>
-
-#include <cmocka.h>
-
-/* What a channel under test saw. */
-struct seen {
-	unsigned leases, submits, handles, files, with_fd, fd_lost;
-	unsigned opened, gone, drained;
-	uint32_t last_count;
-	size_t body_len;
-	char why[96];
-};
-
-/* A channel and the raw descriptor by which its peer speaks. */
-struct line {
-	struct channel *channel; /* NULL once gone */
-	int raw;
-	struct seen seen;
-};
-
-static struct loop *loop;
-
-static struct line *line_of(struct channel *c)
-{
-	return channel_owner(c);
-}
-
-static void on_lease(struct channel *c, const struct message *m)
-{
-	line_of(c)->seen.leases++;
-	line_of(c)->seen.last_count = m->lease.count;
-}
-
-static void on_submit(struct channel *c, const struct message *m)
-{
-	line_of(c)->seen.submits++;
-	line_of(c)->seen.body_len = m->submit.body.len;
-}
-
-static void take_fd(struct channel *c, const struct message *m)
-{
-	line_of(c)->seen.fd_lost += m->fd_lost;
-	if (m->fd < 0)
-		return;
-	line_of(c)->seen.with_fd++;
-	close(m->fd);
-}
-
-static void on_handle(struct channel *c, const struct message *m)
-{
-	line_of(c)->seen.handles++;
-	line_of(c)->seen.last_count = m->handle.index;
-	take_fd(c, m);
-}
-
-static void on_body_file(struct channel *c, const struct message *m)
-{
-	line_of(c)->seen.files++;
-	take_fd(c, m);
-}
-
-/* body_drop is in the schema and served here by nobody. */
-static const struct serve serves[] = {
-    {MSG_lease, PEER_SMTPD, on_lease},
-    {MSG_submit, PEER_SMTPD, on_submit},
-    {MSG_handle, PEER_MASTER, on_handle},
-    {MSG_body_file, PEER_QMGR, on_body_file},
-    {MSG_NONE, 0, NULL},
-};
-
-static void gone(struct channel *c, const char *why)
-{
-	struct line *line = line_of(c);
-
-	line->seen.gone++;
-	snprintf(line->seen.why, sizeof line->seen.why, "%s", why);
-	line->channel = NULL;
-}
-
-static void opened(struct channel *c, const struct msg_hello *hello)
-{
-	assert_int_equal(hello->pid, 77);
-	line_of(c)->seen.opened++;
-}
-
-static void line_open(struct line *line, unsigned self, unsigned peer)
-{
-	struct channel_config config = {.loop = loop,
-					.self_kind = self,
-					.serves = serves,
-					.gone = gone,
-					.opened = opened,
-					.hello = {message_schema(), 1, 1, 1}};
-	int pair[2];
-
-	memset(line, 0, sizeof *line);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	line->raw = pair[1];
-	line->channel = channel_new(&config, pair[0], peer, 0, line);
-}
-
-static void line_close(struct line *line)
-{
-	channel_free(&line->channel);
-	close(line->raw);
-}
-
-static void turns(unsigned count)
-{
-	while (count--)
-		loop_turn(loop, MILLISECONDS(2));
-}
-
-/* -- what the hostile end sends ------------------------------------------------------ */
-
-static void raw_send(struct line *line, const void *data, size_t len)
-{
-	assert_int_equal(send(line->raw, data, len, MSG_NOSIGNAL), len);
-}
-
-static void raw_send_fds_of(struct line *line, const void *data, size_t len, unsigned fds,
-			    const char *path)
-{
-	union {
-		struct cmsghdr header;
-		char space[CMSG_SPACE(sizeof(int) * 64)];
-	} control = {0};
-	struct iovec iov = {(void *)(uintptr_t)data, len};
-	struct msghdr msg = {.msg_iov = &iov,
-			     .msg_iovlen = 1,
-			     .msg_control = control.space,
-			     .msg_controllen = CMSG_SPACE(sizeof(int) * fds)};
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	assert_true(fd >= 0 && fds <= 64);
-	control.header.cmsg_level = SOL_SOCKET;
-	control.header.cmsg_type = SCM_RIGHTS;
-	control.header.cmsg_len = CMSG_LEN(sizeof(int) * fds);
-	for (unsigned i = 0; i < fds; i++)
-		memcpy(CMSG_DATA(&control.header) + i * sizeof fd, &fd, sizeof fd);
-	assert_int_equal(sendmsg(line->raw, &msg, MSG_NOSIGNAL), len);
-	close(fd);
-}
-
-static void raw_send_fds(struct line *line, const void *data, size_t len, unsigned fds)
-{
-	raw_send_fds_of(line, data, len, fds, "/proc/self/exe");
-}
-
-static void frame_head(struct bytes *to, uint32_t len, uint16_t type, uint16_t flags)
-{
-	wire_put_u32(to, len);
-	wire_put_u16(to, type);
-	wire_put_u16(to, flags);
-}
-
-static void frame(struct bytes *to, enum message_type type, const void *m, uint16_t flags)
-{
-	struct bytes payload = {0};
-
-	message_encode(&payload, type, m);
-	frame_head(to, (uint32_t)bytes_len(&payload), (uint16_t)type, flags);
-	bytes_add(to, bytes_at(&payload), bytes_len(&payload));
-	bytes_free(&payload);
-}
-
-static void frame_hello(struct bytes *to)
-{
-	frame(to, MSG_hello, &(struct msg_hello){message_schema(), 9, 1, 77}, 0);
-}
-
-static void send_all(struct line *line, struct bytes *b)
-{
-	raw_send(line, bytes_at(b), bytes_len(b));
-	bytes_free(b);
-}
-
-static void send_hello(struct line *line)
-{
-	struct bytes b = {0};
-
-	frame_hello(&b);
-	send_all(line, &b);
-}
-
-static unsigned descriptors_open(void)
-{
-	unsigned count = 0;
-	DIR *dir = opendir("/proc/self/fd");
-
-	assert_non_null(dir);
-	while (readdir(dir))
-		count++;
-	closedir(dir);
-	return count;
-}
 
 /* -- rows: after a good hello (or not), these bytes end the channel for this reason ---- */
 
@@ -466,281 +265,18 @@ static void test_half_a_frame_and_gone(void **state)
 	line_close(&line);
 }
 
-/* -- descriptors --------------------------------------------------------------------- */
-
-static void handle_frame(struct bytes *b, uint16_t index, uint16_t flags)
-{
-	frame(b, MSG_handle, &(struct msg_handle){1, index, text_of("n")}, flags);
-}
-
-static void test_descriptor_missing(void **state)
-{
-	struct line line;
-	struct bytes b = {0};
-
-	(void)state;
-	line_open(&line, PEER_SMTPD, PEER_MASTER);
-	frame_hello(&b);
-	handle_frame(&b, 1, 0);
-	send_all(&line, &b);
-	turns(1);
-	assert_string_equal(line.seen.why, "wrong descriptor with handle");
-	line_close(&line);
-	/* Announced, but not there. */
-	line_open(&line, PEER_SMTPD, PEER_MASTER);
-	frame_hello(&b);
-	handle_frame(&b, 1, FRAME_FLAG_FD);
-	send_all(&line, &b);
-	turns(1);
-	assert_string_equal(line.seen.why, "wrong descriptor with handle");
-	assert_int_equal(line.seen.handles, 0);
-	line_close(&line);
-}
-
-static void test_descriptor_optional(void **state)
-{
-	struct line line;
-	struct bytes b = {0};
-
-	(void)state;
-	line_open(&line, PEER_SMTPD, PEER_QMGR);
-	frame_hello(&b);
-	frame(&b, MSG_body_file, &(struct msg_body_file){.id = 1}, 0);
-	send_all(&line, &b);
-	frame(&b, MSG_body_file, &(struct msg_body_file){.id = 2}, FRAME_FLAG_FD);
-	raw_send_fds(&line, bytes_at(&b), bytes_len(&b), 1);
-	bytes_free(&b);
-	turns(2);
-	assert_int_equal(line.seen.files, 2);
-	assert_int_equal(line.seen.with_fd, 1);
-	assert_int_equal(line.seen.gone, 0);
-	line_close(&line);
-}
-
-static void send_file(struct line *line, uint64_t id)
-{
-	struct bytes b = {0};
-
-	frame(&b, MSG_body_file, &(struct msg_body_file){.id = id}, FRAME_FLAG_FD);
-	raw_send_fds(line, bytes_at(&b), bytes_len(&b), 1);
-	bytes_free(&b);
-}
-
-/* Turns in which no descriptor can be had. */
-static void turns_without_descriptors(unsigned count)
-{
-	struct rlimit usual, none;
-
-	assert_int_equal(getrlimit(RLIMIT_NOFILE, &usual), 0);
-	none = usual;
-	none.rlim_cur = 0;
-	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-	turns(count);
-	assert_int_equal(setrlimit(RLIMIT_NOFILE, &usual), 0);
-}
-
-/* Our own shortage is not the peer's fault: the message comes without, and the next one with its
- * own. */
-static void test_descriptor_that_cannot_be_taken(void **state)
-{
-	unsigned before = descriptors_open();
-	struct line line;
-	struct bytes b = {0};
-
-	(void)state;
-	line_open(&line, PEER_SMTPD, PEER_QMGR);
-	send_hello(&line);
-	send_file(&line, 1);
-	send_file(&line, 2);
-	turns_without_descriptors(3);
-	assert_int_equal(line.seen.files, 2);
-	assert_int_equal(line.seen.fd_lost, 2);
-	assert_int_equal(line.seen.with_fd, 0);
-	send_file(&line, 3);
-	turns(2);
-	assert_int_equal(line.seen.fd_lost, 2);
-	assert_int_equal(line.seen.with_fd, 1);
-	assert_int_equal(line.seen.gone, 0);
-	line_close(&line);
-	/* A channel that goes has nothing to close in its place. */
-	line_open(&line, PEER_SMTPD, PEER_QMGR);
-	raw_send_fds(&line, "x", 1, 1);
-	turns_without_descriptors(2);
-	line_close(&line);
-	/* What master hands over is not to be done without. */
-	line_open(&line, PEER_SMTPD, PEER_MASTER);
-	send_hello(&line);
-	handle_frame(&b, 1, FRAME_FLAG_FD);
-	raw_send_fds(&line, bytes_at(&b), bytes_len(&b), 1);
-	bytes_free(&b);
-	turns_without_descriptors(2);
-	assert_string_equal(line.seen.why, "wrong descriptor with handle");
-	line_close(&line);
-	assert_int_equal(descriptors_open(), before);
-}
-
-/* A descriptor that nothing announces belongs to no message, even if more bytes follow it. */
-static void test_descriptor_unannounced(void **state)
-{
-	unsigned before = descriptors_open();
-	struct line line;
-	struct bytes b = {0};
-
-	(void)state;
-	line_open(&line, PEER_QMGR, PEER_SMTPD);
-	send_hello(&line);
-	frame(&b, MSG_lease, &(struct msg_lease){1}, 0);
-	raw_send_fds(&line, bytes_at(&b), bytes_len(&b), 1);
-	bytes_free(&b);
-	turns(1);
-	assert_int_equal(line.seen.gone, 1);
-	assert_string_equal(line.seen.why, "sent a descriptor without its message");
-	line_close(&line);
-	assert_int_equal(descriptors_open(), before);
-}
-
-/* While a frame is not whole they pile up to a bound, and are all closed at the end. */
-static void test_descriptor_flood(void **state)
-{
-	unsigned before = descriptors_open();
-	struct line line;
-	struct bytes b = {0};
-
-	(void)state;
-	line_open(&line, PEER_QMGR, PEER_SMTPD);
-	send_hello(&line);
-	frame_head(&b, 1000, MSG_lease, 0);
-	send_all(&line, &b);
-	for (unsigned i = 0; i < 200 && line.channel; i++) {
-		raw_send_fds(&line, "x", 1, 1);
-		turns(1);
-	}
-	assert_int_equal(line.seen.gone, 1);
-	assert_string_equal(line.seen.why, "sent too many descriptors");
-	line_close(&line);
-	assert_int_equal(descriptors_open(), before);
-}
-
-/* Reading or writing what is no file could make the loop wait. */
-static void test_descriptor_of_no_file(void **state)
-{
-	static const char *const paths[] = {"/dev/null", "/"};
-	unsigned before = descriptors_open();
-
-	(void)state;
-	for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
-		struct line line;
-		struct bytes b = {0};
-
-		line_open(&line, PEER_SMTPD, PEER_QMGR);
-		send_hello(&line);
-		frame(&b, MSG_body_file, &(struct msg_body_file){.id = 2}, FRAME_FLAG_FD);
-		raw_send_fds_of(&line, bytes_at(&b), bytes_len(&b), 1, paths[i]);
-		bytes_free(&b);
-		turns(1);
-		assert_int_equal(line.seen.files, 0);
-		assert_string_equal(line.seen.why, "wrong descriptor with body_file");
-		line_close(&line);
-	}
-	assert_int_equal(descriptors_open(), before);
-}
-
-static void test_descriptors_in_one_heap(void **state)
-{
-	unsigned before = descriptors_open();
-	struct line line;
-
-	(void)state;
-	line_open(&line, PEER_QMGR, PEER_SMTPD);
-	send_hello(&line);
-	turns(1);
-	raw_send_fds(&line, "x", 1, 60);
-	turns(1);
-	assert_int_equal(line.seen.gone, 1);
-	assert_string_equal(line.seen.why, "sent too many descriptors");
-	line_close(&line);
-	assert_int_equal(descriptors_open(), before);
-}
-
-/* Descriptors of messages that are refused are closed too. */
-static void test_descriptor_of_the_refused(void **state)
-{
-	unsigned before = descriptors_open();
-	struct line line;
-	struct bytes b = {0};
-
-	(void)state;
-	line_open(&line, PEER_QMGR, PEER_SMTPD); /* an engine that plays master */
-	send_hello(&line);
-	handle_frame(&b, 1, FRAME_FLAG_FD);
-	raw_send_fds(&line, bytes_at(&b), bytes_len(&b), 1);
-	bytes_free(&b);
-	turns(1);
-	assert_string_equal(line.seen.why, "may not send handle");
-	line_close(&line);
-	line_open(&line, PEER_SMTPD, PEER_MASTER);
-	send_hello(&line);
-	frame_head(&b, 1, MSG_handle, FRAME_FLAG_FD);
-	bytes_add(&b, "x", 1);
-	raw_send_fds(&line, bytes_at(&b), bytes_len(&b), 1);
-	bytes_free(&b);
-	turns(1);
-	assert_string_equal(line.seen.why, "malformed handle");
-	line_close(&line);
-	assert_int_equal(descriptors_open(), before);
-}
-
 /* -- two honest ends ------------------------------------------------------------------- */
-
-static struct channel_config honest(unsigned self)
-{
-	return (struct channel_config){.loop = loop,
-				       .self_kind = self,
-				       .serves = serves,
-				       .gone = gone,
-				       .hello = {message_schema(), 1, 1, 77}};
-}
 
 static void drained(struct channel *c)
 {
-	line_of(c)->seen.drained++;
-}
-
-static void test_descriptors_stay_with_their_frames(void **state)
-{
-	unsigned before = descriptors_open();
-	struct line a = {0}, b = {0};
-	struct channel_config ca = honest(PEER_MASTER), cb = honest(PEER_SMTPD);
-	int pair[2];
-
-	(void)state;
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	a.channel = channel_new(&ca, pair[0], PEER_SMTPD, 0, &a);
-	b.channel = channel_new(&cb, pair[1], PEER_MASTER, 0, &b);
-	for (uint16_t i = 1; i <= 40; i++)
-		channel_send(a.channel, MSG_handle, &(struct msg_handle){1, i, text_of("name")},
-			     open("/dev/null", O_RDONLY | O_CLOEXEC));
-	turns(60);
-	assert_int_equal(b.seen.handles, 40);
-	assert_int_equal(b.seen.with_fd, 40);
-	assert_int_equal(b.seen.last_count, 40);
-	/* Ours are closed once sent; a peer that takes none ends, and nothing stays open. */
-	channel_pause(b.channel);
-	for (unsigned i = 0; i < 900; i++)
-		channel_send(a.channel, MSG_handle, &(struct msg_handle){1, 1, text_of("name")},
-			     open("/dev/null", O_RDONLY | O_CLOEXEC));
-	turns(3);
-	assert_int_equal(a.seen.gone, 1);
-	assert_string_equal(a.seen.why, "takes no descriptors");
-	channel_free(&b.channel);
-	assert_int_equal(descriptors_open(), before);
+	((struct line *)channel_owner(c))->seen.drained++;
 }
 
 /* An owner that goes on all the same loses the channel, not its memory. */
 static void test_a_peer_that_never_reads(void **state)
 {
 	struct line a = {0}, b = {0};
-	struct channel_config ca = honest(PEER_MASTER), cb = honest(PEER_SMTPD);
+	struct channel_config ca = honest_end(PEER_MASTER), cb = honest_end(PEER_SMTPD);
 	char *content = mem_new(1, 1048576);
 	int pair[2];
 
@@ -765,7 +301,7 @@ static void test_a_peer_that_never_reads(void **state)
 static void test_a_peer_that_does_not_read(void **state)
 {
 	struct line a = {0}, b = {0};
-	struct channel_config ca = honest(PEER_SMTPD), cb = honest(PEER_QMGR);
+	struct channel_config ca = honest_end(PEER_SMTPD), cb = honest_end(PEER_QMGR);
 	char *body = mem_new(1, INLINE_BODY_MAX);
 	int pair[2];
 
@@ -796,20 +332,6 @@ static void test_a_peer_that_does_not_read(void **state)
 	free(body);
 }
 
-static int loop_begin(void **state)
-{
-	(void)state;
-	loop = loop_new();
-	return 0;
-}
-
-static int loop_end(void **state)
-{
-	(void)state;
-	loop_free(&loop);
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -817,15 +339,6 @@ int main(void)
 	    cmocka_unit_test(test_every_type_as_garbage),
 	    cmocka_unit_test(test_byte_by_byte),
 	    cmocka_unit_test(test_half_a_frame_and_gone),
-	    cmocka_unit_test(test_descriptor_missing),
-	    cmocka_unit_test(test_descriptor_optional),
-	    cmocka_unit_test(test_descriptor_flood),
-	    cmocka_unit_test(test_descriptor_unannounced),
-	    cmocka_unit_test(test_descriptor_of_no_file),
-	    cmocka_unit_test(test_descriptors_in_one_heap),
-	    cmocka_unit_test(test_descriptor_that_cannot_be_taken),
-	    cmocka_unit_test(test_descriptor_of_the_refused),
-	    cmocka_unit_test(test_descriptors_stay_with_their_frames),
 	    cmocka_unit_test(test_a_peer_that_never_reads),
 	    cmocka_unit_test(test_a_peer_that_does_not_read),
 	};

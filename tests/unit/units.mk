@@ -1,3 +1,4 @@
+$(BUILD)/unit/test_channel $(BUILD)/unit/test_channel_descriptors: tests/unit/channel_line.c
 UNITS_test_counter := limits
 UNITS_test_tally := limits
 UNITS_test_line := logger
