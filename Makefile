@@ -62,7 +62,7 @@ bench-programs: $(BENCHES) $(BUILD)/bench/slowsync.so
 $(BUILD)/bench/%: bench/%.c $(wildcard bench/*.h)
 	@mkdir -p $(@D)
 	@echo "LD $@"
-	@$(CC) $(ALL_CFLAGS) -MF $@.d $< -pie -pthread -o $@
+	@$(CC) $(ALL_CFLAGS) -MF $@.d $< -pie -pthread $(if $(filter load,$*),-lssl -lcrypto) -o $@
 $(BUILD)/bench/slowsync.so: bench/slowsync.c
 	@mkdir -p $(@D)
 	@echo "LD $@"
@@ -178,7 +178,7 @@ LONG := $(patsubst tests/%.py,%,$(shell grep -l 'v\.slow' tests/e2e/*.py))
 
 # Postfix, the bare loop and Veredus by turns, as root; BENCH_FLAGS as `bench/run.py --help` says.
 bench: all
-	tests/peers postfix
+	tests/peers postfix dovecot-core
 	python3 bench/run.py --build $(BUILD) --syscalls $(BENCH_FLAGS)
 
 # The jails stay on under the sanitizers. Compilers warn of more in such code than there is.

@@ -12,10 +12,12 @@
  * message of which nobody knows, counted as "unknown". Ends with JSON on stdout; status 0 if every
  * message was accepted.
  *
- * With --idle N it opens N connections instead, keeps them, and measures how long a new one waits
- * for its greeting.
+ * With --tls and --auth sessions speak TLS and log in first (load_tls.h). With --only-connect a
+ * connection is greeted and says QUIT, and --messages is how many of them. With --idle N it opens N
+ * connections instead, keeps them, and measures how long a new one waits for its greeting
+ * (load_idle.h).
  */
-#include "load_message.h"
+#include "load_idle.h"
 
 static void session_watch(struct load_session *session, bool want_write, int operation)
 {
@@ -28,6 +30,7 @@ static void session_watch(struct load_session *session, bool want_write, int ope
 
 static void session_close(struct load_session *session, uint64_t retry_ns)
 {
+	tls_close(session);
 	if (session->fd >= 0)
 		close(session->fd);
 	session->fd = -1;
@@ -58,8 +61,8 @@ static void session_break(struct load_session *session)
 static bool session_flush(struct load_session *session)
 {
 	while (buffer_length(&session->out) > 0) {
-		ssize_t n = send(session->fd, buffer_head(&session->out),
-				 buffer_length(&session->out), MSG_NOSIGNAL);
+		ssize_t n =
+		    wire_send(session, buffer_head(&session->out), buffer_length(&session->out));
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			break;
 		if (n < 0) {
@@ -74,18 +77,6 @@ static bool session_flush(struct load_session *session)
 	return true;
 }
 
-static void session_bind(struct load_session *session)
-{
-	struct sockaddr_in source = {.sin_family = AF_INET};
-	int on = 1;
-	if (self.sources == 0)
-		return;
-	source.sin_addr.s_addr = htonl(0x7f000100u + (uint32_t)(self.opened % self.sources) + 1);
-	setsockopt(session->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
-	if (bind(session->fd, (struct sockaddr *)&source, sizeof source) != 0)
-		bench_die("bind: %s", strerror(errno));
-}
-
 static void session_open(struct load_session *session)
 {
 	session->fd =
@@ -97,6 +88,7 @@ static void session_open(struct load_session *session)
 	socket_no_delay(session->fd);
 	session->step = STEP_CONNECT;
 	session->sent_here = 0;
+	session->dot_ns = bench_now_ns();
 	if (connect(session->fd, (struct sockaddr *)&self.to.socket, self.to.length) != 0 &&
 	    errno != EINPROGRESS) {
 		session_break(session);
@@ -118,6 +110,22 @@ static void session_rcpt(struct load_session *session)
 	buffer_add_text(&session->out, "RCPT TO:<");
 	buffer_add_text(&session->out, recipient);
 	buffer_add_text(&session->out, ">\r\n");
+}
+
+/* --only-connect: it is greeted, and that was all. */
+static void session_greeted(struct load_session *session)
+{
+	uint64_t now = bench_now_ns();
+	if (self.first_send_ns == 0)
+		self.first_send_ns = session->dot_ns;
+	if (self.next < self.messages) {
+		self.next++;
+		self.accepted++;
+		self.settled++;
+		self.last_accept_ns = now;
+		histogram_add(&self.latency, now - session->dot_ns);
+	}
+	session_command(session, STEP_QUIT, "QUIT\r\n");
 }
 
 /* Takes the next message, or says goodbye. */
@@ -218,6 +226,50 @@ static void session_dot(struct load_session *session, unsigned code)
 	session_reject(session);
 }
 
+/* EHLO has its answer: what stands between it and the first message, in its order. */
+static void session_ready(struct load_session *session)
+{
+	if (self.tls == LOAD_TLS_STARTTLS && !session->secure)
+		session_command(session, STEP_STARTTLS, "STARTTLS\r\n");
+	else if (self.only_connect)
+		session_greeted(session);
+	else if (self.auth[0] != '\0')
+		session_command(session, STEP_AUTH, self.auth);
+	else
+		session_next(session);
+}
+
+/* Goes on with the handshake. Returns false once the connection is closed. */
+static bool session_handshake(struct load_session *session)
+{
+	session->step = STEP_HANDSHAKE;
+	if (session->ssl == NULL)
+		tls_open(session);
+	ssize_t n = tls_handshake(session);
+	if (n != 1 && (n == 0 || errno != EAGAIN)) {
+		session_break(session);
+		return false;
+	}
+	if (session->want_write != session->wants_write)
+		session_watch(session, session->wants_write, EPOLL_CTL_MOD);
+	if (n != 1)
+		return true;
+	tls_done(session);
+	if (self.tls == LOAD_TLS_IMPLICIT)
+		session->step = STEP_GREETING;
+	else
+		session_command(session, STEP_EHLO, "EHLO load.example\r\n");
+	return true;
+}
+
+static void session_greeting(struct load_session *session)
+{
+	if (self.only_connect && self.tls != LOAD_TLS_STARTTLS)
+		session_greeted(session);
+	else
+		session_command(session, STEP_EHLO, "EHLO load.example\r\n");
+}
+
 /* One whole reply; `lines` are all of its lines. Returns false once the connection is closed. */
 static bool session_reply(struct load_session *session, unsigned code, const char *lines, size_t n)
 {
@@ -236,7 +288,7 @@ static bool session_reply(struct load_session *session, unsigned code, const cha
 			session_break(session);
 			return false;
 		}
-		session_command(session, STEP_EHLO, "EHLO load.example\r\n");
+		session_greeting(session);
 		break;
 	case STEP_EHLO:
 		if (code / 100 != 2) {
@@ -244,8 +296,20 @@ static bool session_reply(struct load_session *session, unsigned code, const cha
 			break;
 		}
 		session->pipelining = memmem(lines, n, "PIPELINING", 10) != NULL;
-		session_next(session);
+		session_ready(session);
 		break;
+	case STEP_STARTTLS:
+		if (code == 220)
+			return session_handshake(session);
+		session_break(session);
+		return false;
+	case STEP_AUTH:
+		if (code == 235) {
+			session_next(session);
+			break;
+		}
+		session_break(session);
+		return false;
 	case STEP_HELO:
 		session->pipelining = false;
 		session_next(session);
@@ -266,6 +330,7 @@ static bool session_reply(struct load_session *session, unsigned code, const cha
 	case STEP_QUIT:
 	case STEP_OFF:
 	case STEP_CONNECT:
+	case STEP_HANDSHAKE:
 	case STEP_DONE:
 		session_close(session, 0);
 		return false;
@@ -295,33 +360,44 @@ static size_t reply_find(const char *text, size_t n, unsigned *code)
 	return 0;
 }
 
-static void session_read(struct load_session *session)
+/* All replies that are whole. Returns false once the connection is closed. */
+static bool session_replies(struct load_session *session)
 {
-	buffer_reserve(&session->in, 4096);
-	ssize_t got = recv(session->fd, session->in.data + session->in.end,
-			   session->in.size - session->in.end, 0);
-	if (got < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (got <= 0) {
-		if (session->step == STEP_QUIT)
-			session_close(session, 0);
-		else
-			session_break(session);
-		return;
-	}
-	session->in.end += (size_t)got;
 	for (;;) {
 		unsigned code = 0;
 		size_t n =
 		    reply_find(buffer_head(&session->in), buffer_length(&session->in), &code);
-		if (n == 0 && buffer_length(&session->in) > LOAD_REPLY_MOST)
+		if (n == 0 && buffer_length(&session->in) > LOAD_REPLY_MOST) {
 			session_break(session);
+			return false;
+		}
 		if (n == 0)
-			break;
+			return true;
 		if (!session_reply(session, code, buffer_head(&session->in), n))
-			return;
+			return false;
 		buffer_consume(&session->in, n);
 	}
+}
+
+static void session_read(struct load_session *session)
+{
+	do {
+		buffer_reserve(&session->in, 4096);
+		ssize_t got = wire_receive(session, session->in.data + session->in.end,
+					   session->in.size - session->in.end);
+		if (got < 0 && (errno == EAGAIN || errno == EINTR))
+			break;
+		if (got <= 0) {
+			if (session->step == STEP_QUIT)
+				session_close(session, 0);
+			else
+				session_break(session);
+			return;
+		}
+		session->in.end += (size_t)got;
+		if (!session_replies(session))
+			return;
+	} while (wire_has_more(session));
 	if (session->fd >= 0 && buffer_length(&session->out) > 0)
 		session_flush(session);
 }
@@ -338,9 +414,13 @@ static void session_event(struct load_session *session, uint32_t events)
 			session_break(session);
 			return;
 		}
-		session->step = STEP_GREETING;
+		session->step = self.tls == LOAD_TLS_IMPLICIT ? STEP_HANDSHAKE : STEP_GREETING;
 		self.connections++;
 	}
+	if (session->step == STEP_HANDSHAKE && !session_handshake(session))
+		return;
+	if (session->step == STEP_HANDSHAKE)
+		return;
 	if ((events & EPOLLOUT) != 0 && !session_flush(session))
 		return;
 	if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0)
@@ -406,70 +486,16 @@ static void load_report(bool finished)
 	printf("}, \"unsent\": %llu, \"connections\": %llu, \"connect_failures\": %llu, "
 	       "\"seconds\": %.6f, "
 	       "\"messages_per_s\": %.1f, \"dot_to_250_p50_ms\": %.4f, \"dot_to_250_p99_ms\": "
-	       "%.4f, \"first_send_ns\": %llu, "
-	       "\"last_accept_ns\": %llu, \"timeout\": %s}\n",
+	       "%.4f, \"first_send_ns\": %llu, \"last_accept_ns\": %llu, \"handshakes\": %llu, "
+	       "\"resumed\": %llu, \"tls\": \"%s\", \"timeout\": %s}\n",
 	       (unsigned long long)(self.messages - self.settled),
 	       (unsigned long long)self.connections, (unsigned long long)self.connect_failures,
 	       seconds, seconds > 0 ? (double)self.accepted / seconds : 0.0,
 	       (double)histogram_percentile(&self.latency, 50) / 1e6,
 	       (double)histogram_percentile(&self.latency, 99) / 1e6,
 	       (unsigned long long)self.first_send_ns, (unsigned long long)self.last_accept_ns,
-	       finished ? "false" : "true");
-}
-
-/* Connects and waits for the greeting: its nanoseconds, 0 if it did not come within `limit_s`. */
-static uint64_t idle_greet(int *fd, uint64_t limit_s)
-{
-	char greeting[1024];
-	struct timeval limit = {.tv_sec = (time_t)limit_s};
-	struct load_session session = {0};
-	uint64_t start = bench_now_ns();
-	session.fd = socket(self.to.socket.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	*fd = session.fd;
-	if (session.fd < 0)
-		return 0;
-	session_bind(&session);
-	self.opened++;
-	setsockopt(session.fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-	setsockopt(session.fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-	if (connect(session.fd, (struct sockaddr *)&self.to.socket, self.to.length) != 0)
-		return 0;
-	ssize_t n = recv(session.fd, greeting, sizeof greeting, 0);
-	return n >= 4 && memcmp(greeting, "220", 3) == 0 ? bench_now_ns() - start : 0;
-}
-
-static int idle_run(void)
-{
-	int *fds = bench_alloc(NULL, (size_t)(self.idle + 1) * sizeof *fds);
-	uint64_t start = bench_now_ns();
-	uint64_t end = start + self.timeout_s * BENCH_NS_PER_S;
-	uint64_t greeted = 0;
-	unsigned missed = 0;
-	while (greeted < self.idle && bench_now_ns() < end && idle_greet(&fds[greeted], 3) != 0)
-		greeted++;
-	double fill_s = (double)(bench_now_ns() - start) / 1e9;
-	fprintf(stderr, "idle %llu\n", (unsigned long long)greeted);
-	usleep((useconds_t)(self.hold_ms * 1000));
-	for (unsigned i = 0; i < 21; i++) {
-		int fd = -1;
-		uint64_t ns = idle_greet(&fd, 3);
-		if (ns != 0)
-			histogram_add(&self.latency, ns);
-		else
-			missed++;
-		if (fd >= 0)
-			close(fd);
-		if (missed > 0)
-			break;
-	}
-	printf("{\"idle\": %llu, \"greeted\": %llu, \"fill_seconds\": %.3f, \"new_greeted\": %llu, "
-	       "\"new_missed\": %u, "
-	       "\"greet_p50_ms\": %.4f, \"greet_worst_ms\": %.4f}\n",
-	       (unsigned long long)self.idle, (unsigned long long)greeted, fill_s,
-	       (unsigned long long)self.latency.count, missed,
-	       (double)histogram_percentile(&self.latency, 50) / 1e6,
-	       (double)histogram_percentile(&self.latency, 100) / 1e6);
-	return greeted == self.idle && missed == 0 ? 0 : 1;
+	       (unsigned long long)self.handshakes, (unsigned long long)self.resumed,
+	       self.tls_facts, finished ? "false" : "true");
 }
 
 enum load_kind { KIND_NUMBER, KIND_TEXT, KIND_FLAG };
@@ -493,6 +519,10 @@ static const struct load_option {
      "messages a connection (0: no limit)"},
     {"sources", KIND_NUMBER, 250, &self.sources, "come from 127.0.1.1, 127.0.1.2, ... in turn"},
     {"lone", KIND_FLAG, 0, NULL, "one session"},
+    {"tls", KIND_TEXT, 0, NULL, "starttls, or implicit: from the first octet on"},
+    {"resume", KIND_FLAG, 0, &self.resume, "show the ticket of the connection before"},
+    {"auth", KIND_TEXT, 0, NULL, "NAME:PASSWORD for AUTH PLAIN"},
+    {"only-connect", KIND_FLAG, 0, &self.only_connect, "connections without messages"},
     {"run", KIND_TEXT, 0, &self.run, "this run's name in the messages (from the clock)"},
     {"seed", KIND_NUMBER, UINT64_MAX, &self.seed, "of the bodies (1)"},
     {"accepted-list", KIND_TEXT, 0, NULL, "file to which each accepted number goes, one a line"},
@@ -509,23 +539,40 @@ static void load_usage(void)
 	exit(2);
 }
 
+static void load_option_special(const char *name)
+{
+	if (strcmp(name, "to") == 0) {
+		self.to = address_parse(optarg);
+	} else if (strcmp(name, "auth") == 0) {
+		auth_prepare(optarg);
+	} else if (strcmp(name, "tls") == 0) {
+		self.tls = strcmp(optarg, "starttls") == 0 ? LOAD_TLS_STARTTLS : LOAD_TLS_IMPLICIT;
+		if (self.tls == LOAD_TLS_IMPLICIT && strcmp(optarg, "implicit") != 0)
+			bench_die("--tls: starttls or implicit");
+		tls_prepare();
+	} else {
+		self.accepted_list = fopen(optarg, "we");
+		if (self.accepted_list == NULL)
+			bench_die("%s: %s", optarg, strerror(errno));
+	}
+}
+
 static void load_option_set(size_t index)
 {
 	const struct load_option *option = &load_options[index];
 	if (option->kind == KIND_NUMBER) {
 		*(uint64_t *)option->value = bench_number(option->name, optarg, option->most);
 	} else if (option->kind == KIND_FLAG) {
-		self.sessions = 1;
+		if (option->value != NULL)
+			*(bool *)option->value = true;
+		else
+			self.sessions = 1;
 	} else if (option->value != NULL) {
 		if (strlen(optarg) > 255)
 			bench_die("--%s: too long", option->name);
 		*(const char **)option->value = optarg;
-	} else if (strcmp(option->name, "to") == 0) {
-		self.to = address_parse(optarg);
 	} else {
-		self.accepted_list = fopen(optarg, "we");
-		if (self.accepted_list == NULL)
-			bench_die("%s: %s", optarg, strerror(errno));
+		load_option_special(option->name);
 	}
 }
 

@@ -6,6 +6,7 @@
 #include "bench.h"
 
 #include <getopt.h>
+#include <openssl/ssl.h>
 #include <signal.h>
 #include <sys/epoll.h>
 
@@ -16,9 +17,12 @@
 enum load_step {
 	STEP_OFF, /* no connection; tried again at retry_ns */
 	STEP_CONNECT,
+	STEP_HANDSHAKE,
 	STEP_GREETING,
 	STEP_EHLO,
 	STEP_HELO,
+	STEP_STARTTLS,
+	STEP_AUTH,
 	STEP_MAIL,
 	STEP_RCPT,
 	STEP_DATA,
@@ -27,6 +31,8 @@ enum load_step {
 	STEP_QUIT,
 	STEP_DONE /* nothing left to send */
 };
+
+enum load_tls { LOAD_TLS_NONE, LOAD_TLS_STARTTLS, LOAD_TLS_IMPLICIT };
 
 struct load_body {
 	char *wire; /* dot-stuffed, with the final dot */
@@ -40,11 +46,15 @@ struct load_session {
 	bool pipelining;
 	bool has_message; /* `number` is this session's, not yet settled */
 	bool want_write;
+	bool secure;	  /* the handshake is done */
+	bool wants_write; /* TLS waits for the socket to take more */
 	unsigned refused; /* first code that refused this message, 0 if none */
 	uint64_t number;
 	uint64_t sent_here;
 	uint64_t dot_ns;
 	uint64_t retry_ns;
+	SSL *ssl;
+	SSL_SESSION *ticket;
 	struct bench_buffer in;
 	struct bench_buffer out;
 };
@@ -66,6 +76,14 @@ static struct load {
 	uint64_t idle;
 	uint64_t hold_ms;
 	uint64_t timeout_s;
+	enum load_tls tls;
+	bool resume;
+	bool only_connect; /* a connection is greeted, and says goodbye */
+	SSL_CTX *context;
+	char auth[768]; /* the whole command, or empty */
+	char tls_facts[128];
+	uint64_t handshakes;
+	uint64_t resumed;
 	int poll;
 	uint64_t next;
 	uint64_t settled;

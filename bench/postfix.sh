@@ -65,6 +65,8 @@ configure() {
 	for file in main.cf master.cf; do
 		sed -e "s|@DIR@|$dir|g" -e "s|@PACKAGE@|$package|g" -e "s|@PORT@|$port|g" -e "s|@NEXTHOP@|$nexthop|g" \
 			"$here/postfix/$file" >"$dir/etc/$file"
+		# TLS, written by bench/secure.py; without it Postfix's default is none.
+		[ ! -e "$dir/etc/$file.more" ] || cat "$dir/etc/$file.more" >>"$dir/etc/$file"
 	done
 	: >"$dir/etc/dynamicmaps.cf"
 	[ -e "$dir/etc/transport" ] || : >"$dir/etc/transport"

@@ -29,66 +29,15 @@ import tempfile
 import threading
 import time
 
+sys.dont_write_bytecode = True
+import secure
+from scenarios import DEFAULT_SCENARIOS, SCENARIOS
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 TICK_US = 1_000_000 / os.sysconf("SC_CLK_TCK")
 MEMORY_FILE_SYSTEMS = {"tmpfs", "ramfs", "devtmpfs", "overlay"}
 START_LIMIT_S = 30
-
-# messages: how many each server gets, about ten seconds' worth at its speed; load, sink: further arguments.
-SCENARIOS = {
-    "main": {
-        "text": "2 KB, 50 persistent sessions",
-        "messages": {"postfix": 8000, "loop": 200000, "veredus": 200000},
-        "load": ["--sessions", "50"],
-    },
-    "one-per-connection": {
-        "text": "2 KB, 50 clients, a connection a message",
-        "messages": {"postfix": 8000, "loop": 100000, "veredus": 100000},
-        "load": ["--sessions", "50", "--per-connection", "1", "--sources", "50"],
-    },
-    "slow-sync-50": {
-        "text": "fdatasync 5 ms slower, 50 sessions",
-        "messages": {"postfix": 6000, "loop": 40000, "veredus": 40000},
-        "load": ["--sessions", "50"],
-        "slow_ms": "5",
-    },
-    "slow-sync-500": {
-        "text": "fdatasync 5 ms slower, 500 sessions",
-        "messages": {"postfix": 6000, "loop": 150000, "veredus": 150000},
-        "load": ["--sessions", "500"],
-        "slow_ms": "5",
-    },
-    "lone": {
-        "text": "2 KB, one client, one after the other",
-        "messages": {"postfix": 500, "loop": 10000, "veredus": 10000},
-        "load": ["--lone"],
-    },
-    "5MB": {
-        "text": "5 MB, 10 sessions",
-        "messages": {"postfix": 100, "loop": 200, "veredus": 200},
-        "load": ["--sessions", "10", "--size", str(5 << 20)],
-    },
-    "slow-receivers": {
-        "text": "receivers that take 100 ms for each reply, 200 destinations",
-        "messages": {"postfix": 10000, "veredus": 80000},
-        "load": ["--sessions", "50", "--domains", "200"],
-        "sink": ["--delay-ms", "100"],
-        "destinations": 200,
-    },
-    "idle10k": {
-        "text": "10,000 idle clients, then new ones",
-        "idle": 10000,
-    },
-    "million": {
-        "text": "1,000,000 messages for a next hop that is dead, a restart, and then it takes them",
-        "queued": 1000000,
-        "messages": {"veredus": 1000000},
-    },
-}
-DEFAULT_SCENARIOS = [
-    "main", "one-per-connection", "slow-sync-50", "slow-sync-500", "lone", "slow-receivers", "5MB", "idle10k", "million",
-]
 
 
 def die(text):
@@ -114,8 +63,8 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def processes_of(master):
-    """The pids of master and all its descendants."""
+def processes_of(*masters):
+    """The pids of the masters and all their descendants."""
     children = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -123,7 +72,7 @@ def processes_of(master):
                 with open(f"/proc/{name}/stat", encoding="latin-1") as stat:
                     parent = int(stat.read().rsplit(")", 1)[1].split()[1])
                 children.setdefault(parent, []).append(int(name))
-    found, todo = [], [master]
+    found, todo = [], list(masters)
     while todo:
         pid = todo.pop()
         found.append(pid)
@@ -131,20 +80,20 @@ def processes_of(master):
     return found
 
 
-def cpu_us_of(master):
-    """CPU of the whole tree; what ended children used is in their parents' cutime and cstime."""
+def cpu_us_of(*masters):
+    """CPU of the whole trees; what ended children used is in their parents' cutime and cstime."""
     ticks = 0
-    for pid in processes_of(master):
+    for pid in processes_of(*masters):
         with contextlib.suppress(OSError, IndexError):
             with open(f"/proc/{pid}/stat", encoding="latin-1") as stat:
                 ticks += sum(int(field) for field in stat.read().rsplit(")", 1)[1].split()[11:15])
     return ticks * TICK_US
 
 
-def memory_kb_of(master):
-    """Proportional set size of the whole tree."""
+def memory_kb_of(*masters):
+    """Proportional set size of the whole trees."""
     total = 0
-    for pid in processes_of(master):
+    for pid in processes_of(*masters):
         with contextlib.suppress(OSError):
             with open(f"/proc/{pid}/smaps_rollup", encoding="latin-1") as rollup:
                 total += sum(int(line.split()[1]) for line in rollup if line.startswith("Pss:"))
@@ -154,19 +103,19 @@ def memory_kb_of(master):
 class PeakMemory:
     """The most that the tree of a server took, looked at every second: Postfix has most of its processes at the end."""
 
-    def __init__(self, master):
-        self.master, self.most_kb, self.ended = master, 0, threading.Event()
+    def __init__(self, *masters):
+        self.masters, self.most_kb, self.ended = masters, 0, threading.Event()
         self.thread = threading.Thread(target=self.watch, daemon=True)
         self.thread.start()
 
     def watch(self):
         while not self.ended.wait(1):
-            self.most_kb = max(self.most_kb, memory_kb_of(self.master))
+            self.most_kb = max(self.most_kb, memory_kb_of(*self.masters))
 
     def kb(self):
         self.ended.set()
         self.thread.join()
-        return max(self.most_kb, memory_kb_of(self.master))
+        return max(self.most_kb, memory_kb_of(*self.masters))
 
 
 def wait_for_greeting(port, process):
@@ -195,6 +144,16 @@ class Server:
         self.sink_port, self.sink_ports = sink_ports[0], sink_ports
         self.process = None
         self.pid = 0
+        self.secure = None  # with TLS: its certificate, its users, its ports
+
+    def masters(self):
+        """Whose processes do its work: its own, and those that it asks for logins."""
+        return [self.pid] + ([self.secure.dovecot.process.pid] if self.secure and self.secure.dovecot else [])
+
+    def entry(self, scenario):
+        """Where the load goes."""
+        name = scenario.get("tls", {}).get("entry", "smtp")
+        return f"127.0.0.1:{self.port if name == 'smtp' else self.secure.ports[name]}"
 
     def environment(self):
         environment = dict(os.environ)
@@ -213,6 +172,8 @@ class Server:
     def start(self):
         self.launch()
         wait_for_greeting(self.port, self.process)
+        if self.secure:
+            self.secure.wait_for_login()
 
     def stop(self):
         if self.process is None:
@@ -251,6 +212,8 @@ class Postfix(Server):
         with open(os.path.join(self.folder, "etc", "transport"), "w", encoding="ascii") as file:
             for number, port in enumerate(self.sink_ports[1:]):
                 file.write(f"d{number}.sink.example smtp:[127.0.0.1]:{port}\n")
+        if self.secure:
+            self.secure.postfix_settings()
         self.script("start", self.folder, str(self.port), f"[127.0.0.1]:{self.sink_port}")
         with open(os.path.join(self.folder, "master.pid"), encoding="ascii") as file:
             self.pid = int(file.read())
@@ -278,9 +241,13 @@ class Veredus(Server):
                     for number, port in enumerate(self.sink_ports[1:])
                 ) +
                 "limits { per-client = 20000 }\n"
+                + (self.secure.veredus_settings() if self.secure else "") +
                 f"log = {os.path.join(self.folder, 'log')}\n"
             )
-        self.run([os.path.join(self.build, "veredus"), "run", "-c", configuration], **self.identity(queue, configuration))
+        identity = self.identity(queue, configuration)
+        if self.secure:
+            self.secure.add_user(configuration, identity)
+        self.run([os.path.join(self.build, "veredus"), "run", "-c", configuration], **identity)
 
     def identity(self, *paths):
         """Root without Veredus' users: it then runs as nobody, as any ordinary user may."""
@@ -304,7 +271,7 @@ class Strace:
     def __init__(self, server):
         self.path = os.path.join(server.folder, "strace")
         command = ["strace", "-f", "-c", "-o", self.path]
-        for pid in processes_of(server.pid):
+        for pid in processes_of(*server.masters()):
             command += ["-p", str(pid)]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(1)
@@ -343,16 +310,30 @@ def serving(options, name, scenario, sink_arguments):
     ports = [0] * (scenario.get("destinations", 0) + 1)
     sink, sink_ports = start_sink(options.build, folder, sink_arguments + scenario.get("sink", []), ports)
     server = SERVERS[name](options.build, folder, free_port(), sink_ports, scenario.get("slow_ms"))
+    if "tls" in scenario:
+        server.secure = secure.Secure(options.build, folder, scenario["tls"]["key"], free_port)
     try:
         server.start()
         yield server, sink
     finally:
         server.stop()
+        if server.secure:
+            server.secure.stop()
         if sink.poll() is None:
             sink.kill()
         sink.wait()
         if not options.keep:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def load_command(options, server, scenario, *arguments):
+    words = [os.path.join(options.build, "bench", "load"), "--to", server.entry(scenario), *arguments, *scenario.get("load", [])]
+    return words + (secure.load_arguments(scenario["tls"]) if "tls" in scenario else [])
+
+
+def run_load(options, server, scenario, *arguments):
+    load = subprocess.run(load_command(options, server, scenario, *arguments), stdout=subprocess.PIPE, check=False)
+    return json.loads(load.stdout)
 
 
 def measure_mail(options, name, scenario, strace=False):
@@ -362,17 +343,12 @@ def measure_mail(options, name, scenario, strace=False):
     limit = str(options.timeout)
     with serving(options, name, scenario, ["--expect", str(messages), "--timeout", limit]) as (server, sink):
         tracer = Strace(server) if strace else None
-        memory = PeakMemory(server.pid)
-        cpu_us = cpu_us_of(server.pid)
-        load = subprocess.run(
-            [os.path.join(options.build, "bench", "load"), "--to", f"127.0.0.1:{server.port}", "--messages", str(messages),
-             "--timeout", limit, *scenario["load"]],
-            stdout=subprocess.PIPE, check=False,
-        )
-        sent = json.loads(load.stdout)
+        memory = PeakMemory(*server.masters())
+        cpu_us = cpu_us_of(*server.masters())
+        sent = run_load(options, server, scenario, "--messages", str(messages), "--timeout", limit)
         got = json.loads(sink.communicate()[0])
         time.sleep(0.2)  # the last outcomes are recorded and logged after the last arrival
-        cpu_us = cpu_us_of(server.pid) - cpu_us
+        cpu_us = cpu_us_of(*server.masters()) - cpu_us
         memory_kb = memory.kb()
         calls = tracer.total() if tracer else None
     seconds = (got["last_arrival_ns"] - sent["first_send_ns"]) / 1e9
@@ -402,18 +378,50 @@ def measure_mail(options, name, scenario, strace=False):
 def measure_idle(options, name, scenario):
     clients = max(10, int(scenario["idle"] * options.scale))
     with serving(options, name, scenario, ["--timeout", str(options.timeout)]) as (server, _):
-        before_kb = memory_kb_of(server.pid)
+        before_kb = memory_kb_of(*server.masters())
         load = subprocess.Popen(
-            [os.path.join(options.build, "bench", "load"), "--to", f"127.0.0.1:{server.port}", "--idle", str(clients),
-             "--hold-ms", "4000", "--timeout", str(options.timeout)],
+            load_command(options, server, scenario, "--idle", str(clients), "--hold-ms", "4000", "--timeout",
+                         str(options.timeout)),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
         load.stderr.readline()  # all clients are connected now
-        after_kb = memory_kb_of(server.pid)
+        after_kb = memory_kb_of(*server.masters())
         result = json.loads(load.communicate()[0])
     result["kb_per_client"] = (after_kb - before_kb) / max(1, result["greeted"])
     result["good"] = result["greeted"] == clients and result["new_missed"] == 0
     return result
+
+
+def measure_handshakes(options, name, scenario):
+    """Connections with TLS and, for what the rest of them costs, as many without."""
+    count = max(100, int(scenario["handshakes"] * options.scale))
+    words = ["--only-connect", "--sessions", "50", "--sources", "50", "--timeout", str(options.timeout), "--messages"]
+    plain = {}  # the port where no TLS begins by itself
+    with serving(options, name, scenario, ["--timeout", str(options.timeout)]) as (server, _):
+        for way in (scenario, plain):  # processes are started, tickets handed out
+            run_load(options, server, way, *words, "200")
+        cpu_us = [cpu_us_of(*server.masters())]
+        sent = run_load(options, server, scenario, *words, str(count))
+        time.sleep(0.2)
+        cpu_us.append(cpu_us_of(*server.masters()))
+        run_load(options, server, plain, *words, str(count))
+        time.sleep(0.2)
+        cpu_us.append(cpu_us_of(*server.masters()))
+    resumes = "--resume" in scenario.get("load", [])
+    tls_us, plain_us = (cpu_us[1] - cpu_us[0]) / max(1, sent["handshakes"]), (cpu_us[2] - cpu_us[1]) / count
+    return {
+        "handshakes": sent["handshakes"],
+        "resumed": sent["resumed"],
+        # The first connection of each of the 50 sessions has no ticket yet.
+        "good": sent["accepted"] == count and (sent["resumed"] >= count - 50 if resumes else not sent["resumed"]),
+        "tls": sent["tls"],
+        "handshakes_per_s": sent["messages_per_s"],
+        "cpu_us": tls_us,
+        "plain_us": plain_us,
+        "handshake_us": tls_us - plain_us,
+        "greet_p50_ms": sent["dot_to_250_p50_ms"],
+        "greet_p99_ms": sent["dot_to_250_p99_ms"],
+    }
 
 
 def command(options, server, *words):
@@ -500,7 +508,13 @@ def ratios(summaries):
     for name in ("veredus", "loop"):
         for other in ("postfix", "loop"):
             mine, theirs = summaries.get(name), summaries.get(other)
-            if name == other or not mine or not theirs or not theirs.get("delivered_per_s"):
+            if name == other or not mine or not theirs:
+                continue
+            if "handshake_us" in theirs:
+                result[f"{name}/{other}"] = {
+                    key: mine[key] / theirs[key] for key in ("handshakes_per_s", "cpu_us", "handshake_us") if theirs[key]
+                }
+            if not theirs.get("delivered_per_s"):
                 continue
             result[f"{name}/{other}"] = {
                 "delivered_per_s": mine["delivered_per_s"] / theirs["delivered_per_s"],
@@ -511,8 +525,10 @@ def ratios(summaries):
 
 def run_scenario(options, key):
     scenario = SCENARIOS[key]
-    measure = measure_idle if "idle" in scenario else measure_queued if "queued" in scenario else measure_mail
-    servers = [name for name in options.servers if name in scenario.get("messages", options.servers)]
+    measure = (measure_idle if "idle" in scenario else measure_queued if "queued" in scenario else
+               measure_handshakes if "handshakes" in scenario else measure_mail)
+    servers = [name for name in options.servers
+               if name in scenario.get("messages", options.servers) and not (name == "loop" and "tls" in scenario)]
     rounds = {name: [] for name in servers}
     for number in range(options.rounds):
         # Another order each round: what the one before leaves behind (dirty pages, TIME_WAIT) meets each in turn.
@@ -547,6 +563,16 @@ def print_idle(result):
     for name, row in result["median"].items():
         new = f"{row['greet_p50_ms']:.2f}" if row["new_greeted"] else "none"
         print(f"{name:10}{row['greeted']:10.0f}{new:>12}{row['greet_worst_ms']:10.2f}{row['kb_per_client']:13.1f}")
+
+
+def print_handshakes(result):
+    print(f"{'':10}{'handshakes/s':>13}{'CPU us, whole':>15}{'without TLS':>13}{'handshake':>11}{'p50':>9}{'p99 ms':>9}")
+    for name, row in result["median"].items():
+        print(f"{name:10}{row['handshakes_per_s']:13.0f}{row['cpu_us']:15.0f}{row['plain_us']:13.0f}{row['handshake_us']:11.0f}"
+              f"{row['greet_p50_ms']:9.2f}{row['greet_p99_ms']:9.2f}{'' if row['good'] else '  NOT GOOD'}")
+    for pair, ratio in result["ratios"].items():
+        print(f"{pair}: {ratio['handshakes_per_s']:.2f} times the handshakes/s, {ratio['cpu_us']:.3f} of the CPU a connection, "
+              f"{ratio.get('handshake_us', 0):.3f} of what TLS adds")
 
 
 def print_queued(result):
@@ -607,7 +633,8 @@ def main():
         result = run_scenario(options, key)
         results["scenarios"][key] = result
         print(f"\n{key}: {result['text']} (median of {options.rounds}, {kind})")
-        (print_idle if "idle" in SCENARIOS[key] else print_queued if "queued" in SCENARIOS[key] else print_mail)(result)
+        (print_idle if "idle" in SCENARIOS[key] else print_queued if "queued" in SCENARIOS[key] else
+         print_handshakes if "handshakes" in SCENARIOS[key] else print_mail)(result)
         # No Postfix serves 10,000 clients with a process each: that it does not is the figure, not a fault of the run.
         good = good and all(row["good"] for name, row in result["median"].items()
                             if not ("idle" in SCENARIOS[key] and name == "postfix"))
