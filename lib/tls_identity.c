@@ -131,8 +131,11 @@ static bool ticket_mac(EVP_MAC_CTX *mac, const struct ticket_key *key)
 	return fine;
 }
 
-/* Returns 1: fine, 2: good but old, a new one is due, 0: no such key (a full handshake), -1:
- * failed. */
+/*
+ * Returns 1: fine, 2: good, and a new one is due, 0: no such key (a full handshake), -1: failed.
+ * RFC 8446 C.4: "Clients SHOULD NOT reuse a ticket for multiple connections", and who gets no new
+ * one resumes every second time only.
+ */
 static int ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
 		  EVP_MAC_CTX *mac, int encrypt)
 {
@@ -151,7 +154,9 @@ static int ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_C
 	if (EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, key->cipher, iv, encrypt) != 1 ||
 	    !ticket_mac(mac, key))
 		return -1;
-	return encrypt || key == &tls->tickets[0] ? 1 : 2;
+	bool last = key != &tls->tickets[0] || SSL_version(ssl) >= TLS1_3_VERSION;
+
+	return !encrypt && last ? 2 : 1;
 }
 
 /* -- certificates ------------------------------------------------------------------------------ */
