@@ -87,6 +87,11 @@ static void stream_time(struct stream *s, void (*fired)(void *arg), struct durat
 	timer_set(&s->limit, after);
 }
 
+size_t stream_backlog(const struct stream *s)
+{
+	return bytes_len(&s->out) + (s->tls ? tls_link_unsent(s->tls) : 0);
+}
+
 static void stream_watch(struct stream *s)
 {
 	if (s->handshaking && s->tls) {
@@ -95,7 +100,7 @@ static void stream_watch(struct stream *s)
 	}
 	bool in = (!s->paused || s->finishing) && !s->ended && !s->connecting && !s->tls_next;
 
-	watch_want(&s->watch, in, s->connecting || bytes_len(&s->out) > 0);
+	watch_want(&s->watch, in, s->connecting || stream_backlog(s) > 0);
 }
 
 static void stream_fail(struct stream *s, int error)
@@ -133,8 +138,6 @@ static void stream_linger(struct stream *s)
 	bool silent = s->said_all && !s->tls && !bytes_len(&s->in) && has_nothing_unread(s);
 
 	bytes_free(&s->in);
-	if (s->tls)
-		tls_link_close(s->tls);
 	if (s->ended || silent || shutdown(s->fd, SHUT_WR) < 0) {
 		stream_kill(s);
 		return;
@@ -166,17 +169,21 @@ static ssize_t stream_send(struct stream *s, const uint8_t *data, size_t len)
 	return -1;
 }
 
-static void tls_begin(struct stream *s);
-
-/* Writes what it can; an error is left for the reading side to meet, after what is still to be
- * read. */
-static void stream_flush(void *arg)
+/* What TLS holds leaves: the words, a ticket and the end (close_notify) in one piece. False with
+ * errno. */
+static bool stream_send_tls(struct stream *s)
 {
-	struct stream *s = arg;
-	bool had = bytes_len(&s->out) > 0;
+	if (!s->tls)
+		return true;
+	if (s->finishing && !bytes_len(&s->out))
+		tls_link_close(s->tls);
+	errno = EPIPE;
+	return tls_link_flush(s->tls) != TLS_BROKEN;
+}
 
-	if (s->connecting || s->dead || (s->handshaking && s->tls))
-		return;
+/* False when the connection is broken, with errno. */
+static bool stream_send_some(struct stream *s)
+{
 	while (bytes_len(&s->out)) {
 		ssize_t n = stream_send(s, bytes_at(&s->out), bytes_len(&s->out));
 
@@ -186,18 +193,45 @@ static void stream_flush(void *arg)
 			break;
 		if (n < 0) {
 			bytes_free(&s->out);
-			if (s->finishing || s->paused) {
-				stream_enter(s);
-				stream_fail(s, errno);
-				stream_leave(s);
-				return;
-			}
-			break;
+			return false;
 		}
 		bytes_take(&s->out, (size_t)n, 0);
 	}
+	return stream_send_tls(s);
+}
+
+/* Writes what it can: TLS holds no more than a record or two at a time. */
+static bool stream_send_all(struct stream *s)
+{
+	size_t before;
+
+	do {
+		before = bytes_len(&s->out);
+		if (!stream_send_some(s))
+			return false;
+	} while (s->tls && bytes_len(&s->out) < before && bytes_len(&s->out) &&
+		 !tls_link_unsent(s->tls));
+	return true;
+}
+
+static void tls_begin(struct stream *s);
+
+/* An error is left for the reading side to meet, after what is still to be read. */
+static void stream_flush(void *arg)
+{
+	struct stream *s = arg;
+	bool had = bytes_len(&s->out) > 0;
+
+	if (s->connecting || s->dead || (s->handshaking && s->tls))
+		return;
+	if (!stream_send_all(s) && (s->finishing || s->paused)) {
+		stream_enter(s);
+		stream_fail(s, errno);
+		stream_leave(s);
+		return;
+	}
 	stream_watch(s);
-	if (bytes_len(&s->out))
+	if (stream_backlog(s))
 		return;
 	if (s->finishing) {
 		stream_linger(s);
@@ -271,6 +305,12 @@ static void stream_read_more(void *arg)
 	stream_leave(s);
 }
 
+static void stream_reread_soon(struct stream *s)
+{
+	/* The socket may have nothing to say of it. */
+	stream_time(s, stream_read_more, SECONDS(0));
+}
+
 /* As many records as are there, up to the buffer's size. */
 static void stream_read_tls(struct stream *s)
 {
@@ -278,12 +318,17 @@ static void stream_read_tls(struct stream *s)
 	enum tls_result r = TLS_FINE;
 	size_t len = 0, n;
 
-	for (int i = 0; i < RECORDS_A_TURN && r == TLS_FINE && len < LOOP_SCRATCH_BYTES; i++) {
+	for (int i = 0; i < RECORDS_A_TURN && len < LOOP_SCRATCH_BYTES; i++) {
 		r = tls_link_read(s->tls, scratch + len, LOOP_SCRATCH_BYTES - len, &n);
 		len += n;
+		if (r != TLS_FINE || !tls_link_has_more(s->tls))
+			break;
 	}
-	if (r == TLS_FINE) /* the socket may have nothing to say of it */
-		stream_time(s, stream_read_more, SECONDS(0));
+	if (r == TLS_FINE && tls_link_has_more(s->tls))
+		stream_reread_soon(s);
+	/* An alert, or an answer of TLS' own. */
+	if (tls_link_unsent(s->tls))
+		turn_end_schedule(&s->flush, s->loop, stream_flush, s);
 	if (len)
 		stream_got(s, scratch, len);
 	if (s->dead || r == TLS_FINE)
@@ -368,14 +413,17 @@ static void tls_go_on(struct stream *s)
 		timer_clear(&s->limit);
 		s->handshaking = false;
 		/* The client may have spoken already, right behind its last words. */
-		stream_time(s, stream_read_more, SECONDS(0));
-		stream_watch(s);
+		if (tls_link_has_more(s->tls))
+			stream_reread_soon(s);
+		/* A ticket leaves with what the owner has to say, or without. */
+		turn_end_schedule(&s->flush, s->loop, stream_flush, s);
 		s->face->secured(s->owner);
 		return;
 	case TLS_READ:
 	case TLS_WRITE:
-	case TLS_SIGN:
 		stream_watch(s);
+		return;
+	case TLS_SIGN: /* the client has nothing to say: if it does, stream_ready() stops it */
 		return;
 	case TLS_ENDED:
 		tls_failed(s, "the client hung up");
@@ -418,7 +466,6 @@ bool stream_start_tls(struct stream *s, struct tls *tls, struct duration limit)
 	bytes_free(&s->in);
 	s->cleared = s->giving;
 	stream_time(s, tls_late, limit);
-	stream_watch(s);
 	turn_end_schedule(&s->flush, s->loop, stream_flush, s);
 	return true;
 }
@@ -458,13 +505,19 @@ static void stream_ready(void *arg, bool readable, bool writable)
 	struct stream *s = arg;
 
 	stream_enter(s);
+	if (readable && s->tls)
+		tls_link_readable(s->tls);
 	if (s->connecting && (readable || writable))
 		stream_connect_done(s);
-	else if (s->handshaking && s->tls && (readable || writable))
+	else if (s->handshaking && s->tls && s->awaits != TLS_SIGN)
 		tls_go_on(s);
+	else if (s->handshaking && s->tls)
+		stream_watch(s); /* it is too early; only now is saying so worth a system call */
 	else if (readable && s->finishing)
 		stream_discard(s);
-	else if (readable && !s->paused)
+	else if (readable && (s->paused || s->handshaking))
+		stream_watch(s);
+	else if (readable)
 		stream_read(s);
 	if (!s->dead && writable && !s->connecting && !(s->handshaking && s->tls))
 		turn_end_schedule(&s->flush, s->loop, stream_flush, s);
@@ -495,7 +548,9 @@ struct stream *stream_new(struct loop *loop, int fd, const struct stream_face *f
 {
 	struct stream *s = stream_make(loop, fd, face, owner);
 
-	stream_watch(s);
+	/* Watched from the end of the turn on: who begins with TLS or a pause is spared two calls.
+	 */
+	turn_end_schedule(&s->flush, loop, stream_flush, s);
 	return s;
 }
 
@@ -537,15 +592,9 @@ void stream_write(struct stream *s, const void *data, size_t len)
 	stream_wrote(s);
 }
 
-size_t stream_backlog(const struct stream *s)
-{
-	return bytes_len(&s->out);
-}
-
 void stream_pause(struct stream *s)
 {
 	s->paused = true;
-	stream_watch(s);
 }
 
 void stream_resume(struct stream *s)
@@ -557,7 +606,7 @@ void stream_resume(struct stream *s)
 	if (bytes_len(&s->in))
 		turn_end_schedule(&s->reread, s->loop, stream_reread, s);
 	if (s->tls && !s->handshaking && tls_link_has_more(s->tls))
-		stream_time(s, stream_read_more, SECONDS(0));
+		stream_reread_soon(s);
 }
 
 void stream_free(struct stream **sp)
@@ -575,8 +624,10 @@ void stream_free(struct stream **sp)
 		(void)!stream_send(s, bytes_at(&s->out), bytes_len(&s->out));
 		bytes_free(&s->out);
 	}
-	if (s->tls && !s->handshaking)
+	if (s->tls && !s->handshaking) {
 		tls_link_close(s->tls);
+		(void)tls_link_flush(s->tls);
+	}
 	watch_want(&s->watch, false, false);
 	turn_end_cancel(&s->flush);
 	turn_end_cancel(&s->reread);
@@ -589,7 +640,7 @@ void stream_finish(struct stream **sp, struct duration limit, bool has_said_all)
 
 	if (!s)
 		return;
-	if (!bytes_len(&s->out) || s->ended || s->connecting || s->handshaking) {
+	if (!stream_backlog(s) || s->ended || s->connecting || s->handshaking) {
 		stream_free(sp);
 		return;
 	}

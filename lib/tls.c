@@ -170,8 +170,9 @@ static bool openssl_begin(void)
 struct tls *tls_new(struct loop *loop, struct log *log, void (*changed)(void *owner), void *owner)
 {
 	struct tls_provider *provider = openssl_begin() ? tls_provider_new() : NULL;
+	BIO_METHOD *wire = provider ? tls_wire_method() : NULL;
 
-	if (!provider) {
+	if (!wire) {
 		log_error(log, "OpenSSL cannot be used: %s",
 			  ERR_reason_error_string(ERR_peek_error()));
 		return NULL;
@@ -182,6 +183,7 @@ struct tls *tls_new(struct loop *loop, struct log *log, void (*changed)(void *ow
 	tls->loop = loop;
 	tls->log = log;
 	tls->provider = provider;
+	tls->wire = wire;
 	tls->waiting_last = &tls->waiting;
 	tls->changed = changed;
 	tls->owner = owner;

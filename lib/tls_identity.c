@@ -243,7 +243,8 @@ static bool set_policy(struct tls *tls, SSL_CTX *context, uint8_t minimum)
 					 SSL_OP_PRIORITIZE_CHACHA | SSL_OP_IGNORE_UNEXPECTED_EOF);
 	SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE |
 				      SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-				      SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ASYNC);
+				      SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ASYNC |
+				      SSL_MODE_NO_AUTO_CHAIN); /* the file has the chain */
 	SSL_CTX_set_read_ahead(context, 1);
 	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_timeout(context, TICKET_SECONDS);

@@ -17,15 +17,16 @@ struct tls_link *tls_link_accept(struct tls *tls, int fd, void (*woken)(void *ar
 	if (!tls_is_ready(tls))
 		return NULL;
 	SSL *ssl = SSL_new(tls->now.at[0].context);
+	struct tls_link *link = mem_new(1, sizeof *link);
 
-	if (!ssl || SSL_set_fd(ssl, fd) != 1) {
+	*link = (struct tls_link){
+	    .tls = tls, .ssl = ssl, .fd = fd, .readable = true, .woken = woken, .arg = arg};
+	if (!ssl || !tls_wire_put(link)) {
 		SSL_free(ssl);
+		free(link);
 		ERR_clear_error();
 		return NULL;
 	}
-	struct tls_link *link = mem_new(1, sizeof *link);
-
-	*link = (struct tls_link){.tls = tls, .ssl = ssl, .woken = woken, .arg = arg};
 	SSL_set_accept_state(ssl);
 	SSL_set_app_data(ssl, link);
 	return link;
@@ -166,11 +167,15 @@ enum tls_result tls_link_handshake(struct tls_link *link)
 	int returned = SSL_do_handshake(link->ssl);
 
 	link->tls->running = NULL;
-	enum tls_result r = result_of(link, returned);
+	enum tls_result r = result_of(link, returned), sent;
 
 	if (r == TLS_FINE)
 		handshake_done(link);
-	return r;
+	if (r == TLS_FINE || r == TLS_SIGN)
+		return r;
+	/* Its flight, or the alert that says why there is none. */
+	sent = tls_link_flush(link);
+	return r == TLS_READ && sent != TLS_FINE ? sent : r;
 }
 
 enum tls_result tls_link_read(struct tls_link *link, uint8_t *to, size_t size, size_t *len)
@@ -196,7 +201,7 @@ bool tls_link_has_more(const struct tls_link *link)
 void tls_link_close(struct tls_link *link)
 {
 	ERR_clear_error();
-	if (SSL_is_init_finished(link->ssl))
+	if (SSL_is_init_finished(link->ssl) && !(SSL_get_shutdown(link->ssl) & SSL_SENT_SHUTDOWN))
 		SSL_shutdown(link->ssl);
 	ERR_clear_error();
 }
@@ -229,6 +234,7 @@ void tls_link_free(struct tls_link **at)
 	*at = NULL;
 	unwind(link);
 	SSL_free(link->ssl);
+	bytes_free(&link->out);
 	free(link->name);
 	free(link->subject);
 	free(link->identity);

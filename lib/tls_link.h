@@ -2,7 +2,8 @@
 /*
  * TLS over one connected socket. It reads and writes the socket itself, never
  * waits, and says what it waits for; the socket and when to try again are its
- * owner's (stream.c). One handshake, no renegotiation.
+ * owner's (stream.c). What is written, by the owner or by TLS itself, leaves
+ * with tls_link_flush(). One handshake, no renegotiation.
  */
 #ifndef LIB_TLS_LINK_H
 #define LIB_TLS_LINK_H
@@ -27,7 +28,17 @@ enum tls_result {
  */
 struct tls_link *tls_link_accept(struct tls *tls, int fd, void (*woken)(void *arg), void *arg);
 
+/* Once it is TLS_FINE something may be left to flush. */
 enum tls_result tls_link_handshake(struct tls_link *link);
+
+/* The loop has found the socket readable: it is not asked for more before. */
+void tls_link_readable(struct tls_link *link);
+
+/* TLS_FINE: all has left; TLS_WRITE; TLS_BROKEN. */
+enum tls_result tls_link_flush(struct tls_link *link);
+
+/* Octets that tls_link_flush() has not sent; bounded. */
+size_t tls_link_unsent(const struct tls_link *link);
 
 /* Up to SIZE bytes; TLS_FINE means that *LEN > 0 of them came. */
 enum tls_result tls_link_read(struct tls_link *link, uint8_t *to, size_t size, size_t *len);
@@ -39,7 +50,7 @@ enum tls_result tls_link_write(struct tls_link *link, const uint8_t *data, size_
 /* Decrypted or read bytes wait that the socket will not announce. */
 bool tls_link_has_more(const struct tls_link *link);
 
-/* Says that no more comes (close_notify); tried once. */
+/* Writes that no more comes (close_notify). */
 void tls_link_close(struct tls_link *link);
 
 /* Safe while a signature is waited for. Takes NULL, leaves NULL. */

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: ISC */
-/* Inside TLS: what tls.c, tls_identity.c and tls_link.c share. Nobody else includes this. */
+/* Inside TLS: what tls.c, tls_identity.c, tls_link.c and tls_wire.c share. Nobody else includes
+ * this. */
 #ifndef LIB_TLS_PRIVATE_H
 #define LIB_TLS_PRIVATE_H
 
+#include "bytes.h"
 #include "tls_link.h"
 #include "tls_provider.h"
 
@@ -40,6 +42,7 @@ struct tls {
 	struct loop *loop;
 	struct log *log;
 	struct tls_provider *provider;
+	BIO_METHOD *wire;
 	struct identities now, next;		/* next: until certificates_end */
 	size_t arrived;				/* certificates, for next */
 	struct ticket_key tickets[TICKET_KEYS]; /* the first one is new tickets' */
@@ -56,6 +59,10 @@ struct tls {
 struct tls_link {
 	struct tls *tls;
 	SSL *ssl;
+	struct bytes out; /* what OpenSSL has written and tls_link_flush() has not sent */
+	int fd;
+	bool readable;		       /* the socket may have something to read */
+	bool at_end;		       /* it had its end to read */
 	struct signature_query *query; /* NULL: waits for none */
 	void (*woken)(void *arg);
 	void *arg;
@@ -71,6 +78,10 @@ struct tls_link {
 bool identities_add(struct tls *tls, struct identities *all, const struct msg_certificate *m,
 		    const char **why);
 void identities_free(struct identities *all);
+
+/* tls_wire.c: what links read and write through. NULL: OpenSSL would not have it. */
+BIO_METHOD *tls_wire_method(void);
+bool tls_wire_put(struct tls_link *link);
 
 /* The one that fits NAME best: its own, its wildcard's, else the first. NULL: there is none. */
 SSL_CTX *identities_find(const struct identities *all, struct text name);
