@@ -60,7 +60,7 @@ SCENARIOS = {
     },
     "tls-one-per-connection": {
         "text": "2 KB, 50 clients, a full handshake and a login a message",
-        "messages": {"postfix": 1500, "veredus": 10000},
+        "messages": {"postfix": 800, "veredus": 10000},
         "load": ["--sessions", "50", "--per-connection", "1", "--sources", "50"],
         "tls": {"key": "ecdsa", "entry": "submissions", "login": True},
     },

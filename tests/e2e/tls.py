@@ -288,6 +288,8 @@ def test_resumption(t):
         for _ in range(12):
             again = Tls(veredus.port, c=c, session=session)
             v.check(again.socket.session_reused, version, "not resumed")
+            # TLS 1.3: the next connection shows another one (RFC 8446 C.4).
+            v.check(version == ssl.TLSVersion.TLSv1_2 or again.socket.session.id != session.id, "no new ticket")
             session = again.socket.session
             again.close()
         again = Tls(veredus.submissions, c=c, session=session, implicit=True)
