@@ -21,6 +21,7 @@ struct scheduler *scheduler_new(const struct scheduler_face *face, struct mails 
 	s->life = (uint32_t)(seed >> 16);
 	/* Jobs of this life are never taken for those of an earlier one. */
 	s->next_job = (seed << 32) & INT64_MAX;
+	s->flush_at = WHEEL_SLOTS;
 	s->newest_idle = &s->oldest_idle;
 	s->pump_end = &s->pump;
 	s->answers_end = &s->answers;
@@ -460,6 +461,7 @@ void scheduler_tick(struct scheduler *s, int64_t now_us)
 {
 	wheel_begin(s, now_us);
 	wheel_turn(s, now_us);
+	(void)wheel_flush_some(s);
 	sites_wake(s, now_us);
 	domains_wake(s, now_us);
 	answers_due(s, now_us);
@@ -488,13 +490,9 @@ uint32_t scheduler_flush(struct scheduler *s, int64_t now_us)
 	for (struct domain *d = s->timed_domains; d; d = d->timed_next)
 		if (d->state == DOMAIN_DOWN)
 			d->until_us = now_us;
-	for (size_t i = 0; i < WHEEL_SLOTS; i++)
-		for (struct recipient *r = s->wheel[i], *next; r; r = next) {
-			next = r->next;
-			count += !r->releasing;
-			scheduler_hurry(s, r, now_us);
-		}
-	return count;
+	count += (uint32_t)s->figures.waiting;
+	wheel_flush(s);
+	return count - wheel_flush_some(s);
 }
 
 void scheduler_flush_of(struct scheduler *s, struct recipient *r, int64_t now_us)

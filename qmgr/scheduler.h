@@ -64,7 +64,8 @@ void scheduler_remove(struct scheduler *s, struct recipient *r, enum recipient_s
 /* A waiting one becomes ready now; not one whose release is not durable yet. */
 void scheduler_hurry(struct scheduler *s, struct recipient *r, int64_t now_us);
 
-/* All sites and domains that are down are tried now, and all that wait. Returns how many waited. */
+/* All sites and domains that are down are tried now, and all that wait: ten thousand at once, and
+ * as many in each tick. Returns how many waited. */
 uint32_t scheduler_flush(struct scheduler *s, int64_t now_us);
 /* The site or domain that this recipient's mail goes to is tried now. */
 void scheduler_flush_of(struct scheduler *s, struct recipient *r, int64_t now_us);

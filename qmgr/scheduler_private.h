@@ -31,6 +31,7 @@ enum {
 	LOOK_BACK_MAX = 1000, /* recipients of a message that are all looked through for each job */
 	LOOK_MAX = 4096,      /* recipients of a message that are looked through for one job */
 	WAKE_MAX = 10000,     /* domains looked at in one tick */
+	FLUSH_MAX = 10000,    /* recipients that a flush makes ready in one tick */
 	END_MAX = 1000,	      /* recipients that end without delivery in one tick */
 };
 
@@ -71,6 +72,10 @@ struct scheduler {
 	uint32_t freed;
 	struct slot *oldest_idle, **newest_idle;
 	struct recipient *wheel[WHEEL_SLOTS];
+	/* Those that waited when a person flushed the queue, and are not ready yet. */
+	struct recipient *flushed[WHEEL_SLOTS];
+	size_t flush_at;  /* of these; WHEEL_SLOTS: none is left */
+	bool flush_again; /* asked for meanwhile: who has begun to wait since goes too */
 	size_t sweep_at;  /* in the table of domains */
 	int64_t wheel_at; /* the second up to which the wheel has turned */
 	uint64_t next_job, next_query, random;
@@ -130,6 +135,10 @@ void answers_free(struct scheduler *s);
 void wheel_add(struct scheduler *s, struct recipient *r, int64_t due_us);
 void wheel_take(struct scheduler *s, struct recipient *r);
 void wheel_turn(struct scheduler *s, int64_t now_us);
+/* All that wait become ready, some in each tick. */
+void wheel_flush(struct scheduler *s);
+/* The next of them; returns how many of those it met wait for their release, and stay. */
+uint32_t wheel_flush_some(struct scheduler *s);
 
 /* scheduler.c */
 void domain_answer(struct scheduler *s, uint64_t query, struct text site, struct text hop,

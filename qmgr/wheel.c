@@ -59,3 +59,48 @@ void wheel_turn(struct scheduler *s, int64_t now_us)
 		}
 	}
 }
+
+static void flush_begin(struct scheduler *s)
+{
+	for (size_t i = 0; i < WHEEL_SLOTS; i++) {
+		s->flushed[i] = s->wheel[i];
+		if (s->flushed[i])
+			s->flushed[i]->prev = &s->flushed[i];
+		s->wheel[i] = NULL;
+	}
+	s->flush_at = 0;
+	s->flush_again = false;
+}
+
+void wheel_flush(struct scheduler *s)
+{
+	if (s->flush_at < WHEEL_SLOTS)
+		s->flush_again = true;
+	else
+		flush_begin(s);
+}
+
+uint32_t wheel_flush_some(struct scheduler *s)
+{
+	uint32_t stay = 0;
+
+	for (unsigned budget = FLUSH_MAX; budget && s->flush_at < WHEEL_SLOTS;) {
+		struct recipient *r = s->flushed[s->flush_at];
+
+		if (!r) {
+			s->flush_at++;
+			continue;
+		}
+		budget--;
+		wheel_take(s, r);
+		if (r->releasing) {
+			wheel_add(s, r, r->due_us);
+			stay++;
+		} else {
+			recipient_ready(s, r, false);
+		}
+	}
+	if (s->flush_at == WHEEL_SLOTS && s->flush_again)
+		flush_begin(s);
+	return stay;
+}

@@ -526,6 +526,42 @@ static void test_flush(void **state)
 	world_free(&w);
 }
 
+/* More than go in one tick; who begins to wait meanwhile waits on. */
+static void test_flush_of_many(void **state)
+{
+	enum { MANY = 25000, TURN = 10000 };
+	struct world w;
+
+	(void)state;
+	world_init(&w, "retry { first = 1h longest = 4h }");
+	struct mail *mail = mail_new(&w.mails, w.next_id++, text_of("u0"), MANY + 1);
+
+	mail->committed = true;
+	scheduler_allow(w.s, false);
+	for (uint32_t i = 0; i < MANY; i++)
+		scheduler_add(w.s, &mail->recipients[i], text_of("s0"),
+			      w.now + (int64_t)(1 + i % 7000) * SECOND, w.now);
+	assert_int_equal(scheduler_flush(w.s, w.now), MANY);
+	assert_int_equal(scheduler_figures(w.s).ready, TURN);
+	scheduler_add(w.s, &mail->recipients[MANY], text_of("s0"), w.now + 6999 * SECOND, w.now);
+	scheduler_tick(w.s, w.now);
+	assert_int_equal(scheduler_figures(w.s).ready, 2 * TURN);
+	scheduler_tick(w.s, w.now);
+	scheduler_tick(w.s, w.now);
+	assert_int_equal(scheduler_figures(w.s).ready, MANY);
+	assert_int_equal(scheduler_figures(w.s).waiting, 1);
+	assert_int_equal(mail->recipients[MANY].state, RECIPIENT_WAITING);
+	/* Asked for twice, it goes as well. */
+	assert_int_equal(scheduler_flush(w.s, w.now), 1);
+	assert_int_equal(scheduler_figures(w.s).waiting, 0);
+	check_counts(&w);
+	scheduler_allow(w.s, true);
+	run(&w, 40 * MINUTE);
+	assert_int_equal(w.taken, MANY + 1);
+	world_empty(&w);
+	world_free(&w);
+}
+
 /* Who flushes the queue does not make a released one go before that is on disk. */
 static void test_flush_waits_for_a_release(void **state)
 {
@@ -645,6 +681,7 @@ int main(void)
 	    cmocka_unit_test(test_clock_stands_still_and_jumps),
 	    cmocka_unit_test(test_poison_holds_up_nobody),
 	    cmocka_unit_test(test_flush),
+	    cmocka_unit_test(test_flush_of_many),
 	    cmocka_unit_test(test_flush_waits_for_a_release),
 	    cmocka_unit_test(test_reload),
 	    cmocka_unit_test(test_many),
