@@ -496,7 +496,8 @@ static void seal(struct qmgr *q)
 		struct round *now = q->flying;
 
 		for (size_t i = 0; i < now->job_count; i++)
-			store_await_job(q, now->jobs[i].worker, now->jobs[i].job);
+			if (now->jobs[i].life == now->jobs[i].worker->life)
+				store_await_job(q, now->jobs[i].worker, now->jobs[i].job);
 		now->job_count = 0;
 	}
 	pool_add(q->appender, &q->append_work);
