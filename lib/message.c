@@ -105,13 +105,15 @@ static void print_text(FILE *to, const char *name, struct text t)
 #define TEXTF(f, max) print_text(to, #f, m->f);
 /* The first item stands for all. */
 #define LIST(r, f, max)                                                                            \
-	struct wire_list rest = m->f;                                                              \
-	struct rec_##r item;                                                                       \
-	fprintf(to, " " #f "=%u items", rest.count);                                               \
-	if (list_next_##r(&rest, &item)) {                                                         \
-		fputs(" (", to);                                                                   \
-		print_rec_##r(to, &item);                                                          \
-		fputs(" )", to);                                                                   \
+	{                                                                                          \
+		struct wire_list rest = m->f;                                                      \
+		struct rec_##r item;                                                               \
+		fprintf(to, " " #f "=%u items", rest.count);                                       \
+		if (list_next_##r(&rest, &item)) {                                                 \
+			fputs(" (", to);                                                           \
+			print_rec_##r(to, &item);                                                  \
+			fputs(" )", to);                                                           \
+		}                                                                                  \
 	}
 #include "messages.def"
 

@@ -65,6 +65,20 @@ enum hop_verdict {
 	HOP_PERMANENT, /* no such domain, null MX, loops to ourselves */
 };
 
+enum dnssec_state {
+	DNSSEC_INSECURE, /* not signed, or not validated */
+	DNSSEC_SECURE,
+	DNSSEC_BOGUS,
+};
+
+/* What a host's TLSA records demand of a delivery (RFC 7672 section 2.2). */
+enum tlsa_state {
+	TLSA_NONE,     /* proven not to be there, or DANE does not apply */
+	TLSA_USABLE,   /* TLS, authenticated by one of them */
+	TLSA_UNUSABLE, /* there are some, none of use: TLS, not authenticated */
+	TLSA_FAILED,   /* not known (bogus, an error, too late): no mail to this host now */
+};
+
 enum count_verdict { COUNT_FINE, COUNT_DEFER, COUNT_HOLD, COUNT_REFUSE };
 
 enum table_verdict {

@@ -141,7 +141,8 @@ static void hosts_done(void *arg, const struct mx_result *r)
 							told[i].address ? 16 : 0},
 					    .port = r->port,
 					    .preference = told[i].host->preference,
-					    .secure = told[i].secure,
+					    .dnssec = told[i].secure ? DNSSEC_SECURE
+								     : DNSSEC_INSECURE,
 					});
 	channel_send_hosts_are(
 	    ask->asker->channel,

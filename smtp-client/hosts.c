@@ -275,7 +275,7 @@ static struct host_list *list_new(const struct msg_hosts_are *m)
 			continue;
 		memcpy(host->address, r.address.data, sizeof host->address);
 		host->port = r.port;
-		host->secure = r.secure != 0;
+		host->secure = r.dnssec == DNSSEC_SECURE;
 		host->name = (struct text){at, r.name.len};
 		if (r.name.len)
 			memcpy(at, r.name.data, r.name.len);

@@ -12,7 +12,7 @@
 
 struct sample {
 	struct wire_reader in;
-	struct bytes items[2]; /* of the lists of one message */
+	struct bytes items[64]; /* of the lists of one message, those within records too */
 	size_t lists;
 };
 
