@@ -79,6 +79,33 @@ enum tlsa_state {
 	TLSA_FAILED,   /* not known (bogus, an error, too late): no mail to this host now */
 };
 
+/* What is wrong with a TLSA record (RFC 6698 section 4.1, RFC 7672 section 3.1). */
+enum tlsa_fault {
+	TLSA_FAULT_NONE,
+	TLSA_FAULT_PKIX,     /* usage 0 or 1, which are not for SMTP */
+	TLSA_FAULT_USAGE,    /* unknown */
+	TLSA_FAULT_SELECTOR, /* unknown */
+	TLSA_FAULT_MATCHING, /* unknown */
+	TLSA_FAULT_DATA,     /* no digest of that kind, or no DER */
+	TLSA_FAULT_LARGE,    /* more than is held */
+};
+
+/* What becomes of a mail host, for people to see. */
+enum host_use {
+	HOST_USED,
+	HOST_OURS,	 /* ourselves, or not preferred to ourselves */
+	HOST_NO_ADDRESS, /* it has none */
+	HOST_FAILED,	 /* its addresses are not known: a lookup failed, or time was up */
+	HOST_UNSEEN,	 /* another failure came first */
+};
+
+/* Where hosts come from. */
+enum path_origin {
+	ORIGIN_MX,
+	ORIGIN_IMPLICIT, /* there is no MX: the domain itself (RFC 5321 section 5.1) */
+	ORIGIN_ROUTE,	 /* the route names it */
+};
+
 enum count_verdict { COUNT_FINE, COUNT_DEFER, COUNT_HOLD, COUNT_REFUSE };
 
 enum table_verdict {

@@ -34,6 +34,7 @@ struct findings {
 	struct dns_answer head;
 	struct dns_record records[DNS_RECORDS_MAX];
 	char names[DNS_RECORDS_MAX][DNS_NAME_BYTES];
+	char canonical[DNS_NAME_BYTES];
 };
 
 static uint16_t read_u16(struct reader *r)
@@ -191,30 +192,52 @@ static bool take_address(const struct reader *r, const struct wire_record *rr, u
 	return true;
 }
 
-/* Takes one record of the wanted type; false: malformed. */
-static bool take_record(const struct reader *r, const struct wire_record *rr, struct findings *f)
+/* RFC 6698 section 2.1: three octets, and the data is the rest, which may be anything. */
+static bool take_tlsa(const struct reader *r, const struct wire_record *rr, struct dns_record *to)
+{
+	const uint8_t *at = r->data + rr->rdata;
+
+	if (rr->rdata_len < 3)
+		return false;
+	to->usage = at[0];
+	to->selector = at[1];
+	to->matching = at[2];
+	to->data = at + 3;
+	to->len = rr->rdata_len - 3u;
+	return true;
+}
+
+static bool take_name(const struct reader *r, const struct wire_record *rr, struct findings *f)
 {
 	struct dns_record *to = &f->records[f->head.count];
 	char *name_text = f->names[f->head.count];
 	struct wire_name name;
 	size_t skip = rr->type == DNS_MX ? 2 : 0;
 
-	*to = (struct dns_record){0};
-	if (rr->type == DNS_A || rr->type == DNS_AAAA) {
-		if (!take_address(r, rr, to->address))
-			return false;
-	} else {
-		if (!rdata_name(r, rr, skip, &name))
-			return false;
-		if (!name_print(&name, name_text)) {
-			f->head.unusable++;
-			return true;
-		}
-		to->name = name_text;
-		if (skip)
-			to->preference =
-			    (uint16_t)(r->data[rr->rdata] << 8 | r->data[rr->rdata + 1]);
+	if (!rdata_name(r, rr, skip, &name))
+		return false;
+	if (!name_print(&name, name_text)) {
+		f->head.unusable++;
+		return true;
 	}
+	to->name = name_text;
+	if (skip)
+		to->preference = (uint16_t)(r->data[rr->rdata] << 8 | r->data[rr->rdata + 1]);
+	f->head.count++;
+	return true;
+}
+
+/* Takes one record of the wanted type; false: malformed. */
+static bool take_record(const struct reader *r, const struct wire_record *rr, struct findings *f)
+{
+	struct dns_record *to = &f->records[f->head.count];
+	bool is_address = rr->type == DNS_A || rr->type == DNS_AAAA;
+
+	*to = (struct dns_record){0};
+	if (!is_address && rr->type != DNS_TLSA)
+		return take_name(r, rr, f);
+	if (is_address ? !take_address(r, rr, to->address) : !take_tlsa(r, rr, to))
+		return false;
 	f->head.count++;
 	return true;
 }
@@ -286,12 +309,23 @@ static bool take_negative_ttl(struct reader *r, unsigned records, struct finding
 	return true;
 }
 
+/* Copies LEN bytes to *AT and moves it behind them. */
+static const void *pack(char **at, const void *data, size_t len)
+{
+	char *to = *at;
+
+	if (len)
+		memcpy(to, data, len);
+	*at += len;
+	return to;
+}
+
 static struct dns_answer *findings_pack(const struct findings *f)
 {
-	size_t count = f->head.count, text = 0;
+	size_t count = f->head.count, text = strlen(f->canonical) + 1;
 
 	for (size_t i = 0; i < count; i++)
-		text += f->records[i].name ? strlen(f->records[i].name) + 1 : 0;
+		text += f->records[i].name ? strlen(f->records[i].name) + 1 : f->records[i].len;
 	size_t bytes = sizeof(struct dns_answer) + count * sizeof(struct dns_record) + text;
 	struct dns_answer *answer = mem_new(1, bytes);
 	struct dns_record *records = (struct dns_record *)(answer + 1);
@@ -302,15 +336,14 @@ static struct dns_answer *findings_pack(const struct findings *f)
 	answer->records = records;
 	if (count)
 		memcpy(records, f->records, count * sizeof *records);
-
+	answer->canonical = pack(&at, f->canonical, strlen(f->canonical) + 1);
 	for (size_t i = 0; i < count; i++) {
-		if (!f->records[i].name)
-			continue;
-		size_t len = strlen(f->records[i].name) + 1;
+		const struct dns_record *from = &f->records[i];
 
-		memcpy(at, f->records[i].name, len);
-		records[i].name = at;
-		at += len;
+		if (from->name)
+			records[i].name = pack(&at, from->name, strlen(from->name) + 1);
+		else if (from->data)
+			records[i].data = pack(&at, from->data, from->len);
 	}
 	return answer;
 }
@@ -322,9 +355,12 @@ static bool read_sections(struct reader *r, const uint16_t *counts, struct wire_
 	bool bad = false;
 	int links = 0;
 
-	while (follow_cname(*r, counts[1], owner, f, &bad))
+	while (type != DNS_CNAME && follow_cname(*r, counts[1], owner, f, &bad))
 		if (++links > DNS_CNAMES_MAX)
 			return false;
+	f->head.aliased = links > 0;
+	if (links && !name_print(owner, f->canonical))
+		f->canonical[0] = '\0';
 	if (bad || !take_answers(r, counts[1], owner, type, f))
 		return false;
 	if (f->head.count || f->head.unusable)

@@ -11,7 +11,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { DNS_A = 1, DNS_CNAME = 5, DNS_SOA = 6, DNS_PTR = 12, DNS_MX = 15, DNS_AAAA = 28 };
+enum {
+	DNS_A = 1,
+	DNS_CNAME = 5,
+	DNS_SOA = 6,
+	DNS_PTR = 12,
+	DNS_MX = 15,
+	DNS_AAAA = 28,
+	DNS_TLSA = 52,
+};
 enum { DNS_NOERROR = 0, DNS_NXDOMAIN = 3 };
 
 enum {
@@ -23,23 +31,31 @@ enum {
 struct dns_record {
 	uint16_t preference; /* MX */
 	uint8_t address[16]; /* A as ::ffff:a.b.c.d, AAAA */
-	const char *name;    /* MX, PTR: lower case, no dot at its end; "" is the root. Else NULL */
+	const char
+	    *name; /* MX, PTR, CNAME: lower case, no dot at its end; "" is the root. Else NULL */
+	uint8_t usage, selector, matching; /* TLSA, RFC 6698 2.1 */
+	const uint8_t *data;		   /* TLSA: the certificate association data, LEN octets */
+	size_t len;
 };
 
 struct dns_answer {
 	uint8_t rcode;
 	uint32_t
 	    ttl_s; /* least of all records used; of a negative answer RFC 2308's, 0 without a SOA */
-	size_t unusable; /* records whose name is no host name, left out */
-	size_t bytes;	 /* of this allocation */
+	size_t unusable;       /* records whose name is no host name, left out */
+	size_t bytes;	       /* of this allocation */
+	bool aliased;	       /* the question's name is a CNAME */
+	const char *canonical; /* where the chain ends, as records' names; "" without one, or if no
+				  host name */
 	size_t count;
 	const struct dns_record *records;
 };
 
 /*
- * Reads the answer about TYPE (DNS_A, DNS_AAAA, DNS_MX or DNS_PTR) to the
- * packet's one question. NULL: malformed. The caller frees it with free();
- * names lie within the same allocation.
+ * Reads the answer about TYPE (DNS_A, DNS_AAAA, DNS_MX, DNS_PTR, DNS_TLSA or
+ * DNS_CNAME, which is not followed then) to the packet's one question. NULL:
+ * malformed. The caller frees it with free(); names and data lie within the
+ * same allocation.
  */
 struct dns_answer *dns_packet_read(const void *packet, size_t len, uint16_t type);
 

@@ -119,6 +119,58 @@ static void addresses_behind_a_chain_are_read(void **state)
 	free(a);
 }
 
+static void tlsa_records_are_read(void **state)
+{
+	static const uint8_t data[] = {3, 1, 1, 0xde, 0xad, 0};
+	struct packet p;
+
+	(void)state;
+	begin(&p, 0, 3, 0, "_25._tcp.mx.example", DNS_TLSA);
+	record(&p, NULL, DNS_CNAME, 90, 14);
+	put_name(&p, "tlsa.example");
+	record(&p, "tlsa.example", DNS_TLSA, 70, sizeof data);
+	put(&p, data, sizeof data);
+	record(&p, "tlsa.example", DNS_TLSA, 70, 3); /* without any data */
+	put(&p, data, 3);
+	struct dns_answer *a = dns_packet_read(p.data, p.len, DNS_TLSA);
+
+	assert_non_null(a);
+	assert_int_equal(a->count, 2);
+	assert_int_equal(a->ttl_s, 70);
+	assert_true(a->aliased);
+	assert_string_equal(a->canonical, "tlsa.example");
+	assert_int_equal(a->records[0].usage, 3);
+	assert_int_equal(a->records[0].len, 3);
+	assert_memory_equal(a->records[0].data, data + 3, 3);
+	assert_int_equal(a->records[1].len, 0);
+	free(a);
+	begin(&p, 0, 1, 0, "_25._tcp.mx.example", DNS_TLSA);
+	record(&p, NULL, DNS_TLSA, 70, 2);
+	put(&p, data, 2);
+	assert_null(dns_packet_read(p.data, p.len, DNS_TLSA));
+}
+
+/* Asked for as such, a CNAME is a record like others. */
+static void a_cname_is_not_followed_when_asked_for(void **state)
+{
+	struct packet p;
+
+	(void)state;
+	begin(&p, 0, 2, 0, "mx.example", DNS_CNAME);
+	record(&p, NULL, DNS_CNAME, 90, 11);
+	put_name(&p, "a.example");
+	record(&p, "a.example", DNS_CNAME, 80, 11);
+	put_name(&p, "b.example");
+	struct dns_answer *a = dns_packet_read(p.data, p.len, DNS_CNAME);
+
+	assert_non_null(a);
+	assert_int_equal(a->count, 1);
+	assert_string_equal(a->records[0].name, "a.example");
+	assert_false(a->aliased);
+	assert_string_equal(a->canonical, "");
+	free(a);
+}
+
 static void negative_answers_live_as_the_soa_says(void **state)
 {
 	struct packet p;
@@ -274,6 +326,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(mx_records_are_read),
 	    cmocka_unit_test(addresses_behind_a_chain_are_read),
+	    cmocka_unit_test(tlsa_records_are_read),
+	    cmocka_unit_test(a_cname_is_not_followed_when_asked_for),
 	    cmocka_unit_test(negative_answers_live_as_the_soa_says),
 	    cmocka_unit_test(names_that_are_no_host_names_are_left_out),
 	    cmocka_unit_test(what_is_malformed_is_refused),
