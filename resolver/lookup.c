@@ -24,6 +24,7 @@ enum {
 	FAILED_TTL_S = 5,		/* a failed question is not asked again at once */
 	TTL_MAX_S = 3600,
 	ANCHOR_BYTES = 65536,
+	WHY_BYTES = 160,
 };
 
 enum question_state { QUESTION_WAITS, QUESTION_ASKED, QUESTION_ANSWERED };
@@ -37,6 +38,7 @@ struct question {
 	enum question_state state;
 	bool handing_out; /* the answer is being read */
 	struct dns_answer *answer;
+	char *why; /* what the validator says of a bogus answer; else NULL */
 	struct lookup_result result;
 	uint16_t type;
 	char *name; /* within key */
@@ -56,12 +58,20 @@ struct lookups {
 	struct endpoints forward;
 };
 
+static void question_forget(struct question *q)
+{
+	free(q->answer);
+	free(q->why);
+	q->answer = NULL;
+	q->why = NULL;
+}
+
 static void question_free(struct cache_entry *e)
 {
 	struct question *q = (struct question *)e;
 
 	turn_end_cancel(&q->hand_out);
-	free(q->answer);
+	question_forget(q);
 	free(q);
 }
 
@@ -75,7 +85,7 @@ static bool unbound_set_options(struct ub_ctx *ctx, bool forwards)
 	    {"msg-cache-size:", "16m"},		{"rrset-cache-size:", "32m"},
 	    {"key-cache-size:", "4m"},		{"neg-cache-size:", "4m"},
 	    {"infra-cache-numhosts:", "20000"}, {"outgoing-num-tcp:", "256"},
-	    {"cache-max-ttl:", "86400"},
+	    {"cache-max-ttl:", "86400"},	{"val-log-level:", "2"},
 	};
 	/* A forwarder may be on this machine, and what private zones say is its business. */
 	static const char *const forwarding[][2] = {
@@ -153,6 +163,8 @@ static struct ub_ctx *unbound_new(struct lookups *l, const char **error)
 	*error = "libunbound cannot start";
 	if (!ctx)
 		return NULL;
+	/* val-log-level makes it say why an answer is bogus: to us, and nowhere else. */
+	ub_ctx_debugout(ctx, NULL);
 	if (!unbound_set_options(ctx, l->forward.count > 0)) {
 		*error = "libunbound does not take an option";
 	} else if (!unbound_set_forward(ctx, &l->forward)) {
@@ -269,7 +281,8 @@ static void question_hand_out(void *arg)
 	q->handing_out = false;
 	if (q->state == QUESTION_ANSWERED)
 		cache_release(l->cache, &q->entry,
-			      sizeof *q + q->entry.key.len + (q->answer ? q->answer->bytes : 0));
+			      sizeof *q + q->entry.key.len + (q->answer ? q->answer->bytes : 0) +
+				  (q->why ? WHY_BYTES : 0));
 	questions_ask(l);
 }
 
@@ -309,17 +322,33 @@ static void question_fail(struct question *q, const char *why)
 			FAILED_TTL_S);
 }
 
+/* "validation failure <mx.example. A IN>: signature expired ..." is ours from the colon on. */
+static void question_bogus(struct question *q, const char *said)
+{
+	static const char begin[] = "DNSSEC validation failed";
+	const char *detail = said ? strstr(said, ">: ") : NULL;
+	char shown[WHY_BYTES - sizeof begin - 2] = "";
+
+	if (detail)
+		text_printable(shown, sizeof shown, text_of(detail + 3));
+	free(q->why);
+	q->why = mem_new(1, WHY_BYTES);
+	snprintf(q->why, WHY_BYTES, "%s%s%s", begin, *shown ? ": " : "", shown);
+	question_settle(
+	    q, (struct lookup_result){.status = LOOKUP_FAILED, .bogus = true, .why = q->why},
+	    FAILED_TTL_S);
+}
+
 static void question_answered(void *arg, int rcode, void *packet, int len, int sec, char *why,
 			      int limited)
 {
 	struct question *q = arg;
 
-	(void)why;
 	if (q->lookups->closing)
 		return;
 	/* 1 is bogus and comes with rcode 0 and data: never to be used (RFC 4035 section 4.7). */
 	if (sec == 1) {
-		question_fail(q, "DNSSEC validation failed");
+		question_bogus(q, why);
 		return;
 	}
 	if (limited || rcode != DNS_NOERROR) {
@@ -392,8 +421,7 @@ static void question_refresh(struct lookups *l, struct question *q)
 		turn_end_schedule(&q->hand_out, l->loop, question_hand_out, q);
 		return;
 	}
-	free(q->answer);
-	q->answer = NULL;
+	question_forget(q);
 	q->state = QUESTION_WAITS;
 	TAILQ_INSERT_TAIL(&l->waits, q, line);
 }

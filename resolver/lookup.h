@@ -24,8 +24,9 @@ enum lookup_status {
 struct lookup_result {
 	enum lookup_status status;
 	bool secure;			 /* validated by DNSSEC */
+	bool bogus;			 /* of LOOKUP_FAILED: DNSSEC says that it is not genuine */
 	uint32_t ttl_s;			 /* left, at least 0 */
-	const char *why;		 /* of LOOKUP_FAILED, for people */
+	const char *why;		 /* of LOOKUP_FAILED, for people; as long as the answer */
 	const struct dns_answer *answer; /* of LOOKUP_FOUND; until the callback returns */
 };
 

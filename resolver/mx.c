@@ -20,23 +20,37 @@ struct mx {
 	struct turn_end soon;
 	struct lookup set;
 	enum hop_how how;
-	bool want_addresses, looped, late;
+	bool want_addresses, want_tlsa, looped, late;
 	struct mx_result result;
 	struct mx_host *hosts;
-	size_t under_way;
+	size_t under_way; /* lookups about hosts */
 	uint32_t ttl_s;
 	char name[DNS_NAME_BYTES]; /* as asked for */
 	char reason[257];
 };
+
+/* Only the first KEEP are wanted any more. What is known of the others stays, for people to see. */
+static void mx_keep_hosts(struct mx *mx, size_t keep)
+{
+	for (size_t i = keep; i < mx->result.count; i++) {
+		lookup_cancel(&mx->hosts[i].v4.lookup);
+		lookup_cancel(&mx->hosts[i].v6.lookup);
+		dane_stop(&mx->hosts[i].dane);
+	}
+	mx->result.count = keep;
+}
 
 static void mx_free(struct mx *mx)
 {
 	timer_clear(&mx->deadline);
 	turn_end_cancel(&mx->soon);
 	lookup_cancel(&mx->set);
-	for (size_t i = 0; i < mx->result.count; i++) {
-		lookup_cancel(&mx->hosts[i].v4.lookup);
-		lookup_cancel(&mx->hosts[i].v6.lookup);
+	mx_keep_hosts(mx, 0);
+	for (size_t i = 0; i < mx->result.seen; i++) {
+		free(mx->hosts[i].v4.why);
+		free(mx->hosts[i].v6.why);
+		free(mx->hosts[i].alias);
+		dane_clear(&mx->hosts[i].dane);
 	}
 	free(mx->hosts);
 	free(mx);
@@ -87,11 +101,7 @@ static void mx_fail(struct mx *mx, enum hop_verdict verdict, uint16_t code, cons
 	mx->result.dsn = dsn;
 	snprintf(mx->reason, sizeof mx->reason, "%.100s: %s%s%s", mx->name, reason,
 		 *detail ? ": " : "", detail);
-	for (size_t i = 0; i < mx->result.count; i++) {
-		lookup_cancel(&mx->hosts[i].v4.lookup);
-		lookup_cancel(&mx->hosts[i].v6.lookup);
-	}
-	mx->result.count = 0;
+	mx_keep_hosts(mx, 0);
 	turn_end_schedule(&mx->soon, mx->loop, mx_finish_soon, mx);
 }
 
@@ -130,11 +140,7 @@ static void mx_cut_own(struct mx *mx, bool (*is_own)(const struct mx *, const st
 	mx->looped = true;
 	while (keep > 0 && mx->hosts[keep - 1].preference == mx->hosts[keep].preference)
 		keep--;
-	for (size_t i = keep; i < mx->result.count; i++) {
-		lookup_cancel(&mx->hosts[i].v4.lookup);
-		lookup_cancel(&mx->hosts[i].v6.lookup);
-	}
-	mx->result.count = keep;
+	mx_keep_hosts(mx, keep);
 }
 
 static void mx_fail_loop(struct mx *mx)
@@ -145,6 +151,7 @@ static void mx_fail_loop(struct mx *mx)
 /* All that could be found out is here, or time is up. */
 static void mx_settle_addresses(struct mx *mx)
 {
+	const char *why = mx->late ? "timed out" : "";
 	bool failed = mx->late;
 	size_t reachable = 0;
 
@@ -154,18 +161,61 @@ static void mx_settle_addresses(struct mx *mx)
 
 		reachable += h->v4.count + h->v6.count > 0;
 		failed = failed || h->v4.failed || h->v6.failed;
+		why = *why ? why : h->v4.why ? h->v4.why : h->v6.why ? h->v6.why : "";
 	}
 	if (!mx->result.count)
 		mx_fail_loop(mx);
 	else if (reachable)
 		turn_end_schedule(&mx->soon, mx->loop, mx_finish_soon, mx);
 	else if (failed)
-		mx_fail(mx, HOP_TEMPORARY, 451, "4.4.3", "address lookup failed",
-			mx->late ? "timed out" : "");
+		mx_fail(mx, HOP_TEMPORARY, 451, "4.4.3", "address lookup failed", why);
 	else if (mx->looped)
 		mx_fail_loop(mx);
 	else
 		mx_fail(mx, HOP_PERMANENT, 550, "5.4.4", "no mail host has an address", "");
+}
+
+static void mx_one_arrived(struct mx *mx)
+{
+	if (--mx->under_way == 0)
+		mx_settle_addresses(mx);
+}
+
+static bool host_is_secure(const struct mx_host *h)
+{
+	return !(h->v4.count && h->v4.insecure) && !(h->v6.count && h->v6.insecure);
+}
+
+/*
+ * RFC 7672 section 2.2.1: hosts of an MX set that is not "secure" may be anybody's,
+ * and so are their certificates. A host that the configuration names is trusted (2.2.2).
+ */
+static bool host_may_have_tlsa(const struct mx_host *h)
+{
+	const struct mx *mx = h->mx;
+
+	return mx->want_tlsa && (mx->how == HOP_MX || mx->how == HOP_HOST) &&
+	       (mx->result.secure || !mx->result.by_mx) && h->v4.count + h->v6.count > 0;
+}
+
+static void tlsa_arrived(void *arg)
+{
+	struct mx_host *h = arg;
+
+	mx_ttl(h->mx, h->dane.state == TLSA_FAILED ? LIFETIME_LEAST_S : h->dane.ttl_s);
+	mx_one_arrived(h->mx);
+}
+
+/*
+ * Section 2.2.2: addresses come first, since some name servers of zones that are not
+ * signed do not answer questions for TLSA, and such hosts would get no mail at all.
+ */
+static void host_ask_tlsa(struct mx_host *h)
+{
+	struct dane_host about = {h->name, h->alias, host_is_secure(h), h->mx->result.port};
+
+	if (host_may_have_tlsa(h) && dane_start(&h->dane, h->mx->lookups, &about, tlsa_arrived, h))
+		h->mx->under_way++;
 }
 
 static void addresses_take(struct mx_host *h, struct mx_addresses *a, const struct lookup_result *r)
@@ -174,13 +224,19 @@ static void addresses_take(struct mx_host *h, struct mx_addresses *a, const stru
 
 	a->failed = r->status == LOOKUP_FAILED;
 	a->insecure = !r->secure;
+	a->bogus = r->bogus;
+	if (a->failed)
+		a->why = mem_copy(r->why, strlen(r->why));
 	if (r->status == LOOKUP_FOUND) {
 		mx_ttl(mx, r->ttl_s);
 		for (size_t i = 0; i < r->answer->count && a->count < MX_ADDRESSES_MAX; i++)
 			memcpy(a->items[a->count++], r->answer->records[i].address, 16);
+		if (r->answer->aliased && !h->alias)
+			h->alias = mem_copy(r->answer->canonical, strlen(r->answer->canonical));
 	}
-	if (--mx->under_way == 0)
-		mx_settle_addresses(mx);
+	if (--h->left == 0)
+		host_ask_tlsa(h);
+	mx_one_arrived(mx);
 }
 
 static void v4_arrived(void *arg, const struct lookup_result *r)
@@ -206,10 +262,12 @@ static void mx_ask_addresses(struct mx *mx)
 
 		h->mx = mx;
 		if (prefer != FAMILY_IPV6_ONLY) {
+			h->left++;
 			mx->under_way++;
 			lookup_start(mx->lookups, &h->v4.lookup, h->name, DNS_A, v4_arrived, h);
 		}
 		if (prefer != FAMILY_IPV4_ONLY) {
+			h->left++;
 			mx->under_way++;
 			lookup_start(mx->lookups, &h->v6.lookup, h->name, DNS_AAAA, v6_arrived, h);
 		}
@@ -236,7 +294,7 @@ static void mx_one_host(struct mx *mx, const char *name)
 {
 	mx->hosts = mem_new(1, sizeof *mx->hosts);
 	snprintf(mx->hosts[0].name, sizeof mx->hosts[0].name, "%s", name);
-	mx->result.count = 1;
+	mx->result.count = mx->result.seen = 1;
 }
 
 static int record_compare(const void *a, const void *b)
@@ -273,7 +331,7 @@ static void mx_take_records(struct mx *mx, const struct dns_answer *answer)
 			continue;
 		snprintf(h->name, sizeof h->name, "%s", sorted[i].name);
 		h->preference = sorted[i].preference;
-		mx->result.count++;
+		mx->result.seen = ++mx->result.count;
 	}
 }
 
@@ -283,6 +341,7 @@ static void set_arrived(void *arg, const struct lookup_result *r)
 
 	mx_ttl(mx, r->ttl_s);
 	mx->result.secure = r->secure;
+	mx->result.bogus = r->bogus;
 	switch (r->status) {
 	case LOOKUP_FAILED:
 		mx_fail(mx, HOP_TEMPORARY, 451, "4.4.3", "MX lookup failed", r->why);
@@ -294,6 +353,7 @@ static void set_arrived(void *arg, const struct lookup_result *r)
 		/* "If an empty list of MXs is returned, the address is treated as if it was
 		 * associated with an implicit MX RR" */
 		mx_one_host(mx, mx->name);
+		mx->result.implicit = true;
 		break;
 	case LOOKUP_FOUND:
 		if (r->answer->count)
@@ -391,6 +451,17 @@ static void mx_begin(struct mx *mx, struct text target)
 	}
 }
 
+/* What was not found out about its TLSA records might demand TLS. */
+static void host_out_of_time(struct mx_host *h)
+{
+	bool cut = h->left && (host_is_secure(h) || h->alias);
+
+	lookup_cancel(&h->v4.lookup);
+	lookup_cancel(&h->v6.lookup);
+	if (h->dane.under_way || (cut && host_may_have_tlsa(h)))
+		dane_give_up(&h->dane, "timed out");
+}
+
 static void mx_out_of_time(void *arg)
 {
 	struct mx *mx = arg;
@@ -402,10 +473,8 @@ static void mx_out_of_time(void *arg)
 			mx_fail(mx, HOP_TEMPORARY, 451, "4.4.3", "MX lookup failed", "timed out");
 		return;
 	}
-	for (size_t i = 0; i < mx->result.count; i++) {
-		lookup_cancel(&mx->hosts[i].v4.lookup);
-		lookup_cancel(&mx->hosts[i].v6.lookup);
-	}
+	for (size_t i = 0; i < mx->result.count; i++)
+		host_out_of_time(&mx->hosts[i]);
 	mx_settle_addresses(mx);
 }
 
@@ -423,6 +492,7 @@ struct mx *mx_start(struct loop *loop, struct lookups *lookups, const struct own
 	mx->arg = arg;
 	mx->how = question->how;
 	mx->want_addresses = question->addresses;
+	mx->want_tlsa = question->tlsa;
 	mx->ttl_s = LIFETIME_MOST_S;
 	mx->result = (struct mx_result){
 	    .port = question->port,

@@ -2,13 +2,13 @@
 /*
  * From a next hop to the hosts that take its mail (RFC 5321 section 5.1):
  * MX records, or the domain itself without any; null MX (RFC 7505); our own
- * name and addresses left out; addresses of every host. Bounded in hosts,
- * addresses and time.
+ * name and addresses left out; addresses of every host, and its TLSA records
+ * (dane.h) where they count. Bounded in hosts, addresses and time.
  */
 #ifndef RESOLVER_MX_H
 #define RESOLVER_MX_H
 
-#include "lookup.h"
+#include "dane.h"
 #include "own.h"
 
 enum {
@@ -27,6 +27,8 @@ struct mx_addresses {
 	uint8_t items[MX_ADDRESSES_MAX][16];
 	size_t count;
 	bool failed, insecure;
+	bool bogus; /* failed, since DNSSEC says that the answer is not genuine */
+	char *why;  /* of a failure; else NULL */
 };
 
 struct mx_host {
@@ -34,6 +36,9 @@ struct mx_host {
 	uint16_t preference;
 	struct mx *mx;
 	struct mx_addresses v4, v6;
+	unsigned left; /* address lookups under way */
+	char *alias;   /* where its CNAMEs end ("" if no host name), NULL without any */
+	struct dane dane;
 };
 
 /* What to look up. Texts are the caller's until mx_start() returns. */
@@ -42,6 +47,7 @@ struct mx_question {
 	struct text target;
 	uint16_t port;
 	bool addresses; /* wanted; else the MX set is enough */
+	bool tlsa;	/* wanted, too */
 };
 
 /* Valid during the callback. */
@@ -51,11 +57,14 @@ struct mx_result {
 	const char *dsn;
 	const char *reason;
 	uint32_t lifetime_s;
-	bool secure; /* the MX set was validated */
-	bool by_mx;  /* the hosts come from DNS; else it is the route's host or an address */
+	bool secure;   /* the MX set was validated */
+	bool bogus;    /* the MX set was found not to be genuine */
+	bool by_mx;    /* the hosts come from DNS; else it is the route's host or an address */
+	bool implicit; /* there is no MX: the domain is its own host */
 	uint16_t port;
 	const struct mx_host *hosts; /* by preference, then name */
 	size_t count;
+	size_t seen; /* with those left out, which stand behind them: for people to see */
 };
 
 /*

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * resolver: answers where mail goes (site_ask of qmgr, hosts_ask of
+ * resolver: answers where mail goes (site_ask and path_ask of qmgr, hosts_ask of
  * smtp-client) and what a client is called (name_ask), from one validating
  * resolver and one cache. It touches name servers and nothing else.
  */
+#include "answer.h"
 #include "client_name.h"
 #include "daemon.h"
 #include "mem.h"
@@ -31,6 +32,12 @@ enum {
 	ASKS_MAX = 4096, /* of one peer, unanswered; above it the peer is not read */
 	ASKS_LOW = 2048,
 	BACKLOG_MAX = 8 * 1024 * 1024, /* answers that a peer does not read: it ends */
+	/* Hosts with their TLSA records may fill much of that in one turn, out of the cache:
+	 * those answers wait above one bound, and are made anew, some at a time, below the other.
+	 */
+	BACKLOG_HIGH = 2 * 1024 * 1024,
+	BACKLOG_LOW = 512 * 1024,
+	BEGUN_AT_ONCE = 64,
 };
 
 /* One who asks. */
@@ -38,6 +45,7 @@ struct asker {
 	struct channel *channel;
 	TAILQ_HEAD(, ask) asks;
 	size_t count;
+	size_t put_off; /* of these: begun anew when the peer has read what it got */
 	bool paused;
 };
 
@@ -48,7 +56,10 @@ struct ask {
 	struct mx *mx;
 	struct client_name *name;
 	uint64_t query;
-	enum hop_how how;
+	struct mx_question question;
+	char *target; /* its own copy of the question's */
+	void (*done)(void *arg, const struct mx_result *result);
+	bool put_off;
 };
 
 struct resolver {
@@ -78,16 +89,76 @@ static struct ask *ask_new(struct channel *c, uint64_t query)
 	return ask;
 }
 
+static void hop_begin(struct ask *ask)
+{
+	struct channel *c = ask->asker->channel;
+	struct resolver *self = resolver_of(c);
+
+	ask->mx = mx_start(daemon_of(c)->loop, self->lookups, &self->own, ask->config,
+			   &ask->question, ask->done, ask);
+}
+
+static bool asker_is_full(const struct asker *asker)
+{
+	return channel_backlog(asker->channel) > BACKLOG_HIGH;
+}
+
+/* Begins at most MOST of those put off. */
+static void asks_begin(struct asker *asker, size_t most)
+{
+	struct ask *ask;
+
+	if (!asker->put_off || asker_is_full(asker))
+		return;
+	TAILQ_FOREACH(ask, &asker->asks, line)
+	{
+		if (!ask->put_off)
+			continue;
+		ask->put_off = false;
+		hop_begin(ask);
+		if (!--asker->put_off || !--most)
+			break;
+	}
+}
+
+static void answers_read(struct channel *c)
+{
+	struct asker *asker = daemon_peer_state(c);
+
+	if (asker)
+		asks_begin(asker, BEGUN_AT_ONCE);
+}
+
+/* True: its answer would be too much now, and it will be begun anew. */
+static bool ask_put_off(struct ask *ask)
+{
+	struct asker *asker = ask->asker;
+
+	if (!asker_is_full(asker))
+		return false;
+	ask->put_off = true;
+	asker->put_off++;
+	channel_when_drained(asker->channel, BACKLOG_LOW, answers_read);
+	return true;
+}
+
+static void ask_end(struct ask *ask)
+{
+	mx_cancel(&ask->mx);
+	client_name_cancel(&ask->name);
+	config_drop(&ask->config);
+	TAILQ_REMOVE(&ask->asker->asks, ask, line);
+	free(ask->target);
+	free(ask);
+}
+
 static void ask_free(struct ask *ask)
 {
 	struct asker *asker = ask->asker;
 
-	mx_cancel(&ask->mx);
-	client_name_cancel(&ask->name);
-	config_drop(&ask->config);
-	TAILQ_REMOVE(&asker->asks, ask, line);
-	free(ask);
+	ask_end(ask);
 	asker->count--;
+	asks_begin(asker, 1);
 	if (channel_backlog(asker->channel) > BACKLOG_MAX) {
 		channel_end(asker->channel, "does not read its answers");
 	} else if (asker->paused && asker->count <= ASKS_LOW) {
@@ -108,8 +179,8 @@ static void site_done(void *arg, const struct mx_result *r)
 	if (r->verdict == HOP_FOUND) {
 		const uint8_t *key = resolver_of(c)->key;
 
-		site_name(ask->config, key, r, ask->how, site);
-		hop_name(key, r, ask->how, hop);
+		site_name(ask->config, key, r, ask->question.how, site);
+		hop_name(key, r, ask->question.how, hop);
 	}
 	channel_send_site_is(c, &(struct msg_site_is){
 				    .query = ask->query,
@@ -129,21 +200,14 @@ static void hosts_done(void *arg, const struct mx_result *r)
 	struct ask *ask = arg;
 	struct mx_told told[MX_TOLD_MAX];
 	struct bytes items = {0};
-	size_t count = r->verdict == HOP_FOUND
-			   ? mx_tell(r, (enum family_word)ask->config->resolver_prefer, told)
-			   : 0;
+	size_t count = 0;
 
 	ask->mx = NULL;
-	for (size_t i = 0; i < count; i++)
-		rec_host_encode(&items, &(struct rec_host){
-					    .name = text_of(told[i].host->name),
-					    .address = {(const char *)told[i].address,
-							told[i].address ? 16 : 0},
-					    .port = r->port,
-					    .preference = told[i].host->preference,
-					    .dnssec = told[i].secure ? DNSSEC_SECURE
-								     : DNSSEC_INSECURE,
-					});
+	if (ask_put_off(ask))
+		return;
+	if (r->verdict == HOP_FOUND)
+		count = mx_tell(r, (enum family_word)ask->config->resolver_prefer, told);
+	answer_hosts(&items, r->port, told, count);
 	channel_send_hosts_are(
 	    ask->asker->channel,
 	    &(struct msg_hosts_are){
@@ -159,27 +223,62 @@ static void hosts_done(void *arg, const struct mx_result *r)
 	ask_free(ask);
 }
 
+static void path_done(void *arg, const struct mx_result *r)
+{
+	struct ask *ask = arg;
+	struct channel *c = ask->asker->channel;
+	char site[SITE_BYTES] = "", hop[HOP_BYTES] = "";
+	struct bytes items = {0};
+
+	ask->mx = NULL;
+	if (r->verdict == HOP_FOUND) {
+		const uint8_t *key = resolver_of(c)->key;
+
+		site_name(ask->config, key, r, ask->question.how, site);
+		hop_name(key, r, ask->question.how, hop);
+	}
+	answer_path(&items, r);
+	channel_send_path_is(
+	    c, &(struct msg_path_is){
+		   .query = ask->query,
+		   .verdict = (uint8_t)r->verdict,
+		   .code = r->code,
+		   .dsn = text_of(r->dsn),
+		   .reason = text_of(r->reason),
+		   .site = text_of(site),
+		   .hop = text_of(hop),
+		   .lifetime_s = r->lifetime_s,
+		   .origin = answer_origin(r),
+		   .dnssec = answer_dnssec(r),
+		   .hosts = {(uint32_t)r->seen, {(const char *)items.data, bytes_len(&items)}},
+	       });
+	bytes_free(&items);
+	ask_free(ask);
+}
+
 static void hop_ask(struct channel *c, uint64_t query, const struct mx_question *question,
 		    void (*done)(void *arg, const struct mx_result *result))
 {
-	struct resolver *self = resolver_of(c);
-
 	if (question->how > HOP_LMTP_UNIX) {
 		channel_end(c, "asked for a hop that needs no resolver");
 		return;
 	}
 	struct ask *ask = ask_new(c, query);
 
-	ask->how = question->how;
-	ask->mx = mx_start(daemon_of(c)->loop, self->lookups, &self->own, ask->config, question,
-			   done, ask);
+	ask->question = *question;
+	ask->target = mem_copy(question->target.data, question->target.len);
+	ask->question.target.data = ask->target;
+	ask->done = done;
+	hop_begin(ask);
 }
 
 static void site_ask_handle(struct channel *c, const struct message *m)
 {
 	const struct msg_site_ask *q = &m->site_ask;
 
-	hop_ask(c, q->query, &(struct mx_question){(enum hop_how)q->how, q->target, q->port, false},
+	hop_ask(c, q->query,
+		&(struct mx_question){
+		    .how = (enum hop_how)q->how, .target = q->target, .port = q->port},
 		site_done);
 }
 
@@ -187,8 +286,26 @@ static void hosts_ask_handle(struct channel *c, const struct message *m)
 {
 	const struct msg_hosts_ask *q = &m->hosts_ask;
 
-	hop_ask(c, q->query, &(struct mx_question){(enum hop_how)q->how, q->target, q->port, true},
+	hop_ask(c, q->query,
+		&(struct mx_question){.how = (enum hop_how)q->how,
+				      .target = q->target,
+				      .port = q->port,
+				      .addresses = true,
+				      .tlsa = q->tlsa_wanted != 0},
 		hosts_done);
+}
+
+static void path_ask_handle(struct channel *c, const struct message *m)
+{
+	const struct msg_path_ask *q = &m->path_ask;
+
+	hop_ask(c, q->query,
+		&(struct mx_question){.how = (enum hop_how)q->how,
+				      .target = q->target,
+				      .port = q->port,
+				      .addresses = true,
+				      .tlsa = true},
+		path_done);
 }
 
 /* -- what a client is called ---------------------------------------------------------- */
@@ -225,6 +342,7 @@ static void name_ask_handle(struct channel *c, const struct message *m)
 static const struct serve serves[] = {
     {MSG_site_ask, PEER_QMGR, site_ask_handle},
     {MSG_hosts_ask, PEER_SMTP_CLIENT, hosts_ask_handle},
+    {MSG_path_ask, PEER_QMGR, path_ask_handle},
     {MSG_name_ask, PEER_SMTPD | PEER_SUBMISSION, name_ask_handle},
     {MSG_NONE, 0, NULL},
 };
@@ -285,13 +403,8 @@ static void resolver_gone(struct daemon *d, struct channel *c)
 	if (!asker)
 		return;
 	daemon_set_peer_state(c, NULL);
-	while ((ask = TAILQ_FIRST(&asker->asks))) {
-		TAILQ_REMOVE(&asker->asks, ask, line);
-		mx_cancel(&ask->mx);
-		client_name_cancel(&ask->name);
-		config_drop(&ask->config);
-		free(ask);
-	}
+	while ((ask = TAILQ_FIRST(&asker->asks)))
+		ask_end(ask);
 	free(asker);
 }
 

@@ -318,7 +318,7 @@ static void wait_for(struct bench *b, unsigned done)
 
 static void start(struct bench *b, enum hop_how how, const char *target, bool addresses)
 {
-	struct mx_question q = {how, text_of(target), 25, addresses};
+	struct mx_question q = {how, text_of(target), 25, addresses, false};
 	unsigned before = b->done;
 
 	mx_start(b->loop, b->lookups, &b->own, b->config, &q, mx_done, b);
@@ -482,7 +482,7 @@ static void one_question_serves_all_who_wait(void **state)
 static void a_cancelled_ask_says_nothing(void **state)
 {
 	struct bench *b = *state;
-	struct mx_question q = {HOP_MX, TEXT("plain.test"), 25, true};
+	struct mx_question q = {HOP_MX, TEXT("plain.test"), 25, true, false};
 	struct mx *mx = mx_start(b->loop, b->lookups, &b->own, b->config, &q, mx_done, b);
 
 	b->done = 0;
