@@ -70,6 +70,7 @@ int status_verb(struct ctl *ctl);
 int queue_verb(struct ctl *ctl);
 int mailq_verb(struct ctl *ctl);
 int trace_verb(struct ctl *ctl);
+int route_verb(struct ctl *ctl);
 int user_verb(struct ctl *ctl);
 
 #endif

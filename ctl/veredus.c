@@ -21,6 +21,7 @@ static const struct verb verbs[] = {
     {"check", check_verb, "[-c FILE]", "say everything that is wrong with the configuration"},
     {"config", config_verb, "show [--all]", "the effective values and where each came from"},
     {"status", status_verb, "[--json]", "rates, depth, oldest mail, the busiest sites"},
+    {"route", route_verb, "ADDRESS|DOMAIN [--json]", "where a mail would go now, and why"},
     {"queue", queue_verb, "VERB ...", "look at queued mail and act on it; veredus queue --help"},
     {"trace", trace_verb, "ID|MESSAGE-ID|ADDRESS [--json]", "a message's whole story"},
     {"user", user_verb, "VERB NAME", "who may log in: add, passwd, disable, enable, list"},

@@ -78,6 +78,7 @@ void control_gone(struct qmgr *q, struct channel *c)
 	struct control *control = daemon_peer_state(c);
 
 	q->controls--;
+	route_control_gone(q, c);
 	if (control)
 		import_gone(q, control);
 }

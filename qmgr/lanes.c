@@ -114,20 +114,28 @@ void site_time(struct scheduler *s, struct site *site, bool timed)
 	site->timed_prev = NULL;
 }
 
-/* A site's own limits, from its configured block if it has one. */
-static void site_configure(const struct scheduler *s, struct site *site)
+struct site_limits site_limits(const struct config *config, struct text name)
 {
-	site->cap = (uint32_t)s->config->limit_site_connections;
-	site->rate = 0;
-	for (size_t i = 0; i < s->config->site_count; i++) {
-		const struct config_site *c = &s->config->sites[i];
+	struct site_limits limits = {(uint32_t)config->limit_site_connections, 0};
 
-		if (!text_equal_case(c->label, site->name))
+	for (size_t i = 0; i < config->site_count; i++) {
+		const struct config_site *c = &config->sites[i];
+
+		if (!text_equal_case(c->label, name))
 			continue;
 		if (c->connections)
-			site->cap = (uint32_t)c->connections;
-		site->rate = c->rate;
+			limits.connections = (uint32_t)c->connections;
+		limits.rate = c->rate;
 	}
+	return limits;
+}
+
+static void site_configure(const struct scheduler *s, struct site *site)
+{
+	struct site_limits limits = site_limits(s->config, site->name);
+
+	site->cap = limits.connections;
+	site->rate = limits.rate;
 	if (site->window > site->cap)
 		site->window = site->cap;
 }
@@ -139,15 +147,23 @@ void sites_configure(struct scheduler *s)
 			site_configure(s, ITEM_OF(l, struct site, link));
 }
 
-static struct site *site_get(struct scheduler *s, struct text name)
+struct site *site_find(const struct scheduler *s, struct text name)
 {
-	uint64_t hash = table_hash_text(&s->sites, name);
-	struct table_link *link = table_first(&s->sites, hash);
+	struct table_link *link = table_first(&s->sites, table_hash_text(&s->sites, name));
 
 	for (; link; link = table_again(link))
 		if (text_equal(ITEM_OF(link, struct site, link)->name, name))
 			return ITEM_OF(link, struct site, link);
-	struct site *site = mem_new(1, sizeof *site + name.len + 1);
+	return NULL;
+}
+
+static struct site *site_get(struct scheduler *s, struct text name)
+{
+	struct site *site = site_find(s, name);
+
+	if (site)
+		return site;
+	site = mem_new(1, sizeof *site + name.len + 1);
 	char *copy = (char *)(site + 1);
 
 	if (name.len)
@@ -157,7 +173,7 @@ static struct site *site_get(struct scheduler *s, struct text name)
 	site->window = FIRST_WINDOW;
 	site->threshold = UINT32_MAX;
 	site_configure(s, site);
-	table_add(&s->sites, &site->link, hash);
+	table_add(&s->sites, &site->link, table_hash_text(&s->sites, name));
 	return site;
 }
 

@@ -88,8 +88,10 @@ static void qmgr_gone(struct daemon *d, struct channel *c)
 	workers_gone(q, c);
 	if (channel_peer(c) == PEER_CONTROL)
 		control_gone(q, c);
-	if (q->resolver == c)
+	if (q->resolver == c) {
 		q->resolver = NULL;
+		route_resolver_gone(q);
+	}
 	if (q->bounce == c) {
 		q->bounce = NULL;
 		if (q->reports)
@@ -197,10 +199,12 @@ static const struct serve serves[] = {
     {MSG_in_flight, DELIVERERS, workers_in_flight},
     {MSG_in_flight_end, DELIVERERS, workers_in_flight_end},
     {MSG_site_is, PEER_RESOLVER, delivery_site_is},
+    {MSG_path_is, PEER_RESOLVER, route_path_is},
     {MSG_report_failed, PEER_BOUNCE, report_failed},
     {MSG_act, PEER_CONTROL, control_act},
     {MSG_status_ask, PEER_CONTROL, control_status},
     {MSG_waits_ask, PEER_CONTROL, control_waits},
+    {MSG_route_ask, PEER_CONTROL, route_ask},
     {MSG_import, PEER_CONTROL, import_mail},
     {MSG_import_open, PEER_CONTROL, import_open},
     {MSG_import_drop, PEER_CONTROL, import_drop},

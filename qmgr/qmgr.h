@@ -9,6 +9,7 @@
  *   workers.c   workers come and go
  *   report.c    what is owed to senders
  *   control.c   the control socket
+ *   route.c     veredus route
  *   ageing.c    expiry and delay notices
  */
 #ifndef QMGR_QMGR_H
@@ -114,6 +115,8 @@ struct qmgr {
 	int64_t oldest_next;
 	struct control_listener *listener;
 	unsigned controls;
+	struct route_query *routes; /* unanswered; at most one a control */
+	uint64_t last_route;
 	struct timer drain;
 	int64_t drain_until_us;
 	bool draining;
@@ -282,6 +285,13 @@ void control_gone(struct qmgr *q, struct channel *c);
 void control_act(struct channel *c, const struct message *m);
 void control_status(struct channel *c, const struct message *m);
 void control_waits(struct channel *c, const struct message *m);
+
+/* -- route.c ------------------------------------------------------------------------------- */
+
+void route_ask(struct channel *c, const struct message *m);
+void route_path_is(struct channel *c, const struct message *m);
+void route_control_gone(struct qmgr *q, const struct channel *c);
+void route_resolver_gone(struct qmgr *q);
 
 /* -- qmgr.c -- */
 

@@ -134,6 +134,16 @@ struct scheduler_figures scheduler_figures(const struct scheduler *s);
 /* The busiest sites by recipients, at most MAX; returns how many. */
 size_t scheduler_top(const struct scheduler *s, const struct site **to, size_t max);
 
+/* NULL when no mail was for it lately. */
+struct site *site_find(const struct scheduler *s, struct text name);
+
+/* A site's own limits: of its configured block, if it has one. Rate: messages a minute, 0: any. */
+struct site_limits {
+	uint32_t connections;
+	uint64_t rate;
+};
+struct site_limits site_limits(const struct config *config, struct text name);
+
 /* Domains without a next hop now, or ending, that have mail; at most MAX, returns how many. */
 size_t scheduler_down_domains(const struct scheduler *s, const struct domain **to, size_t max);
 /* NULL when no mail was for it lately. */

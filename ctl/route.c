@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * veredus route: what would become of a mail to an address, and why. qmgr
+ * answers by the configuration that it serves, through the resolver that
+ * deliveries ask; here it is only shown.
+ */
+#include "ctl.h"
+
+#include "control.h"
+#include "print.h"
+#include "route_view.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+
+/* -- for people -------------------------------------------------------------------------- */
+
+static void field(const char *name)
+{
+	printf("%-11s ", name);
+}
+
+static void field_text(const char *name, struct text t)
+{
+	field(name);
+	print_text(t, stdout);
+	putchar('\n');
+}
+
+static void route_text(const struct route_view *v)
+{
+	const struct msg_route_is *m = v->is;
+
+	field("route");
+	print_text(m->route, stdout);
+	fputs(" { to = ", stdout);
+	print_text(m->to, stdout);
+	fputs(" }", stdout);
+	if (v->line)
+		printf(", line %u of %s", v->line, v->config_path);
+	else if (v->changed)
+		printf(", which is not what %s says now: it waits for a reload", v->config_path);
+	else
+		fputs(", since no route block says otherwise", stdout);
+	putchar('\n');
+}
+
+static void next_hop_text(const struct msg_route_is *m)
+{
+	field("next hop");
+	if (m->kind != ROUTE_HOP) {
+		puts(m->kind == ROUTE_LOCAL	? "a mailbox of this machine"
+		     : m->kind == ROUTE_DISCARD ? "none: discarded"
+						: "none: returned to the sender");
+		return;
+	}
+	print_text(m->target, stdout);
+	if (m->how == HOP_MX && m->origin != ORIGIN_ROUTE)
+		printf("; %s, %s", origin_word(m->origin), dnssec_word(m->dnssec));
+	if (m->how != HOP_LMTP_UNIX)
+		printf("; port %u", m->port);
+	if (m->how == HOP_LMTP || m->how == HOP_LMTP_UNIX)
+		fputs("; LMTP", stdout);
+	putchar('\n');
+}
+
+static void verdict_text(const struct msg_route_is *m)
+{
+	if (m->kind != ROUTE_HOP || m->verdict == HOP_FOUND)
+		return;
+	field("verdict");
+	printf("%s: %u ", m->verdict == HOP_TEMPORARY ? "tried again later" : "returned", m->code);
+	print_text(m->dsn, stdout);
+	putchar(' ');
+	print_text(m->reason, stdout);
+	putchar('\n');
+}
+
+static void site_text(const struct msg_route_is *m)
+{
+	char age[SHORT_BYTES];
+
+	if (!m->site.len)
+		return;
+	field_text("site", m->site);
+	field("limits");
+	printf("%u connections, %u messages over each", m->site_connections, m->site_messages);
+	if (m->site_rate)
+		printf(", %llu messages a minute", (unsigned long long)m->site_rate);
+	putchar('\n');
+	if (!m->site_known)
+		return;
+	field("now");
+	printf("%u connections of %u that it is trusted with; %u ready, %u in flight, %u "
+	       "deferred\n",
+	       m->connections, m->window, m->ready, m->in_flight, m->deferred);
+	if (m->next_wall) {
+		struct duration wait = {(int64_t)m->next_wall - walltime_read().us};
+
+		field("");
+		printf("down, next attempt in %s: ", print_age(age, wait));
+		print_text(m->last_error, stdout);
+		putchar('\n');
+	}
+}
+
+static void record_text(const struct rec_path_tlsa *r)
+{
+	printf("%16s%u %u %u ", "", r->usage, r->selector, r->matching);
+	for (size_t i = 0; i < r->data.len && i < 64; i++)
+		printf("%02x", (unsigned char)r->data.data[i]);
+	if (r->length > 64)
+		printf("... (%u octets)", r->length);
+	if (r->fault)
+		printf("  of no use: %s", tlsa_fault_text(r->fault));
+	putchar('\n');
+}
+
+static void tlsa_text(const struct msg_route_is *m, const struct rec_path_host *h)
+{
+	struct wire_list list = h->tlsa;
+	struct rec_path_tlsa r;
+
+	if (!h->tlsa_asked && h->tlsa_state == TLSA_NONE && !h->tlsa_why.len) {
+		if (h->addresses.count && m->origin != ORIGIN_ROUTE)
+			printf("%12sTLSA  not asked for: the MX set is not secure\n", "");
+		return;
+	}
+	printf("%12sTLSA  %s", "", tlsa_state_text(h->tlsa_state));
+	if (h->tlsa_base.len) {
+		fputs(", below ", stdout);
+		print_text(h->tlsa_base, stdout);
+	}
+	if (h->tlsa_why.len) {
+		fputs(": ", stdout);
+		print_text(h->tlsa_why, stdout);
+	}
+	putchar('\n');
+	while (list_next_path_tlsa(&list, &r))
+		record_text(&r);
+}
+
+static void host_text(const struct msg_route_is *m, const struct rec_path_host *h)
+{
+	struct wire_list list = h->addresses;
+	struct rec_path_address a;
+	char address[46];
+
+	printf("%10u  ", h->preference);
+	print_text(h->name, stdout);
+	if (h->alias.len) {
+		fputs(", an alias of ", stdout);
+		print_text(h->alias, stdout);
+	}
+	if (m->how == HOP_LMTP_UNIX || m->how == HOP_LITERAL) {
+		putchar('\n');
+		return;
+	}
+	printf("; addresses %s", dnssec_word(h->dnssec));
+	for (const char *before = ": "; list_next_path_address(&list, &a); before = ", ")
+		if (a.address.len == 16)
+			printf("%s%s", before,
+			       host_address_print((const uint8_t *)a.address.data, address));
+	if (h->use != HOST_USED)
+		printf("; left out: %s", host_use_text(h->use));
+	if (h->why.len) {
+		fputs("; ", stdout);
+		print_text(h->why, stdout);
+	}
+	putchar('\n');
+	tlsa_text(m, h);
+}
+
+static void view_text(const struct route_view *v)
+{
+	const struct msg_route_is *m = v->is;
+	struct wire_list list = m->hosts;
+	struct rec_path_host h;
+
+	field_text("domain", m->domain);
+	route_text(v);
+	next_hop_text(m);
+	verdict_text(m);
+	site_text(m);
+	if (list.count)
+		puts("hosts");
+	while (list_next_path_host(&list, &h))
+		host_text(m, &h);
+}
+
+/* -- the verb ------------------------------------------------------------------------------ */
+
+/* The block's line is that of the file, which the daemons do not have. */
+static void find_line(const struct ctl *ctl, struct route_view *v)
+{
+	const struct config_route *r = config_route(ctl->config, v->is->domain);
+	size_t len = r->to.len < 1024 ? r->to.len : 1024;
+
+	if (text_equal(r->label, v->is->route) &&
+	    text_equal((struct text){r->to.data, len}, v->is->to))
+		v->line = r->line;
+	else
+		v->changed = true;
+}
+
+int route_verb(struct ctl *ctl)
+{
+	struct message m;
+	int status;
+
+	if (ctl->count != 1) {
+		ctl_say("usage: veredus route ADDRESS|DOMAIN [--json] [-c FILE]");
+		return EX_USAGE;
+	}
+	struct msg_route_ask ask = {.request = 1, .address = text_of(ctl->words[0])};
+
+	if (ask.address.len > 512) {
+		ctl_say("an address of more than 512 octets");
+		return EX_USAGE;
+	}
+	if (!ctl_config_load(ctl))
+		return 1;
+	struct control *control = control_open(ctl, &status);
+
+	if (!control)
+		return status;
+	status = EX_UNAVAILABLE;
+	if (!control_ask(control, MSG_route_ask, &ask, MSG_route_is, &m))
+		goto out;
+	const struct msg_route_is *is = &m.route_is;
+	struct route_view view = {.is = is, .config_path = ctl->config_path};
+
+	status = 1;
+	if (is->error.len) {
+		ctl_say("%.200s: %.*s", ctl->words[0], (int)is->error.len, is->error.data);
+		goto out;
+	}
+	find_line(ctl, &view);
+	if (ctl->json)
+		json_print(route_json(&view), stdout);
+	else
+		view_text(&view);
+	status = is->kind == ROUTE_REJECT || is->verdict != HOP_FOUND;
+out:
+	control_close(&control);
+	return status;
+}

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: ISC */
+/* Words for what a route leads to, and its JSON. */
+#include "route_view.h"
+
+#include "config.h"
+#include "print.h"
+
+#define WORD_OF(words, n) ((n) < sizeof(words) / sizeof *(words) ? (words)[n] : "?")
+
+const char *dnssec_word(uint8_t state)
+{
+	static const char *const words[] = {
+	    [DNSSEC_INSECURE] = "insecure", [DNSSEC_SECURE] = "secure", [DNSSEC_BOGUS] = "bogus"};
+
+	return WORD_OF(words, state);
+}
+
+const char *origin_word(uint8_t origin)
+{
+	static const char *const words[] = {
+	    [ORIGIN_MX] = "MX", [ORIGIN_IMPLICIT] = "itself, without MX", [ORIGIN_ROUTE] = "route"};
+
+	return WORD_OF(words, origin);
+}
+
+const char *tlsa_state_word(uint8_t state)
+{
+	static const char *const words[] = {[TLSA_NONE] = "none",
+					    [TLSA_USABLE] = "usable",
+					    [TLSA_UNUSABLE] = "unusable",
+					    [TLSA_FAILED] = "failed"};
+
+	return WORD_OF(words, state);
+}
+
+const char *tlsa_state_text(uint8_t state)
+{
+	static const char *const texts[] = {[TLSA_NONE] = "none",
+					    [TLSA_USABLE] = "usable",
+					    [TLSA_UNUSABLE] = "none of use",
+					    [TLSA_FAILED] = "not known"};
+
+	return WORD_OF(texts, state);
+}
+
+const char *tlsa_fault_text(uint8_t fault)
+{
+	static const char *const texts[] = {
+	    [TLSA_FAULT_NONE] = "",
+	    [TLSA_FAULT_PKIX] = "usages 0 and 1 are not for SMTP",
+	    [TLSA_FAULT_USAGE] = "unknown usage",
+	    [TLSA_FAULT_SELECTOR] = "unknown selector",
+	    [TLSA_FAULT_MATCHING] = "unknown matching type",
+	    [TLSA_FAULT_DATA] = "its data is not what the matching type says",
+	    [TLSA_FAULT_LARGE] = "more than is held",
+	};
+
+	return WORD_OF(texts, fault);
+}
+
+const char *host_use_text(uint8_t use)
+{
+	static const char *const texts[] = {
+	    [HOST_USED] = "",
+	    [HOST_OURS] = "ourselves, or not preferred to ourselves",
+	    [HOST_NO_ADDRESS] = "it has no address",
+	    [HOST_FAILED] = "its addresses are not known now",
+	    [HOST_UNSEEN] = "there is no next hop",
+	};
+
+	return WORD_OF(texts, use);
+}
+
+/* -- JSON ------------------------------------------------------------------------------------ */
+
+static json_t *hex_json(struct text data)
+{
+	static const char hex[] = "0123456789abcdef";
+	char to[2 * 256 + 1];
+	size_t len = data.len < 256 ? data.len : 256;
+
+	for (size_t i = 0; i < len; i++) {
+		to[2 * i] = hex[(unsigned char)data.data[i] >> 4];
+		to[2 * i + 1] = hex[(unsigned char)data.data[i] & 15];
+	}
+	return json_stringn(to, 2 * len);
+}
+
+static json_t *records_json(struct wire_list list)
+{
+	json_t *records = json_array();
+	struct rec_path_tlsa r;
+
+	while (list_next_path_tlsa(&list, &r)) {
+		json_t *o = json_object();
+
+		json_object_set_new(o, "usage", json_integer(r.usage));
+		json_object_set_new(o, "selector", json_integer(r.selector));
+		json_object_set_new(o, "matching", json_integer(r.matching));
+		json_object_set_new(o, "length", json_integer(r.length));
+		json_object_set_new(o, "data", hex_json(r.data));
+		json_object_set_new(o, "usable", json_boolean(!r.fault));
+		if (r.fault)
+			json_object_set_new(o, "why", json_string(tlsa_fault_text(r.fault)));
+		json_array_append_new(records, o);
+	}
+	return records;
+}
+
+static json_t *tlsa_json(const struct rec_path_host *h)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "state", json_string(tlsa_state_word(h->tlsa_state)));
+	json_object_set_new(o, "asked", json_boolean(h->tlsa_asked));
+	json_object_set_new(o, "base", json_text(h->tlsa_base));
+	json_object_set_new(o, "why", json_text(h->tlsa_why));
+	json_object_set_new(o, "records", records_json(h->tlsa));
+	return o;
+}
+
+static json_t *host_json(const struct rec_path_host *h)
+{
+	json_t *o = json_object(), *addresses = json_array();
+	struct wire_list list = h->addresses;
+	struct rec_path_address a;
+	char address[46];
+
+	while (list_next_path_address(&list, &a))
+		if (a.address.len == 16)
+			json_array_append_new(addresses,
+					      json_string(host_address_print(
+						  (const uint8_t *)a.address.data, address)));
+	json_object_set_new(o, "name", json_text(h->name));
+	json_object_set_new(o, "preference", json_integer(h->preference));
+	json_object_set_new(o, "alias", json_text(h->alias));
+	json_object_set_new(o, "used", json_boolean(h->use == HOST_USED));
+	json_object_set_new(o, "left_out", json_string(host_use_text(h->use)));
+	json_object_set_new(o, "dnssec", json_string(dnssec_word(h->dnssec)));
+	json_object_set_new(o, "addresses", addresses);
+	json_object_set_new(o, "why", json_text(h->why));
+	json_object_set_new(o, "tlsa", tlsa_json(h));
+	return o;
+}
+
+static json_t *site_json(const struct msg_route_is *m)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "name", json_text(m->site));
+	json_object_set_new(o, "connections_limit", json_u64(m->site_connections));
+	json_object_set_new(o, "messages_limit", json_u64(m->site_messages));
+	json_object_set_new(o, "rate_limit", json_u64(m->site_rate));
+	json_object_set_new(o, "known", json_boolean(m->site_known));
+	json_object_set_new(o, "window", json_u64(m->window));
+	json_object_set_new(o, "connections", json_u64(m->connections));
+	json_object_set_new(o, "ready", json_u64(m->ready));
+	json_object_set_new(o, "deferred", json_u64(m->deferred));
+	json_object_set_new(o, "in_flight", json_u64(m->in_flight));
+	json_object_set_new(o, "next_attempt", json_u64(m->next_wall / 1000000));
+	json_object_set_new(o, "last_error", json_text(m->last_error));
+	return o;
+}
+
+static json_t *block_json(const struct route_view *v)
+{
+	static const char *const kinds[] = {[ROUTE_HOP] = "hop",
+					    [ROUTE_REJECT] = "reject",
+					    [ROUTE_DISCARD] = "discard",
+					    [ROUTE_LOCAL] = "local"};
+	json_t *o = json_object();
+
+	json_object_set_new(o, "pattern", json_text(v->is->route));
+	json_object_set_new(o, "to", json_text(v->is->to));
+	json_object_set_new(o, "kind", json_string(WORD_OF(kinds, v->is->kind)));
+	json_object_set_new(o, "line", json_integer(v->line));
+	json_object_set_new(o, "file_differs", json_boolean(v->changed));
+	return o;
+}
+
+json_t *route_json(const struct route_view *v)
+{
+	static const char *const verdicts[] = {
+	    [HOP_FOUND] = "found", [HOP_TEMPORARY] = "temporary", [HOP_PERMANENT] = "permanent"};
+	const struct msg_route_is *m = v->is;
+	json_t *o = json_object(), *hosts = json_array();
+	struct wire_list list = m->hosts;
+	struct rec_path_host h;
+
+	while (list_next_path_host(&list, &h))
+		json_array_append_new(hosts, host_json(&h));
+	json_object_set_new(o, "domain", json_text(m->domain));
+	json_object_set_new(o, "route", block_json(v));
+	if (m->kind == ROUTE_HOP) {
+		json_object_set_new(o, "verdict", json_string(WORD_OF(verdicts, m->verdict)));
+		json_object_set_new(o, "code", json_integer(m->code));
+		json_object_set_new(o, "dsn", json_text(m->dsn));
+		json_object_set_new(o, "reason", json_text(m->reason));
+		json_object_set_new(o, "target", json_text(m->target));
+		json_object_set_new(o, "port", json_integer(m->port));
+		json_object_set_new(o, "origin", json_string(origin_word(m->origin)));
+		json_object_set_new(o, "dnssec", json_string(dnssec_word(m->dnssec)));
+		json_object_set_new(o, "lifetime", json_u64(m->lifetime_s));
+		json_object_set_new(o, "site", site_json(m));
+		json_object_set_new(o, "hosts", hosts);
+	} else {
+		json_decref(hosts);
+	}
+	return o;
+}

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * veredus route: what would become of a mail, by the configuration that is
+ * served, the resolver that deliveries ask, and the sites as they are. It
+ * changes nothing.
+ */
+#include "qmgr.h"
+
+#include "address.h"
+#include "mem.h"
+#include "must.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct route_query {
+	struct route_query *next;
+	struct channel *control;
+	struct config *config;		  /* the one that it began with */
+	const struct config_route *route; /* within it, or the fallback */
+	uint64_t query;
+	uint32_t request;
+	char domain[256];
+};
+
+static void route_free(struct route_query *rq)
+{
+	config_drop(&rq->config);
+	free(rq);
+}
+
+static struct text cut(struct text t, size_t max)
+{
+	return (struct text){t.data, t.len < max ? t.len : max};
+}
+
+/* What the configuration says, as far as it goes. */
+static struct msg_route_is route_begin(const struct route_query *rq)
+{
+	const struct config_route *r = rq->route;
+	struct text domain = text_of(rq->domain);
+
+	return (struct msg_route_is){
+	    .request = rq->request,
+	    .domain = domain,
+	    .route = cut(r->label, 255),
+	    .to = cut(r->to, 1024),
+	    .kind = (uint8_t)r->kind,
+	    .how = (uint8_t)(r->kind == ROUTE_LOCAL ? HOP_LOCAL : r->how),
+	    .target = cut(r->how == HOP_MX ? domain : r->target, 255),
+	    .port = r->port,
+	};
+}
+
+static void route_refuse(struct channel *c, uint32_t request, const char *error)
+{
+	channel_send_route_is(c,
+			      &(struct msg_route_is){.request = request, .error = text_of(error)});
+}
+
+/* Of the address, or a bare domain. */
+static const char *route_domain(const struct qmgr *q, struct text t, char *domain, size_t size)
+{
+	struct address a;
+
+	if (text_find(t, '@') < 0) {
+		if (!t.len || t.len >= size || !text_is_utf8(t))
+			return "it is neither an address nor a domain";
+		text_copy(domain, size, t);
+	} else if (address_read(t, &a) != ADDRESS_FINE) {
+		return "it is no address";
+	} else {
+		text_copy(domain, size, domain_of(q, t));
+	}
+	for (char *c = domain; *c; c++)
+		*c = ascii_lower(*c);
+	return NULL;
+}
+
+void route_ask(struct channel *c, const struct message *m)
+{
+	struct qmgr *q = qmgr_of(c);
+	const struct msg_route_ask *ask = &m->route_ask;
+	struct route_query *rq = mem_new(1, sizeof *rq);
+	const char *error = route_domain(q, ask->address, rq->domain, sizeof rq->domain);
+
+	for (const struct route_query *other = q->routes; other; other = other->next)
+		if (other->control == c)
+			error = "one question at a time";
+	rq->control = c;
+	rq->request = ask->request;
+	rq->config = config_keep(q->d->config);
+	rq->route = config_route(rq->config, text_of(rq->domain));
+	struct msg_route_is is = route_begin(rq);
+
+	if (!error && rq->route->kind == ROUTE_HOP && !q->resolver)
+		error = "the resolver does not run; try again in a moment";
+	if (error)
+		route_refuse(c, ask->request, error);
+	else if (rq->route->kind != ROUTE_HOP)
+		channel_send_route_is(c, &is);
+	if (error || rq->route->kind != ROUTE_HOP) {
+		route_free(rq);
+		return;
+	}
+	rq->query = ++q->last_route;
+	rq->next = q->routes;
+	q->routes = rq;
+	channel_send_path_ask(q->resolver, &(struct msg_path_ask){.query = rq->query,
+								  .how = is.how,
+								  .target = is.target,
+								  .port = is.port});
+}
+
+/* Takes the first out of the list that belongs to CONTROL, or answers QUERY (0: any). */
+static struct route_query *route_take(struct qmgr *q, const struct channel *control, uint64_t query)
+{
+	for (struct route_query **at = &q->routes; *at; at = &(*at)->next) {
+		struct route_query *rq = *at;
+
+		if ((control && rq->control != control) || (query && rq->query != query))
+			continue;
+		*at = rq->next;
+		return rq;
+	}
+	return NULL;
+}
+
+static void route_site(const struct qmgr *q, const struct config *config, struct msg_route_is *is)
+{
+	struct site_limits limits = site_limits(config, is->site);
+	const struct site *site = site_find(q->scheduler, is->site);
+
+	is->site_connections = limits.connections;
+	is->site_rate = limits.rate;
+	is->site_messages = (uint32_t)config->limit_site_messages;
+	if (!site)
+		return;
+	is->site_known = 1;
+	is->window = site->window;
+	is->connections = site->slots;
+	is->ready = site->ready;
+	is->deferred = site->waiting;
+	is->in_flight = site->flying;
+	is->next_wall = site->down_until_us ? (uint64_t)wall_of(q, site->down_until_us).us : 0;
+	is->last_error = text_of(site->failures ? site->last_error : "");
+}
+
+void route_path_is(struct channel *c, const struct message *m)
+{
+	struct qmgr *q = qmgr_of(c);
+	const struct msg_path_is *p = &m->path_is;
+	struct route_query *rq = p->query ? route_take(q, NULL, p->query) : NULL;
+
+	if (!rq) /* who asked has left */
+		return;
+	struct msg_route_is is = route_begin(rq);
+
+	is.verdict = p->verdict <= HOP_PERMANENT ? p->verdict : HOP_TEMPORARY;
+	is.code = p->code;
+	is.dsn = p->dsn;
+	is.reason = p->reason;
+	is.site = p->site;
+	is.hop = p->hop;
+	is.lifetime_s = p->lifetime_s;
+	is.origin = p->origin;
+	is.dnssec = p->dnssec;
+	is.hosts = p->hosts;
+	if (is.site.len)
+		route_site(q, rq->config, &is);
+	channel_send_route_is(rq->control, &is);
+	route_free(rq);
+}
+
+void route_control_gone(struct qmgr *q, const struct channel *c)
+{
+	struct route_query *rq = route_take(q, c, 0);
+
+	if (rq)
+		route_free(rq);
+}
+
+void route_resolver_gone(struct qmgr *q)
+{
+	struct route_query *rq;
+
+	while ((rq = route_take(q, NULL, 0))) {
+		route_refuse(rq->control, rq->request, "the resolver ended meanwhile; try again");
+		route_free(rq);
+	}
+}

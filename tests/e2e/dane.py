@@ -1,0 +1,348 @@
+# SPDX-License-Identifier: ISC
+"""DANE (RFC 7672): what a mail's hosts and their TLSA records are found to be, asked with `veredus route` over a signed
+DNS tree, a root of its own above it, on loopback."""
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+
+import hashlib
+import json
+import signal
+import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import alone
+import pki
+import signed
+import veredus as v
+
+TIMEOUT = 2  # resolver { timeout }, s
+ADDRESS = "192.0.2.1"
+
+
+def certificate(t):
+    """{selector: DER} of one certificate: the whole, and its public key."""
+    pair = pki.Pair(t.folder, "receiver", host="mx.example")
+    return [pki.openssl("x509", "-in", pair.certificate, "-outform", "DER"),
+            pki.openssl("pkey", "-pubin", "-outform", "DER", input=pki.openssl("x509", "-in", pair.certificate, "-noout", "-pubkey"))]
+
+
+DIGESTS = {0: lambda data: data, 1: lambda data: hashlib.sha256(data).digest(), 2: lambda data: hashlib.sha512(data).digest()}
+
+
+def tlsa(usage, selector, matching, data):
+    return f"TLSA {usage} {selector} {matching} {data.hex()}"
+
+
+class Table:
+    """The cases: what stands in the zones for each, and what veredus route must say."""
+
+    def __init__(self, der):
+        self.der, self.cases, self.zones = der, [], {}
+        self.sha = tlsa(3, 1, 1, DIGESTS[1](der[1]))
+        self.broken, self.expired = [], []
+
+    def case(self, name, records="", domain=None, **wanted):
+        self.zones.setdefault("example", "")
+        self.zones["example"] += records + "\n" if records else ""
+        self.cases.append((name, domain or name + ".example", wanted))
+
+    def host(self, name, *records, base=None, domain=None, **wanted):
+        """One MX host with one address, and those TLSA records."""
+        text = f"{name} MX 10 mx.{name}\nmx.{name} A {ADDRESS}\n" + "".join(f"_25._tcp.mx.{name} {r}\n" for r in records)
+        self.case(name, text, **dict(dict(mx="secure", host="secure", base=f"mx.{name}.example" if base is None else base), **wanted))
+
+
+def records(table):
+    """Each usage, selector and matching type, and what is wrong with others."""
+    der = table.der
+    for usage in range(4):
+        for selector in range(2):
+            for matching in range(3):
+                good = usage > 1
+                table.host(f"u{usage}s{selector}m{matching}", tlsa(usage, selector, matching, DIGESTS[matching](der[selector])),
+                           tlsa="usable" if good else "unusable", usable=int(good), faults=[] if good else ["usages 0 and 1"])
+    digest = DIGESTS[1](der[1])
+    for name, values, fault in (("usage4", (4, 1, 1), "unknown usage"), ("usage255", (255, 1, 1), "unknown usage"),
+                                ("selector2", (3, 2, 1), "unknown selector"), ("selector255", (2, 255, 1), "unknown selector"),
+                                ("matching3", (3, 1, 3), "unknown matching"), ("matching255", (2, 0, 255), "unknown matching")):
+        table.host(name, tlsa(*values, digest), tlsa="unusable", usable=0, faults=[fault])
+    for name, values, data in (("short256", (3, 1, 1), digest[:31]), ("long256", (3, 1, 1), digest + b"\0"), ("short512", (2, 0, 2), digest),
+                               ("noder", (3, 0, 0), b"no certificate"), ("cutder", (2, 0, 0), der[0][:-1]), ("longder", (3, 1, 0), der[1] + b"\0")):
+        table.host(name, tlsa(*values, data), tlsa="unusable", usable=0, faults=["its data"])
+    # Larger than what is held: never taken for a set that is of no use.
+    huge = b"\x30\x82" + (8000).to_bytes(2, "big") + bytes(8000)
+    table.host("huge", tlsa(3, 0, 0, huge), tlsa="failed", usable=0, faults=["more than is held"])
+    table.host("hugeandgood", tlsa(3, 0, 0, huge), table.sha, tlsa="usable", usable=1, faults=["more than is held"])
+    # Rollover, and sets of several kinds.
+    other = tlsa(3, 1, 1, hashlib.sha256(b"the next key").digest())
+    table.host("rollover", table.sha, other, tlsa="usable", usable=2)
+    table.host("threeof", table.sha, other, tlsa(2, 0, 1, DIGESTS[1](der[0])), tlsa="usable", usable=3)
+    table.host("mixed", tlsa(1, 0, 1, DIGESTS[1](der[0])), table.sha, tlsa(9, 9, 9, digest), tlsa="usable", usable=1,
+               faults=["usages 0 and 1", "unknown usage"])
+    table.host("alluseless", tlsa(1, 0, 1, DIGESTS[1](der[0])), tlsa(3, 7, 1, digest), tlsa="unusable", usable=0)
+    table.host("seventeen", *(tlsa(3, 1, 1, hashlib.sha256(bytes([i])).digest()) for i in range(17)), tlsa="usable", usable=16)
+
+
+def denials(table):
+    table.host("nsec", base="", tlsa="none", asked=True)
+    table.host("nodata", 'TXT "no TLSA here"', base="", tlsa="none", asked=True)
+    table.host("wildtlsa", base=None, tlsa="usable", usable=1)
+    table.zones["example"] += f"*._tcp.mx.wildtlsa {table.sha}\n"
+    table.case("wildmx", f"*.wildmx MX 10 mx.wildmx\nmx.wildmx A {ADDRESS}\n_25._tcp.mx.wildmx {table.sha}", domain="any.wildmx.example",
+               mx="secure", host="secure", tlsa="usable", base="mx.wildmx.example")
+    for origin, sign in ("nsec3", "nsec3"), ("optout", "optout"):
+        table.zones[origin] = (f"@ MX 10 mx\nmx A {ADDRESS}\nfull MX 10 mx.full\nmx.full A {ADDRESS}\n_25._tcp.mx.full {table.sha}\n"
+                               f'half MX 10 mx.half\nmx.half A {ADDRESS}\n_25._tcp.mx.half TXT "no TLSA"\n')
+        secure = dict(mx="secure", host="secure")
+        # RFC 5155 section 12.2.1: what an opt-out span denies is not proven to be absent.
+        table.case(origin, domain=origin, tlsa="none", base="", asked=True, **secure)
+        table.case(origin + "_there", domain=f"full.{origin}", tlsa="usable", base=f"mx.full.{origin}", **secure)
+        table.case(origin + "_nodata", domain=f"half.{origin}", tlsa="none", base="", asked=True, **secure)
+
+
+def states(table):
+    """Secure, insecure, bogus and failing, at each step."""
+    sha = table.sha
+    plain = f"@ MX 10 mx\nmx A {ADDRESS}\n_25._tcp.mx {sha}\nalias CNAME mx.rollover.example.\nrecords {sha}\n"
+    table.zones.update(plain=plain, wrongds=plain, unknownds=plain)
+    table.case("insecure_mx", domain="plain", mx="insecure", host="insecure", tlsa="none", asked=False, unasked="_25._tcp.mx.plain")
+    table.case("unknown_algorithm", domain="unknownds", mx="insecure", host="insecure", tlsa="none", asked=False, unasked="_25._tcp.mx.unknownds")
+    table.case("wrong_ds", domain="wrongds", verdict="temporary", dsn="4.4.3", mx="bogus", reason="MX lookup failed: DNSSEC validation failed")
+    table.case("insecure_host", "tosecure MX 10 mx.plain.", domain="tosecure.example", mx="secure", host="insecure", tlsa="none", asked=False,
+               unasked="_25._tcp.mx.plain")
+    table.case("mx_insecure_host_secure", domain="viaplain", mx="insecure", host="secure", tlsa="none", asked=False, unasked="_25._tcp.mx.viaplainhost.example")
+    table.zones["viaplain"] = "@ MX 10 mx.viaplainhost.example.\n"
+    table.zones["example"] += f"mx.viaplainhost A {ADDRESS}\n_25._tcp.mx.viaplainhost {sha}\n"
+    for what, kind in ("bogus", table.broken), ("expired", table.expired):
+        said = "DNSSEC validation failed"
+        table.host(f"{what}mx", sha, verdict="temporary", dsn="4.4.3", mx="bogus", host=None, base="", reason=said, hosts=0)
+        kind.append((f"{what}mx.example", "MX"))
+        table.host(f"{what}tlsa", sha, tlsa="failed", usable=0, tlsa_why=said)
+        kind.append((f"_25._tcp.mx.{what}tlsa.example", "TLSA"))
+        table.host(f"{what}address", sha, verdict="temporary", dsn="4.4.3", mx="secure", host="bogus", base="", reason=said)
+        kind.append((f"mx.{what}address.example", "A"))
+        table.host(f"{what}denial", tlsa="failed", tlsa_why=said)
+        kind.append((f"mx.{what}denial.example", "NSEC"))
+    table.host("servfail", sha, tlsa="failed", tlsa_why="SERVFAIL")
+    table.host("servfailbase", sha, verdict="temporary", dsn="4.4.3", mx="secure", host="insecure", base="", reason="address lookup failed: SERVFAIL")
+    # One family bogus, the other fine: the host is reached over that, and DANE holds.
+    table.host("onefamily", sha, tlsa="usable", usable=1, why="DNSSEC validation failed")
+    table.zones["example"] += "mx.onefamily AAAA 2001:db8::1\n"
+    table.broken.append(("mx.onefamily.example", "AAAA"))
+    table.zones["example"] += f"silent MX 10 mx.silent\nsilent MX 20 mx.rollover\nmx.silent A {ADDRESS}\n_25._tcp.mx.silent {sha}\n"
+    # Two hosts: one is skipped, the other stands.
+    table.case("twohosts", f"twohosts MX 10 mx.bogustlsa\ntwohosts MX 20 mx.rollover\ntwohosts MX 30 mx.plain.", mx="secure", each=[
+        ("mx.bogustlsa.example", "failed"), ("mx.rollover.example", "usable"), ("mx.plain", "none")])
+    table.case("nullmx", "nullmx MX 0 .", verdict="permanent", dsn="5.1.10", mx="secure", hosts=0)
+    table.case("nosuch", verdict="permanent", dsn="5.1.2", mx="secure", hosts=0)
+    table.case("implicit", f"implicit A {ADDRESS}\n_25._tcp.implicit {sha}", mx="secure", host="secure", origin="itself, without MX",
+               tlsa="usable", base="implicit.example")
+    table.case("sixfour", f"sixfour MX 10 mx.sixfour\nmx.sixfour A {ADDRESS}\nmx.sixfour AAAA 2001:db8::2\n_25._tcp.mx.sixfour {sha}",
+               mx="secure", host="secure", tlsa="usable", base="mx.sixfour.example")
+
+
+def aliases(table):
+    """RFC 7672 section 2.2.2: the end of the CNAMEs first, then the name in the MX."""
+    sha, there = table.sha, dict(mx="secure", host="secure", tlsa="usable", usable=1)
+
+    def alias(name, text, base, **wanted):
+        table.case(name, f"{name} MX 10 mx.{name}\n{text}", **dict(dict(there, base=base), **wanted))
+
+    alias("cnameend", f"mx.cnameend CNAME end.cnameend\nend.cnameend A {ADDRESS}\n_25._tcp.end.cnameend {sha}", "end.cnameend.example",
+          alias="end.cnameend.example")
+    alias("cnamefirst", f"mx.cnamefirst CNAME end.cnamefirst\nend.cnamefirst A {ADDRESS}\n_25._tcp.mx.cnamefirst {sha}",
+          "mx.cnamefirst.example")
+    alias("cnameboth", f"mx.cnameboth CNAME end.cnameboth\nend.cnameboth A {ADDRESS}\n_25._tcp.end.cnameboth {sha}\n"
+                       f"_25._tcp.mx.cnameboth {sha}\n_25._tcp.mx.cnameboth {tlsa(3, 1, 1, bytes(32))}", "end.cnameboth.example")
+    alias("cnamenone", f"mx.cnamenone CNAME end.cnamenone\nend.cnamenone A {ADDRESS}", "", tlsa="none", usable=0, asked=True)
+    alias("cnamechain", f"mx.cnamechain CNAME a.cnamechain\na.cnamechain CNAME b.cnamechain\nb.cnamechain CNAME mx.full.nsec3.\n",
+          "mx.full.nsec3", alias="mx.full.nsec3")
+    alias("cnameinsecure", f"mx.cnameinsecure CNAME mx.plain.\n_25._tcp.mx.cnameinsecure {sha}", "mx.cnameinsecure.example", host="insecure",
+          alias="mx.plain", unasked="_25._tcp.mx.plain")
+    alias("cnameinsecurenone", f"mx.cnameinsecurenone CNAME mx.plain.", "", host="insecure", tlsa="none", usable=0, asked=True)
+    alias("cnamebogus", f"mx.cnamebogus CNAME end.cnamebogus\nend.cnamebogus A {ADDRESS}\n_25._tcp.mx.cnamebogus {sha}", "", verdict="temporary",
+          dsn="4.4.3", host="bogus", tlsa="none", usable=0)
+    table.broken.append(("mx.cnamebogus.example", "CNAME"))
+    alias("cnameendfails", f"mx.cnameendfails CNAME mx.bogustlsa\n_25._tcp.mx.cnameendfails {sha}", "mx.bogustlsa.example", tlsa="failed", usable=0)
+    # The records' own name may be an alias (RFC 6698 section 3): to what is secure, and to what is not.
+    alias("tlsaalias", f"mx.tlsaalias A {ADDRESS}\n_25._tcp.mx.tlsaalias CNAME dane.tlsaalias\ndane.tlsaalias {sha}", "mx.tlsaalias.example")
+    alias("tlsatoplain", f"mx.tlsatoplain A {ADDRESS}\n_25._tcp.mx.tlsatoplain CNAME records.plain.", "", tlsa="none", usable=0, asked=True,
+          tlsa_why="not secure")
+    table.case("mxalias", f"mxalias CNAME rollover", mx="secure", host="secure", tlsa="usable", base="mx.rollover.example", usable=2)
+    table.case("insecurealias", domain="wholealias", mx="insecure", host="insecure", tlsa="none", asked=False)
+    table.zones["wholealias"] = "@ MX 10 alias\nalias CNAME mx.rollover.example.\n"
+
+
+def routes(table):
+    """Next hops that the configuration names; what they are in the file."""
+    text = ""
+
+    def route(name, to, **wanted):
+        nonlocal text
+        text += f"route {name}.routed {{ to = {to} }}\n"
+        table.case("route_" + name, domain=f"{name}.routed", **wanted)
+
+    route("port", "smtp:mx.port.example:2626", mx="insecure", origin="route", host="secure", tlsa="usable", base="mx.port.example",
+          unasked="_25._tcp.mx.port.example")
+    table.zones["example"] += f"mx.port A {ADDRESS}\n_2626._tcp.mx.port {table.sha}\n_25._tcp.mx.port {tlsa(1, 1, 1, bytes(32))}\n"
+    route("host", "smtp:mx.rollover.example", origin="route", host="secure", tlsa="usable", base="mx.rollover.example")
+    route("plainhost", "smtp:mx.plain", origin="route", host="insecure", tlsa="none", asked=False, unasked="_25._tcp.mx.plain")
+    route("plainalias", "smtp:alias.plain", origin="route", host="insecure", tlsa="none", asked=False)
+    route("literal", "smtp:[192.0.2.9]", origin="route", tlsa="none", asked=False)
+    route("lmtp", "lmtp:mx.rollover.example:24", origin="route", tlsa="none", asked=False)
+    table.case("mxport", f"mxport MX 10 mx.port", mx="secure", host="secure", tlsa="usable", base="mx.port.example")
+    text += "route mxport.example { to = mx:2626 }\nroute gone.routed { to = \"reject: no longer here\" }\nroute away.routed { to = discard }\n"
+    return text
+
+
+def ask(veredus, address):
+    """What veredus route says."""
+    done = subprocess.run([os.path.join(veredus.build, "veredus"), "route", "--json", address, "-c", veredus.conf], env=veredus.environment,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60 * v.PATIENCE, **veredus.demote)
+    v.check(done.stdout, f"veredus route {address}: {done.returncode} {done.stderr.decode()}")
+    return done.returncode, json.loads(done.stdout)
+
+
+def differences(status, got, wanted, door):
+    """What veredus route says otherwise than WANTED."""
+    host = (got["hosts"] or [{}])[0]
+    set_ = host.get("tlsa", {"state": None, "base": None, "records": [], "asked": False, "why": ""})
+    verdict = wanted.get("verdict", "found")
+    seen = dict(verdict=got["verdict"], status=status, dsn=got["dsn"], mx=got["dnssec"], origin=got["origin"], hosts=len(got["hosts"]),
+                host=host.get("dnssec"), alias=host.get("alias"), tlsa=set_["state"], base=set_["base"] or "", asked=set_["asked"],
+                usable=sum(r["usable"] for r in set_["records"]))
+    expected = dict(verdict=verdict, status=int(verdict != "found"), **{k: w for k, w in wanted.items() if k in seen and k != "verdict"})
+    wrong = [f"{k}: {seen[k]!r}, not {w!r}" for k, w in expected.items() if w is not None and seen[k] != w]
+    for key, text in ("reason", got["reason"]), ("tlsa_why", set_["why"]), ("why", host.get("why", "")):
+        if wanted.get(key, "") not in text:
+            wrong.append(f"{key}: {text!r} says nothing of {wanted[key]!r}")
+    faults = sorted(r["why"] for r in set_["records"] if not r["usable"])
+    for fault in wanted.get("faults", []):
+        if not any(fault in f for f in faults):
+            wrong.append(f"no record is {fault!r}: {faults}")
+    if "each" in wanted and [(h["name"], h["tlsa"]["state"]) for h in got["hosts"]] != wanted["each"]:
+        wrong.append(f"hosts: {[(h['name'], h['tlsa']['state']) for h in got['hosts']]}")
+    if "unasked" in wanted and door.count(wanted["unasked"], "TLSA"):
+        wrong.append(f"{wanted['unasked']} TLSA was asked for")
+    return wrong
+
+
+def test_table(t):
+    """Each case as veredus route --json tells it."""
+    table = Table(certificate(t))
+    for fill in records, denials, states, aliases:
+        fill(table)
+    config = routes(table)
+    kinds = {"nsec3": dict(sign="nsec3"), "optout": dict(sign="optout"), "plain": dict(sign=None), "viaplain": dict(sign=None),
+             "wholealias": dict(sign=None), "wrongds": dict(ds="wrong"), "unknownds": dict(ds="unknown"),
+             "example": dict(broken=table.broken, expired=table.expired)}
+    tree = signed.Tree(t, {origin: signed.Zone(text, **kinds[origin]) for origin, text in table.zones.items()})
+    tree.door.servfail |= {("_25._tcp.mx.servfail.example", 52), ("mx.servfailbase.example", 1), ("mx.servfailbase.example", 28)}
+    veredus = t.veredus(f"resolver {{ forward = {{ {tree.forward} }} trust-anchor = {tree.anchor} timeout = {TIMEOUT}s }}\n{config}").start()
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda case: ask(veredus, "someone@" + case[1]), table.cases))
+    wrong = [f"{name}: {'; '.join(bad)}" for (name, _, wanted), (status, got) in zip(table.cases, answers)
+             for bad in [differences(status, got, wanted, tree.door)] if bad]
+    print(f"  {len(table.cases)} cases, {len(tree.door.asked)} questions")
+    v.check(not wrong, f"{len(wrong)} of {len(table.cases)} cases:\n" + "\n".join(wrong))
+    v.check("starting it again" not in veredus.log_text(), veredus.log_text())
+    unanswered(tree, veredus)
+    ended_meanwhile(veredus)
+    people(veredus)
+
+
+def unanswered(tree, veredus):
+    """A TLSA question without an answer ends with the resolver's timeout, and is a failure of that host alone."""
+    tree.door.silent.add(("_25._tcp.mx.silent.example", 52))
+    status, got = ask(veredus, "someone@silent.example")
+    v.equal((status, [(h["name"], h["tlsa"]["state"], h["tlsa"]["why"], h["used"]) for h in got["hosts"]]),
+            (0, [("mx.silent.example", "failed", "timed out", True), ("mx.rollover.example", "usable", "", True)]), "without an answer")
+
+
+def people(veredus):
+    """The same, for people to read."""
+    for address, status, said in (
+            ("someone@mixed.example", 0, ["domain      mixed.example\n", "route       * { to = mx }, since no route block says otherwise\n",
+                                          "next hop    mixed.example; MX, secure; port 25\n", "site        mx.mixed.example\n", "limits      50 connections",
+                                          "        10  mx.mixed.example; addresses secure: 192.0.2.1\n", "TLSA  usable, below mx.mixed.example\n",
+                                          "  3 1 1 ", "of no use: usages 0 and 1 are not for SMTP\n"]),
+            ("x@plain", 0, ["MX, insecure", "TLSA  not asked for: the MX set is not secure\n"]),
+            ("bogusmx.example", 1, ["MX, bogus", "verdict     tried again later: 451 4.4.3 bogusmx.example: MX lookup failed: DNSSEC validation failed"]),
+            ("x@port.routed", 0, ["route       port.routed { to = smtp:mx.port.example:2626 }, line ", "next hop    mx.port.example; port 2626\n"]),
+            ("x@gone.routed", 1, ["route       gone.routed { to = reject: no longer here }, line ", "none: returned to the sender"]),
+            ("x@away.routed", 0, ["none: discarded"])):
+        got = veredus.command("route", address, status=status)
+        v.check(all(text in got for text in said), f"veredus route {address}: {got}; missing: {[text for text in said if text not in got]}")
+    for words, status, said in ((("route",), 64, "usage: veredus route"), (("route", "a@b", "c@d"), 64, "usage"), (("route", "a@"), 1, "it is no address"),
+                                (("route", "@b"), 1, "it is no address"), (("route", ""), 1, "neither an address nor a domain"), (("route", "x" * 600), 64, "512")):
+        done = subprocess.run([os.path.join(veredus.build, "veredus"), *words, "-c", veredus.conf], env=veredus.environment, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=60 * v.PATIENCE, **veredus.demote)
+        v.check(done.returncode == status and said in done.stdout.decode(), words, done.returncode, done.stdout.decode())
+
+
+def ended_meanwhile(veredus):
+    """A resolver that dies with the question: that is said, and the next question is answered by another one."""
+    said = []
+    asked = threading.Thread(target=lambda: said.append(subprocess.run(
+        [os.path.join(veredus.build, "veredus"), "route", "silent.example", "-c", veredus.conf], env=veredus.environment,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60 * v.PATIENCE, **veredus.demote)))
+    pid = veredus.daemons("resolver")[0]
+    asked.start()
+    time.sleep(0.3)
+    os.kill(pid, signal.SIGKILL)
+    asked.join()
+    v.check(said[0].returncode == 1 and b"the resolver ended meanwhile" in said[0].stdout, said)
+    v.wait(lambda: veredus.command("route", "mixed.example", status=None).count("TLSA  usable"), 10, "an answer of the next one")
+
+
+NONE, USABLE, UNUSABLE, FAILED = range(4)  # enum tlsa_state
+
+
+def test_hosts(t):
+    """What smtp-client is told: the usable records with each address, and bounds for what somebody's zone can make of that."""
+    der = certificate(t)
+    digest, next_one = (hashlib.sha256(data).digest() for data in (der[1], b"the next key"))
+    text = f"rollover MX 10 mx\nmx A {ADDRESS}\nmx AAAA 2001:db8::1\nmx A 192.0.2.2\n" + "".join(
+        f"_25._tcp.mx {r}\n" for r in (tlsa(1, 1, 1, digest), tlsa(3, 1, 1, digest), tlsa(3, 1, 2, hashlib.sha512(der[1]).digest())))
+    text += f"useless MX 10 mx.useless\nmx.useless A {ADDRESS}\n_25._tcp.mx.useless {tlsa(3, 1, 9, digest)}\n"
+    text += f"fails MX 10 mx.fails\nmx.fails A {ADDRESS}\n_25._tcp.mx.fails {tlsa(3, 1, 1, digest)}\n"
+    large = [b"\x30\x82" + (4000).to_bytes(2, "big") + bytes([i]) * 4000 for i in range(2)]
+    for i in range(8):
+        text += f"large MX 10 mx{i}.large\n" + "".join(f"mx{i}.large A 192.0.2.{i * 8 + j}\n" for j in range(8))
+        text += "".join(f"_25._tcp.mx{i}.large {tlsa(3, 0, 0, data)}\n" for data in large)
+    tree = signed.Tree(t, {"example": signed.Zone(text, broken=[("_25._tcp.mx.fails.example", "TLSA")])})
+    daemon = alone.Daemon(t, "resolver", f"resolver {{ forward = {{ {tree.forward} }} trust-anchor = {tree.anchor} timeout = 5s }}\n")
+    daemon.begin()
+    client = daemon.peer("smtp-client")
+
+    def hosts(target, wanted=1, how=0):
+        client.say("hosts_ask", query=1, how=how, target=target, port=25, tlsa_wanted=wanted)
+        return client.expect("hosts_are", 10)["hosts"]
+
+    want = [dict(usage=3, selector=1, matching=1, data=digest), dict(usage=3, selector=1, matching=2, data=hashlib.sha512(der[1]).digest())]
+    got = hosts("rollover.example")
+    v.equal([(h["name"], h["dnssec"], h["tlsa_state"], h["tlsa_base"], h["tlsa"]) for h in got], [(b"mx.example", 1, USABLE, b"mx.example", want)] * 3)
+    v.equal([(h["dnssec"], h["tlsa_state"], h["tlsa"]) for h in hosts("rollover.example", wanted=0)], [(1, NONE, [])] * 3, "not wanted")
+    v.equal([(h["tlsa_state"], h["tlsa"]) for h in hosts("mx.example", how=1)], [(USABLE, want)] * 3, "a route's host")
+    for target, state in ("useless.example", UNUSABLE), ("fails.example", FAILED):
+        v.equal([(h["tlsa_state"], h["tlsa"]) for h in hosts(target)], [(state, [])], target)
+    got = hosts("large.example")
+    v.equal([h["tlsa_state"] for h in got], [USABLE] * 8 + [FAILED] * 56, "64 KB of records, and no more")
+    v.equal({len(h["tlsa"]) for h in got[:8]}, {2})
+    # A thousand such answers at once, out of the cache: 70 MB that wait with who asked.
+    before = daemon.resident_mb()
+    for _ in range(1000):
+        client.say("hosts_ask", query=2, how=0, target="large.example", port=25, tlsa_wanted=1)
+    daemon.lives("a thousand questions")
+    v.check(daemon.resident_mb() - before < 40 * v.PATIENCE ** 2, "memory:", before, daemon.resident_mb())
+    for _ in range(1000):
+        client.expect("hosts_are", 10, query=2)
+    v.check(not client.over, "the channel ended")
+    v.equal([h["tlsa_state"] for h in hosts("useless.example")], [UNUSABLE], "afterwards")
+
+
+v.main(globals())
