@@ -15,7 +15,6 @@ import subprocess
 import pki
 import veredus as v
 
-SLOW = bool(os.environ.get("SLOW"))
 NAME = "mail.example.net"
 
 
@@ -48,6 +47,7 @@ def findings(t, veredus, port, *words):
     return found
 
 
+@v.slow
 def test_testssl(t):
     if not shutil.which("testssl"):
         raise v.Skip("testssl.sh is not installed")
@@ -66,7 +66,5 @@ def test_testssl(t):
 
 
 test_testssl.seconds = 900
-if not SLOW:
-    del test_testssl
 
 v.main(globals())
