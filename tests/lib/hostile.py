@@ -165,10 +165,15 @@ class NameServer:
 
     def __init__(self, test, answer):
         self.answer = answer
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.bind(("127.0.0.1", 0))
-        self.port = self.udp.getsockname()[1]
-        self.tcp = socket.create_server(("127.0.0.1", self.port), backlog=100)
+        self.tcp = None
+        while not self.tcp:  # some connection may have the number that UDP has free
+            self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self.udp.bind(("127.0.0.1", 0))
+            self.port = self.udp.getsockname()[1]
+            try:
+                self.tcp = socket.create_server(("127.0.0.1", self.port), backlog=100)
+            except OSError:
+                self.udp.close()
         self.asked = []
         self.ended = False
         v.in_thread(test, self.udp, self.serve_udp)
