@@ -24,8 +24,9 @@ $(BUILD)/unit/test_filter: $(BUILD)/obj/ctl/filter.o
 LIBS_UNIT_test_filter = $(BUILD)/libveredus.a
 UNITS_fuzz_reply := smtp-client
 UNITS_fuzz_dialog := smtp-client
-# The scheduler alone: the rest of qmgr leans on its main.
+UNITS_dialog_play := smtp-client
 $(BUILD)/unit/test_dialog $(BUILD)/unit/test_ahead: tests/unit/dialog_play.c
+# The scheduler alone: the rest of qmgr leans on its main.
 SCHEDULER_TESTS := test_scheduler test_scheduler_fairness test_scheduler_sites
 $(SCHEDULER_TESTS:%=$(BUILD)/unit/%): $(patsubst %,$(BUILD)/obj/qmgr/%.o,scheduler answers jobs lanes wheel mail table)
 $(SCHEDULER_TESTS:%=$(BUILD)/unit/%): tests/unit/scheduler_world.c
