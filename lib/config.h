@@ -124,7 +124,7 @@ struct config {
 	struct text submission_senders, submission_aliases, submission_domain;
 	uint8_t submission_unqualified, submission_date, submission_message_id, submission_from,
 	    submission_addresses, submission_duplicates, submission_eight_bit_header,
-	    submission_add_sender;
+	    submission_add_sender, submission_show_client;
 	uint64_t tables_size;
 	struct config_listen *listens;
 	size_t listen_count;

@@ -35,6 +35,7 @@ def server(t):
     veredus.sink, veredus.authority = sink, authority.certificate
     veredus.submission, veredus.submissions, users = v.free_port(), v.free_port(), os.path.join(veredus.folder, "users")
     veredus.configure(f"route * {{ to = smtp:[127.0.0.1]:{port} }}\nrelay-from = {{ 198.51.100.0/24 }}\nauth {{ users = {users} }}\n"
+                      "submission { show-client = yes }\n"
                       f"listen submission {{ address = 127.0.0.1:{veredus.submission} }}\n"
                       f"listen submissions {{ address = 127.0.0.1:{veredus.submissions} }}\n" + pair.block())
     veredus.command("user", "add", LOGIN, input=SECRET.encode() + b"\n")
@@ -66,6 +67,7 @@ def each_way(t, send):
     for message in arrived:
         subject = message["Subject"].replace("[PATCH] ", "")
         v.check(re.search(r"with ESMTPSA\s+\(using TLSv1\.[23] with cipher ", message["Received"]), message["Received"])
+        v.check("[127.0.0.1]" in message["Received"], "no client", message["Received"])
         body = message.get_payload(decode=True).decode().replace("\r\n", "\n")
         v.equal(body, wanted.pop(subject), "the body of " + subject)
     v.check(not wanted, "lost:", wanted.keys())

@@ -199,7 +199,9 @@ def test_login(t):
         client.close()
     v.check("AUTH" not in v.Smtp(veredus.submission).say("EHLO client.example"), "AUTH offered in clear")
     for _, content in veredus.sink.wait_mails(2):
+        v.check(content.startswith(b"Received: from authenticated-user\r\n\tby "), content[:500])
         v.check(b"with ESMTPSA\r\n\t(using TLSv1.3 with cipher " in content, content[:500])
+        v.check(b"127.0.0.1" not in content, "the client's address is told", content[:500])
     v.equal(veredus.stop(), 0, "exit status")
 
 
