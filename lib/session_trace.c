@@ -50,7 +50,8 @@ static void put_from(struct bytes *b, const struct session *s)
 
 	if (!s->setup.out)
 		return;
-	/* Where somebody sends from is nobody else's matter; 4.4 wants a From-domain all the same. */
+	/* Where somebody sends from is nobody else's matter; 4.4 wants a From-domain all the same.
+	 */
 	if (s->logged_in && !s->setup.config->submission_show_client) {
 		puts_(b, " from authenticated-user\r\n\tby ");
 		return;
