@@ -281,15 +281,15 @@ def test_floods(t):
     sound(veredus)
 
 
-def flood(port, start, piece, stop):
-    """A process that sends PIECE without end, reading what comes, and comes again when it is thrown out."""
+def flood(port, start, piece, stop, reads=True):
+    """A process that sends PIECE without end, reading what comes if it READS, and comes again when it is thrown out."""
     while not stop.is_set():
         try:
             s = raw(port)
             s.sendall(start)
             s.setblocking(False)
             while not stop.is_set():
-                readable, writable, _ = select.select([s], [s], [], 0.1)
+                readable, writable, _ = select.select([s] if reads else [], [s], [], 0.1)
                 if readable and not s.recv(1 << 20):
                     break
                 if writable:
@@ -582,6 +582,57 @@ def test_5000_slow_clients_on_256_descriptors(t):
     """More clients than places: the silent ones give theirs to those who come."""
     greeted, _ = slow_crowd(t, 5000, 256)
     v.check(greeted >= 150, "greeted:", greeted)
+
+
+def test_all_at_once_on_256_descriptors(t):
+    """Silent clients more than there are places; and beside them, twice each: floods, endless lines, header lines, data,
+    octets, chunks of no size, and replies that are never read. A good client is served, and memory is what 220 places may hold."""
+    veredus, sink = site(t, start=False)
+    veredus.wrap = ["prlimit", "--nofile=256:256"]
+    veredus.start()
+    pid = smtpd(veredus)
+    before = status(pid, "VmRSS")
+    mail = b"EHLO x.example\r\nMAIL FROM:<a@client.example>\r\nRCPT TO:<r@sink.example>\r\n"
+    floods = [(b"EHLO x.example\r\n", b"RSET\r\nNOOP\r\n" * 2000, True), (b"", b"x" * 65536, True), (mail + b"DATA\r\n", b"A: b\r\n" * 10000, True),
+              (mail + b"DATA\r\n\r\n", b"x" * 65536, True), (mail, b"BDAT 1\r\nx", True), (mail, b"BDAT 0\r\n" * 1000, True),
+              (mail, b"BDAT -1\r\nBDAT 99999999999999999999\r\nBDAT 4294967296\r\n", True), (b"", b"HELP\r\n" * 1000, False)]
+    stop = multiprocessing.Event()
+    clients = [multiprocessing.Process(target=flood, args=(veredus.port, start, piece, stop, reads), daemon=True)
+               for start, piece, reads in floods for _ in range(2)]
+    silent = crowd(veredus, 400)
+    for client in clients:
+        client.start()
+    worst = 0
+    try:
+        talk(silent, 1)
+        for i in range(5):
+            started = time.monotonic()
+            v.wait(lambda: good_mail(veredus, i), 20, "a place for a good client")
+            worst = max(worst, time.monotonic() - started)
+    finally:
+        stop.set()
+        for client in clients:
+            client.join(2)
+            client.kill()
+    grown = status(pid, "VmRSS") - before
+    print(f"  a good client waited {worst * 1000:.0f} ms, smtpd grew by {grown} KB", flush=True)
+    v.check(worst < 10 * v.PATIENCE, "a good client waited", worst)
+    v.check(grown < 64 * 1024 * v.PATIENCE, "smtpd grew by", grown, "KB")
+    for s, _ in silent:
+        s.close()
+    sink.wait_mails(5)
+    sound(veredus)
+
+
+def good_mail(veredus, number):
+    """When places are short a newcomer may be sent away, and comes again."""
+    try:
+        smtp = v.Smtp(veredus.port)
+        smtp.send("good@client.example", f"good{number}@sink.example", v.mail(f"beside {number}"))
+        smtp.close()
+        return True
+    except (OSError, v.Failure):
+        return False
 
 
 def test_10_000_idle_clients(t):

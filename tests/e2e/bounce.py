@@ -52,6 +52,22 @@ def test_notify_never(t):
     v.equal(client.mails(), [])
 
 
+def test_one_report_for_many(t):
+    """What a message owes its sender is gathered: five recipients that fail make one report."""
+    refusals = [word for i in range(5) for word in ("--reply-for", f"bad{i}@sink.example=550 5.1.1 no number {i}")]
+    veredus, sink, client = v.world(t, refusals)
+    smtp = v.Smtp(veredus.port)
+    smtp.send("sender@client.example", ["good@sink.example"] + [f"bad{i}@sink.example" for i in range(5)], v.mail("five fail"))
+    smtp.close()
+    _, content = client.wait_mails(1)[0]
+    _, found = parts(content)
+    status = str(found["message/delivery-status"])
+    for i in range(5):
+        v.check(f"bad{i}@sink.example" in status and f"550 5.1.1 no number {i}" in status, i, status)
+    veredus.wait_empty()
+    v.equal(len(client.mails()), 1, "reports")
+
+
 def test_double_bounce_to_postmaster(t):
     veredus, sink, client = v.world(t, ("--reply-for", "bad@sink.example=550 5.1.1 no"))
     smtp = v.Smtp(veredus.port)

@@ -125,6 +125,39 @@ for daemon in "smtpd", "qmgr", "smtp-client", "resolver", "limits", "logger":
     globals()[name + "_3"] = v.slow(make(starve_of_descriptors, daemon, 3))
 
 
+# -- memory ---------------------------------------------------------------------------------------------------
+
+def starve_of_memory(t, name):
+    """NAME may have no more memory than it holds: it ends, and the next one goes on."""
+    veredus, sink, _ = v.world(t, config=CONFIG)
+    (pid,) = veredus.daemons(name)
+
+    def act():
+        size = int(re.search(r"VmSize:\s+(\d+)", v.read(f"/proc/{pid}/status").decode())[1])
+        limit(veredus, pid, f"--as={size << 10}:")
+        v.wait(lambda: pid not in veredus.daemons(name), 20, f"the end of {name}")
+        v.wait(lambda: veredus.daemons(name), 20, "the next one")
+
+    taken, arrived, refused = beside_load(t, veredus, sink, act)
+    doubles = len(arrived) - len(set(arrived))
+    print(f"  {name} without memory: {len(taken)} taken and arrived, {doubles} twice; {refused}", flush=True)
+    veredus.wait_log(rf"{name}\S* \(pid {pid}\) ended with status 75; starting it again")
+    v.check(not re.search(r"SIGSYS|SIGABRT|SIGSEGV", veredus.log_text()), veredus.log_text()[-1500:])
+    return doubles
+
+
+def test_memory_of_qmgr(t):
+    v.equal(starve_of_memory(t, "qmgr"), 0, "twice")
+
+
+def test_memory_of_smtpd(t):
+    starve_of_memory(t, "smtpd")
+
+
+if v.PATIENCE > 1:
+    del test_memory_of_qmgr, test_memory_of_smtpd  # a sanitizer has its own ideas of memory
+
+
 # -- the clock ------------------------------------------------------------------------------------------------
 
 def movable_clock(t, veredus):
