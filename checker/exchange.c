@@ -88,6 +88,16 @@ static void say_done(struct channel *c, uint64_t id, enum auth_verdict verdict, 
 	channel_send_auth_done(c, &(struct msg_auth_done){id, (uint8_t)verdict, text_of(login)});
 }
 
+static void settle_wrong(struct exchange *x, const char *why)
+{
+	char reason[256];
+	unsigned failures = guesses_failed(x->self->guesses, loop_now(x->self->d->loop), x->client,
+					   text_of(x->name));
+
+	snprintf(reason, sizeof reason, "%s, failures=%u", why, failures);
+	log_failure(x, reason);
+}
+
 static void settle_good(struct exchange *x)
 {
 	struct checker *self = x->self;
@@ -100,17 +110,10 @@ static void settle_good(struct exchange *x)
 
 void exchange_end(struct exchange *x, enum auth_verdict verdict, const char *why)
 {
-	struct checker *self = x->self;
-	char reason[256];
-	unsigned failures;
-
 	if (verdict == AUTH_GOOD) {
 		settle_good(x);
 	} else if (verdict == AUTH_WRONG) {
-		failures = guesses_failed(self->guesses, loop_now(self->d->loop), x->client,
-					  text_of(x->name));
-		snprintf(reason, sizeof reason, "%s, failures=%u", why, failures);
-		log_failure(x, reason);
+		settle_wrong(x, why);
 		say_done(x->peer, x->id, verdict, "");
 	} else {
 		log_failure(x, why);
@@ -225,8 +228,13 @@ void exchange_cancel(struct checker *self, struct channel *c, uint64_t id)
 {
 	struct exchange *x = exchange_find(self, c, id);
 
-	if (x)
-		exchange_free(x);
+	if (!x)
+		return;
+	/* Who hangs up while he is being checked has guessed all the same: else it would cost us a
+	 * hash, and him nothing. */
+	if (!x->client_turn && !x->awaits)
+		settle_wrong(x, "the client went away before the answer");
+	exchange_free(x);
 }
 
 void exchanges_forget(struct checker *self, const struct channel *c)

@@ -281,6 +281,21 @@ def test_one_client_guesses(t):
     v.check(reply.startswith("235") and took < 2 * v.PATIENCE, reply, took)
 
 
+def test_who_hangs_up_has_guessed(t):
+    """A client that does not wait for the answer is counted like one that was wrong."""
+    veredus = server(t, sink=False)
+    v.equal(attempt(veredus, "ann", "wrong", "127.0.0.5")[0][:9], "535 5.7.8")
+
+    def hang_up():
+        smtp = v.Smtp(veredus.port, source="127.0.0.5")
+        smtp.socket.sendall(b"AUTH PLAIN " + plain("ann", "guess").encode() + b"\r\n")
+        smtp.file.close()
+        smtp.socket.close()
+        time.sleep(0.05)
+        return re.search("reason=the client went away before the answer, failures=[4-9]", veredus.log_text())
+    v.wait(hang_up, 10, "guesses")
+
+
 def test_flood(t):
     """Floods of logins with slow hashes, half-finished exchanges and garbage; a good client is served on."""
     veredus = server(t, users={}, sink=False)
