@@ -19,12 +19,19 @@ struct policy {
 	struct names *names;
 };
 
+/* A refusal that is said once it is counted. */
+struct refusal {
+	uint16_t code;
+	char dsn[12], text[REPLY_TEXT_MAX + 1];
+};
+
 struct question {
 	struct policy *policy;
 	struct session *session;
 	struct rights_check *rights;
 	struct lookup *count;
-	bool counts; /* once its sender has the right, it is counted */
+	bool counts;		 /* once its sender has the right, or has not, it is counted */
+	struct refusal *refusal; /* owned; NULL: none so far */
 	void (*done)(void *owner, const struct reply *r);
 	void *owner;
 	bool inside, over; /* policy_ask() runs; DONE was called */
@@ -82,9 +89,11 @@ static void question_settle(struct question *q, const struct reply *r)
 	struct question done = *q;
 
 	q->over = true;
+	q->refusal = NULL;
 	if (!done.inside)
 		free(q);
 	done.done(done.owner, r);
+	free(done.refusal);
 }
 
 /* -- counts ---------------------------------------------------------------------- */
@@ -109,6 +118,13 @@ static bool needs_count(const struct session *s)
 	       config->rate_of[login || session_is_trusted(s) ? RATE_NETWORK : RATE_STRANGER];
 }
 
+/* Whatever limits says, it is not taken. */
+static bool is_refused(const struct question *q)
+{
+	return q->refusal ||
+	       (session_asks(q->session) == POINT_HEADER && session_is_refused(q->session));
+}
+
 static void count_answered(void *owner, uint8_t verdict, struct text reason)
 {
 	struct question *q = owner;
@@ -118,7 +134,7 @@ static void count_answered(void *owner, uint8_t verdict, struct text reason)
 	q->count = NULL;
 	snprintf(text, sizeof text, "Error: %.*s", (int)reason.len, reason.data);
 	r.text = text_of(text);
-	if (verdict == COUNT_HOLD)
+	if (verdict == COUNT_HOLD && !is_refused(q))
 		session_hold_message(q->session, reason);
 	if (verdict == COUNT_DEFER) {
 		r.code = 450;
@@ -127,6 +143,8 @@ static void count_answered(void *owner, uint8_t verdict, struct text reason)
 		r.code = 550;
 		r.dsn = "5.7.1";
 	}
+	if (!r.code && q->refusal)
+		r = (struct reply){q->refusal->code, q->refusal->dsn, text_of(q->refusal->text)};
 	question_settle(q, r.code ? &r : NULL);
 }
 
@@ -152,15 +170,23 @@ static void rights_settled(void *owner, const struct reply *r)
 	struct question *q = owner;
 
 	q->rights = NULL;
-	if (r || !q->counts)
+	if (!q->counts || (r ? r->code < 500 : session_asks(q->session) != POINT_HEADER)) {
 		question_settle(q, r);
-	else
-		count(q);
+		return;
+	}
+	if (r) {
+		q->refusal = mem_new(1, sizeof *q->refusal);
+		q->refusal->code = r->code;
+		text_copy(q->refusal->dsn, sizeof q->refusal->dsn, text_of(r->dsn));
+		text_copy(q->refusal->text, sizeof q->refusal->text, r->text);
+	}
+	count(q);
 }
 
 static bool needs_rights(const struct session *s, enum session_point point)
 {
 	return session_identity(s).len && !is_report(s) &&
+	       !(point == POINT_HEADER && session_is_refused(s)) &&
 	       (point == POINT_HEADER || (point == POINT_SENDER && !session_is_handed_in(s)));
 }
 
@@ -186,9 +212,9 @@ static void ask_rights(struct question *q, bool header)
 struct question *policy_ask(struct policy *p, struct session *s, enum session_point point,
 			    void (*done)(void *owner, const struct reply *r), void *owner)
 {
-	bool rights = needs_rights(s, point), counts = point == POINT_HEADER && needs_count(s);
+	bool rights = needs_rights(s, point), counts = needs_count(s);
 
-	if (!rights && !counts) {
+	if (!rights && !(counts && point == POINT_HEADER)) {
 		done(owner, NULL);
 		return NULL;
 	}
@@ -217,6 +243,7 @@ void policy_cancel(struct question **question)
 		return;
 	rights_check_cancel(&(*question)->rights);
 	lookup_cancel(&(*question)->count);
+	free((*question)->refusal);
 	free(*question);
 	*question = NULL;
 }

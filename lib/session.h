@@ -138,6 +138,10 @@ struct text session_identity(const struct session *s);
 /* No client, no dialogue. */
 bool session_is_handed_in(const struct session *s);
 
+/* At POINT_HEADER: it will be refused for what its header says. The answer may be another refusal.
+ */
+bool session_is_refused(const struct session *s);
+
 /* At POINT_HEADER: the header block as it will go out, but for Received. */
 struct text session_header(const struct session *s);
 uint32_t session_recipients(const struct session *s); /* of the transaction; 0 without one */

@@ -113,11 +113,8 @@ static void ask_header(struct session *s)
 	s->t->header_asked = true;
 	if (!s->t->content.fault)
 		transaction_repair(s);
-	/* What is refused already needs no more answers. */
-	if (!s->t->refused)
-		session_ask(s, POINT_HEADER);
-	else if (s->t->ended)
-		settle_message(s);
+	/* What is refused already is asked about, too: it counts. */
+	session_ask(s, POINT_HEADER);
 }
 
 /* Content without dots; stops behind the header block when its question is outstanding. */
@@ -352,8 +349,10 @@ static void settle_message(struct session *s)
 
 void session_header_answered(struct session *s, const struct reply *r)
 {
-	if (r)
+	if (r) {
+		s->t->refused = NULL;
 		transaction_refuse(s, r);
+	}
 	if (s->t->ended)
 		settle_message(s);
 }

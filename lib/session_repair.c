@@ -50,6 +50,11 @@ void transaction_repair(struct session *s)
 	}
 }
 
+bool session_is_refused(const struct session *s)
+{
+	return s->t->refused != NULL;
+}
+
 struct text session_identity(const struct session *s)
 {
 	return s->setup.login;

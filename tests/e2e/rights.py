@@ -252,9 +252,20 @@ def test_rates_of_a_login(t):
         v.equal(server.mail(name, "a@client.example", "a@client.example"), "450 4.7.1 Error: more than 2 messages a day from this login")
 
 
+def test_refused_attempts_count(t):
+    """Mail refused for its sender or its header uses up the rate, and then its refusal is the rate's."""
+    server = Server(t, ["ann"], b"ann ann@client.example\n", "rate login { messages = { 4/d } }\n")
+    ann, eve, twice = "ann@client.example", "eve@client.example", "ann@client.example\r\nFrom: ann@client.example"
+    for sender, author, wanted in (ann, ann, "250"), (eve, ann, REFUSED), (ann, eve, REFUSED), (ann, twice, "554 5.6.0"):
+        said = server.mail("ann", sender, author)
+        v.check(said.startswith(wanted), sender, author, said)
+    for sender, author in (eve, ann), (ann, eve), (ann, twice), (ann, ann):
+        v.equal(server.mail("ann", sender, author), "450 4.7.1 Error: more than 4 messages a day from this login", (sender, author))
+
+
 def test_a_login_named_bounce(t):
     """Reports need no rights and are not counted: a user whose name is theirs does and is."""
-    server = Server(t, ["bounce"], b"bounce bounce@client.example\n", "rate login { messages = { 1/d } }\n")
+    server = Server(t, ["bounce"], b"bounce bounce@client.example\n", "rate login { messages = { 3/d } }\n")
     v.check(server.mail("bounce", "eve@client.example", "bounce@client.example").startswith(REFUSED), "the sender")
     v.check(server.mail("bounce", "bounce@client.example", "eve@client.example").startswith(REFUSED), "the author")
     v.check(server.mail("bounce", "bounce@client.example", "bounce@client.example").startswith("250"), "his own")
