@@ -26,7 +26,7 @@ static const struct daemon_row row = {
     .root = JAIL_EMPTY,
     .capabilities = "",
     .system_calls = "pread64 setsockopt",
-    .peers = PEER_SMTPD | PEER_SUBMISSION,
+    .peers = PEER_SMTPD | PEER_SUBMISSION | PEER_LIMITS,
 };
 
 /* Its pool's: they compute, and have one socket. */
@@ -60,16 +60,23 @@ static void on_cancel(struct channel *c, const struct message *m)
 	exchange_cancel(checker_of(c), c, m->auth_cancel.exchange);
 }
 
+static void on_frozen(struct channel *c, const struct message *m)
+{
+	frozen_take(checker_of(c)->frozen, m->frozen.logins);
+}
+
 static const struct serve serves[] = {
     {MSG_auth_begin, PEER_SMTPD | PEER_SUBMISSION, on_begin},
     {MSG_auth_step, PEER_SMTPD | PEER_SUBMISSION, on_step},
     {MSG_auth_cancel, PEER_SMTPD | PEER_SUBMISSION, on_cancel},
+    {MSG_frozen, PEER_LIMITS, on_frozen},
     {MSG_NONE, 0, NULL},
 };
 
 static void checker_peer(struct daemon *d, struct channel *c)
 {
-	offer_peer(d->self, c);
+	if (channel_peer(c) != PEER_LIMITS)
+		offer_peer(d->self, c);
 }
 
 static void checker_gone(struct daemon *d, struct channel *c)
@@ -158,6 +165,7 @@ static void checker_warm_up(struct daemon *d)
 	siphash_key_make(self->key);
 	self->guesses = guesses_new(self->key);
 	self->memory = memory_new();
+	self->frozen = frozen_new();
 	/* Ended ones are not waited for: their sockets tell. */
 	signal(SIGCHLD, SIG_IGN);
 	self->pool =

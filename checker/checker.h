@@ -4,6 +4,7 @@
 #define CHECKER_CHECKER_H
 
 #include "daemon.h"
+#include "frozen.h"
 #include "guesses.h"
 #include "memory.h"
 #include "pool.h"
@@ -38,6 +39,7 @@ struct checker {
 	struct pool *pool;
 	struct guesses *guesses;
 	struct memory *memory;
+	struct frozen *frozen; /* logins */
 	Gsasl *sasl;
 	uint8_t key[SIPHASH_KEY_BYTES];
 

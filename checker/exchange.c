@@ -98,10 +98,33 @@ static void settle_wrong(struct exchange *x, const char *why)
 	log_failure(x, reason);
 }
 
+/*
+ * The right password of a frozen login. Its owner, where he has logged in before, is told. To
+ * anybody else it is a wrong one: who guesses must not learn that he has found it.
+ */
+static void settle_frozen(struct exchange *x)
+{
+	struct checker *self = x->self;
+	static const char why[] = "the login is frozen; veredus user list says why";
+	bool known =
+	    x->mechanism == SASL_EXTERNAL ||
+	    guesses_knows(self->guesses, loop_now(self->d->loop), x->client, text_of(x->name));
+
+	if (known)
+		log_failure(x, why);
+	else
+		settle_wrong(x, why);
+	say_done(x->peer, x->id, known ? AUTH_DISABLED : AUTH_WRONG, "");
+}
+
 static void settle_good(struct exchange *x)
 {
 	struct checker *self = x->self;
 
+	if (frozen_has(self->frozen, text_of(x->name))) {
+		settle_frozen(x);
+		return;
+	}
 	if (x->mechanism != SASL_EXTERNAL)
 		guesses_succeeded(self->guesses, loop_now(self->d->loop), x->client,
 				  text_of(x->name));

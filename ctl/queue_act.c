@@ -9,6 +9,7 @@
 #include "control.h"
 #include "mem.h"
 #include "queue_id.h"
+#include "submitter.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -233,6 +234,70 @@ out:
 	free(t.items);
 	return status;
 }
+
+/* -- a login's mail --------------------------------------------------------------------- */
+
+struct login_search {
+	struct targets targets;
+	struct text login;
+	enum queue_action action;
+};
+
+/*
+ * Its submitter, since a login of another kind may look alike. What a person holds, or what is
+ * held since it could not be delivered, is left alone; what is in flight may be about to be held.
+ */
+static bool find_of_login(void *arg, const struct hit *hit)
+{
+	struct login_search *s = arg;
+	uint64_t before = s->targets.count;
+
+	if (!text_equal_case(submitter_login(hit->envelope.submitter), s->login))
+		return true;
+	for (uint32_t i = 0; i < hit->count; i++) {
+		const struct hit_recipient *r = &hit->recipients[i];
+
+		if (s->action == ACTION_RELEASE && r->word == STATE_HELD &&
+		    !text_equals(r->dsn, "4.7.1"))
+			continue;
+		add_target(&s->targets, hit->message->id, r->state->number);
+	}
+	s->targets.messages += s->targets.count > before;
+	return true;
+}
+
+int queue_act_on_login(struct ctl *ctl, const char *login, enum queue_action action)
+{
+	const struct action row = {action == ACTION_RELEASE ? "release" : "delete",
+				   action == ACTION_RELEASE ? "released" : "deleted", action,
+				   false};
+	struct login_search s = {.login = text_of(login), .action = action};
+	struct filter filter = {.count = 0};
+	char word[300], error[200];
+	int status;
+
+	/* It narrows: in a filter a * of the name stands for more than itself. */
+	snprintf(word, sizeof word, "login=%s", login);
+	if (!filter_add(&filter, word, error, sizeof error)) {
+		ctl_say("%s", error);
+		return EX_USAGE;
+	}
+	struct view *view = view_open(ctl, &status);
+
+	if (!view)
+		return status;
+	view_each(view, &filter, VIEW_ENVELOPE | VIEW_REPLIES, find_of_login, &s);
+	view_close(&view);
+	status = 0;
+	if (s.targets.count || ctl->json)
+		status = act_on_all(ctl, &row, &s.targets);
+	else
+		puts("none of its mail is queued");
+	free(s.targets.items);
+	return status;
+}
+
+/* -- verbs --------------------------------------------------------------------------------- */
 
 int queue_hold_verb(struct ctl *ctl)
 {

@@ -33,4 +33,8 @@ const char *queue_name_of(const struct hit *hit);
 /* When it is tried next, in seconds since 1970; 0: now, or never. */
 uint64_t next_attempt(const struct hit_recipient *r);
 
+/* All queued mail of a signed-in login: ACTION_RELEASE lets go on what is held since the login was
+ * frozen or above its rate; ACTION_DELETE deletes all of it. Prints counts; an exit status. */
+int queue_act_on_login(struct ctl *ctl, const char *login, enum queue_action action);
+
 #endif

@@ -3,6 +3,7 @@
 #include "ctl.h"
 
 #include "control.h"
+#include "frozen_logins.h"
 #include "print.h"
 #include "view.h"
 
@@ -55,7 +56,19 @@ static void site_text(const struct rec_site_status *s)
 	}
 }
 
-static void status_text(const struct msg_status_is *m, struct rates rates)
+static void logins_text(const struct frozen_rows *rows)
+{
+	size_t frozen = 0;
+
+	for (size_t i = 0; i < rows->count; i++)
+		frozen += rows->items[i].frozen;
+	if (rows->count)
+		printf("logins      %zu frozen, %zu more looked taken over: veredus user list\n",
+		       frozen, rows->count - frozen);
+}
+
+static void status_text(const struct msg_status_is *m, struct rates rates,
+			const struct frozen_rows *logins)
 {
 	char a[SHORT_BYTES], b[SHORT_BYTES];
 	struct rec_site_status s;
@@ -78,12 +91,27 @@ static void status_text(const struct msg_status_is *m, struct rates rates)
 	       (unsigned long long)m->failed, (unsigned long long)m->reports);
 	printf("disk        %s live, %s used\n", print_size(a, m->live_bytes),
 	       print_size(b, m->disk_bytes));
+	logins_text(logins);
 	if (!sites.count)
 		return;
 	printf("\n%8s %8s %8s %6s %10s %7s  %s\n", "ready", "deferred", "flight", "conns",
 	       "relayed", "oldest", "site");
 	while (list_next_site_status(&sites, &s))
 		site_text(&s);
+}
+
+static json_t *logins_json(const struct frozen_rows *rows)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < rows->count; i++) {
+		json_t *o = json_object();
+
+		json_object_set_new(o, "name", json_text(text_of(rows->items[i].login)));
+		frozen_row_json(&rows->items[i], o);
+		json_array_append_new(list, o);
+	}
+	return list;
 }
 
 static json_t *site_json(const struct rec_site_status *s)
@@ -96,7 +124,8 @@ static json_t *site_json(const struct rec_site_status *s)
 			 json_u64(s->next_wall / 1000000), "last_error", json_text(s->last_error));
 }
 
-static void status_json(const struct msg_status_is *m, struct rates rates)
+static void status_json(const struct msg_status_is *m, struct rates rates,
+			const struct frozen_rows *logins)
 {
 	static const char *const intake[] = {"open", "full", "limit", "broken", "closed"};
 	json_t *sites = json_array(), *o = json_object();
@@ -126,6 +155,7 @@ static void status_json(const struct msg_status_is *m, struct rates rates)
 	json_object_set_new(o, "accepted_per_second", json_real(rates.accepted));
 	json_object_set_new(o, "relayed_per_second", json_real(rates.relayed));
 	json_object_set_new(o, "failed_per_second", json_real(rates.failed));
+	json_object_set_new(o, "logins", logins_json(logins));
 	json_object_set_new(o, "sites", sites);
 	json_print(o, stdout);
 }
@@ -157,6 +187,7 @@ static double rate(uint64_t before, uint64_t after, struct duration took)
 int status_verb(struct ctl *ctl)
 {
 	struct msg_status_ask ask = {.request = 1, .sites = 0};
+	struct frozen_rows logins = {0};
 	struct message m;
 	int status;
 
@@ -177,6 +208,9 @@ int status_verb(struct ctl *ctl)
 		goto out;
 	struct msg_status_is first = m.status_is;
 
+	if (!frozen_rows_ask(control, &logins))
+		goto out;
+
 	nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
 	ask.request = 2;
 	ask.sites = SITES_SHOWN;
@@ -188,9 +222,10 @@ int status_verb(struct ctl *ctl)
 			      rate(first.failed, m.status_is.failed, took)};
 
 	m.status_is.oldest_wall = oldest_of(ctl, &m.status_is);
-	(ctl->json ? status_json : status_text)(&m.status_is, rates);
+	(ctl->json ? status_json : status_text)(&m.status_is, rates, &logins);
 	status = 0;
 out:
+	frozen_rows_free(&logins);
 	control_close(&control);
 	return status;
 }

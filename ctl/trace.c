@@ -119,7 +119,7 @@ int trace_verb(struct ctl *ctl)
 	int status;
 
 	if (ctl->count != 1 || !*ctl->words[0]) {
-		ctl_say("usage: veredus trace ID|MESSAGE-ID|ADDRESS [--json]");
+		ctl_say("usage: veredus trace ID|MESSAGE-ID|ADDRESS|LOGIN [--json]");
 		return EX_USAGE;
 	}
 	if (!ctl_config_load(ctl))

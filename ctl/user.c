@@ -2,6 +2,8 @@
 /* veredus user: who may log in. The running checker sees a change at the next login. */
 #include "users_file.h"
 
+#include "frozen_logins.h"
+#include "mem.h"
 #include "passwd_file.h"
 #include "scram.h"
 
@@ -9,6 +11,7 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 #include <termios.h>
@@ -190,7 +193,18 @@ static int add_verb(struct ctl *ctl)
 
 static int passwd_verb(struct ctl *ctl)
 {
-	return change(ctl, true, passwd_set_password);
+	struct frozen_rows rows;
+	int status = change(ctl, true, passwd_set_password);
+
+	if (status)
+		return status;
+	frozen_rows_read(ctl, &rows);
+	const struct frozen_row *row = frozen_rows_find(&rows, text_of(ctl->words[0]));
+
+	if (row && row->frozen)
+		ctl_say("%s stays frozen until veredus user release", ctl->words[0]);
+	frozen_rows_free(&rows);
+	return 0;
 }
 
 static int disable_verb(struct ctl *ctl)
@@ -205,53 +219,100 @@ static int enable_verb(struct ctl *ctl)
 
 /* -- list ------------------------------------------------------------------------------- */
 
-static void print_user(const struct ctl *ctl, const struct passwd_user *user)
+static void print_user(const struct ctl *ctl, const struct passwd_user *user,
+		       const struct frozen_row *frozen)
 {
 	const char *scheme = user->scheme == PASSWD_SCRAM ? "SCRAM-SHA-256" : "crypt";
 	const char *state = user->disabled ? "disabled" : "enabled";
-	char shown[4 * LOGIN_MAX + 1];
+	char shown[4 * LOGIN_MAX + 1], why[1200];
 
 	if (ctl->json) {
 		json_t *row = json_pack("{s:s%, s:b, s:s}", "name", user->name.data, user->name.len,
 					"enabled", !user->disabled, "scheme", scheme);
 
+		frozen_row_json(frozen, row);
 		json_dumpf(row, stdout, JSON_COMPACT);
 		json_decref(row);
 		putchar('\n');
 		return;
 	}
 	text_printable(shown, sizeof shown, user->name);
-	printf("%-40s %-8s %s\n", shown, state, scheme);
+	printf("%-40s %-8s %s", shown, state, scheme);
+	if (frozen) {
+		frozen_row_say(frozen, why, sizeof why);
+		printf("  %s", why);
+	}
+	putchar('\n');
+}
+
+/* Those of another backend, or that were taken out of the file since. */
+static void print_others(const struct ctl *ctl, const struct frozen_rows *rows, const bool *printed)
+{
+	char shown[4 * 256 + 1], why[1200];
+
+	for (size_t i = 0; i < rows->count; i++) {
+		const struct frozen_row *row = &rows->items[i];
+
+		if (printed[i])
+			continue;
+		if (ctl->json) {
+			json_t *o = json_pack("{s:s}", "name", row->login);
+
+			frozen_row_json(row, o);
+			json_dumpf(o, stdout, JSON_COMPACT);
+			json_decref(o);
+			putchar('\n');
+			continue;
+		}
+		text_printable(shown, sizeof shown, text_of(row->login));
+		frozen_row_say(row, why, sizeof why);
+		printf("%-40s %-8s %s  %s\n", shown, "-", "-", why);
+	}
 }
 
 static int list_verb(struct ctl *ctl)
 {
-	struct users_file file;
+	struct users_file file = {.folder_fd = -1};
 	struct passwd_user user;
+	struct frozen_rows rows;
 	struct text line, content;
 	const char *why;
 	unsigned number = 0;
 	int status = 0;
+	bool dovecot = ctl->config->auth_dovecot.len > 0;
 
 	if (ctl->count) {
 		ctl_say("list takes no name");
 		return EX_USAGE;
 	}
-	if (!users_file_open(&file, ctl, false))
+	frozen_rows_read(ctl, &rows);
+	bool *printed = mem_new(rows.count + 1, sizeof *printed);
+
+	/* Dovecot knows who its users are. */
+	if (!dovecot && !users_file_open(&file, ctl, false))
 		status = 1;
-	else if (!file.exists)
+	else if (!dovecot && !file.exists)
 		ctl_say("%s is not there yet; veredus user add makes it", file.path);
 	content = (struct text){(const char *)bytes_at(&file.content), bytes_len(&file.content)};
 	while (!status && passwd_next_line(&content, &line)) {
 		enum passwd_kind kind = passwd_line_read(line, &user, &why);
 
+		const struct frozen_row *row =
+		    kind == PASSWD_USER ? frozen_rows_find(&rows, user.name) : NULL;
+
 		number++;
+		if (row)
+			printed[row - rows.items] = true;
 		if (kind == PASSWD_USER)
-			print_user(ctl, &user);
+			print_user(ctl, &user, row);
 		else if (kind == PASSWD_BROKEN)
 			ctl_say("%s:%u: %s", file.path, number, why);
 	}
+	if (!status)
+		print_others(ctl, &rows, printed);
 	users_file_close(&file);
+	frozen_rows_free(&rows);
+	free(printed);
 	return status;
 }
 
@@ -260,7 +321,10 @@ static const struct verb verbs[] = {
     {"passwd", passwd_verb, "NAME", "another password"},
     {"disable", disable_verb, "NAME", "nobody logs in by that name any more"},
     {"enable", enable_verb, "NAME", "the same password works again"},
-    {"list", list_verb, "[--json]", "all users"},
+    {"freeze", user_freeze_verb, "NAME", "it looks taken over: out with it, its mail is held"},
+    {"release", user_release_verb, "NAME [--json]", "it logs in again, its held mail goes on"},
+    {"purge", user_purge_verb, "NAME [--json]", "deletes the mail of a login that is frozen"},
+    {"list", list_verb, "[--json]", "all users; who is frozen, since when and why"},
     {0},
 };
 

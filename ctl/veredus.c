@@ -23,8 +23,8 @@ static const struct verb verbs[] = {
     {"status", status_verb, "[--json]", "rates, depth, oldest mail, the busiest sites"},
     {"route", route_verb, "ADDRESS|DOMAIN [--json]", "where a mail would go now, and why"},
     {"queue", queue_verb, "VERB ...", "look at queued mail and act on it; veredus queue --help"},
-    {"trace", trace_verb, "ID|MESSAGE-ID|ADDRESS [--json]", "a message's whole story"},
-    {"user", user_verb, "VERB NAME", "who may log in: add, passwd, disable, enable, list"},
+    {"trace", trace_verb, "ID|MESSAGE-ID|ADDRESS|LOGIN [--json]", "a message's whole story"},
+    {"user", user_verb, "VERB NAME", "who may log in: veredus user --help"},
     {"mailq", mailq_verb, NULL, "queue list, by the name of that program"},
     {0},
 };

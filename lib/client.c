@@ -182,6 +182,9 @@ static void login_done(void *owner, enum auth_verdict verdict, struct text login
 	struct client *c = owner;
 
 	c->login = NULL;
+	/* The checker may not have heard of it yet. */
+	if (verdict == AUTH_GOOD && frozen_has(policy_frozen(c->all->policy), login))
+		verdict = AUTH_DISABLED;
 	session_auth_done(c->session, moment_of(c), verdict, login);
 	client_answered(c);
 }
@@ -398,6 +401,13 @@ static void client_event(void *owner, enum event_kind what, uint64_t id, const s
 	log_event(c->all->d->log, what, id, values, count);
 }
 
+static void client_spent(void *owner, uint32_t recipients, uint32_t refused)
+{
+	const struct client *c = owner;
+
+	policy_note(c->all->policy, c->session, recipients, refused);
+}
+
 static const struct session_face session_face = {
     .ask = client_ask,
     .open = client_open,
@@ -406,6 +416,7 @@ static const struct session_face session_face = {
     .event = client_event,
     .mechanisms = client_mechanisms,
     .auth_drop = client_auth_drop,
+    .spent = client_spent,
 };
 
 /* -- the stream's face --------------------------------------------------------------- */
@@ -691,6 +702,15 @@ static void clients_each(struct clients *all, void (*visit)(struct client *c))
 	for (uint32_t i = 0; i < all->slots; i++)
 		if (all->at[i])
 			visit(all->at[i]);
+}
+
+void clients_revoke(struct clients *all)
+{
+	const struct frozen *frozen = policy_frozen(all->policy);
+
+	for (uint32_t i = 0; i < all->slots && frozen_count(frozen); i++)
+		if (all->at[i] && frozen_has(frozen, session_login(all->at[i]->session)))
+			session_revoke(all->at[i]->session);
 }
 
 static void limits_is_gone(struct client *c)

@@ -40,6 +40,10 @@ void client_new(struct clients *all, int fd, const uint8_t *address, enum handle
 /* limits' answer; an unknown or answered session is ignored. */
 void client_verdict(struct clients *all, uint64_t session, bool allowed);
 
+/* Who has signed in by a login that is frozen now sends nothing more, also once it is released: it
+ * is not known who he is. */
+void clients_revoke(struct clients *all);
+
 /* limits is gone: who waits for it is let in. */
 void clients_limits_gone(struct clients *all);
 

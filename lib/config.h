@@ -99,6 +99,9 @@ struct rate_list {
 	size_t count;
 };
 
+enum takeover_word { TAKEOVER_OFF, TAKEOVER_TELL, TAKEOVER_FREEZE };
+enum { TAKEOVER_NETWORKS_MOST = 60 };
+
 struct config_rate {
 	struct text label; /* "login" */
 	uint32_t line;
@@ -148,6 +151,11 @@ struct config {
 	uint64_t limit_message, limit_header, limit_line, limit_recipients, limit_received,
 	    limit_memory, limit_connections, limit_per_client, limit_errors, limit_idle_commands,
 	    limit_site_connections, limit_site_messages, limit_deliveries, limit_return_body;
+	uint8_t takeover_then; /* enum takeover_word */
+	struct rate_list takeover_limits, takeover_networks, takeover_refused;
+	uint64_t takeover_share, takeover_rise, takeover_rise_least, takeover_most;
+	struct texts takeover_exempt;
+	struct networks takeover_exempt_from;
 	struct duration retry_first, retry_longest, retry_expire, retry_notice;
 	struct duration timeout_command, timeout_handshake, timeout_transaction, timeout_connect,
 	    timeout_greeting, timeout_mail, timeout_data, timeout_block, timeout_dot, timeout_drain,

@@ -252,6 +252,28 @@ static uint32_t line_of(const struct whole *w, enum setting_block block, const c
 	return 0;
 }
 
+static void check_takeover(struct whole *w)
+{
+	const struct config *c = w->config;
+	const struct {
+		const char *name;
+		const struct rate_list *rates;
+	} rows[] = {{"limits", &c->takeover_limits},
+		    {"networks", &c->takeover_networks},
+		    {"refused", &c->takeover_refused}};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		if (rate_is_doubled(rows[i].rates))
+			config_errors_add(
+			    w->errors, false, line_of(w, BLOCK_takeover, rows[i].name), 1,
+			    "takeover: %s has two rates for the same time", rows[i].name);
+	for (size_t i = 0; i < c->takeover_networks.count; i++)
+		if (c->takeover_networks.items[i].count > TAKEOVER_NETWORKS_MOST)
+			config_errors_add(w->errors, false, line_of(w, BLOCK_takeover, "networks"),
+					  1, "takeover: networks are counted up to %d",
+					  TAKEOVER_NETWORKS_MOST);
+}
+
 static void check_auth(struct whole *w)
 {
 	const struct config *c = w->config;
@@ -295,6 +317,7 @@ void config_finish(struct config *config, const struct place *ports, struct conf
 	check_auth(&w);
 	check_tls(&w);
 	check_rates(&w);
+	check_takeover(&w);
 	/* A value that could not be read is zero here, and would be complained of twice. */
 	if (!config_errors_matter(errors))
 		check_times(&w);

@@ -14,6 +14,7 @@
 #define OWNER_site struct config_site
 #define OWNER_limits struct config
 #define OWNER_rate struct config_rate
+#define OWNER_takeover struct config
 #define OWNER_retry struct config
 #define OWNER_timeout struct config
 #define OWNER_history struct config
@@ -43,6 +44,7 @@ const size_t setting_count = sizeof setting_rows / sizeof *setting_rows;
 #define ARRAY_submission 0, 0, 0, 0
 #define ARRAY_tables 0, 0, 0, 0
 #define ARRAY_rate ARRAY(rates, rate_count, config_rate)
+#define ARRAY_takeover 0, 0, 0, 0
 #define ARRAY_resolver 0, 0, 0, 0
 #define ARRAY_limits 0, 0, 0, 0
 #define ARRAY_retry 0, 0, 0, 0
@@ -72,7 +74,10 @@ const char *const *setting_words(enum setting_type type)
 	static const char *const refuse[] = {"refuse", "keep", NULL};
 
 	static const char *const clear[] = {"never", "loopback", NULL};
+	static const char *const takeover[] = {"off", "tell", "freeze", NULL};
 
+	if (type == TYPE_WORD_TAKEOVER)
+		return takeover;
 	return type == TYPE_WORD_NEWLINE  ? newline
 	       : type == TYPE_WORD_LOG	  ? log
 	       : type == TYPE_WORD_FAMILY ? family
@@ -87,7 +92,7 @@ const char *const *setting_words(enum setting_type type)
 size_t setting_item_size(enum setting_type type)
 {
 	return type == TYPE_NETWORKS				? sizeof(struct network)
-	       : type == TYPE_DOMAINS				? sizeof(struct text)
+	       : type == TYPE_DOMAINS || type == TYPE_LOGINS	? sizeof(struct text)
 	       : type == TYPE_RATES				? sizeof(struct rate)
 	       : type == TYPE_ENDPOINTS || type == TYPE_SERVERS ? sizeof(struct endpoint)
 								: 0;

@@ -4,6 +4,7 @@
 
 #include "must.h"
 #include "nearest.h"
+#include "passwd_file.h"
 #include "tables.h"
 
 #include <arpa/inet.h>
@@ -358,6 +359,19 @@ static bool read_rate(struct value *v)
 	return true;
 }
 
+/* A login, or *REST for all that end so. */
+static bool read_login(struct value *v)
+{
+	struct text t = v->word->text;
+	char name[SHOWN_BYTES];
+
+	if (t.len > LOGIN_MAX || memchr(t.data + 1, '*', t.len - 1))
+		return WRONG(v, "%s: \"%s\" is no login, nor a * with what logins end in",
+			     v->row->name, shown(name, t));
+	*(struct text *)v->to = keep(v->arena, t);
+	return true;
+}
+
 /* -- addresses -------------------------------------------------------------------- */
 
 static void mask_address(uint8_t *address, unsigned bits)
@@ -491,7 +505,8 @@ static bool (*const readers[TYPE_COUNT])(struct value *v) = {
     [TYPE_ENDPOINTS] = read_endpoint, [TYPE_SERVERS] = read_server,
     [TYPE_WORD_RULE] = read_word,     [TYPE_WORD_REFUSE] = read_word,
     [TYPE_TABLE] = read_table,	      [TYPE_RATES] = read_rate,
-    [TYPE_WORD_ACTION] = read_word,
+    [TYPE_WORD_ACTION] = read_word,   [TYPE_WORD_TAKEOVER] = read_word,
+    [TYPE_LOGINS] = read_login,
 };
 
 bool value_read(const struct setting_row *row, const struct token *word, struct arena *arena,

@@ -84,22 +84,31 @@ static bool event_names(const struct history_event *e, struct text needle)
 	case EVENT_delivery_orig:
 		return (e->count > 0 && text_equal_case(e->values[0], needle)) ||
 		       (e->count > 1 && text_equal_case(e->values[1], needle));
-	case EVENT_client:
 	case EVENT_client_login:
+		if (e->count > 2 && text_equal_case(e->values[2], needle))
+			return true;
+		return e->count > 0 && contains_case(e->values[0], needle);
+	case EVENT_client:
 		return e->count > 0 && contains_case(e->values[0], needle);
 	default:
 		return false;
 	}
 }
 
-/* A client or an address that was turned away, of which no message came: who asks for it by name
- * is told why. */
+/* A client, a login or an address that was turned away, of which no message came: who asks for it
+ * by name is told why. */
 static bool refusal_names(const struct history_event *e, struct text needle)
 {
 	if (!needle.len)
 		return false;
 	if (e->what == EVENT_refused_connection)
 		return e->count > 0 && contains_case(e->values[0], needle);
+	if (e->what == EVENT_login_frozen || e->what == EVENT_login_suspect ||
+	    e->what == EVENT_login_settled)
+		return e->count > 0 && text_equal_case(e->values[0], needle);
+	if (e->what == EVENT_login_failed)
+		return e->count > 1 && (contains_case(e->values[0], needle) ||
+					text_equal_case(e->values[1], needle));
 	if (e->what != EVENT_reject || e->count < 5)
 		return false;
 	return contains_case(e->values[1], needle) || text_equal_case(e->values[3], needle) ||

@@ -2,8 +2,8 @@
 /*
  * Reading the history: the story of a message by its queue ID, its
  * Message-ID, an address or a client, with the reports that it caused, the
- * message that a report is about, and what was refused to that address or client. Bounded in
- * memory, whatever the size.
+ * message that a report is about, and what was refused to that address, client or login. Bounded
+ * in memory, whatever the size.
  */
 #ifndef LIB_HISTORY_TRACE_H
 #define LIB_HISTORY_TRACE_H
@@ -28,8 +28,8 @@ struct trace {
 
 /*
  * Reads the folder behind FOLDER_FD (not taken over). WHAT is a queue ID, a
- * Message-ID or address (with or without <>), or what a client's name or
- * address contains. 0, or the errno of what could not be read; finding
+ * Message-ID, address (with or without <>) or login, or what a client's name
+ * or address contains. 0, or the errno of what could not be read; finding
  * nothing is no error. The caller frees *TRACE in any case.
  */
 int trace_read(int folder_fd, struct text what, struct trace *trace);

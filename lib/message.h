@@ -108,6 +108,15 @@ enum path_origin {
 
 enum count_verdict { COUNT_FINE, COUNT_DEFER, COUNT_HOLD, COUNT_REFUSE };
 
+enum login_action { LOGIN_FREEZE = 1, LOGIN_RELEASE };
+enum login_result {
+	LOGIN_CHANGED,
+	LOGIN_SAME, /* it was so already */
+	LOGIN_FULL, /* so many logins are frozen that there is no room for one more */
+	LOGIN_AWAY, /* limits can't be asked now */
+};
+enum { FROZEN_MOST = 1000 };
+
 enum table_verdict {
 	TABLE_FOUND,
 	TABLE_ABSENT, /* there is no such key */

@@ -17,6 +17,8 @@ enum {
 struct policy {
 	struct lookups *lookups, *counts;
 	struct names *names;
+	struct channel *limits; /* NULL while there is none */
+	struct frozen *frozen;
 };
 
 /* A refusal that is said once it is counted. */
@@ -44,6 +46,7 @@ struct policy *policy_new(struct loop *loop)
 	p->lookups = lookups_new(loop, TABLE_FAILED, TABLE_FAILED, SECONDS(TABLE_WAIT_S));
 	p->counts = lookups_new(loop, COUNT_FINE, COUNT_REFUSE, SECONDS(COUNT_WAIT_S));
 	p->names = names_new(loop);
+	p->frozen = frozen_new();
 	return p;
 }
 
@@ -51,25 +54,31 @@ void policy_peer(struct policy *p, struct channel *c)
 {
 	if (channel_peer(c) == PEER_TABLE)
 		lookups_open(p->lookups, c);
-	else if (channel_peer(c) == PEER_LIMITS)
-		lookups_open(p->counts, c);
 	else if (channel_peer(c) == PEER_RESOLVER)
 		names_open(p->names, c);
+	if (channel_peer(c) != PEER_LIMITS)
+		return;
+	lookups_open(p->counts, c);
+	p->limits = c;
 }
 
 void policy_gone(struct policy *p, struct channel *c)
 {
 	if (channel_peer(c) == PEER_TABLE)
 		lookups_gone(p->lookups);
-	else if (channel_peer(c) == PEER_LIMITS)
-		lookups_gone(p->counts);
 	else if (channel_peer(c) == PEER_RESOLVER)
 		names_gone(p->names);
+	if (channel_peer(c) != PEER_LIMITS)
+		return;
+	p->limits = NULL;
+	lookups_gone(p->counts);
 }
 
 void policy_serve(struct policy *p, const struct message *m)
 {
-	if (m->type == MSG_looked_up)
+	if (m->type == MSG_frozen)
+		frozen_take(p->frozen, m->frozen.logins);
+	else if (m->type == MSG_looked_up)
 		lookups_serve(p->lookups, m->looked_up.query, m->looked_up.verdict,
 			      m->looked_up.value);
 	else if (m->type == MSG_name_is)
@@ -94,6 +103,23 @@ static void question_settle(struct question *q, const struct reply *r)
 		free(q);
 	done.done(done.owner, r);
 	free(done.refusal);
+}
+
+const struct frozen *policy_frozen(const struct policy *p)
+{
+	return p->frozen;
+}
+
+void policy_note(struct policy *p, const struct session *s, uint32_t recipients, uint32_t refused)
+{
+	if (!p->limits || session_config(s)->takeover_then == TAKEOVER_OFF)
+		return;
+	channel_send_login_note(p->limits, &(struct msg_login_note){
+					       .login = session_login(s),
+					       .address = {(const char *)session_address(s), 16},
+					       .recipients = recipients,
+					       .refused = refused,
+					   });
 }
 
 /* -- counts ---------------------------------------------------------------------- */

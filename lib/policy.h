@@ -8,6 +8,7 @@
 #define LIB_POLICY_H
 
 #include "channel.h"
+#include "frozen.h"
 #include "names.h"
 #include "session.h"
 
@@ -20,7 +21,7 @@ struct policy *policy_new(struct loop *loop);
 void policy_peer(struct policy *p, struct channel *c);
 void policy_gone(struct policy *p, struct channel *c);
 
-/* What the serve rows of looked_up, count_is and name_is call. */
+/* What the serve rows of looked_up, count_is, name_is and frozen call. */
 void policy_serve(struct policy *p, const struct message *m);
 
 /*
@@ -34,6 +35,12 @@ struct question *policy_ask(struct policy *p, struct session *s, enum session_po
 
 /* What clients are called; its channel is seen to here. */
 struct names *policy_names(const struct policy *p);
+
+/* The logins that limits has frozen. Never NULL. */
+const struct frozen *policy_frozen(const struct policy *p);
+
+/* Tells limits what a transaction of S came to: session_face's spent(). */
+void policy_note(struct policy *p, const struct session *s, uint32_t recipients, uint32_t refused);
 
 /* Takes NULL, leaves NULL. */
 void policy_cancel(struct question **question);

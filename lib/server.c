@@ -239,6 +239,13 @@ void server_gone(struct daemon *d, struct channel *c)
 		set_keeper(server, NULL);
 }
 
+/* Who may not come in any more, nor go on. */
+static void take_frozen(struct clients *clients, const struct message *m)
+{
+	policy_serve(clients->policy, m);
+	clients_revoke(clients);
+}
+
 void server_serve(struct channel *c, const struct message *m)
 {
 	struct clients *clients = &((struct server *)daemon_of(c)->self)->clients;
@@ -247,6 +254,8 @@ void server_serve(struct channel *c, const struct message *m)
 		intake_serve(clients->intake, c, m);
 	else if (m->type == MSG_client_verdict)
 		client_verdict(clients, m->client_verdict.session, m->client_verdict.allowed != 0);
+	else if (m->type == MSG_frozen)
+		take_frozen(clients, m);
 	else if (channel_peer(c) == PEER_CHECKER)
 		auth_link_serve(clients->logins, m);
 	else if (channel_peer(c) != PEER_KEEPER)

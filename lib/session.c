@@ -83,6 +83,8 @@ void session_reject(struct session *s, const char *stage, struct text to, const 
 
 	s->setup.face->event(s->setup.owner, EVENT_reject, s->t ? s->t->id : 0, values,
 			     sizeof values / sizeof *values);
+	if (s->t && r->code >= 500 && strcmp(stage, "RCPT") != 0)
+		s->t->rejected = true;
 	session_say(s, r);
 }
 

@@ -74,6 +74,11 @@ struct session_face {
 	unsigned (*mechanisms)(void *owner);
 	/* The exchange that POINT_AUTH was asked for ended without a verdict. */
 	void (*auth_drop)(void *owner);
+	/*
+	 * A transaction of who has signed in is over: RECIPIENTS of a message that was taken,
+	 * REFUSED ones, of those of a message that was refused all. May be NULL.
+	 */
+	void (*spent)(void *owner, uint32_t recipients, uint32_t refused);
 };
 
 /* What is done to addresses and header (RFC 6409): repair.h. */
@@ -137,6 +142,9 @@ struct session_message session_message(const struct session *s);
 struct text session_identity(const struct session *s);
 /* No client, no dialogue. */
 bool session_is_handed_in(const struct session *s);
+
+/* Its login is frozen: MAIL, RCPT and what is under way get 550 5.7.13 from now on. */
+void session_revoke(struct session *s);
 
 /* At POINT_HEADER: it will be refused for what its header says. The answer may be another refusal.
  */

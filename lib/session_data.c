@@ -328,6 +328,10 @@ static void settle_message(struct session *s)
 	    REPLY(554, "5.4.6", "Error: too many hops, the message loops");
 	struct transaction *t = s->t;
 
+	if (s->revoked) {
+		refuse_message(s, &reply_revoked);
+		return;
+	}
 	if (t->refused) {
 		struct session_verdict v = *t->refused;
 
@@ -397,6 +401,7 @@ void session_data_answered(struct session *s, const struct reply *r)
 	if (r->code < 300) {
 		s->idle_commands = 0;
 		s->messages++;
+		s->t->taken = true;
 		session_say(s, r);
 	} else {
 		session_reject(s, "END-OF-MESSAGE", s->t->first_recipient, r);

@@ -65,6 +65,7 @@ struct transaction {
 	struct bytes header; /* repaired; empty: content.head as it came */
 	struct bytes prelude;
 	struct text message_id, hold;
+	bool taken, rejected; /* whole, for good */
 	bool header_asked;
 	bool ended;		  /* all content is there, the answer about its header not yet */
 	bool line_start, last_cr; /* DATA: behind a CRLF; behind a CR */
@@ -86,7 +87,7 @@ struct session {
 	uint32_t errors, idle_commands, messages, again_us;
 	struct auth *auth; /* while an exchange lasts */
 	uint8_t step, point, auth_mechanism, auth_failures;
-	bool logged_in;
+	bool logged_in, revoked;
 	bool esmtp, trusted, early, held, draining, skipping_line, chunk_last;
 	bool has_quit;
 	char *name;	 /* owned; NULL: unknown */
@@ -143,6 +144,13 @@ void session_verb_mail(struct session *s, struct text args);
 void session_verb_rcpt(struct session *s, struct text args);
 void session_sender_answered(struct session *s, const struct reply *r);
 void session_recipient_answered(struct session *s, const struct reply *r);
+
+/* RFC 5248 2.4, X.7.13: "the failure is permanent until the user contacts their system
+ * administrator". */
+extern const struct reply reply_revoked;
+
+/* True when the login is frozen, which was said. */
+bool session_refuses_revoked(struct session *s, const char *stage);
 
 /* session_data.c */
 void session_verb_data(struct session *s, struct text args);

@@ -17,6 +17,8 @@ enum {
 	ENVELOPE_RECIPIENT_MAX = 2048,
 };
 
+const struct reply reply_revoked =
+    REPLY(550, "5.7.13", "Error: user account disabled, ask your postmaster");
 static const struct reply reply_sender_ok = REPLY(250, "2.1.0", "Ok");
 static const struct reply reply_recipient_ok = REPLY(250, "2.1.5", "Ok");
 static const struct reply reply_unknown_parameter =
@@ -55,12 +57,24 @@ void transaction_begin(struct session *s)
 	s->t = t;
 }
 
+static void tell_spent(struct session *s)
+{
+	const struct transaction *t = s->t;
+	uint32_t refused = t->refused_count;
+
+	if (t->rejected)
+		refused += t->recipient_count ? t->recipient_count : 1;
+	if (s->logged_in && s->setup.face->spent && (t->taken || refused))
+		s->setup.face->spent(s->setup.owner, t->taken ? t->recipient_count : 0, refused);
+}
+
 void transaction_end(struct session *s)
 {
 	struct transaction *t = s->t;
 
 	if (!t)
 		return;
+	tell_spent(s);
 	s->t = NULL;
 	s->again = NULL;
 	if (t->id)
@@ -139,6 +153,13 @@ static bool size_is_fine(struct session *s, uint64_t size)
 	return false;
 }
 
+bool session_refuses_revoked(struct session *s, const char *stage)
+{
+	if (s->revoked)
+		session_reject(s, stage, (struct text){NULL, 0}, &reply_revoked);
+	return s->revoked;
+}
+
 void session_verb_mail(struct session *s, struct text args)
 {
 	static const struct reply reply_path = REPLY(501, "5.5.4", "Syntax: MAIL FROM:<address>");
@@ -153,6 +174,8 @@ void session_verb_mail(struct session *s, struct text args)
 			       s->tls || !s->setup.offers_tls ? &reply_login : &reply_tls);
 		return;
 	}
+	if (session_refuses_revoked(s, "MAIL"))
+		return;
 	if (!take_prefix(&args, "FROM:")) {
 		session_say(s, &reply_path);
 		return;
@@ -328,6 +351,8 @@ void session_verb_rcpt(struct session *s, struct text args)
 	struct address *a = &s->t->pending;
 	struct esmtp_rcpt p;
 
+	if (session_refuses_revoked(s, "RCPT"))
+		return;
 	if (!take_prefix(&args, "TO:")) {
 		session_say(s, &reply_path);
 		return;

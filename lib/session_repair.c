@@ -55,6 +55,11 @@ bool session_is_refused(const struct session *s)
 	return s->t->refused != NULL;
 }
 
+void session_revoke(struct session *s)
+{
+	s->revoked = true;
+}
+
 struct text session_identity(const struct session *s)
 {
 	return s->setup.login;

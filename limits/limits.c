@@ -3,13 +3,15 @@
  * limits: counts that hold across workers. Connections per client live in
  * memory, since they do not outlive their workers; a client_open above the
  * limit is answered with a refusal, is not counted and needs no client_close.
- * Messages and recipients per sender are kept on disk as well (ledger.h).
+ * Messages and recipients per sender are kept on disk as well (ledger.h), and
+ * so are the logins that look taken over (takeover.h).
  */
 #include "counter.h"
 #include "daemon.h"
 #include "ledger.h"
 #include "mem.h"
 #include "siphash.h"
+#include "takeover.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +24,7 @@ static const struct daemon_row row = {
     .root = JAIL_LIMITS,
     .capabilities = "",
     .system_calls = "openat renameat renameat2 fdatasync",
-    .peers = PEER_SMTPD | PEER_SUBMISSION,
+    .peers = PEER_SMTPD | PEER_SUBMISSION | PEER_CHECKER | PEER_QMGR,
 };
 
 enum { WRITE_EVERY_S = 1 };
@@ -31,6 +33,7 @@ struct limits {
 	struct daemon *d;
 	struct counter *clients;
 	struct ledger *ledger; /* NULL before start */
+	struct takeover *takeover;
 	struct timer write;
 };
 
@@ -116,12 +119,15 @@ static void count_ask_handle(struct channel *c, const struct message *m)
 	int64_t now = loop_wall(d->loop).us / 1000000;
 	size_t count = senders_of(d->config, ask, network, senders);
 
-	for (size_t i = 0; i < count; i++)
-		if (senders[i].rule &&
-		    tally_passes(tallies, senders[i].kind, senders[i].name, senders[i].rule,
-				 ask->recipients, now, &hit) &&
-		    (!worst.rule || hit.rule->action == ABOVE_REFUSE))
+	for (size_t i = 0; i < count; i++) {
+		if (!senders[i].rule || !tally_passes(tallies, senders[i].kind, senders[i].name,
+						      senders[i].rule, ask->recipients, now, &hit))
+			continue;
+		if (!worst.rule || hit.rule->action == ABOVE_REFUSE)
 			worst = hit;
+		if (senders[i].kind == RATE_LOGIN)
+			takeover_limited(self->takeover, ask->login, ask->address);
+	}
 	uint8_t verdict = worst.rule ? (uint8_t)(COUNT_DEFER + worst.rule->action) : COUNT_FINE;
 
 	if (worst.rule)
@@ -136,7 +142,33 @@ static void count_ask_handle(struct channel *c, const struct message *m)
 	channel_send_count_is(c, &(struct msg_count_is){ask->query, verdict, text_of(reason)});
 }
 
+/* -- logins that look taken over -------------------------------------------------------- */
+
+static void note_handle(struct channel *c, const struct message *m)
+{
+	takeover_note(limits_of(daemon_of(c))->takeover, &m->login_note);
+}
+
+static void failures_handle(struct channel *c, const struct message *m)
+{
+	takeover_failures(limits_of(daemon_of(c))->takeover, &m->failures);
+}
+
+static void settle_handle(struct channel *c, const struct message *m)
+{
+	takeover_settle(limits_of(daemon_of(c))->takeover, c, &m->login_settle);
+}
+
+static void handed_handle(struct channel *c, const struct message *m)
+{
+	takeover_handed(limits_of(daemon_of(c))->takeover, &m->handed);
+}
+
 static const struct serve serves[] = {
+    {MSG_login_note, PEER_SMTPD | PEER_SUBMISSION, note_handle},
+    {MSG_failures, PEER_QMGR, failures_handle},
+    {MSG_login_settle, PEER_QMGR, settle_handle},
+    {MSG_handed, PEER_SUBMISSION, handed_handle},
     {MSG_count_ask, PEER_SMTPD | PEER_SUBMISSION, count_ask_handle},
     {MSG_client_open, PEER_SMTPD | PEER_SUBMISSION, client_open_handle},
     {MSG_client_close, PEER_SMTPD | PEER_SUBMISSION, client_close_handle},
@@ -150,7 +182,7 @@ static void write_fired(void *arg)
 	ledger_write(self->ledger);
 }
 
-/* Workers may be there before the first begin, so the table is as well. */
+/* Neighbours are announced in the jail and before the start, so that the first of them makes it. */
 static struct limits *limits_of(struct daemon *d)
 {
 	if (!d->self) {
@@ -160,6 +192,7 @@ static struct limits *limits_of(struct daemon *d)
 		siphash_key_make(key);
 		self->d = d;
 		self->clients = counter_new(key);
+		self->takeover = takeover_open(d, ".");
 		timer_init(&self->write, d->loop, write_fired, self);
 		d->self = self;
 	}
@@ -175,19 +208,22 @@ static void limits_drain(struct daemon *d, struct duration limit)
 {
 	(void)limit;
 	ledger_write(limits_of(d)->ledger);
+	takeover_write(limits_of(d)->takeover);
 	daemon_drained(d, 0);
 }
 
 static void limits_peer(struct daemon *d, struct channel *c)
 {
-	daemon_set_peer_state(c, holder_new(limits_of(d)->clients));
+	if (channel_peer(c) & (PEER_SMTPD | PEER_SUBMISSION))
+		daemon_set_peer_state(c, holder_new(limits_of(d)->clients));
+	takeover_peer(limits_of(d)->takeover, c);
 }
 
 static void limits_gone(struct daemon *d, struct channel *c)
 {
 	struct holder *holder = daemon_peer_state(c);
 
-	(void)d;
+	takeover_gone(limits_of(d)->takeover, c);
 	daemon_set_peer_state(c, NULL);
 	holder_free(&holder);
 }

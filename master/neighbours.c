@@ -31,6 +31,8 @@ static const struct {
     {PEER_SMTPD, PEER_LIMITS},				     /* connections per client */
     {PEER_SMTPD, PEER_RESOLVER},			     /* names of clients */
     {PEER_SUBMISSION, PEER_CHECKER},			     /* the same */
+    {PEER_CHECKER, PEER_LIMITS},			     /* frozen logins */
+    {PEER_QMGR, PEER_LIMITS},				     /* the same, and refused recipients */
     {PEER_SMTPD, PEER_CHECKER},				     /* logins */
     {PEER_SUBMISSION, PEER_QMGR},			     /* intake */
     {PEER_SUBMISSION, PEER_LIMITS},			     /* connections per client */

@@ -132,6 +132,12 @@ static void face_end(void *owner, struct recipient *r, const struct domain_verdi
 	 * silence. */
 	uint8_t owed = v->kind == QUEUE_FAILED ? QUEUE_OWED_FAILURE : 0;
 
+	/* It was in flight when its login was frozen. */
+	static const struct domain_verdict frozen = {QUEUE_HELD, 0, FROZEN_DSN, FROZEN_TEXT};
+
+	if (v->kind == QUEUE_HELD && r->mail->submitter->frozen &&
+	    strcmp(v->dsn, HELD_BY_WISH_DSN) == 0)
+		v = &frozen;
 	if (v->kind == QUEUE_FAILED)
 		q->counters.failed++;
 	if (v->kind == QUEUE_HELD)
@@ -379,6 +385,8 @@ void delivery_release(struct qmgr *q, struct mail *mail, struct text envelope)
 	}
 	if (owed)
 		report_owe(q, mail, false);
+	if (mail->submitter->frozen)
+		takeover_hold(q, mail);
 }
 
 /* -- what workers say ---------------------------------------------------------------------- */
@@ -415,6 +423,7 @@ static bool carry_out_wish(struct qmgr *q, struct recipient *r,
 			   const struct rec_outcome_recipient *o)
 {
 	uint8_t wish = r->wish;
+	bool frozen = wish == ACTION_HOLD && r->mail->submitter->frozen;
 
 	r->wish = 0;
 	if (wish != ACTION_HOLD && wish != ACTION_DELETE && wish != ACTION_BOUNCE)
@@ -426,7 +435,8 @@ static bool carry_out_wish(struct qmgr *q, struct recipient *r,
 						 : QUEUE_FAILED,
 			 wish == ACTION_BOUNCE && !(r->flags & FLAG_NO_FAILURE) ? QUEUE_OWED_FAILURE
 										: 0,
-			 o->code, o->dsn, o->reply);
+			 frozen ? 0 : o->code, frozen ? text_of(FROZEN_DSN) : o->dsn,
+			 frozen ? text_of(FROZEN_TEXT) : o->reply);
 	return true;
 }
 
@@ -468,6 +478,8 @@ static void outcome_final(struct qmgr *q, struct recipient *r,
 	r->said = true;
 	if (o->kind == OUTCOME_FAILED) {
 		q->counters.failed++;
+		if (o->code >= 500)
+			takeover_failed(q, r->mail);
 		/* Who had it deleted meanwhile wants no report of it. */
 		bool silent = (r->flags & FLAG_NO_FAILURE) || r->wish == ACTION_DELETE;
 

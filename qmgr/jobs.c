@@ -440,7 +440,7 @@ static void hold_crashed(struct scheduler *s, struct recipient *r)
 static void grant_wish(struct scheduler *s, struct recipient *r)
 {
 	static const struct domain_verdict verdicts[] = {
-	    [ACTION_HOLD] = {QUEUE_HELD, 0, "4.7.0", "held by a person"},
+	    [ACTION_HOLD] = {QUEUE_HELD, 0, HELD_BY_WISH_DSN, "held by a person"},
 	    [ACTION_DELETE] = {QUEUE_REMOVED, 0, "2.0.0", "deleted by the administrator"},
 	    [ACTION_BOUNCE] = {QUEUE_FAILED, 0, "5.7.0", "returned by the administrator"},
 	};

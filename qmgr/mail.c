@@ -4,6 +4,7 @@
 
 #include "mem.h"
 #include "must.h"
+#include "submitter.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -52,6 +53,7 @@ struct submitter *submitter_get(struct mails *mails, struct text name)
 		memcpy(copy, name.data, name.len);
 	s->name = (struct text){copy, name.len};
 	s->holders = 1;
+	s->frozen = mails->frozen && frozen_has(mails->frozen, submitter_login(s->name));
 	table_add(&mails->submitters, &s->link, hash);
 	return s;
 }

@@ -6,13 +6,15 @@
 #ifndef QMGR_MAIL_H
 #define QMGR_MAIL_H
 
+#include "frozen.h"
 #include "model.h"
 
 struct mails {
 	struct table by_id;
 	struct table submitters;
-	uint64_t recipients; /* open ones */
-	uint64_t held;	     /* of these */
+	const struct frozen *frozen; /* NULL: none is */
+	uint64_t recipients;	     /* open ones */
+	uint64_t held;		     /* of these */
 	/* Contents still in memory, oldest first; they go content_max_bytes of mail later. */
 	struct content *oldest, **newest_end;
 	uint64_t written, content_max_bytes;

@@ -63,6 +63,9 @@ struct submitter {
 	struct table_link link;
 	struct text name;
 	uint32_t holders;
+	uint32_t failures;	   /* of its recipients, since limits was last told */
+	struct submitter *failing; /* the next one with such */
+	bool frozen;		   /* it is a login that limits has frozen */
 };
 
 /* Content still in the memory of its batch. */

@@ -23,7 +23,8 @@ static const struct daemon_row row = {
 	"fallocate renameat renameat2 unlinkat newfstatat fstat getdents64 flock fcntl dup "
 	"clone clone3 set_robust_list rseq set_tid_address sched_yield sched_getaffinity "
 	"prctl eventfd2 accept4 getsockopt geteuid",
-    .peers = PEER_SMTPD | PEER_SUBMISSION | PEER_BOUNCE | PEER_RESOLVER | PEER_SMTP_CLIENT,
+    .peers =
+	PEER_SMTPD | PEER_SUBMISSION | PEER_BOUNCE | PEER_RESOLVER | PEER_SMTP_CLIENT | PEER_LIMITS,
 };
 
 enum {
@@ -46,6 +47,7 @@ static void qmgr_tick(void *arg)
 	scheduler_tick(q->scheduler, now_us(q));
 	workers_tick(q);
 	reports_tick(q);
+	takeover_tick(q);
 	ageing_clock(q);
 	bool urgent = q->intake == INTAKE_FULL || q->intake == INTAKE_BROKEN || !q->loaded;
 
@@ -75,6 +77,9 @@ static void qmgr_peer(struct daemon *d, struct channel *c)
 	case PEER_BOUNCE:
 		q->bounce = c;
 		break;
+	case PEER_LIMITS:
+		takeover_peer(q, c);
+		break;
 	default:
 		break;
 	}
@@ -86,6 +91,7 @@ static void qmgr_gone(struct daemon *d, struct channel *c)
 
 	door_gone(q, c);
 	workers_gone(q, c);
+	takeover_gone(q, c);
 	if (channel_peer(c) == PEER_CONTROL)
 		control_gone(q, c);
 	if (q->resolver == c) {
@@ -119,6 +125,7 @@ static void qmgr_warm_up(struct daemon *d)
 	q->loop = d->loop;
 	q->intake = INTAKE_CLOSED;
 	q->started = loop_wall(q->loop);
+	takeover_init(q);
 	timer_init(&q->tick, q->loop, qmgr_tick, q);
 }
 
@@ -201,6 +208,10 @@ static const struct serve serves[] = {
     {MSG_site_is, PEER_RESOLVER, delivery_site_is},
     {MSG_path_is, PEER_RESOLVER, route_path_is},
     {MSG_report_failed, PEER_BOUNCE, report_failed},
+    {MSG_frozen, PEER_LIMITS, takeover_frozen},
+    {MSG_login_settled, PEER_LIMITS, takeover_settled},
+    {MSG_login_act, PEER_CONTROL, takeover_act},
+    {MSG_logins_ask, PEER_CONTROL, takeover_ask},
     {MSG_act, PEER_CONTROL, control_act},
     {MSG_status_ask, PEER_CONTROL, control_status},
     {MSG_waits_ask, PEER_CONTROL, control_waits},

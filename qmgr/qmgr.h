@@ -11,6 +11,7 @@
  *   control.c   the control socket
  *   route.c     veredus route
  *   ageing.c    expiry and delay notices
+ *   takeover.c  frozen logins
  */
 #ifndef QMGR_QMGR_H
 #define QMGR_QMGR_H
@@ -35,6 +36,7 @@ enum {
 
 struct round;
 struct reports;
+struct takeover;
 struct control_listener;
 
 /* A process that hands mail in. Outlives its channel: settled goes to whoever is there then. */
@@ -105,6 +107,7 @@ struct qmgr {
 	int64_t short_said_us; /* when too few descriptors were last warned of */
 
 	struct reports *reports;
+	struct takeover *takeover;
 	struct timer tick, age;
 	size_t age_at;
 	int64_t clock_offset; /* wall time less monotonic time, us */
@@ -292,6 +295,31 @@ void route_ask(struct channel *c, const struct message *m);
 void route_path_is(struct channel *c, const struct message *m);
 void route_control_gone(struct qmgr *q, const struct channel *c);
 void route_resolver_gone(struct qmgr *q);
+
+/* -- takeover.c ---------------------------------------------------------------------------- */
+
+void takeover_init(struct qmgr *q);
+void takeover_free(struct qmgr *q); /* before the mails go */
+/* The channel to limits; and the end of that, or of one of the veredus command. */
+void takeover_peer(struct qmgr *q, struct channel *c);
+void takeover_gone(struct qmgr *q, struct channel *c);
+void takeover_tick(struct qmgr *q); /* once a second is enough */
+
+void takeover_frozen(struct channel *c, const struct message *m);
+void takeover_act(struct channel *c, const struct message *m);
+void takeover_settled(struct channel *c, const struct message *m);
+void takeover_ask(struct channel *c, const struct message *m);
+
+/* A receiver refused a recipient of it for good. */
+void takeover_failed(struct qmgr *q, struct mail *mail);
+
+/* Its submitter is frozen: what is not in flight is held now, the rest when it comes back. */
+void takeover_hold(struct qmgr *q, struct mail *mail);
+
+/* What its record says of a recipient that is held for that. `veredus user release` knows them by
+ * the code, as it does those above a rate. */
+#define FROZEN_DSN "4.7.1"
+#define FROZEN_TEXT "the login is frozen"
 
 /* -- qmgr.c -- */
 

@@ -17,6 +17,9 @@
 
 struct scheduler;
 
+/* Of a recipient that was to be held when it comes back from its job. */
+#define HELD_BY_WISH_DSN "4.7.0"
+
 struct scheduler_face {
 	void *owner;
 	/* Where does mail for this domain go? Answer with scheduler_site_is() or

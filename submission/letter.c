@@ -277,11 +277,17 @@ static bool put_recipients(struct letter *l, struct wire_list list)
 	return true;
 }
 
+/* Mail of our own making: reports, and notices to the postmaster. */
+static bool is_ours(const struct channel *from)
+{
+	return (channel_peer(from) & (PEER_BOUNCE | PEER_LIMITS)) != 0;
+}
+
 static struct letter *letter_make(struct submission *self, struct channel *from,
 				  const struct msg_handin *m, int fd)
 {
 	struct letter *l = mem_new(1, sizeof *l);
-	struct text login = channel_peer(from) == PEER_BOUNCE ? text_of("bounce") : m->login;
+	struct text login = is_ours(from) ? text_of("bounce") : m->login;
 
 	*l = (struct letter){.self = self,
 			     .next = self->letters,
@@ -304,7 +310,7 @@ static struct letter *letter_make(struct submission *self, struct channel *from,
 		.login = login,
 		.submitter = login,
 		.seed = server_seed(self->d),
-		.repairs = channel_peer(from) == PEER_BOUNCE ? REPAIRS_OURS : REPAIRS_FULL,
+		.repairs = is_ours(from) ? REPAIRS_OURS : REPAIRS_FULL,
 	    },
 	    moment_of(l));
 	session_begin(l->session);
@@ -314,11 +320,9 @@ static struct letter *letter_make(struct submission *self, struct channel *from,
 void letter_new(struct submission *self, struct channel *from, const struct msg_handin *m, int fd,
 		bool fd_lost)
 {
-	bool bounce = channel_peer(from) == PEER_BOUNCE;
-
 	/* A uid is what makes it one's own: without it, or with content twice, the bringer is
 	 * broken. */
-	if ((!bounce && !text_starts_case(m->login, "uid:")) || (fd >= 0 && m->content.len)) {
+	if ((!is_ours(from) && !text_starts_case(m->login, "uid:")) || (fd >= 0 && m->content.len)) {
 		channel_end(from, "handed in what is no mail of its own");
 		if (fd >= 0)
 			close(fd);

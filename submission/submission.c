@@ -24,8 +24,14 @@ static void on_handin(struct channel *c, const struct message *m)
 	letter_new(server_own(daemon_of(c)), c, &m->handin, m->fd, m->fd_lost);
 }
 
+static void on_notice(struct channel *c, const struct message *m)
+{
+	notice_new(server_own(daemon_of(c)), c, &m->notice);
+}
+
 static const struct serve serves[] = {
     {MSG_handin, PEER_BOUNCE | PEER_PICKUP, on_handin},
+    {MSG_notice, PEER_LIMITS, on_notice},
     SERVER_SERVES,
     {MSG_NONE, 0, NULL},
 };

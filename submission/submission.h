@@ -11,14 +11,19 @@ struct submission {
 	struct daemon *d;
 	struct letter *letters; /* under way */
 	uint32_t count;
+	struct monotime notices_since; /* the hour in which NOTICES were written */
+	unsigned notices;
 };
 
 /*
- * letter.c: a mail that bounce or pickup hands in. FD is its content, ours from here on, or -1;
+ * letter.c: a mail that bounce or pickup hands in, or that a notice is. FD is its content, ours from here on, or -1;
  * FD_LOST: there was one that we could not take.
  */
 void letter_new(struct submission *self, struct channel *from, const struct msg_handin *m, int fd,
 		bool fd_lost);
+
+/* notice.c: a mail to the postmaster, about a login. */
+void notice_new(struct submission *self, struct channel *from, const struct msg_notice *m);
 
 /* Its bringer is gone: what is under way goes on, nobody is told. */
 void letters_forget(struct submission *self, const struct channel *from);

@@ -74,6 +74,8 @@ session_auth lib/base64.c
 session_auth lib/sasl.c
 session_auth lib/session_auth.c
 table_text lib/table_text.c
+takeover limits/freezer.c +freezer_(en|de)code|take_entry
+takeover limits/habits.c +habits_(en|de)code|(take|put)_habit|set_right
 trace lib/history.c
 trace lib/history_trace.c
 END

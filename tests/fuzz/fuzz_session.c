@@ -272,7 +272,7 @@ static void play(struct host *h, const uint8_t *data, size_t size, uint8_t choic
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const struct session_face face = {ask,	open_message, take_body, drop,
-						 event, NULL,	      NULL};
+						 event, NULL,	      NULL,	 NULL};
 	struct config_errors errors = {0};
 	char text[512];
 

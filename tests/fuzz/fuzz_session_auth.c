@@ -91,6 +91,12 @@ static unsigned mechanisms(void *owner)
 	return SASL_ALL;
 }
 
+static void spent(void *owner, uint32_t recipients, uint32_t refused)
+{
+	(void)owner;
+	must(recipients || refused);
+}
+
 static void auth_drop(void *owner)
 {
 	struct host *h = owner;
@@ -142,7 +148,7 @@ static void play(struct host *h, const uint8_t *data, size_t size, size_t step)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const struct session_face face = {ask,	open_message, take_body, drop,
-						 event, mechanisms,   auth_drop};
+						 event, mechanisms,   auth_drop, spent};
 	static const char text[] = "hostname = mx.test\nauth { users = /u clear = loopback }\n"
 				   "limits { errors = 60 }\n";
 	struct config_errors errors = {0};

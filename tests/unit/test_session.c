@@ -86,7 +86,8 @@ static void event(void *owner, enum event_kind what, uint64_t id, const struct t
 	bytes_add(&h->log, "\n", 1);
 }
 
-static const struct session_face face = {ask, open_message, take_body, drop, event, NULL, NULL};
+static const struct session_face face = {
+    .ask = ask, .open = open_message, .body = take_body, .drop = drop, .event = event};
 
 static struct config *make_config(const char *more)
 {

@@ -15,6 +15,7 @@ struct host {
 	struct bytes out, prelude, envelope, log;
 	struct moment now;
 	unsigned exchanges, dropped, steps;
+	unsigned recipients, refused, spent;
 	bool later; /* answers come when answer() is called */
 	char login[64];
 };
@@ -57,6 +58,7 @@ static void answer(struct host *h)
 static void ask(void *owner, enum session_point point)
 {
 	static const struct reply ok = REPLY(250, "2.0.0", "Ok: queued");
+	static const struct reply no = REPLY(553, "5.7.1", "Error: not yours");
 	struct host *h = owner;
 
 	if (point == POINT_AUTH) {
@@ -73,7 +75,10 @@ static void ask(void *owner, enum session_point point)
 		bytes_add(&h->prelude, m.prelude.data, m.prelude.len);
 		bytes_add(&h->envelope, m.envelope.data, m.envelope.len);
 	}
-	session_answer(h->session, h->now, point == POINT_DATA ? &ok : NULL);
+	if (point == POINT_SENDER && text_equals(session_sender(h->session), "no@sender.example"))
+		session_answer(h->session, h->now, &no);
+	else
+		session_answer(h->session, h->now, point == POINT_DATA ? &ok : NULL);
 }
 
 static uint64_t open_message(void *owner, const struct reply **refusal)
@@ -118,8 +123,17 @@ static void auth_drop(void *owner)
 	((struct host *)owner)->dropped++;
 }
 
+static void spent(void *owner, uint32_t recipients, uint32_t refused)
+{
+	struct host *h = owner;
+
+	h->recipients += recipients;
+	h->refused += refused;
+	h->spent++;
+}
+
 static const struct session_face face = {ask,	open_message, take_body, drop,
-					 event, mechanisms,   auth_drop};
+					 event, mechanisms,   auth_drop, spent};
 
 static void host_begin(struct host *h, const char *more, const char *address, bool auth, bool needs)
 {
@@ -338,6 +352,68 @@ static void test_received_and_envelope(void **state)
 	host_end(&h);
 }
 
+#define CONTENT "DATA\r\nSubject: x\r\n\r\nhi\r\n.\r\n"
+#define RCPT "RCPT TO:<c@d.example>\r\n"
+
+/* What a login's transactions came to is told once each, and nothing of who has none. */
+static void test_spent(void **state)
+{
+	static const struct {
+		const char *input;
+		unsigned spent, recipients, refused;
+	} rows[] = {
+	    {EHLO MAIL RCPT CONTENT, 0, 0, 0},
+	    {EHLO PLAIN MAIL RCPT "RCPT TO:<e@d.example>\r\n" CONTENT, 1, 2, 0},
+	    {EHLO PLAIN MAIL RCPT "RCPT TO:<c d>\r\nRCPT TO:<e@d.example> X=1\r\n" CONTENT, 1, 1,
+	     2},
+	    {EHLO PLAIN MAIL "RCPT TO:<@>\r\n" RCPT "RSET\r\nQUIT\r\n", 1, 0, 1},
+	    {EHLO PLAIN MAIL RCPT "QUIT\r\n", 0, 0, 0},
+	    /* Refused whole: for its header, for its end. */
+	    {EHLO PLAIN MAIL RCPT "DATA\r\nSubject: x\r\nSubject: y\r\n\r\nhi\r\n.\r\n", 1, 0, 1},
+	    {EHLO PLAIN MAIL RCPT "DATA\r\nSubject: x\r\n\r\nhi\n.\r\n.\r\n", 1, 0, 1},
+	    {EHLO PLAIN "MAIL FROM:<no@sender.example>\r\n" MAIL RCPT CONTENT, 2, 1, 1},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct host h = {0};
+
+		host_begin(&h, NULL, HERE, true, false);
+		give(&h, rows[i].input, 100000);
+		if (h.spent != rows[i].spent || h.recipients != rows[i].recipients ||
+		    h.refused != rows[i].refused)
+			fail_msg("%zu: %u times, %u recipients, %u refused: %s", i, h.spent,
+				 h.recipients, h.refused, bytes_text(&h.out));
+		host_end(&h);
+	}
+}
+
+/* A login that is frozen meanwhile ends nothing and sends nothing, whatever the step. */
+static void test_revoked(void **state)
+{
+	static const char *const before[] = {PLAIN, PLAIN MAIL, PLAIN MAIL RCPT};
+	static const char *const after[] = {MAIL, RCPT, CONTENT};
+	static const char no[] = "550 5.7.13 Error: user account disabled, ask your postmaster\r\n";
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		struct host h = {0};
+
+		host_begin(&h, NULL, HERE, true, false);
+		give(&h, EHLO, 100000);
+		give(&h, before[i], 100000);
+		session_revoke(h.session);
+		h.out.start = h.out.end = 0;
+		give(&h, after[i], 100000);
+		assert_non_null(strstr(bytes_text(&h.out), no));
+		h.out.start = h.out.end = 0;
+		give(&h, "RSET\r\n" MAIL, 100000);
+		assert_non_null(strstr(bytes_text(&h.out), no));
+		assert_int_equal(bytes_len(&h.envelope), 0);
+		host_end(&h);
+	}
+}
+
 static void test_late_answers(void **state)
 {
 	struct host h = {.later = true};
@@ -380,6 +456,8 @@ int main(void)
 	    cmocka_unit_test(test_replays),
 	    cmocka_unit_test(test_lengths),
 	    cmocka_unit_test(test_received_and_envelope),
+	    cmocka_unit_test(test_spent),
+	    cmocka_unit_test(test_revoked),
 	    cmocka_unit_test(test_late_answers),
 	    cmocka_unit_test(test_drain),
 	};

@@ -1,6 +1,8 @@
 $(BUILD)/unit/test_channel $(BUILD)/unit/test_channel_descriptors: tests/unit/channel_line.c
 UNITS_test_counter := limits
 UNITS_test_tally := limits
+UNITS_test_takeover := limits
+UNITS_fuzz_takeover := limits
 UNITS_test_line := logger
 LIBS_UNIT_test_line := -ljansson
 UNITS_test_dns_packet := resolver
