@@ -548,9 +548,9 @@ struct stream *stream_new(struct loop *loop, int fd, const struct stream_face *f
 {
 	struct stream *s = stream_make(loop, fd, face, owner);
 
-	/* Watched from the end of the turn on: who begins with TLS or a pause is spared two calls.
-	 */
-	turn_end_schedule(&s->flush, loop, stream_flush, s);
+	/* At once: what is there already must come before the answer to a question that is asked in
+	 * this turn. */
+	stream_watch(s);
 	return s;
 }
 
