@@ -41,8 +41,7 @@ struct server_setup {
 	    {MSG_looked_up, PEER_TABLE, server_serve}, {MSG_count_is, PEER_LIMITS, server_serve},  \
 	    {MSG_name_is, PEER_RESOLVER, server_serve},                                            \
 	    {MSG_client_verdict, PEER_LIMITS, server_serve},                                       \
-	    {MSG_frozen, PEER_LIMITS, server_serve},                                               \
-	    {MSG_auth_offer, PEER_CHECKER, server_serve},                                          \
+	    {MSG_frozen, PEER_LIMITS, server_serve}, {MSG_auth_offer, PEER_CHECKER, server_serve}, \
 	    {MSG_auth_challenge, PEER_CHECKER, server_serve},                                      \
 	    {MSG_auth_done, PEER_CHECKER, server_serve},                                           \
 	    {MSG_certificate, PEER_KEEPER, server_serve},                                          \

@@ -111,6 +111,7 @@ static void begin_once(void)
 	self->users_stat = mem_new(1, sizeof *self->users_stat);
 	self->awaiting_last = &self->awaiting;
 	self->memory = memory_new();
+	self->frozen = frozen_new();
 	self->pool = pool_new(d->loop, 1, jail, withered, NULL);
 	must(gsasl_init(&self->sasl) == GSASL_OK);
 	self->backend = &file_backend;
