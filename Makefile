@@ -4,7 +4,7 @@ CC ?= gcc
 BUILD ?= build
 PARALLEL = -j$(shell nproc)
 VERSION := 0.1.0
-PKGS := libevent libunbound libseccomp libcap jansson libgsasl libssl libcrypto libxcrypt
+PKGS := libevent libunbound libseccomp libcap jansson libgsasl libssl libcrypto libxcrypt libcurl
 CFLAGS ?= -O2 -g
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
 	-Wcast-qual -Wwrite-strings -Wvla -Wundef -Wformat=2 -Wswitch-enum -Wimplicit-fallthrough \
@@ -15,8 +15,9 @@ ALL_CFLAGS := -std=c17 -D_GNU_SOURCE -DVEREDUS_VERSION='"$(VERSION)"' $(WARNINGS
 LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(LDFLAGS)
 LIBS := -lssl -lcrypto -levent -lseccomp -lcap
 
-DAEMONS := master keeper smtpd submission qmgr bounce resolver smtp-client limits table logger checker
-LIBS_checker := -lgsasl -lcrypt -lcrypto
+DAEMONS := master keeper smtpd submission qmgr bounce resolver smtp-client limits table logger checker fetcher
+LIBS_checker := -lgsasl -lcrypt -lcrypto -ljansson -lpam
+LIBS_fetcher := -lcurl
 LIBS_resolver := -lunbound -lidn2
 LIBS_qmgr := -lpthread
 LIBS_veredus := -ljansson -lresolv -lgsasl
@@ -98,7 +99,7 @@ fmt:
 # PREFIX and DESTDIR as usual. Users are made only on this very machine: as root, without DESTDIR
 # (packages use examples/veredus.sysusers).
 PREFIX ?= /usr/local
-USERS := keeper smtpd submission qmgr bounce resolver smtp-client limits table logger checker
+USERS := keeper smtpd submission qmgr bounce resolver smtp-client limits table logger checker pam fetcher
 EXAMPLES := relay bulk isp fail2ban-veredus
 install: $(DAEMONS:%=$(BUILD)/%) $(BUILD)/veredus $(BUILD)/man/veredus.conf.5
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/libexec/veredus $(DESTDIR)/etc/veredus \

@@ -26,10 +26,10 @@ static const struct daemon_row row = {
     .root = JAIL_EMPTY,
     .capabilities = "",
     .system_calls = "pread64 setsockopt",
-    .peers = PEER_SMTPD | PEER_SUBMISSION | PEER_LIMITS,
+    .peers = PEER_SMTPD | PEER_SUBMISSION | PEER_LIMITS | PEER_FETCHER,
 };
 
-/* Its pool's: they compute, and have one socket. */
+/* Its pool's: they compute, and have one socket. Those that ask PAM have a row in pam.c. */
 static const struct daemon_row hasher_row = {
     .name = "checker-hasher",
     .user = "veredus-checker",
@@ -65,23 +65,34 @@ static void on_frozen(struct channel *c, const struct message *m)
 	frozen_take(checker_of(c)->frozen, m->frozen.logins);
 }
 
+static void on_fetched(struct channel *c, const struct message *m)
+{
+	token_fetched(checker_of(c), &m->fetched);
+}
+
 static const struct serve serves[] = {
     {MSG_auth_begin, PEER_SMTPD | PEER_SUBMISSION, on_begin},
     {MSG_auth_step, PEER_SMTPD | PEER_SUBMISSION, on_step},
     {MSG_auth_cancel, PEER_SMTPD | PEER_SUBMISSION, on_cancel},
     {MSG_frozen, PEER_LIMITS, on_frozen},
+    {MSG_fetched, PEER_FETCHER, on_fetched},
     {MSG_NONE, 0, NULL},
 };
 
 static void checker_peer(struct daemon *d, struct channel *c)
 {
-	if (channel_peer(c) != PEER_LIMITS)
+	if (channel_peer(c) == PEER_FETCHER)
+		token_fetcher(d->self, c);
+	else if (channel_peer(c) != PEER_LIMITS)
 		offer_peer(d->self, c);
 }
 
 static void checker_gone(struct daemon *d, struct channel *c)
 {
-	offer_gone(d->self, c);
+	if (channel_peer(c) == PEER_FETCHER)
+		token_fetcher(d->self, NULL);
+	else
+		offer_gone(d->self, c);
 }
 
 /* -- life ---------------------------------------------------------------------------- */
@@ -94,6 +105,10 @@ static void checker_handle(struct daemon *d, const struct msg_handle *m, int fd)
 		file_arrived(self, fd);
 	else if (m->role == HANDLE_DOVECOT && self->backend == &dovecot_backend)
 		dovecot_arrived(self, fd, m->name);
+	else if (m->role == HANDLE_TOKEN_SECRET)
+		token_secret_arrived(self, fd);
+	else if (m->role == HANDLE_CHECKER_KEY)
+		file_key_arrived(self, fd);
 	else
 		close(fd);
 }
@@ -108,29 +123,60 @@ static void checker_handle_none(struct daemon *d, const struct msg_handle_none *
 		dovecot_missing(self, m->why);
 }
 
+/* Where there are tokens and no passwords. Nothing that comes here was offered. */
+static void nothing_begin(struct exchange *x, bool has_initial, struct text initial)
+{
+	(void)has_initial;
+	(void)initial;
+	exchange_end(x, AUTH_TEMPORARY, "no passwords are checked here");
+}
+
+static void nothing_step(struct exchange *x, struct text response)
+{
+	nothing_begin(x, true, response);
+}
+
+static void nothing_drop(struct exchange *x)
+{
+	(void)x;
+}
+
+static const struct backend no_backend = {nothing_begin, nothing_step, nothing_drop};
+
+static const struct backend *backend_of(const struct daemon *d)
+{
+	return d->config->auth_dovecot.len ? &dovecot_backend
+	       : d->config->auth_pam.len   ? &pam_backend
+	       : d->config->auth_users.len ? &file_backend
+					   : &no_backend;
+}
+
 static void checker_start(struct daemon *d)
 {
 	struct checker *self = d->self;
 
 	if (self->backend == &file_backend)
 		file_start(self);
-	else
+	else if (self->backend == &dovecot_backend)
 		dovecot_start(self);
-}
-
-static const struct backend *backend_of(const struct daemon *d)
-{
-	return d->config->auth_dovecot.len ? &dovecot_backend : &file_backend;
+	else if (self->backend == &pam_backend)
+		pam_begin(self);
+	else
+		checker_offer(self, 0);
 }
 
 /* Another backend is another checker: master starts it. The same one, elsewhere, has come as a
  * handle. */
 static void checker_reload(struct daemon *d)
 {
-	const struct checker *self = d->self;
+	struct checker *self = d->self;
 
-	if (self->backend != backend_of(d))
+	if (self->backend != backend_of(d) ||
+	    (self->backend == &pam_backend && pam_is_another(self)))
 		exit(EX_OK);
+	/* Introspection may have come or gone. */
+	if (self->offered)
+		checker_offer(self, self->backend_offers);
 }
 
 static void hasher_jail(void *arg)
@@ -143,11 +189,13 @@ static void hasher_jail(void *arg)
 	jail_enter(&hasher_row, self->d->config->queue);
 }
 
+static const struct pool_work hashing = {hasher_jail, pool_hash};
+
 static void withered(void *arg)
 {
 	const struct checker *self = arg;
 
-	log_error(self->d->log, "no process is left to compute password hashes");
+	log_error(self->d->log, "no process is left to check passwords");
 	exit(EX_SOFTWARE);
 }
 
@@ -168,12 +216,16 @@ static void checker_warm_up(struct daemon *d)
 	self->frozen = frozen_new();
 	/* Ended ones are not waited for: their sockets tell. */
 	signal(SIGCHLD, SIG_IGN);
-	self->pool =
-	    pool_new(d->loop, (unsigned)d->config->auth_workers, hasher_jail, withered, self);
-	must(gsasl_init(&self->sasl) == GSASL_OK);
 	self->backend = backend_of(d);
+	if (self->backend == &pam_backend)
+		pam_init(self, withered);
+	else if (self->backend == &file_backend)
+		self->pool =
+		    pool_new(d->loop, (unsigned)d->config->auth_workers, &hashing, withered, self);
+	must(gsasl_init(&self->sasl) == GSASL_OK);
 	file_init(self);
 	dovecot_init(self);
+	token_init(self);
 	must(gsasl_nonce(nonce, sizeof nonce) == GSASL_OK);
 	must(scram_make_fresh(&warm, text_of("warm")));
 }

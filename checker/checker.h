@@ -24,9 +24,11 @@ enum {
 struct exchange;
 struct dovecot;
 struct holder;
+struct pam_keeping;
 struct stat;
+struct tokens;
 
-/* What is asked about logins: the users file, or Dovecot. */
+/* What is asked about logins: the users file, Dovecot, PAM, or for tokens introspection. */
 struct backend {
 	void (*begin)(struct exchange *x, bool has_initial, struct text initial);
 	void (*step)(struct exchange *x, struct text response);
@@ -35,7 +37,7 @@ struct backend {
 
 struct checker {
 	struct daemon *d;
-	const struct backend *backend; /* NULL until the first configuration is in force */
+	const struct backend *backend; /* for passwords; no_backend: there is none */
 	struct pool *pool;
 	struct guesses *guesses;
 	struct memory *memory;
@@ -47,7 +49,7 @@ struct checker {
 
 	/* exchange.c */
 	struct exchange *by_id[EXCHANGE_BUCKETS], *by_client[EXCHANGE_BUCKETS];
-	uint8_t offered; /* as peers know it; 0: nothing was loaded yet */
+	uint8_t backend_offers, offered; /* as peers know it; 0: nothing was loaded yet */
 
 	/* file.c */
 	struct users *users; /* NULL: the file could not be read */
@@ -58,6 +60,8 @@ struct checker {
 	struct monotime users_asked_at;
 	uint8_t fake_key[FAKE_KEY_BYTES];
 
+	struct pam_keeping *pam;		    /* pam.c */
+	struct tokens *tokens;			    /* token.c */
 	struct dovecot *dovecot;		    /* dovecot.c */
 	struct exchange *awaiting, **awaiting_last; /* await.c */
 };
@@ -68,8 +72,10 @@ struct exchange {
 	struct checker *self;
 	struct channel *peer;
 	uint64_t id, client;
+	const struct backend *backend;
 	uint8_t address[16];
 	uint8_t mechanism;
+	bool counted;	       /* its failure was said and counted already */
 	bool tls, client_turn; /* it is for the client to say something */
 	char name[LOGIN_MAX + 1];
 	struct bytes binding, identity;
@@ -82,8 +88,10 @@ struct exchange {
 	Gsasl_session *sasl;
 	struct timer delay;
 	struct job *job;
-	uint64_t line_mark;  /* a hash of the user's line when JOB began */
-	uint32_t dovecot_id; /* its number there; 0: not there */
+	uint64_t line_mark;	  /* a hash of the user's line when JOB began */
+	uint32_t dovecot_id;	  /* its number there; 0: not there */
+	uint64_t fetch_id;	  /* its number at the fetcher; 0: not there */
+	struct monotime asked_at; /* PAM */
 };
 
 /* exchange.c: what engines say. */
@@ -98,6 +106,9 @@ void exchanges_forget(struct checker *self, const struct channel *c);
 void exchange_challenge(struct exchange *x, struct text challenge);
 void exchange_end(struct exchange *x, enum auth_verdict verdict, const char *why);
 
+/* Counts and logs its failure before its end, which a client may never wait for. */
+void exchange_count_failure(struct exchange *x, const char *why);
+
 /* Its name is known from here on. False: it was too long and the exchange is over. */
 bool exchange_name(struct exchange *x, struct text name);
 
@@ -109,7 +120,7 @@ void offer_peer(struct checker *self, struct channel *c);
 void offer_gone(struct checker *self, struct channel *c);
 size_t *offer_count(const struct checker *self, const struct channel *c); /* its exchanges */
 
-/* Tells all peers what is offered, if that changed. */
+/* The password backend can do these: tells all peers what is offered, if that changed. */
 void checker_offer(struct checker *self, uint8_t mechanisms);
 
 /* await.c: kept until its backend goes on with all that wait. */
@@ -131,5 +142,20 @@ void file_init(struct checker *self);  /* before the jail */
 void file_start(struct checker *self); /* asks for the file, if it has not come */
 void file_arrived(struct checker *self, int fd);
 void file_missing(struct checker *self, struct text why);
+void file_key_arrived(struct checker *self, int fd);
+
+/* pam.c */
+extern const struct backend pam_backend;
+/* Before the jail: makes its processes. WITHERED as pool_new() has it. */
+void pam_init(struct checker *self, void (*withered)(void *arg));
+void pam_begin(struct checker *self);		 /* in the jail */
+bool pam_is_another(const struct checker *self); /* than the configuration says now */
+
+/* token.c */
+extern const struct backend token_backend;
+void token_init(struct checker *self);
+void token_secret_arrived(struct checker *self, int fd);
+void token_fetcher(struct checker *self, struct channel *fetcher); /* NULL: it is gone */
+void token_fetched(struct checker *self, const struct msg_fetched *m);
 
 #endif

@@ -10,6 +10,7 @@
 #include "mem.h"
 #include "scram.h"
 #include "stream.h"
+#include "token_message.h"
 
 #include <openssl/crypto.h>
 #include <stdarg.h>
@@ -130,7 +131,8 @@ static void take_mechanism(struct dovecot *dovecot, struct text line)
 
 	if (!next_field(&line, &name))
 		return;
-	unsigned mechanism = sasl_mechanism_of(name) & (SASL_PLAIN | SASL_SCRAM_SHA_256);
+	unsigned mechanism = sasl_mechanism_of(name) &
+			     (SASL_PLAIN | SASL_SCRAM_SHA_256 | SASL_EXTERNAL | SASL_TOKENS);
 
 	/* LOGIN is ours, and goes on as PLAIN. */
 	if (mechanism == SASL_PLAIN)
@@ -160,6 +162,9 @@ static void take_cont(struct exchange *x, struct text line)
 		exchange_end(x, AUTH_TEMPORARY, "Dovecot sent a challenge that is none");
 		return;
 	}
+	/* A token's error: a client need not wait for the end. */
+	if (x->mechanism & SASL_TOKENS)
+		exchange_count_failure(x, "Dovecot: the token was refused");
 	x->stage = STAGE_GOES_ON;
 	exchange_challenge(x, (struct text){(const char *)challenge, n});
 }
@@ -337,7 +342,7 @@ static void auth_send(void *arg)
 	struct checker *self = x->self;
 	struct dovecot *dovecot = self->dovecot;
 	unsigned mechanism = x->mechanism == SASL_LOGIN ? SASL_PLAIN : x->mechanism;
-	char address[46];
+	char address[46], certified[LOGIN_MAX + 2] = "";
 
 	if (!dovecot->ready) {
 		exchange_end(x, AUTH_TEMPORARY, dovecot->fault);
@@ -351,11 +356,14 @@ static void auth_send(void *arg)
 		x->dovecot_id = ++dovecot->next_id;
 	while (!x->dovecot_id);
 	x->stage = STAGE_THERE;
+	if (x->mechanism == SASL_EXTERNAL)
+		snprintf(certified, sizeof certified, "%s\t", x->name);
 	/* "resp" has to be the last. A session takes no password but over TLS or from this
 	 * machine. */
-	send_line(self, "AUTH\t%u\t%s\tservice=smtp\tnologin\tsecured\trip=%s\tresp=",
+	send_line(self, "AUTH\t%u\t%s\tservice=smtp\tnologin\tsecured\trip=%s\t%s%s%sresp=",
 		  (unsigned)x->dovecot_id, sasl_name(mechanism),
-		  host_address_print(x->address, address));
+		  host_address_print(x->address, address), *certified ? "valid-client-cert\t" : "",
+		  *certified ? "cert_username=" : "", certified);
 	put_response(self, &x->held);
 	held_wipe(x);
 }
@@ -390,11 +398,33 @@ static struct text scram_name(struct text response)
 	return name;
 }
 
+/* Whom the first response names; false: it is none, and the exchange is over. */
+static bool response_name(struct exchange *x, struct text response)
+{
+	struct text identity = {(const char *)bytes_at(&x->identity), bytes_len(&x->identity)};
+	struct token_message m;
+
+	if (x->mechanism == SASL_PLAIN)
+		return exchange_name(x, plain_name(response));
+	if (x->mechanism == SASL_SCRAM_SHA_256)
+		return exchange_name(x, scram_name(response));
+	if (x->mechanism == SASL_EXTERNAL) {
+		/* It becomes a field of Dovecot's line, and what it says is proven here. */
+		if (!passwd_name_fault(identity) &&
+		    (!response.len || passwd_same_name(response, identity)))
+			return exchange_name(x, identity);
+		exchange_end(x, AUTH_WRONG, "the certificate names nobody, or another");
+		return false;
+	}
+	if (token_message_read(x->mechanism, response, &m) != TOKEN_MALFORMED)
+		return exchange_name(x, text_of(m.name));
+	exchange_end(x, AUTH_MALFORMED, "malformed");
+	return false;
+}
+
 static void first_response(struct exchange *x, struct text response)
 {
-	struct text name = x->mechanism == SASL_PLAIN ? plain_name(response) : scram_name(response);
-
-	if (!exchange_name(x, name))
+	if (!response_name(x, response))
 		return;
 	x->stage = STAGE_THERE;
 	bytes_add(&x->held, response.data, response.len);

@@ -7,6 +7,7 @@
 #include "checker.h"
 
 #include "mem.h"
+#include "must.h"
 
 #include <openssl/crypto.h>
 #include <stdio.h>
@@ -61,7 +62,7 @@ static void exchange_free(struct exchange *x)
 	*at = x->next_client;
 	(*count)--;
 	exchange_await_end(x);
-	self->backend->drop(x);
+	x->backend->drop(x);
 	timer_clear(&x->delay);
 	job_cancel(&x->job);
 	if (x->sasl)
@@ -88,12 +89,17 @@ static void say_done(struct channel *c, uint64_t id, enum auth_verdict verdict, 
 	channel_send_auth_done(c, &(struct msg_auth_done){id, (uint8_t)verdict, text_of(login)});
 }
 
-static void settle_wrong(struct exchange *x, const char *why)
+void exchange_count_failure(struct exchange *x, const char *why)
 {
+	struct checker *self = x->self;
 	char reason[256];
-	unsigned failures = guesses_failed(x->self->guesses, loop_now(x->self->d->loop), x->client,
-					   text_of(x->name));
+	unsigned failures;
 
+	if (x->counted)
+		return;
+	x->counted = true;
+	failures =
+	    guesses_failed(self->guesses, loop_now(self->d->loop), x->client, text_of(x->name));
 	snprintf(reason, sizeof reason, "%s, failures=%u", why, failures);
 	log_failure(x, reason);
 }
@@ -107,13 +113,13 @@ static void settle_frozen(struct exchange *x)
 	struct checker *self = x->self;
 	static const char why[] = "the login is frozen; veredus user list says why";
 	bool known =
-	    x->mechanism == SASL_EXTERNAL ||
+	    x->mechanism == SASL_EXTERNAL || (x->mechanism & SASL_TOKENS) ||
 	    guesses_knows(self->guesses, loop_now(self->d->loop), x->client, text_of(x->name));
 
 	if (known)
 		log_failure(x, why);
 	else
-		settle_wrong(x, why);
+		exchange_count_failure(x, why);
 	say_done(x->peer, x->id, known ? AUTH_DISABLED : AUTH_WRONG, "");
 }
 
@@ -136,7 +142,7 @@ void exchange_end(struct exchange *x, enum auth_verdict verdict, const char *why
 	if (verdict == AUTH_GOOD) {
 		settle_good(x);
 	} else if (verdict == AUTH_WRONG) {
-		settle_wrong(x, why);
+		exchange_count_failure(x, why);
 		say_done(x->peer, x->id, verdict, "");
 	} else {
 		log_failure(x, why);
@@ -190,6 +196,14 @@ static bool begin_is_fine(const struct msg_auth_begin *m)
 	       (m->has_initial || !m->initial.len);
 }
 
+/* Tokens are introspection's where that is configured; all else is the password backend's. */
+static const struct backend *backend_for(const struct checker *self, unsigned mechanism)
+{
+	if ((mechanism & SASL_TOKENS) && self->d->config->auth_introspection.len)
+		return &token_backend;
+	return self->backend;
+}
+
 static struct exchange *exchange_new(struct checker *self, struct channel *c,
 				     const struct msg_auth_begin *m)
 {
@@ -200,6 +214,7 @@ static struct exchange *exchange_new(struct checker *self, struct channel *c,
 	x->peer = c;
 	x->id = m->exchange;
 	x->mechanism = m->mechanism;
+	x->backend = backend_for(self, m->mechanism);
 	x->tls = m->tls != 0;
 	memcpy(x->address, m->address.data, sizeof x->address);
 	x->client = guesses_client(self->guesses, x->address);
@@ -227,12 +242,13 @@ void exchange_begin(struct checker *self, struct channel *c, const struct msg_au
 	}
 	struct exchange *x = exchange_new(self, c, m);
 
+	must(x->backend);
 	if (count_of_client(self, x->client) > EXCHANGES_CLIENT_MOST)
 		exchange_end(x, AUTH_LATER, "too many logins of this client at once");
 	else if (!(m->mechanism & self->offered))
 		exchange_end(x, AUTH_TEMPORARY, "the mechanism is not offered any more");
 	else
-		self->backend->begin(x, m->has_initial != 0, m->initial);
+		x->backend->begin(x, m->has_initial != 0, m->initial);
 }
 
 void exchange_step(struct checker *self, struct channel *c, const struct msg_auth_step *m)
@@ -244,7 +260,7 @@ void exchange_step(struct checker *self, struct channel *c, const struct msg_aut
 		return;
 	}
 	x->client_turn = false;
-	self->backend->step(x, m->response);
+	x->backend->step(x, m->response);
 }
 
 void exchange_cancel(struct checker *self, struct channel *c, uint64_t id)
@@ -256,7 +272,7 @@ void exchange_cancel(struct checker *self, struct channel *c, uint64_t id)
 	/* Who hangs up while he is being checked has guessed all the same: else it would cost us a
 	 * hash, and him nothing. */
 	if (!x->client_turn && !x->awaits)
-		settle_wrong(x, "the client went away before the answer");
+		exchange_count_failure(x, "the client went away before the answer");
 	exchange_free(x);
 }
 

@@ -13,7 +13,6 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
-#include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,21 +40,6 @@ static void say_line(void *arg, unsigned line, const char *why)
 
 	log_warning(self->d->log, "%.*s:%u: %s", (int)config->auth_users.len,
 		    config->auth_users.data, line, why);
-}
-
-/*
- * Names that do not exist have salts as well (RFC 5802 section 9 names the
- * attack), the same at each attempt and after a restart: the key is made of
- * a secret in the file.
- */
-static void fake_key_make(struct checker *self)
-{
-	struct passwd_user user;
-
-	if (users_any(self->users, 0, &user) && user.secret.len)
-		SHA256((const uint8_t *)user.secret.data, user.secret.len, self->fake_key);
-	else
-		(void)!getrandom(self->fake_key, sizeof self->fake_key, 0);
 }
 
 static uint8_t file_offer(const struct checker *self)
@@ -133,7 +117,6 @@ static void file_load(struct checker *self, int fd, const struct stat *st)
 	self->users_fd = fd;
 	*self->users_stat = *st;
 	self->users_fault[0] = '\0';
-	fake_key_make(self);
 	say_loaded(self, st);
 }
 
@@ -191,6 +174,23 @@ static void file_ask(struct checker *self)
 
 /* -- names that do not exist ------------------------------------------------------------- */
 
+/*
+ * They have salts as well (RFC 5802 section 9 names the attack), the same at
+ * each attempt, after a restart, and whoever is added or removed: the key is
+ * the checker's own, of a file that master keeps.
+ */
+void file_key_arrived(struct checker *self, int fd)
+{
+	uint8_t key[FAKE_KEY_BYTES];
+
+	if (pread(fd, key, sizeof key, 0) == (ssize_t)sizeof key)
+		memcpy(self->fake_key, key, sizeof key);
+	else
+		log_warning(self->d->log, "the checker's key cannot be read; names that do not "
+					  "exist have other salts until the next start");
+	close(fd);
+}
+
 static uint64_t name_number(const struct checker *self, const char *name, uint8_t *digest)
 {
 	char lower[LOGIN_MAX + 1];
@@ -213,7 +213,7 @@ static void fake_user(const struct checker *self, const char *name, struct passw
 	uint8_t digest[32];
 	uint64_t number = name_number(self, name, digest);
 
-	if (self->users && users_any(self->users, number, user)) {
+	if (self->users && users_like(self->users, number, user)) {
 		struct scram_verifier like;
 
 		if (user->secret.len && user->scheme == PASSWD_CRYPT)
@@ -272,13 +272,14 @@ static struct text held_text(const struct exchange *x)
 	return (struct text){(const char *)bytes_at(&x->held), bytes_len(&x->held)};
 }
 
-static void password_checked(void *owner, bool fits)
+static void password_checked(void *owner, const struct answer *a)
 {
 	struct exchange *x = owner;
 	struct checker *self = x->self;
 	char text[SCRAM_TEXT_BYTES];
 	struct passwd_user user;
 	struct text line;
+	bool fits = a->verdict == AUTH_GOOD;
 
 	x->job = NULL;
 	if (fits && !x->why && self->users) {
@@ -305,7 +306,11 @@ static void password_check(void *arg)
 		return;
 	}
 	x->line_mark = siphash(self->key, line.data, line.len);
-	x->job = pool_check(self->pool, user.scheme, user.secret, held_text(x), x->known,
+	x->job = pool_check(self->pool,
+			    &(struct pool_check){.scheme = user.scheme,
+						 .secret = user.secret,
+						 .password = held_text(x),
+						 .preferred = x->known},
 			    password_checked, x);
 	if (!x->job)
 		exchange_end(x, AUTH_LATER, "too many passwords wait to be checked");
@@ -615,4 +620,6 @@ void file_start(struct checker *self)
 void file_init(struct checker *self)
 {
 	gsasl_callback_set(self->sasl, sasl_asks);
+	/* Until the lasting one comes. */
+	(void)!getrandom(self->fake_key, sizeof self->fake_key, 0);
 }

@@ -39,6 +39,11 @@ static void offer_to(const struct checker *self, struct channel *c)
 
 void checker_offer(struct checker *self, uint8_t mechanisms)
 {
+	self->backend_offers = mechanisms;
+	/* Where tokens are asked about elsewhere, the password backend's word on them is not heard.
+	 */
+	if (self->d->config->auth_introspection.len)
+		mechanisms |= SASL_TOKENS;
 	if (mechanisms == self->offered)
 		return;
 	self->offered = mechanisms;

@@ -16,17 +16,10 @@
 
 enum { DISMISSED_FD = 3 };
 
-/* What goes through the socket, as one packet each way. */
-struct question {
-	uint32_t scheme;
-	uint16_t secret_len, password_len;
-	char secret[PASSWD_SECRET_MAX], password[PASSWORD_MAX];
-};
-
 struct job {
 	struct job *next;
 	struct question question;
-	void (*done)(void *owner, bool fits);
+	void (*done)(void *owner, const struct answer *a);
 	void *owner;
 	struct pool *pool;
 	bool cancelled, running;
@@ -66,12 +59,13 @@ static bool crypt_fits(const char *secret, const char *password)
 	return fits;
 }
 
-static bool question_fits(const struct question *q)
+void pool_hash(void *arg, const struct question *q, struct answer *a)
 {
 	char secret[PASSWD_SECRET_MAX + 1], password[PASSWORD_MAX + 1];
 	struct scram_verifier verifier;
 	bool fits = false;
 
+	(void)arg;
 	text_copy(secret, sizeof secret, (struct text){q->secret, q->secret_len});
 	text_copy(password, sizeof password, (struct text){q->password, q->password_len});
 	if (q->scheme == PASSWD_CRYPT)
@@ -79,35 +73,36 @@ static bool question_fits(const struct question *q)
 	else if (scram_read(text_of(secret), &verifier))
 		fits = scram_fits(&verifier, text_of(password));
 	OPENSSL_cleanse(password, sizeof password);
-	return fits;
+	a->verdict = fits ? AUTH_GOOD : AUTH_WRONG;
 }
 
-static _Noreturn void worker_run(int fd)
+static _Noreturn void worker_run(int fd, const struct pool_work *work, void *arg)
 {
 	struct question q;
 	ssize_t n;
 
 	while ((n = recv(fd, &q, sizeof q, 0)) == (ssize_t)sizeof q || (n < 0 && errno == EINTR)) {
+		struct answer a = {.verdict = AUTH_WRONG};
+
 		if (n < 0)
 			continue;
 		must(q.secret_len <= sizeof q.secret && q.password_len <= sizeof q.password);
-		uint8_t fits = question_fits(&q);
-
+		work->answer(arg, &q, &a);
 		OPENSSL_cleanse(&q, sizeof q);
-		if (send(fd, &fits, 1, MSG_NOSIGNAL) != 1)
+		if (send(fd, &a, sizeof a, MSG_NOSIGNAL) != (ssize_t)sizeof a)
 			break;
 	}
 	_exit(0);
 }
 
-static _Noreturn void worker_become(int fd, void (*jail)(void *arg), void *arg)
+static _Noreturn void worker_become(int fd, const struct pool_work *work, void *arg)
 {
 	/* Master's channel and the others' sockets are not this process's affair. */
 	if (dup2(fd, DISMISSED_FD) < 0)
 		_exit(1);
 	close_range(DISMISSED_FD + 1, ~0u, 0);
-	jail(arg);
-	worker_run(DISMISSED_FD);
+	work->jail(arg);
+	worker_run(DISMISSED_FD, work, arg);
 }
 
 /* -- the queue ------------------------------------------------------------------------ */
@@ -153,15 +148,15 @@ static struct job *next_job(struct pool *pool)
 	}
 }
 
-static void job_end(struct job *job, bool fits)
+static void job_end(struct job *job, const struct answer *a)
 {
-	void (*done)(void *owner, bool fits) = job->done;
+	void (*done)(void *owner, const struct answer *a) = job->done;
 	void *owner = job->owner;
 	bool cancelled = job->cancelled;
 
 	job_free(job);
 	if (!cancelled)
-		done(owner, fits);
+		done(owner, a);
 }
 
 static void worker_gone(struct worker *w)
@@ -175,7 +170,7 @@ static void worker_gone(struct worker *w)
 	w->job = NULL;
 	/* What it was asked is what it died of, perhaps: nobody else is asked. */
 	if (job)
-		job_end(job, false);
+		job_end(job, &(struct answer){.verdict = AUTH_WRONG});
 	for (unsigned i = 0; i < pool->count; i++)
 		if (pool->workers[i].fd >= 0)
 			return;
@@ -197,27 +192,29 @@ static void worker_feed(struct worker *w)
 static void worker_ready(void *arg, bool readable, bool writable)
 {
 	struct worker *w = arg;
-	uint8_t fits = 0;
-	ssize_t n = recv(w->fd, &fits, 1, MSG_DONTWAIT);
+	struct answer a;
+	ssize_t n = recv(w->fd, &a, sizeof a, MSG_DONTWAIT);
 	struct job *job = w->job;
 
 	(void)readable;
 	(void)writable;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (n != 1 || !job) {
+	if (n != (ssize_t)sizeof a || !job || a.verdict >= AUTH_VERDICTS) {
 		worker_gone(w);
 		return;
 	}
+	a.name[LOGIN_MAX] = '\0';
 	w->job = NULL;
-	job_end(job, fits == 1);
+	job_end(job, &a);
 	worker_feed(w);
 }
 
-struct job *pool_check(struct pool *pool, enum passwd_scheme scheme, struct text secret,
-		       struct text password, bool preferred, void (*done)(void *owner, bool fits),
-		       void *owner)
+struct job *pool_check(struct pool *pool, const struct pool_check *check,
+		       void (*done)(void *owner, const struct answer *a), void *owner)
 {
+	struct text secret = check->secret, password = check->password;
+
 	if (pool->waiting >= POOL_WAITING_MAX || secret.len > PASSWD_SECRET_MAX ||
 	    password.len > PASSWORD_MAX)
 		return NULL;
@@ -227,14 +224,15 @@ struct job *pool_check(struct pool *pool, enum passwd_scheme scheme, struct text
 	job->done = done;
 	job->owner = owner;
 	job->pool = pool;
-	q->scheme = scheme;
+	q->scheme = check->scheme;
 	q->secret_len = (uint16_t)secret.len;
 	q->password_len = (uint16_t)password.len;
+	text_copy(q->address, sizeof q->address, text_of(check->address));
 	if (secret.len)
 		memcpy(q->secret, secret.data, secret.len);
 	if (password.len)
 		memcpy(q->password, password.data, password.len);
-	queue_add(preferred ? &pool->preferred : &pool->others, job);
+	queue_add(check->preferred ? &pool->preferred : &pool->others, job);
 	pool->waiting++;
 	for (unsigned i = 0; i < pool->count && !job->running; i++)
 		worker_feed(&pool->workers[i]);
@@ -255,7 +253,7 @@ size_t pool_waiting(const struct pool *pool)
 
 /* -- start -------------------------------------------------------------------------------- */
 
-struct pool *pool_new(struct loop *loop, unsigned count, void (*jail)(void *arg),
+struct pool *pool_new(struct loop *loop, unsigned count, const struct pool_work *work,
 		      void (*withered)(void *arg), void *arg)
 {
 	struct pool *pool = mem_new(1, sizeof *pool);
@@ -276,7 +274,7 @@ struct pool *pool_new(struct loop *loop, unsigned count, void (*jail)(void *arg)
 
 		must(pid >= 0);
 		if (pid == 0)
-			worker_become(pair[1], jail, arg);
+			worker_become(pair[1], work, arg);
 		close(pair[1]);
 		w->pool = pool;
 		w->fd = pair[0];

@@ -15,12 +15,23 @@ struct row {
 	struct text line;
 };
 
+/* Those whose hashes cost alike. */
+struct shape {
+	enum passwd_scheme scheme;
+	struct text cost, line; /* of one of them */
+	size_t count;
+};
+
+enum { SHAPES_MAX = 16 };
+
 struct users {
 	struct bytes content;
 	struct row *rows;
 	struct row **buckets;
 	size_t count, room, size, scram; /* size is a power of two */
 	uint8_t key[SIPHASH_KEY_BYTES];
+	struct shape shapes[SHAPES_MAX];
+	size_t shape_count, shaped;
 };
 
 static struct row **bucket_of(const struct users *users, struct text name)
@@ -56,12 +67,76 @@ bool users_find(const struct users *users, struct text name, struct passwd_user 
 	return false;
 }
 
-bool users_any(const struct users *users, uint64_t number, struct passwd_user *user)
+/* -- shapes ------------------------------------------------------------------------ */
+
+/* The part of a stored password that says what it costs: nothing that is its user's own. */
+static struct text cost_of(const struct passwd_user *user)
 {
-	if (!users->count)
-		return false;
-	row_read(&users->rows[number % users->count], user);
-	return true;
+	struct text t = user->secret;
+	size_t fields = 1; /* what ends in a dollar sign, beside the first one */
+
+	if (user->scheme == PASSWD_SCRAM) {
+		ptrdiff_t comma = text_find(t, ',');
+
+		return (struct text){t.data, comma < 0 ? t.len : (size_t)comma};
+	}
+	if (t.len > 14 && t.data[1] == '7') /* $7$, N, r and p, and the salt at once (crypt(5)) */
+		return (struct text){t.data, 14};
+	if (t.len > 2 && (t.data[1] == 'y' || t.data[1] == 'g' || t.data[1] == '2' ||
+			  memchr(t.data, '=', t.len < 12 ? t.len : 12)))
+		fields = 2;
+	for (size_t i = 1; i < t.len; i++)
+		if (t.data[i] == '$' && --fields == 0)
+			return (struct text){t.data, i};
+	return t;
+}
+
+static int shape_compare(const struct shape *s, enum passwd_scheme scheme, struct text cost)
+{
+	if (s->scheme != scheme)
+		return s->scheme < scheme ? -1 : 1;
+	if (s->cost.len != cost.len)
+		return s->cost.len < cost.len ? -1 : 1;
+	return cost.len ? memcmp(s->cost.data, cost.data, cost.len) : 0;
+}
+
+/* Kept in order, so that the file's own order means nothing. */
+static void shape_count(struct users *users, const struct passwd_user *user, struct text line)
+{
+	struct text cost = cost_of(user);
+	size_t i = 0;
+
+	if (!user->secret.len)
+		return;
+	while (i < users->shape_count && shape_compare(&users->shapes[i], user->scheme, cost) < 0)
+		i++;
+	if (i < users->shape_count && shape_compare(&users->shapes[i], user->scheme, cost) == 0) {
+		users->shapes[i].count++;
+		users->shaped++;
+		return;
+	}
+	if (users->shape_count == SHAPES_MAX)
+		return;
+	memmove(&users->shapes[i + 1], &users->shapes[i],
+		(users->shape_count - i) * sizeof *users->shapes);
+	users->shapes[i] = (struct shape){user->scheme, cost, line, 1};
+	users->shape_count++;
+	users->shaped++;
+}
+
+bool users_like(const struct users *users, uint64_t number, struct passwd_user *user)
+{
+	/* Its place among all, so that one user more moves the bounds by little. */
+	uint64_t at = users->shaped ? (number >> 32) * users->shaped >> 32 : 0;
+
+	for (size_t i = 0; i < users->shape_count; i++) {
+		if (at < users->shapes[i].count) {
+			row_read(&(struct row){NULL, users->shapes[i].line}, user);
+			return true;
+		}
+		at -= users->shapes[i].count;
+	}
+	return false;
 }
 
 size_t users_count(const struct users *users)
@@ -95,6 +170,7 @@ static void user_add(struct users *users, const struct passwd_user *user, struct
 	/* Who cannot log in at all needs no SCRAM. */
 	if (user->scheme == PASSWD_SCRAM || user->disabled)
 		users->scram++;
+	shape_count(users, user, line);
 }
 
 struct users *users_new(struct bytes *content,

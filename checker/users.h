@@ -24,7 +24,11 @@ size_t users_scram(const struct users *users);
 bool users_find(const struct users *users, struct text name, struct passwd_user *user,
 		struct text *line);
 
-/* Any user, the same one for the same NUMBER; false when there is none. */
-bool users_any(const struct users *users, uint64_t number, struct passwd_user *user);
+/*
+ * What stored passwords look like, in general: a user whose hash costs what
+ * NUMBER's would, picked so that each kind of hash has its users' share of all
+ * numbers. Adding or removing a user changes few numbers' picks. False: there is none.
+ */
+bool users_like(const struct users *users, uint64_t number, struct passwd_user *user);
 
 #endif

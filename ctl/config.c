@@ -29,6 +29,8 @@ static const char *type_text(enum setting_type type)
 	    [TYPE_PATH] = "path",
 	    [TYPE_LOG_TO] = "word or path",
 	    [TYPE_TABLE] = "table",
+	    [TYPE_TEXT] = "text",
+	    [TYPE_URL] = "https address",
 	    [TYPE_ROUTE_TO] = "target",
 	    [TYPE_BOOL] = "yes or no",
 	    [TYPE_NUMBER] = "number",

@@ -131,7 +131,11 @@ struct config {
 	uint64_t tables_size;
 	struct config_listen *listens;
 	size_t listen_count;
-	struct text auth_users, auth_dovecot; /* at most one of them is set */
+	struct text auth_users, auth_dovecot, auth_pam; /* at most one of them is set */
+	struct text auth_pam_folder, auth_pam_user;
+	struct text auth_introspection, auth_introspection_client, auth_introspection_secret,
+	    auth_introspection_ca, auth_introspection_login, auth_introspection_scope,
+	    auth_introspection_audience;
 	uint8_t auth_clear, auth_smtp;
 	uint64_t auth_workers;
 	struct duration auth_remember;
@@ -208,7 +212,7 @@ const struct config_route *config_route(const struct config *config, struct text
 /* May this client relay to anywhere (relay-from)? ADDRESS is 16 bytes. */
 bool config_relays_from(const struct config *config, const uint8_t *address);
 
-/* Is there anybody who can log in (users, dovecot)? */
+/* Is there anybody who can log in (users, dovecot, pam, introspection)? */
 bool config_has_logins(const struct config *config);
 
 /* Is mail for this domain taken from anyone (relay-to, or a route to local)? */

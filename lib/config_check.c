@@ -2,12 +2,13 @@
 /* Checks of a configuration that need the machine it is for: folders, files, names. */
 #include "config_row.h"
 #include "config_value.h"
-#include "passwd_file.h"
 #include "rights.h"
 #include "tables.h"
+#include "users_check.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -105,20 +106,14 @@ static void check_trust_anchor(const struct check *c)
 				  shown(name, c->config->resolver_trust_anchor), strerror(errno));
 }
 
-static void check_user_lines(const struct check *c, const char *path, struct text content)
+static void user_wrong(void *arg, uint32_t line, size_t column, const char *why)
 {
-	uint32_t line = line_of(c, BLOCK_auth, "users");
-	struct passwd_user user;
-	struct text one;
-	unsigned number = 0;
-	const char *why;
+	const struct check *c = arg;
+	struct text path = c->config->auth_users;
 
-	while (passwd_next_line(&content, &one)) {
-		number++;
-		if (passwd_line_read(one, &user, &why) == PASSWD_BROKEN)
-			config_errors_add(c->errors, true, line, 1, "users: %.150s:%u: %s", path,
-					  number, why);
-	}
+	config_errors_add(c->errors, true, line_of(c, BLOCK_auth, "users"), 1,
+			  "users: %.*s:%u:%zu: %s", path.len < 150 ? (int)path.len : 150, path.data,
+			  line, column, why);
 }
 
 /* Broken lines keep their users out and nobody else; the file may be made later. */
@@ -126,33 +121,59 @@ static void check_users(const struct check *c)
 {
 	char path[WORD_MAX_BYTES + 1];
 	uint32_t line = line_of(c, BLOCK_auth, "users");
-	struct bytes content = {0};
-	size_t n;
+	const char *why;
 
 	if (!c->config->auth_users.len)
 		return;
 	text_copy(path, sizeof path, c->config->auth_users);
-	FILE *f = fopen(path, "re");
+	why = users_check(path, user_wrong, (void *)(uintptr_t)c);
+	if (why)
+		config_errors_add(c->errors, true, line, 1, "users: %.200s: %s", path, why);
+}
 
-	if (!f) {
-		config_errors_add(c->errors, true, line, 1, "users: %.200s: %s", path,
-				  strerror(errno));
+/* Started by root, the modules run as somebody else. */
+static void check_pam_user(const struct check *c)
+{
+	struct text user = c->config->auth_pam_user;
+	char name[128], word[SHOWN_BYTES];
+	uint32_t line = line_of(c, BLOCK_auth, "pam-user");
+
+	if (!c->config->auth_pam.len || geteuid() != 0)
 		return;
+	if (text_copy(name, sizeof name, user) < user.len || !getpwnam(name))
+		config_errors_add(c->errors, false, line ? line : line_of(c, BLOCK_auth, "pam"), 1,
+				  "pam-user: there is no user %s%s", shown(word, user),
+				  line ? "" : "; run make install");
+	else if (text_equals(user, "root"))
+		config_errors_add(c->errors, true, line, 1,
+				  "pam-user: whoever takes a PAM module over is root");
+}
+
+/* Both are read elsewhere and later; what is not there now will be missed then. */
+static void check_introspection(const struct check *c)
+{
+	const struct {
+		const char *name;
+		struct text path;
+	} files[] = {{"introspection-secret-file", c->config->auth_introspection_secret},
+		     {"introspection-ca", c->config->auth_introspection_ca}};
+	char path[WORD_MAX_BYTES + 1];
+	struct stat st;
+
+	for (size_t i = 0; i < 2 && c->config->auth_introspection.len; i++) {
+		uint32_t line = line_of(c, BLOCK_auth, files[i].name);
+
+		text_copy(path, sizeof path, files[i].path);
+		if (*path && access(path, R_OK) != 0)
+			config_errors_add(c->errors, true,
+					  line ? line : line_of(c, BLOCK_auth, "introspection"), 1,
+					  "%s: %.200s: %s", files[i].name, path, strerror(errno));
+		else if (*path && i == 0 && stat(path, &st) == 0 && st.st_mode & 077)
+			config_errors_add(c->errors, true, line, 1,
+					  "%s: %.200s can be read by others than its owner (mode "
+					  "%03o)",
+					  files[i].name, path, (unsigned)st.st_mode & 0777);
 	}
-	do {
-		n = fread(bytes_room(&content, 65536), 1, 65536, f);
-		content.end += n;
-	} while (n && bytes_len(&content) <= PASSWD_FILE_MAX);
-	if (ferror(f) || n)
-		config_errors_add(c->errors, true, line, 1, "users: %.200s: %s", path,
-				  ferror(f) ? strerror(errno) : "too large");
-	else
-		check_user_lines(
-		    c, path, (struct text){(const char *)bytes_at(&content), bytes_len(&content)});
-	fclose(f);
-	if (content.data)
-		explicit_bzero(content.data, content.size);
-	bytes_free(&content);
 }
 
 static void check_hostname(const struct check *c)
@@ -287,6 +308,8 @@ bool config_check_machine(const struct config *config, struct config_errors *err
 	check_log(&c);
 	check_trust_anchor(&c);
 	check_users(&c);
+	check_pam_user(&c);
+	check_introspection(&c);
 	check_tables(&c);
 	for (size_t i = before; i < errors->count; i++)
 		if (!errors->items[i].warning)

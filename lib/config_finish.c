@@ -274,17 +274,58 @@ static void check_takeover(struct whole *w)
 					  TAKEOVER_NETWORKS_MOST);
 }
 
+/* The service is a file's name in PAM's folder. */
+static void check_pam(struct whole *w)
+{
+	struct text t = w->config->auth_pam;
+	bool good = t.len <= 64;
+	char word[SHOWN_BYTES];
+
+	for (size_t i = 0; i < t.len; i++)
+		good = good && (ascii_is_alnum(t.data[i]) || t.data[i] == '-' || t.data[i] == '_');
+	if (!good)
+		WRONG(w, ((struct place){line_of(w, BLOCK_auth, "pam"), 1}),
+		      "pam: \"%s\" is no name of a service", shown(word, t));
+}
+
+/* RFC 6749 section 3.3: what a scope is made of; it stands in JSON as it is. */
+static void check_introspection(struct whole *w)
+{
+	/* Those without a default. */
+	static const char *const names[] = {"introspection-client", "introspection-secret-file",
+					    "introspection-scope", "introspection-audience"};
+	struct text scope = w->config->auth_introspection_scope;
+
+	for (size_t i = 0; i < scope.len; i++)
+		if (scope.data[i] < ' ' || scope.data[i] > '~' || strchr("\"\\", scope.data[i])) {
+			WRONG(
+			    w, ((struct place){line_of(w, BLOCK_auth, "introspection-scope"), 1}),
+			    "introspection-scope: a scope has neither quotes nor backslashes, and "
+			    "is ASCII");
+			break;
+		}
+	for (size_t i = 0; i < sizeof names / sizeof *names && !w->config->auth_introspection.len;
+	     i++)
+		if (line_of(w, BLOCK_auth, names[i]))
+			config_errors_add(w->errors, true, line_of(w, BLOCK_auth, names[i]), 1,
+					  "auth: %s does nothing without introspection", names[i]);
+}
+
 static void check_auth(struct whole *w)
 {
 	const struct config *c = w->config;
 
-	if (c->auth_users.len && c->auth_dovecot.len)
-		WRONG(w, ((struct place){line_of(w, BLOCK_auth, "dovecot"), 1}),
-		      "auth: users or dovecot, one of the two");
+	const char *second = c->auth_pam.len ? "pam" : "dovecot";
+
+	if ((c->auth_users.len > 0) + (c->auth_dovecot.len > 0) + (c->auth_pam.len > 0) > 1)
+		WRONG(w, ((struct place){line_of(w, BLOCK_auth, second), 1}),
+		      "auth: users, dovecot or pam, one of them");
+	check_pam(w);
+	check_introspection(w);
 	if (c->auth_smtp && !config_has_logins(c))
 		config_errors_add(w->errors, true, line_of(w, BLOCK_auth, "smtp"), 1,
-				  "auth: AUTH is not offered, since there is neither users nor "
-				  "dovecot to say who may log in");
+				  "auth: AUTH is not offered, since there is neither users, "
+				  "dovecot, pam nor introspection to say who may log in");
 }
 
 static void check_times(struct whole *w)

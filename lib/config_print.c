@@ -129,6 +129,8 @@ void value_print(const struct setting_row *row, const void *from, struct bytes *
 	case TYPE_PATH:
 	case TYPE_LOG_TO:
 	case TYPE_TABLE:
+	case TYPE_TEXT:
+	case TYPE_URL:
 	case TYPE_ROUTE_TO:
 		word_print(*(const struct text *)from, to);
 		break;

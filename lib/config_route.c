@@ -63,7 +63,8 @@ bool networks_contain(const struct networks *networks, const uint8_t *address)
 
 bool config_has_logins(const struct config *config)
 {
-	return config->auth_users.len || config->auth_dovecot.len;
+	return config->auth_users.len || config->auth_dovecot.len || config->auth_pam.len ||
+	       config->auth_introspection.len;
 }
 
 bool config_relays_from(const struct config *config, const uint8_t *address)

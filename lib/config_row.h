@@ -13,6 +13,8 @@ enum setting_type {
 	TYPE_PATH,
 	TYPE_LOG_TO,
 	TYPE_TABLE,
+	TYPE_TEXT,
+	TYPE_URL, /* url.h */
 	TYPE_ROUTE_TO,
 	TYPE_BOOL,
 	TYPE_NUMBER,

@@ -6,6 +6,7 @@
 #include "nearest.h"
 #include "passwd_file.h"
 #include "tables.h"
+#include "url.h"
 
 #include <arpa/inet.h>
 #include <string.h>
@@ -204,6 +205,31 @@ static bool read_path(struct value *v)
 			     shown(name, t));
 	while (t.len > 1 && t.data[t.len - 1] == '/')
 		t.len--;
+	*(struct text *)v->to = keep(v->arena, t);
+	return true;
+}
+
+static bool read_text(struct value *v)
+{
+	struct text t = v->word->text;
+
+	for (size_t i = 0; i < t.len; i++)
+		if ((unsigned char)t.data[i] < ' ' || t.data[i] == 127)
+			return WRONG(v, "%s: control characters in its value", v->row->name);
+	*(struct text *)v->to = keep(v->arena, t);
+	return true;
+}
+
+static bool read_url(struct value *v)
+{
+	struct text t = v->word->text;
+	char name[SHOWN_BYTES];
+	struct url url;
+	const char *fault = url_read(t, &url);
+
+	if (fault)
+		return WRONG(v, "%s: \"%s\" is no https address: %s", v->row->name, shown(name, t),
+			     fault);
 	*(struct text *)v->to = keep(v->arena, t);
 	return true;
 }
@@ -496,6 +522,7 @@ static bool read_route_to(struct value *v)
 static bool (*const readers[TYPE_COUNT])(struct value *v) = {
     [TYPE_HOST] = read_host,	      [TYPE_ADDRESS] = read_address,
     [TYPE_PATH] = read_path,	      [TYPE_LOG_TO] = read_log_to,
+    [TYPE_TEXT] = read_text,	      [TYPE_URL] = read_url,
     [TYPE_ROUTE_TO] = read_route_to,  [TYPE_BOOL] = read_bool,
     [TYPE_NUMBER] = read_number,      [TYPE_SIZE] = read_number,
     [TYPE_TIME] = read_number,	      [TYPE_WORD_NEWLINE] = read_word,

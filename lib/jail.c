@@ -207,6 +207,82 @@ static void filter_load(const struct daemon_row *row)
 	seccomp_release(filter);
 }
 
+/* -- for modules -------------------------------------------------------------------- */
+
+static const char modules_denied[] =
+    "ptrace process_vm_readv process_vm_writev kcmp pidfd_getfd bpf perf_event_open userfaultfd "
+    "io_uring_setup io_uring_enter io_uring_register "
+    "mount umount2 pivot_root chroot move_mount open_tree fsopen fsconfig fsmount fspick "
+    "mount_setattr open_by_handle_at name_to_handle_at unshare setns "
+    "init_module finit_module delete_module kexec_load kexec_file_load reboot "
+    "swapon swapoff acct quotactl quotactl_fd settimeofday clock_settime clock_adjtime adjtimex "
+    "sethostname setdomainname iopl ioperm vhangup nfsservctl lookup_dcookie personality "
+    "mknod mknodat syslog";
+
+static void denials_load(const struct daemon_row *row)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+	char names[sizeof modules_denied];
+	int error;
+
+	need(row, filter != NULL, "seccomp");
+	memcpy(names, modules_denied, sizeof names);
+	for (char *save = NULL, *name = strtok_r(names, " ", &save); name;
+	     name = strtok_r(NULL, " ", &save)) {
+		int number = seccomp_syscall_resolve_name(name);
+
+		/* Those that this library does not know the kernel's jail would not, either. */
+		if (number < 0)
+			continue;
+		error = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), number, 0);
+		if (error != 0)
+			jail_fail(row, name, -error);
+	}
+	error = seccomp_load(filter);
+	if (error != 0)
+		jail_fail(row, "seccomp_load", -error);
+	seccomp_release(filter);
+}
+
+/* Does this process have what ROW would keep? */
+static bool has_capabilities(const struct daemon_row *row)
+{
+	cap_t wanted = cap_from_text(row->capabilities), now = cap_get_proc();
+	bool has = wanted && now;
+
+	for (cap_value_t c = 0; has && c <= CAP_LAST_CAP; c++) {
+		cap_flag_value_t wants = CAP_CLEAR, is = CAP_CLEAR;
+
+		if (cap_get_flag(wanted, c, CAP_PERMITTED, &wants) == 0 && wants == CAP_SET)
+			has = cap_get_flag(now, c, CAP_PERMITTED, &is) == 0 && is == CAP_SET;
+	}
+	cap_free(wanted);
+	cap_free(now);
+	return has;
+}
+
+void jail_enter_for_modules(const struct daemon_row *row, const char *name)
+{
+	bool privileged = geteuid() == 0;
+	struct passwd *user = privileged ? getpwnam(name) : NULL;
+
+	if (privileged && !user)
+		jail_fail(row, name, ENOENT);
+	if (privileged) {
+		bounding_set_empty();
+		/* Its groups as well: who may read the modules' files is told by them. */
+		need(row, initgroups(name, user->pw_gid) == 0, "initgroups");
+		need(row, setresgid(user->pw_gid, user->pw_gid, user->pw_gid) == 0, "setresgid");
+		need(row, setresuid(user->pw_uid, user->pw_uid, user->pw_uid) == 0, "setresuid");
+	}
+	/* libpam tells the kernel's audit what it did, and for root alone calls it a failure if it
+	 * may not (_pam_audit_end()). A container may have taken it away. */
+	capabilities_keep(row, privileged && user->pw_uid == 0 && has_capabilities(row));
+	need(row, prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "no_new_privs");
+	need(row, prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0, "dumpable");
+	denials_load(row);
+}
+
 void jail_enter(const struct daemon_row *row, struct text queue)
 {
 	bool privileged = geteuid() == 0;

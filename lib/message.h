@@ -38,7 +38,9 @@ enum handle_role {
 	HANDLE_TLS_CERTIFICATE,
 	HANDLE_TLS_CLIENT_CA,
 	HANDLE_TLS_KEY,
-	HANDLE_TABLE = 20, /* table: a file, in answer to table_look */
+	HANDLE_TABLE = 20,	  /* table: a file, in answer to table_look */
+	HANDLE_TOKEN_SECRET = 22, /* checker: what introspection is asked with */
+	HANDLE_CHECKER_KEY = 23,  /* checker: its own random key, which outlives it */
 };
 
 enum intake_state {
@@ -121,6 +123,21 @@ enum table_verdict {
 	TABLE_FOUND,
 	TABLE_ABSENT, /* there is no such key */
 	TABLE_FAILED, /* not known now: 451 4.3.5 */
+};
+
+/* What a request is for: who may make it, where to, and who may have signed the server's name. */
+enum fetch_purpose { FETCH_INTROSPECTION, FETCH_PURPOSES };
+enum fetch_method { FETCH_GET, FETCH_POST };
+enum fetch_outcome {
+	FETCH_ANSWERED,	 /* status, type and body are there */
+	FETCH_REFUSED,	 /* not for this asker, or not as the configuration has it */
+	FETCH_BUSY,	 /* too many at once */
+	FETCH_NO_HOST,	 /* its name leads nowhere */
+	FETCH_NO_SERVER, /* no connection, or it broke */
+	FETCH_TLS,	 /* the handshake failed, or the certificate does not prove the name */
+	FETCH_TIMEOUT,
+	FETCH_TOO_LARGE, /* the answer is larger than was wanted */
+	FETCH_OUTCOMES
 };
 
 enum body_type { BODY_7BIT, BODY_8BITMIME, BODY_BINARYMIME };

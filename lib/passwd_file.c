@@ -207,8 +207,10 @@ enum passwd_kind passwd_line_read(struct text line, struct passwd_user *user, co
 		*why = "it is not name:{SCHEME}secret";
 	else
 		*why = passwd_name_fault(user->name);
-	if (!*why)
+	if (!*why) {
 		*why = secret_read(f.at[FIELD_PASSWORD], user);
+		user->fault_at = *why ? (size_t)(f.at[FIELD_PASSWORD].data - line.data) : 0;
+	}
 	if (!*why && f.count == FIELDS)
 		extras_read(f.at[FIELD_EXTRA], user);
 	return *why ? PASSWD_BROKEN : PASSWD_USER;

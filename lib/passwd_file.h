@@ -35,7 +35,8 @@ struct passwd_user {
 	struct text secret;	/* behind {SCHEME}; empty when the password is locked with ! or * */
 	struct text allow_nets; /* networks divided by commas, or empty: from everywhere */
 	enum passwd_scheme scheme;
-	bool disabled; /* nologin, or the password is locked */
+	bool disabled;	 /* nologin, or the password is locked */
+	size_t fault_at; /* PASSWD_BROKEN: where in the line, from 0 */
 };
 
 enum passwd_kind { PASSWD_USER, PASSWD_NOTHING, PASSWD_BROKEN };

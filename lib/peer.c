@@ -24,6 +24,7 @@ static const struct {
     {PEER_CHECKER, "checker"},
     {PEER_KEEPER, "keeper"},
     {PEER_TABLE, "table"},
+    {PEER_FETCHER, "fetcher"},
 };
 
 const char *peer_name(unsigned kind)

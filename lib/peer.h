@@ -21,9 +21,10 @@ enum peer_kind {
 	PEER_KEEPER = 1 << 12,
 	PEER_CHECKER = 1 << 13,
 	PEER_TABLE = 1 << 14,
+	PEER_FETCHER = 1 << 15,
 };
 
-#define PEER_ALL ((1 << 15) - 1)
+#define PEER_ALL ((1 << 16) - 1)
 
 /* "smtp-client" for PEER_SMTP_CLIENT; "?" for what is no kind. */
 const char *peer_name(unsigned kind);

@@ -11,6 +11,8 @@ static const struct {
     {SASL_EXTERNAL, "EXTERNAL"},
     {SASL_PLAIN, "PLAIN"},
     {SASL_LOGIN, "LOGIN"},
+    {SASL_OAUTHBEARER, "OAUTHBEARER"},
+    {SASL_XOAUTH2, "XOAUTH2"},
 };
 
 const char *sasl_name(unsigned mechanism)

@@ -7,16 +7,19 @@
 
 #include <stdint.h>
 
-/* Bits, so that a set of them is a number. Best first: so they are offered. */
+/* Bits, so that a set of them is a number. Offered in this order. */
 enum sasl_mechanism {
 	SASL_SCRAM_SHA_256_PLUS = 1 << 0, /* RFC 7677, bound to the TLS channel (RFC 9266) */
 	SASL_SCRAM_SHA_256 = 1 << 1,
-	SASL_EXTERNAL = 1 << 2, /* the client's certificate (RFC 4422 appendix A) */
-	SASL_PLAIN = 1 << 3,	/* RFC 4616 */
-	SASL_LOGIN = 1 << 4,	/* draft-murchison-sasl-login: what old programs know */
+	SASL_EXTERNAL = 1 << 2,	   /* the client's certificate (RFC 4422 appendix A) */
+	SASL_PLAIN = 1 << 3,	   /* RFC 4616 */
+	SASL_LOGIN = 1 << 4,	   /* draft-murchison-sasl-login: what old programs know */
+	SASL_OAUTHBEARER = 1 << 5, /* RFC 7628 */
+	SASL_XOAUTH2 = 1 << 6,	   /* Google's: what it grew from, and what most programs know */
 };
 
-#define SASL_ALL ((1 << 5) - 1)
+#define SASL_TOKENS (SASL_OAUTHBEARER | SASL_XOAUTH2)
+#define SASL_ALL ((1 << 7) - 1)
 enum {
 	SASL_MESSAGE_MAX = 9216, /* octets; 12,288 in base64 (RFC 4954 section 4) */
 	SASL_BINDING_MAX = 64,	 /* octets of a channel binding; tls-exporter has 32 */

@@ -68,7 +68,8 @@ const char *child_name(const struct child *child, char *to)
 {
 	const char *name = peer_name(child->row->kind);
 
-	if (child->row->workers == 1 || (child->row->kind & (PEER_CHECKER | PEER_KEEPER)))
+	if (child->row->workers == 1 ||
+	    (child->row->kind & (PEER_CHECKER | PEER_KEEPER | PEER_FETCHER)))
 		snprintf(to, CHILD_NAME_BYTES, "%s", name);
 	else
 		snprintf(to, CHILD_NAME_BYTES, "%s-%u", name, child->instance);
@@ -216,7 +217,7 @@ static bool login_handle_post(struct child *child, unsigned role, char *why)
 {
 	const struct config *config = child->master->config;
 	int fd = logins_open(config, role, why);
-	struct text name = role == HANDLE_USERS ? config->auth_users : config->auth_dovecot;
+	struct text name = logins_name(config, role);
 
 	if (fd < 0)
 		return false;
@@ -228,19 +229,32 @@ static bool login_handle_post(struct child *child, unsigned role, char *why)
 
 void child_handle_again(struct child *child, unsigned role)
 {
-	char why[WHY_BYTES] = "no logins are configured";
+	char why[WHY_BYTES] = "no such logins are configured";
 
-	if (role == logins_role(child->master->config) && login_handle_post(child, role, why))
+	if (logins_need(child->master->config, role) && login_handle_post(child, role, why))
 		return;
 	channel_send_handle_none(
 	    child->channel, &(struct msg_handle_none){(uint8_t)role, {why, strnlen(why, 1024)}});
+}
+
+/* One that cannot be had now is asked for, and then said; those that are not, are said here. */
+static void login_handles_post(struct child *child)
+{
+	static const unsigned roles[] = {HANDLE_CHECKER_KEY, HANDLE_TOKEN_SECRET, HANDLE_USERS,
+					 HANDLE_DOVECOT};
+	char why[WHY_BYTES];
+
+	for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)
+		if (logins_need(child->master->config, roles[i]) &&
+		    !login_handle_post(child, roles[i], why) && roles[i] >= HANDLE_TOKEN_SECRET)
+			log_warning(child->master->log, "%s", why);
 }
 
 void child_configure(struct child *child)
 {
 	struct master *master = child->master;
 	const struct bytes *text = &master->config_text;
-	char name[512], why[WHY_BYTES];
+	char name[512];
 
 	if (!child->channel)
 		return;
@@ -255,9 +269,8 @@ void child_configure(struct child *child)
 
 		post_handle(child, l->role, l->index, l->name, l->fd);
 	}
-	/* One that cannot be had now is asked for, and then said. */
-	if (child->row->kind == PEER_CHECKER && config_has_logins(master->config))
-		(void)login_handle_post(child, logins_role(master->config), why);
+	if (child->row->kind == PEER_CHECKER)
+		login_handles_post(child);
 	if (child->row->kind == PEER_KEEPER)
 		certificates_post(child);
 	child->begin_due = true;

@@ -1,25 +1,47 @@
 /* SPDX-License-Identifier: ISC */
-/* Opening the checker's backend. */
+/* Opening what the checker needs. */
 #include "logins.h"
 
 #include "places.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-unsigned logins_role(const struct config *config)
+enum { CHECKER_KEY_BYTES = 32 };
+
+bool logins_need(const struct config *config, unsigned role)
 {
-	if (config->auth_users.len)
-		return HANDLE_USERS;
-	return config->auth_dovecot.len ? HANDLE_DOVECOT : 0;
+	/* Where names that do not exist are given salts. */
+	if (role == HANDLE_CHECKER_KEY)
+		return config->auth_users.len > 0;
+	return logins_name(config, role).len > 0;
 }
 
-static int users_open(const char *path)
+struct text logins_name(const struct config *config, unsigned role)
+{
+	switch (role) {
+	case HANDLE_USERS:
+		return config->auth_users;
+	case HANDLE_DOVECOT:
+		return config->auth_dovecot;
+	case HANDLE_TOKEN_SECRET:
+		return config->auth_introspection.len ? config->auth_introspection_secret
+						      : (struct text){NULL, 0};
+	case HANDLE_CHECKER_KEY:
+		return text_of("checker.key");
+	default:
+		return (struct text){NULL, 0};
+	}
+}
+
+static int file_open(const char *path)
 {
 	/* A FIFO in its place must not stop us. */
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
@@ -54,14 +76,57 @@ static int dovecot_open(const char *path)
 	return fd;
 }
 
+/* A crash leaves a whole key or none: it comes by a new name. */
+static int key_make(int folder)
+{
+	uint8_t key[CHECKER_KEY_BYTES];
+	int fd = openat(folder, "checker.key.new",
+			O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	bool made;
+
+	if (fd < 0)
+		return -1;
+	made = getrandom(key, sizeof key, 0) == (ssize_t)sizeof key &&
+	       write(fd, key, sizeof key) == (ssize_t)sizeof key && fsync(fd) == 0 &&
+	       renameat(folder, "checker.key.new", folder, "checker.key") == 0;
+	explicit_bzero(key, sizeof key);
+	close(fd);
+	return made ? openat(folder, "checker.key", O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+}
+
+static int key_open(const struct config *config, char *path)
+{
+	text_copy(path, PATH_MAX, config->queue);
+	int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd, error;
+	struct stat st;
+
+	if (folder < 0)
+		return -1;
+	fd = openat(folder, "checker.key", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd >= 0 && (fstat(fd, &st) != 0 || st.st_size != CHECKER_KEY_BYTES)) {
+		close(fd);
+		fd = -1;
+		errno = ENOENT;
+	}
+	if (fd < 0 && errno == ENOENT)
+		fd = key_make(folder);
+	error = errno;
+	close(folder);
+	errno = error;
+	strncat(path, "/checker.key", PATH_MAX - strlen(path) - 1);
+	return fd;
+}
+
 int logins_open(const struct config *config, unsigned role, char *why)
 {
-	char path[4096];
+	char path[PATH_MAX];
 	int fd;
 
-	text_copy(path, sizeof path,
-		  role == HANDLE_USERS ? config->auth_users : config->auth_dovecot);
-	fd = role == HANDLE_USERS ? users_open(path) : dovecot_open(path);
+	text_copy(path, sizeof path, logins_name(config, role));
+	if (role == HANDLE_CHECKER_KEY)
+		fd = key_open(config, path);
+	else
+		fd = role == HANDLE_DOVECOT ? dovecot_open(path) : file_open(path);
 	if (fd < 0)
 		snprintf(why, WHY_BYTES, "%s: %s", path,
 			 errno == EINVAL ? "not a regular file" : strerror(errno));

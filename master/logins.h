@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: ISC */
-/* What the checker asks about logins: the users file, or Dovecot's auth socket. Opened here, since
- * its jail has neither. */
+/* What the checker needs of this machine and its jail has not. Opened here. */
 #ifndef MASTER_LOGINS_H
 #define MASTER_LOGINS_H
 
 #include "config.h"
 
-/* HANDLE_USERS or HANDLE_DOVECOT; 0 when no logins are configured. */
-unsigned logins_role(const struct config *config);
+/* Does the configuration want the checker to have a handle of that role (HANDLE_USERS,
+ * HANDLE_DOVECOT, HANDLE_TOKEN_SECRET, HANDLE_CHECKER_KEY)? */
+bool logins_need(const struct config *config, unsigned role);
 
-/* A fresh descriptor of that role; -1 with WHY (WHY_BYTES of places.h). */
+/* Its path, for messages to people. */
+struct text logins_name(const struct config *config, unsigned role);
+
+/*
+ * A fresh descriptor of that role; -1 with WHY (WHY_BYTES of places.h). The
+ * key is made when it is not there: 32 random octets in QUEUE/checker.key.
+ */
 int logins_open(const struct config *config, unsigned role, char *why);
 
 #endif

@@ -30,8 +30,8 @@
 
 /* What master keeps as root; daemons get no more than this before their jail takes it away. */
 static const cap_value_t kept[] = {
-    CAP_SETUID,		  CAP_SETGID,	    CAP_SETPCAP, CAP_SYS_CHROOT, CAP_KILL,
-    CAP_NET_BIND_SERVICE, CAP_DAC_OVERRIDE, CAP_CHOWN,	 CAP_FOWNER,
+    CAP_SETUID,	      CAP_SETGID, CAP_SETPCAP, CAP_SYS_CHROOT,	CAP_KILL, CAP_NET_BIND_SERVICE,
+    CAP_DAC_OVERRIDE, CAP_CHOWN,  CAP_FOWNER,  CAP_AUDIT_WRITE, /* for a PAM that runs as root */
 };
 
 static const char default_path[] = "/etc/veredus/veredus.conf";

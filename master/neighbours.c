@@ -13,7 +13,10 @@ const struct kind_row kind_rows[] = {
      GETS(HANDLE_TLS_CERTIFICATE) | GETS(HANDLE_TLS_CLIENT_CA) | GETS(HANDLE_TLS_KEY)},
     {PEER_RESOLVER, "veredus-resolver", 1, 0},
     {PEER_LIMITS, "veredus-limits", 1, 0},
-    {PEER_CHECKER, "veredus-checker", 0, GETS(HANDLE_USERS) | GETS(HANDLE_DOVECOT)},
+    {PEER_CHECKER, "veredus-checker", 0,
+     GETS(HANDLE_USERS) | GETS(HANDLE_DOVECOT) | GETS(HANDLE_TOKEN_SECRET) |
+	 GETS(HANDLE_CHECKER_KEY)},
+    {PEER_FETCHER, "veredus-fetcher", 0, 0},
     {PEER_TABLE, "veredus-table", 1, GETS(HANDLE_TABLE)},
     {PEER_QMGR, "veredus-qmgr", 1, GETS(HANDLE_LISTEN_CONTROL)},
     {PEER_BOUNCE, "veredus-bounce", 1, 0},
@@ -39,6 +42,8 @@ static const struct {
     {PEER_SUBMISSION, PEER_RESOLVER},			     /* names of clients */
     {PEER_SMTPD, PEER_KEEPER},				     /* certificates, signatures */
     {PEER_SUBMISSION, PEER_KEEPER},			     /* the same */
+    {PEER_CHECKER, PEER_FETCHER},			     /* requests for tokens */
+    {PEER_FETCHER, PEER_RESOLVER},			     /* hosts */
     {PEER_SMTPD, PEER_TABLE},				     /* lookups */
     {PEER_SUBMISSION, PEER_TABLE},			     /* lookups */
     {PEER_BOUNCE, PEER_QMGR},				     /* reports that are owed */
@@ -63,6 +68,8 @@ unsigned kind_workers(const struct kind_row *row, const struct config *config)
 		return row->workers;
 	if (row->kind == PEER_CHECKER)
 		return config_has_logins(config);
+	if (row->kind == PEER_FETCHER)
+		return config->auth_introspection.len > 0;
 	if (row->kind == PEER_KEEPER)
 		return config->tls_count > 0;
 	return (unsigned)(row->kind == PEER_SMTPD ? config->workers_smtpd

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * resolver: answers where mail goes (site_ask and path_ask of qmgr, hosts_ask of
- * smtp-client) and what a client is called (name_ask), from one validating
+ * smtp-client and fetcher) and what a client is called (name_ask), from one validating
  * resolver and one cache. It touches name servers and nothing else.
  */
 #include "answer.h"
@@ -25,7 +25,7 @@ static const struct daemon_row row = {
     .root = JAIL_EMPTY,
     .capabilities = "",
     .system_calls = "socket connect bind setsockopt getsockopt getsockname getpeername uname",
-    .peers = PEER_QMGR | PEER_SMTP_CLIENT | PEER_SMTPD | PEER_SUBMISSION,
+    .peers = PEER_QMGR | PEER_SMTP_CLIENT | PEER_SMTPD | PEER_SUBMISSION | PEER_FETCHER,
 };
 
 enum {
@@ -341,7 +341,7 @@ static void name_ask_handle(struct channel *c, const struct message *m)
 
 static const struct serve serves[] = {
     {MSG_site_ask, PEER_QMGR, site_ask_handle},
-    {MSG_hosts_ask, PEER_SMTP_CLIENT, hosts_ask_handle},
+    {MSG_hosts_ask, PEER_SMTP_CLIENT | PEER_FETCHER, hosts_ask_handle},
     {MSG_path_ask, PEER_QMGR, path_ask_handle},
     {MSG_name_ask, PEER_SMTPD | PEER_SUBMISSION, name_ask_handle},
     {MSG_NONE, 0, NULL},

@@ -7,11 +7,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import base64
 import concurrent.futures
-import grp
-import pwd
 import re
 import shutil
-import signal
 import smtplib
 import ssl
 import statistics
@@ -20,6 +17,7 @@ import time
 
 import pki
 import veredus as v
+from dovecot import Dovecot
 
 SECRET = "pass word#1"
 MAIL = b"From: a@client.example\r\nSubject: logged in\r\n\r\nhello\r\n"
@@ -179,7 +177,15 @@ def test_users_file(t):
     veredus.wait_log(r"users:3: it is not name:")
     reply = v.Smtp(veredus.port).say("EHLO x")
     v.check("AUTH PLAIN LOGIN" in reply and "SCRAM" not in reply, "SCRAM, which not all can do:", reply)
-    v.check(re.search(r"users: .*users:3: it is not name", veredus.command("check")))
+    with open(veredus.users, "a") as f:
+        f.write(f"ANN:{{CRYPT}}{YESCRYPT}\nodd:{{MD5}}x\n")
+    os.chmod(veredus.users, 0o644)
+    said = veredus.command("check")
+    for line in r":3:1: it is not name:", r":6:1: a user of that name stands on line 1", r":7:5: its password scheme", \
+            r": can be read or written by others":
+        v.check(re.search(r"conf:\d+:1: warning: users: \S*/users" + line, said), line, said)
+    v.equal(logs_in("ann", "two"), "235 2.7.0", "the first of the two")
+    os.chmod(veredus.users, 0o600)
     veredus.wait_log(r"login=<near>.* reason=not from this address")
     os.remove(veredus.users)
     v.equal(logs_in("carl", "crypted"), "454 4.7.0", "the file is gone")
@@ -223,6 +229,18 @@ def test_no_name_is_told(t):
         return re.search(r"s=(.*)", base64.b64decode(reply[4:]).decode())[1]
     v.equal(salt("nobody"), salt("nobody"))
     v.check(salt("nobody") != salt("nobody2") and len(salt("nobody")) == len(salt("ann")))
+    # Who comes and goes changes nothing of it, and nor does a restart.
+    stays = {name: salt(name) for name in ("nobody", "nobody2", "nobody3")}
+    veredus.command("user", "add", "dora", input=b"another\n")
+    lines = v.read(veredus.users).splitlines(True)
+    v.write(veredus.users, lines[-1], 0o600)
+    v.equal(attempt(veredus, "dora", "another", source="127.0.9.1")[0][:3], "235")
+    v.equal({name: salt(name) for name in stays}, stays, "after all others have gone")
+    veredus.stop()
+    veredus.start()
+    v.equal({name: salt(name) for name in stays}, stays, "after a restart")
+    key = os.stat(veredus.queue + "/checker.key")
+    v.equal((key.st_size, key.st_mode & 0o777), (32, 0o600))
 
 
 def test_guessing(t):
@@ -439,73 +457,6 @@ def test_external(t):
     v.equal(login("eve", ca, "="), (True, 535), "of nobody")
     v.equal(login("ann", others, "="), (False, 504), "of another authority")
     v.equal(login("ann", None, "="), (False, 504), "without a certificate")
-
-
-class Dovecot:
-    """Dovecot's auth service alone, with one users file, at .socket."""
-
-    def __init__(self, t, users):
-        program = v.peer("dovecot-core", "usr/sbin/dovecot")
-        self.test, self.home = t, program[:-len("/usr/sbin/dovecot")]
-        if self.home:
-            self.home = v.reachable(t, self.home, "dovecot")
-        self.folder = os.path.join(t.folder, "dovecot.run")
-        os.mkdir(self.folder, 0o755)
-        self.socket = os.path.join(self.folder, "auth")
-        lib = self.home + "/usr/lib/dovecot"
-        self.libraries = f"{lib}:{self.home}/usr/lib/x86_64-linux-gnu:{lib}/modules/old-stats"
-        user, group = ("nobody", "nogroup") if v.IS_ROOT else (pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(os.getegid()).gr_name)
-        self.conf = v.write(os.path.join(self.folder, "dovecot.conf"), f"""base_dir = {self.folder}/base
-state_dir = {self.folder}/state
-libexec_dir = {lib}
-log_path = {self.folder}/log
-import_environment = TZ LD_LIBRARY_PATH={self.libraries}
-default_internal_user = {user}
-default_internal_group = {group}
-default_login_user = {user}
-protocols =
-ssl = no
-auth_mechanisms = plain login scram-sha-256
-auth_failure_delay = 0
-passdb {{
-  driver = passwd-file
-  args = {users}
-}}
-service auth {{
-  chroot =
-  unix_listener {self.socket} {{
-    mode = 0666
-  }}
-}}
-service anvil {{
-  chroot =
-}}
-service stats {{
-  chroot =
-}}
-service config {{
-  executable = config -c {self.folder}/dovecot.conf
-}}
-""")
-
-    def start(self):
-        if os.path.exists(self.socket):
-            os.remove(self.socket)
-        self.process = v.Process(self.test, "dovecot", [self.home + "/usr/bin/doveconf", "-c", self.conf, "-f", "service=master", "-m", "master",
-                                                        "-p", "-e", self.home + "/usr/sbin/dovecot", "-F"],
-                                 env=dict(os.environ, LD_LIBRARY_PATH=self.libraries))
-        v.wait(lambda: os.path.exists(self.socket) or not self.process.alive(), 10,
-               lambda: "Dovecot: " + self.process.said() + v.read(self.folder + "/log").decode(errors="replace"))
-        self.test.defer(self.end)
-        return self
-
-    def end(self):
-        """Its processes are one group, and the service that answers would outlive its master."""
-        try:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        self.process.stop()
 
 
 def test_dovecot(t):

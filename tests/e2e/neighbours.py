@@ -25,8 +25,9 @@ SITE, NOBODY = 3, 5  # enum failure_scope
 HOLD, RELEASE, DELETE, FLUSH = 1, 2, 4, 5  # enum queue_action
 LISTEN_SMTP, LISTEN_CONTROL, LOG, USERS, TABLE = 1, 4, 5, 12, 20  # enum handle_role
 TLS_CERTIFICATE, TLS_KEY = 14, 16
-SCRAM, EXTERNAL, PLAIN, LOGIN = 2, 4, 8, 16  # enum sasl_mechanism
+SCRAM, EXTERNAL, PLAIN, LOGIN, OAUTHBEARER = 2, 4, 8, 16, 32  # enum sasl_mechanism
 GOOD, WRONG = 0, 1  # enum auth_verdict
+REFUSED, BUSY, NO_SERVER = 1, 2, 4  # enum fetch_outcome
 LOOPBACK = bytes(10) + b"\xff\xff\x7f\0\0\1"
 PRELUDE, BODY = b"Subject: walls\r\n\r\n", b"Hello\r\n"
 
@@ -350,6 +351,129 @@ def test_checker(t):
         ("exchanges left open", left, LIVES),
         ("garbage", garbage, LIVES),
     ], serves)
+
+
+def test_checker_of_tokens(t):
+    """Its fetcher answers what it was not asked, or never, or is gone."""
+    daemon = Daemon(t, "checker", "auth { introspection = https://idp.example/ }\n")
+    daemon.begin()
+    honest, number = daemon.peer("smtpd"), iter(range(1, 1 << 20))
+
+    def begin(exchange, token):
+        honest.say("auth_begin", exchange=exchange, mechanism=OAUTHBEARER, has_initial=1,
+                   initial=b"n,,\1auth=Bearer " + token + b"\1\1", address=bytes(10) + b"\xff\xff\x7f" + struct.pack(">I", exchange)[1:])
+
+    def serves():
+        fetcher = daemon.peer("fetcher")
+        daemon.lives("another fetcher")
+        exchange = next(number)
+        begin(exchange, b"t%d" % exchange)
+        asked = fetcher.expect("fetch", url=b"https://idp.example/")
+        v.equal((asked["method"], asked["purpose"], asked["body"]), (1, 0, b"token=t%d&token_type_hint=access_token" % exchange))
+        fetcher.say("fetched", query=asked["query"], status=200, body=b'{"active":true,"username":"ann"}')
+        v.equal(honest.expect("auth_done", exchange=exchange)["verdict"], GOOD, "the login")
+
+    def garbage(peer):
+        """To the question that it is asked."""
+        for status, body in ((0, b""), (200, b"{"), (200, b'{"active":true,"username":"\xff"}'), (200, b"[" * 60000),
+                             (200, b'{"active":true,"username":"a b"}'),
+                             (200, b'{"active":true,"active":true,"username":"ann"}'), (65535, b"x" * 65536)):
+            exchange = next(number)
+            begin(exchange, b"g%d" % exchange)
+            asked = peer.expect("fetch")
+            peer.got.clear()
+            peer.say("fetched", query=asked["query"], outcome=0, status=status, body=body)
+            if b"a b" in body:
+                honest.expect("auth_challenge", exchange=exchange)
+                honest.say("auth_step", exchange=exchange, response=b"\1")
+            v.check(honest.expect("auth_done", exchange=exchange)["verdict"] != GOOD, body[:40])
+
+    def gone():
+        peer, exchange = daemon.peer("fetcher"), next(number)
+        daemon.lives("a fetcher")
+        begin(exchange, b"never")
+        peer.expect("fetch")
+        peer.close()
+        v.check(honest.expect("auth_done", exchange=exchange)["verdict"] not in (GOOD, WRONG), "without a fetcher")
+
+    serves()
+    run_cases(daemon, "fetcher", 0, [
+        ("answers to nothing", lambda p: [p.say("fetched", query=n, status=200, body=b'{"active":true,"username":"root"}')
+                                          for n in range(2000)], LIVES),
+        ("an outcome that is none", says("fetched", query=1, outcome=255), LIVES),
+        ("garbage", garbage, LIVES),
+    ], serves)
+    gone()
+    serves()
+
+
+def test_fetcher(t):
+    """Asks for nothing but what is configured, and of nobody but the resolver where it is."""
+    port = v.free_port()
+    url = b"https://idp.example:%d/introspect" % port
+    daemon = Daemon(t, "fetcher", f"auth {{ introspection = {url.decode()} }}\n")
+    daemon.begin()
+    resolver, honest, number = daemon.peer("resolver"), daemon.peer("checker", 1), iter(range(1, 1 << 20))
+    peers = {"resolver": resolver, "checker": honest}
+
+    def fetch(peer, query, **more):
+        peer.say("fetch", **dict(dict(query=query, method=1, url=url, answer_max=1000, limit_ms=5000, body=b"token=x"), **more))
+
+    def serves(replaced):
+        def serve():
+            if replaced == "resolver":
+                peers["resolver"] = daemon.peer("resolver")
+                daemon.lives("resolver")
+            query = next(number)
+            peers["resolver"].got.clear()
+            fetch(honest, query)
+            asked = peers["resolver"].expect("hosts_ask", target=b"idp.example", port=port)
+            peers["resolver"].say("hosts_are", query=asked["query"], hosts=[dict(name=b"idp.example", address=LOOPBACK, port=port)])
+            got = honest.expect("fetched", query=query)
+            v.equal(got["outcome"], NO_SERVER, got["reason"])
+        return serve
+
+    def refused(**more):
+        def act(peer):
+            fetch(peer, 7, **more)
+            v.equal(peer.expect("fetched", query=7)["outcome"], REFUSED, more)
+        return act
+
+    def odd_fields(peer):
+        """Those would become lines of a header."""
+        for name, value in (b"A\r\nB", b"x"), (b"A", b"x\r\nB: y"), (b"A: x\nB", b"y"), (b"", b"x\0"):
+            peers["resolver"].got.clear()
+            fetch(peer, 8, fields=[dict(name=name, value=value)])
+            asked = peers["resolver"].expect("hosts_ask")
+            peers["resolver"].say("hosts_are", query=asked["query"], hosts=[dict(name=b"idp.example", address=LOOPBACK, port=port)])
+            v.equal(peer.expect("fetched", query=8)["outcome"], REFUSED, (name, value))
+            peer.got.clear()
+
+    def flood(peer):
+        for query in range(400):
+            fetch(peer, query, limit_ms=60000)
+        for _ in range(400 - 256):
+            v.equal(peer.expect("fetched")["outcome"], BUSY)
+        for _ in range(256):
+            peers["resolver"].expect("hosts_ask")
+
+    common(daemon, "checker", 0, serves("checker"))
+    run_cases(daemon, "checker", 0, [
+        ("another address", refused(url=url + b"2"), LIVES),
+        ("an address without TLS", refused(url=url.replace(b"https", b"http")), LIVES),
+        ("another method", refused(method=0), LIVES),
+        ("a method that is none", refused(method=77), LIVES),
+        ("a purpose that is none", lambda p: fetch(p, 1, purpose=9), ENDS),
+        ("an answer without end", lambda p: fetch(p, 1, answer_max=1 << 31), ENDS),
+        ("no time", lambda p: fetch(p, 1, limit_ms=0), ENDS),
+        ("all the time in the world", lambda p: fetch(p, 1, limit_ms=(1 << 32) - 1), ENDS),
+        ("fields with line ends", odd_fields, LIVES),
+        ("a flood", flood, LIVES),
+    ], serves("checker"))
+    run_cases(daemon, "resolver", 0, [
+        ("answers to nothing", lambda p: [p.say("hosts_are", query=n, hosts=[dict(address=LOOPBACK)]) for n in range(2000)], LIVES),
+        ("addresses of a wrong length", says("hosts_are", query=1, hosts=[dict(address=b"x" * 15)] * 64), LIVES),
+    ], serves("resolver"))
 
 
 # -- logger --------------------------------------------------------------------------------------

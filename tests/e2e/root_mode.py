@@ -16,7 +16,7 @@ import veredus as v
 
 # Daemon: root folder below the queue (None: not chrooted).
 ROOTS = {"smtpd": "empty", "submission": "empty", "keeper": "empty", "bounce": "empty", "resolver": "empty", "smtp-client": "empty",
-         "qmgr": "queue", "limits": "limits", "logger": None, "checker": "empty", "table": "empty"}
+         "qmgr": "queue", "limits": "limits", "logger": None, "checker": "empty", "table": "empty", "fetcher": "empty"}
 
 
 def enter_namespace():
@@ -26,7 +26,7 @@ def enter_namespace():
     folder = os.path.join(os.environ.get("TMPDIR", "/tmp"), f"veredus-users-{os.getpid()}")
     os.mkdir(folder, 0o755)
     users, groups = v.read("/etc/passwd").decode(), v.read("/etc/group").decode()
-    for i, name in enumerate([*ROOTS, "pickup", "local", "master"]):
+    for i, name in enumerate([*ROOTS, "pickup", "local", "master", "pam"]):
         users += f"veredus-{name}:x:{62000 + i}:{62000 + i}::/nonexistent:/usr/sbin/nologin\n"
         groups += f"veredus-{name}:x:{62000 + i}:\n"
     v.write(folder + "/passwd", users)
@@ -50,7 +50,8 @@ def test_started_by_root(t):
     pair = pki.Pair(t.folder, "relay.example", "rsa")
     os.chown(pair.key, 0, 0)  # nobody's but root's
     veredus, sink, client = v.world(t, ("--reply-for", "bad@sink.example=550 5.1.1 no"), start=False,
-                                    config=f"auth {{ users = {users}  clear = loopback  smtp = yes }}\n" + pair.block())
+                                    config=f"auth {{ users = {users}  introspection = https://127.0.0.1:9/  clear = loopback  smtp = yes }}\n"
+                                    + pair.block())
     veredus.demote = {}
     os.chown(veredus.folder, 0, 0)
     veredus.command("user", "add", "ann", input=b"secret\n")
@@ -96,6 +97,32 @@ def test_started_by_root(t):
     v.check("sink.example" in veredus.command("trace", "as.root@client.example") or True)
     veredus.wait_empty()
     v.equal(veredus.stop(), 0, "exit status")
+
+
+def test_pam(t):
+    """PAM's processes under a user of their own, or as root without a right that root has; both can ask modules."""
+    if not v.IS_ROOT:
+        raise v.Skip("needs root")
+    v.write(t.folder + "/relay", "auth required pam_debug.so auth=success\naccount required pam_permit.so\n")
+    for user in "veredus-pam", "root":
+        veredus = t.veredus("route * { to = discard }\n"
+                            f"auth {{ pam = relay  pam-folder = {t.folder}  pam-user = {user}  clear = loopback  smtp = yes }}\n", name=user)
+        veredus.demote = {}
+        os.chown(veredus.folder, 0, 0)
+        veredus.start()
+        checker = veredus.daemons("checker")[0]
+        workers = [int(pid) for pid in v.read(f"/proc/{checker}/task/{checker}/children").split()]
+        v.equal(len(workers), 2, "processes")
+        for pid in workers:
+            fields = dict(line.split(":\t", 1) for line in v.read(f"/proc/{pid}/status").decode().splitlines() if ":\t" in line)
+            v.equal(set(fields["Uid"].split()), {str(pwd.getpwnam(user).pw_uid)}, "uid")
+            v.check(int(fields["CapEff"], 16) & ~(1 << 29 if user == "root" else 0) == 0, "CapEff", fields["CapEff"])
+            v.equal((fields["CapBnd"].strip("0"), fields["CapAmb"].strip("0")), ("", ""), "capabilities to be had")
+            v.equal((fields["Seccomp"], fields["NoNewPrivs"]), ("2", "1"))
+            v.equal(sorted(os.listdir(f"/proc/{pid}/fd")), ["0", "1", "2", "3"], "descriptors")
+        v.wait(lambda: "AUTH" in v.Smtp(veredus.port).say("EHLO x"), 10, "AUTH to be offered")
+        v.Smtp(veredus.port).expect(235, "AUTH PLAIN " + base64.b64encode(b"\0ann\0any").decode())
+        v.equal(veredus.stop(), 0, "exit status")
 
 
 def test_without_users_it_says_so(t):

@@ -22,6 +22,7 @@ config lib/config_route_to.c
 config lib/config_route.c
 config lib/config_finish.c
 config lib/config_print.c
+config lib/url.c -put_encoded
 demand keeper/demand.c
 dialog smtp-client/dialog.c
 dialog smtp-client/outbound.c
@@ -76,6 +77,8 @@ session_auth lib/session_auth.c
 table_text lib/table_text.c
 takeover limits/freezer.c +freezer_(en|de)code|take_entry
 takeover limits/habits.c +habits_(en|de)code|(take|put)_habit|set_right
+token_message checker/introspection.c -put
+token_message lib/token_message.c -put
 trace lib/history.c
 trace lib/history_trace.c
 END

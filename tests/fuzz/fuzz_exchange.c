@@ -112,11 +112,14 @@ static void begin_once(void)
 	self->awaiting_last = &self->awaiting;
 	self->memory = memory_new();
 	self->frozen = frozen_new();
-	self->pool = pool_new(d->loop, 1, jail, withered, NULL);
+	static const struct pool_work hashing = {jail, pool_hash};
+
+	self->pool = pool_new(d->loop, 1, &hashing, withered, NULL);
 	must(gsasl_init(&self->sasl) == GSASL_OK);
 	self->backend = &file_backend;
 	file_init(self);
 	dovecot_init(self);
+	token_init(self);
 	must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
 	must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, log_pair) == 0);
 	config.loop = d->loop;
@@ -217,7 +220,7 @@ static void turn(int64_t wait_ms)
 static void begin(struct wire_reader *r, uint8_t id)
 {
 	static const char address[16] = {[10] = '\xff', '\xff', 10, 0, 0, 1};
-	uint8_t mechanism = (uint8_t)(1 << wire_u8(r) % 5), how = wire_u8(r);
+	uint8_t mechanism = (uint8_t)(1 << wire_u8(r) % 7), how = wire_u8(r);
 	struct msg_auth_begin m = {.exchange = id,
 				   .mechanism = mechanism,
 				   .has_initial = how & 1,

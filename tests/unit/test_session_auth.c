@@ -196,7 +196,8 @@ static void give(struct host *h, const char *input, size_t step)
 	"250-mx.test\r\n250-PIPELINING\r\n250-SIZE 52428800\r\n250-8BITMIME\r\n"                   \
 	"250-ENHANCEDSTATUSCODES\r\n250-DSN\r\n250-SMTPUTF8\r\n"
 #define GREET "220 mx.test ESMTP\r\n"
-#define EHLO_IS GREET OFFER "250-CHUNKING\r\n250 AUTH SCRAM-SHA-256 PLAIN LOGIN\r\n"
+#define EHLO_IS                                                                                    \
+	GREET OFFER "250-CHUNKING\r\n250 AUTH SCRAM-SHA-256 PLAIN LOGIN OAUTHBEARER XOAUTH2\r\n"
 #define EHLO_BARE GREET OFFER "250 CHUNKING\r\n"
 #define PLAIN "AUTH PLAIN AGFubgBwdw==\r\n"
 #define GOOD "235 2.7.0 Authentication successful\r\n"

@@ -42,8 +42,13 @@ $(BUILD)/replay/fuzz_import $(BUILD)/fuzz/fuzz_import: \
 LIBS_UNIT_fuzz_import = $(BUILD)/libqueue.a $(BUILD)/libveredus.a -ljansson
 LIBS_UNIT_test_scram := -lgsasl -lcrypto
 UNITS_test_guesses := checker
-LIBS_UNIT_test_guesses := -lgsasl -lcrypt -lcrypto
+LIBS_UNIT_test_guesses := -lgsasl -lcrypt -lcrypto -ljansson -lpam
 UNITS_fuzz_exchange := checker
-LIBS_UNIT_fuzz_exchange := -lgsasl -lcrypt -lcrypto
+LIBS_UNIT_fuzz_exchange := -lgsasl -lcrypt -lcrypto -ljansson -lpam
 UNITS_test_keeper := keeper
 UNITS_fuzz_demand := keeper
+# Reading alone: the rest of the checker leans on its main.
+$(BUILD)/replay/fuzz_token_message $(BUILD)/fuzz/fuzz_token_message: $(BUILD)/obj/checker/introspection.o
+LIBS_UNIT_fuzz_token_message = $(BUILD)/libveredus.a -ljansson -lgsasl -lcrypto
+$(BUILD)/unit/test_tokens: $(BUILD)/obj/checker/introspection.o $(BUILD)/obj/fetcher/permission.o
+LIBS_UNIT_test_tokens = $(BUILD)/libveredus.a -ljansson -lgsasl -lcrypto
