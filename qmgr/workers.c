@@ -99,7 +99,9 @@ static void workers_begin(struct qmgr *q)
 	bool all = true;
 
 	for (size_t i = 0; i < q->worker_count; i++)
-		all &= q->workers[i].told || !q->workers[i].channel;
+		/* Also one whose channel broke before it had told: it, or who comes after it, has 5
+		 * s. */
+		all &= q->workers[i].told;
 	if (q->delivering || !q->loaded || !(all && q->worker_count))
 		return;
 	q->delivering = true;
