@@ -4,6 +4,7 @@
 
 #include "mem.h"
 #include "must.h"
+#include "tls_client.h"
 #include "tls_link.h"
 
 #include <errno.h>
@@ -28,9 +29,11 @@ struct stream {
 	void *owner;
 	struct watch watch;
 	struct turn_end flush, reread;
-	struct timer limit;   /* of stream_finish(), before that of the handshake */
-	struct tls *tls_next; /* begins when what was written has left */
-	struct tls_link *tls; /* NULL: plain */
+	struct timer limit; /* of stream_finish(), before that of the handshake */
+	/* One of them: begins when what was written has left. */
+	struct tls *tls_next;	    /* as the server */
+	struct tls_link *link_next; /* as the client; owned */
+	struct tls_link *tls;	    /* NULL: plain */
 	const char *tls_why;
 	enum tls_result awaits; /* by the handshake: TLS_READ, TLS_WRITE or TLS_SIGN */
 	struct bytes in, out;
@@ -51,6 +54,7 @@ static void stream_destroy(struct stream *s)
 	turn_end_cancel(&s->reread);
 	timer_clear(&s->limit);
 	tls_link_free(&s->tls);
+	tls_link_free(&s->link_next);
 	bytes_free(&s->in);
 	bytes_free(&s->out);
 	close(s->fd);
@@ -92,13 +96,18 @@ size_t stream_backlog(const struct stream *s)
 	return bytes_len(&s->out) + (s->tls ? tls_link_unsent(s->tls) : 0);
 }
 
+static bool tls_is_next(const struct stream *s)
+{
+	return s->tls_next || s->link_next;
+}
+
 static void stream_watch(struct stream *s)
 {
 	if (s->handshaking && s->tls) {
 		watch_want(&s->watch, s->awaits == TLS_READ, s->awaits == TLS_WRITE);
 		return;
 	}
-	bool in = (!s->paused || s->finishing) && !s->ended && !s->connecting && !s->tls_next;
+	bool in = (!s->paused || s->finishing) && !s->ended && !s->connecting && !tls_is_next(s);
 
 	watch_want(&s->watch, in, s->connecting || stream_backlog(s) > 0);
 }
@@ -237,7 +246,7 @@ static void stream_flush(void *arg)
 		stream_linger(s);
 		return;
 	}
-	if (s->tls_next) {
+	if (tls_is_next(s)) {
 		tls_begin(s);
 		return;
 	}
@@ -426,7 +435,7 @@ static void tls_go_on(struct stream *s)
 	case TLS_SIGN: /* the client has nothing to say: if it does, stream_ready() stops it */
 		return;
 	case TLS_ENDED:
-		tls_failed(s, "the client hung up");
+		tls_failed(s, "the other side hung up");
 		return;
 	case TLS_BROKEN:
 		tls_failed(s, tls_link_why(s->tls));
@@ -445,8 +454,9 @@ static void tls_woken(void *arg)
 
 static void tls_begin(struct stream *s)
 {
-	s->tls = tls_link_accept(s->tls_next, s->fd, tls_woken, s);
+	s->tls = s->link_next ? s->link_next : tls_link_accept(s->tls_next, s->fd, tls_woken, s);
 	s->tls_next = NULL;
+	s->link_next = NULL;
 	stream_enter(s);
 	if (s->tls)
 		tls_go_on(s);
@@ -455,18 +465,36 @@ static void tls_begin(struct stream *s)
 	stream_leave(s);
 }
 
-bool stream_start_tls(struct stream *s, struct tls *tls, struct duration limit)
+static void tls_prepare(struct stream *s, struct duration limit)
 {
-	must(!s->tls && !s->tls_next && s->face->secured);
-	if (!tls_is_ready(tls) || s->ended || s->finishing)
-		return false;
-	s->tls_next = tls;
 	s->handshaking = true;
 	s->paused = false;
 	bytes_free(&s->in);
 	s->cleared = s->giving;
 	stream_time(s, tls_late, limit);
 	turn_end_schedule(&s->flush, s->loop, stream_flush, s);
+}
+
+bool stream_start_tls(struct stream *s, struct tls *tls, struct duration limit)
+{
+	must(!s->tls && !tls_is_next(s) && s->face->secured);
+	if (!tls_is_ready(tls) || s->ended || s->finishing)
+		return false;
+	s->tls_next = tls;
+	tls_prepare(s, limit);
+	return true;
+}
+
+bool stream_connect_tls(struct stream *s, struct tls_client *client, const struct tls_wish *wish,
+			struct duration limit)
+{
+	must(!s->tls && !tls_is_next(s) && s->face->secured);
+	if (s->ended || s->finishing)
+		return false;
+	s->link_next = tls_link_connect(client, s->fd, wish);
+	if (!s->link_next)
+		return false;
+	tls_prepare(s, limit);
 	return true;
 }
 
@@ -483,6 +511,13 @@ struct tls_link *stream_tls_link(const struct stream *s)
 const char *stream_tls_why(const struct stream *s)
 {
 	return s->tls_why;
+}
+
+unsigned stream_tls_fault(const struct stream *s)
+{
+	enum tls_fault fault = s->tls ? tls_link_fault(s->tls) : FAULT_NONE;
+
+	return s->tls_why && fault == FAULT_NONE ? FAULT_HANDSHAKE : fault;
 }
 
 static void stream_connect_done(struct stream *s)

@@ -16,8 +16,10 @@
 
 struct stream;
 struct tls;
+struct tls_client;
 struct tls_facts;
 struct tls_link;
+struct tls_wish;
 
 struct stream_face {
 	/*
@@ -33,7 +35,8 @@ struct stream_face {
 	void (*connected)(void *owner);
 	/* What was written has been handed to the kernel wholly. May be NULL. */
 	void (*flushed)(void *owner);
-	/* The handshake of stream_start_tls() is done. NULL where none is begun. */
+	/* The handshake of stream_start_tls() or stream_connect_tls() is done. NULL where none is
+	 * begun. */
 	void (*secured)(void *owner);
 };
 
@@ -76,12 +79,21 @@ void stream_resume(struct stream *s);
  */
 bool stream_start_tls(struct stream *s, struct tls *tls, struct duration limit);
 
+/*
+ * Begins TLS as the client, in the same way: what was read in clear behind
+ * the answer to STARTTLS is thrown away. WISH is needed no longer than the call.
+ */
+bool stream_connect_tls(struct stream *s, struct tls_client *client, const struct tls_wish *wish,
+			struct duration limit);
+
 /* NULL before secured(). */
 const struct tls_facts *stream_tls(const struct stream *s);
 /* The connection's TLS itself, for channel bindings. NULL before secured(). */
 struct tls_link *stream_tls_link(const struct stream *s);
 /* Why TLS failed, for the log; NULL: it did not. */
 const char *stream_tls_why(const struct stream *s);
+/* What failed of a client's handshake (enum tls_fault). */
+unsigned stream_tls_fault(const struct stream *s);
 
 /* Closes and frees now; unsent bytes are tried once. Takes NULL, leaves NULL. Safe inside
  * callbacks. */

@@ -151,7 +151,7 @@ bool tls_is_ready(const struct tls *tls)
  * algorithms, random numbers, error texts. The system's openssl.cnf is not read: what is spoken
  * here is in our own configuration.
  */
-static bool openssl_begin(void)
+bool tls_openssl_begin(void)
 {
 	uint8_t random[32];
 	SSL_CTX *context;
@@ -169,7 +169,7 @@ static bool openssl_begin(void)
 
 struct tls *tls_new(struct loop *loop, struct log *log, void (*changed)(void *owner), void *owner)
 {
-	struct tls_provider *provider = openssl_begin() ? tls_provider_new() : NULL;
+	struct tls_provider *provider = tls_openssl_begin() ? tls_provider_new() : NULL;
 	BIO_METHOD *wire = provider ? tls_wire_method() : NULL;
 
 	if (!wire) {

@@ -21,7 +21,7 @@ struct tls_link *tls_link_accept(struct tls *tls, int fd, void (*woken)(void *ar
 
 	*link = (struct tls_link){
 	    .tls = tls, .ssl = ssl, .fd = fd, .readable = true, .woken = woken, .arg = arg};
-	if (!ssl || !tls_wire_put(link)) {
+	if (!ssl || !tls_wire_put(link, tls->wire)) {
 		SSL_free(ssl);
 		free(link);
 		ERR_clear_error();
@@ -93,7 +93,7 @@ static void take_subject(struct tls_link *link)
 	BIO_free(bio);
 }
 
-static void handshake_done(struct tls_link *link)
+static void take_facts(struct tls_link *link)
 {
 	const SSL_CIPHER *cipher = SSL_get_current_cipher(link->ssl);
 
@@ -104,14 +104,27 @@ static void handshake_done(struct tls_link *link)
 	/* RFC 9266 4.2: below TLS 1.3 only with the extended master secret. */
 	link->facts.binds =
 	    SSL_version(link->ssl) >= TLS1_3_VERSION || SSL_get_extms_support(link->ssl) == 1;
+}
+
+static enum tls_result handshake_done(struct tls_link *link)
+{
+	take_facts(link);
+	if (link->goal)
+		return tls_goal_judge(link);
 	take_subject(link);
 	/* Only a handshake waits for others; what follows needs no stack of its own. */
 	SSL_clear_mode(link->ssl, SSL_MODE_ASYNC);
+	return TLS_FINE;
 }
 
 const struct tls_facts *tls_link_facts(const struct tls_link *link)
 {
 	return &link->facts;
+}
+
+enum tls_fault tls_link_fault(const struct tls_link *link)
+{
+	return link->fault;
 }
 
 const char *tls_link_why(const struct tls_link *link)
@@ -136,6 +149,8 @@ static enum tls_result broken(struct tls_link *link)
 	const char *why = error ? ERR_reason_error_string(error) : NULL;
 
 	link->why = why ? why : "the connection broke";
+	if (link->goal && !SSL_is_init_finished(link->ssl))
+		tls_goal_failed(link);
 	ERR_clear_error();
 	return TLS_BROKEN;
 }
@@ -163,14 +178,16 @@ enum tls_result tls_link_handshake(struct tls_link *link)
 	if (link->query)
 		return TLS_SIGN;
 	ERR_clear_error();
-	link->tls->running = link;
+	if (link->tls)
+		link->tls->running = link;
 	int returned = SSL_do_handshake(link->ssl);
 
-	link->tls->running = NULL;
+	if (link->tls)
+		link->tls->running = NULL;
 	enum tls_result r = result_of(link, returned), sent;
 
 	if (r == TLS_FINE)
-		handshake_done(link);
+		r = handshake_done(link);
 	if (r == TLS_FINE || r == TLS_SIGN)
 		return r;
 	/* Its flight, or the alert that says why there is none. */
@@ -235,6 +252,7 @@ void tls_link_free(struct tls_link **at)
 	unwind(link);
 	SSL_free(link->ssl);
 	bytes_free(&link->out);
+	tls_goal_free(&link->goal);
 	free(link->name);
 	free(link->subject);
 	free(link->identity);

@@ -59,8 +59,9 @@ void tls_link_free(struct tls_link **link);
 /* Behind the handshake; lives as long as the link. */
 const struct tls_facts *tls_link_facts(const struct tls_link *link);
 
-/* Why it is broken, for the log. */
+/* Why it is broken, for the log; and, of a client's handshake, for its owner. */
 const char *tls_link_why(const struct tls_link *link);
+enum tls_fault tls_link_fault(const struct tls_link *link);
 
 /* RFC 9266: the tls-exporter channel binding, 32 bytes. False below TLS 1.3 without its extended
  * master secret. */

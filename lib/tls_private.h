@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: ISC */
-/* Inside TLS: what tls.c, tls_identity.c, tls_link.c and tls_wire.c share. Nobody else includes
- * this. */
+/* Inside TLS: what the files of lib/tls_*.c share. Nobody else includes this. */
 #ifndef LIB_TLS_PRIVATE_H
 #define LIB_TLS_PRIVATE_H
 
 #include "bytes.h"
+#include "tls_client.h"
 #include "tls_link.h"
 #include "tls_provider.h"
 
 #include <openssl/ssl.h>
 
-enum { IDENTITIES_MAX = 256, TICKET_KEYS = 2 };
+enum { IDENTITIES_MAX = 256, TICKET_KEYS = 2, TLS_KEY_BYTES = 32 };
 
 /* All that is shown under the name of a tls block: its certificates, one of each kind. */
 struct identity {
@@ -56,8 +56,29 @@ struct tls {
 	void *owner;
 };
 
+struct tls_client {
+	struct log *log;
+	BIO_METHOD *wire;
+	SSL_CTX *loose, *strict; /* strict: for who has to prove something */
+	struct tls_sessions *sessions;
+};
+
+/* What a client wants of one connection. */
+struct tls_goal {
+	struct tls_client *client;
+	enum tls_proof_wanted proof;
+	uint8_t key[TLS_KEY_BYTES]; /* of the wish */
+	uint8_t (*digests)[32];	    /* of fingerprints; owned */
+	size_t digest_count;
+	SSL_SESSION *fresh;   /* came before the handshake was found good; owned, or NULL */
+	enum tls_proof known; /* of the session that was offered */
+	bool proved;
+};
+
 struct tls_link {
-	struct tls *tls;
+	struct tls *tls;       /* of a server, else NULL */
+	struct tls_goal *goal; /* of a client, else NULL; owned */
+	enum tls_fault fault;
 	SSL *ssl;
 	struct bytes out; /* what OpenSSL has written and tls_link_flush() has not sent */
 	int fd;
@@ -81,9 +102,28 @@ void identities_free(struct identities *all);
 
 /* tls_wire.c: what links read and write through. NULL: OpenSSL would not have it. */
 BIO_METHOD *tls_wire_method(void);
-bool tls_wire_put(struct tls_link *link);
+bool tls_wire_put(struct tls_link *link, const BIO_METHOD *wire);
 
 /* The one that fits NAME best: its own, its wildcard's, else the first. NULL: there is none. */
 SSL_CTX *identities_find(const struct identities *all, struct text name);
+
+/* tls.c: what OpenSSL fetches, computes or opens at first use. */
+bool tls_openssl_begin(void);
+
+/* tls_client.c. The handshake is done: TLS_FINE or TLS_BROKEN; it failed: why. */
+enum tls_result tls_goal_judge(struct tls_link *link);
+void tls_goal_failed(struct tls_link *link);
+void tls_goal_free(struct tls_goal **goal); /* takes NULL, leaves NULL */
+
+/* tls_sessions.c. KEY has TLS_KEY_BYTES. */
+struct tls_sessions;
+struct tls_sessions *tls_sessions_new(void);
+size_t tls_sessions_count(const struct tls_sessions *s);
+void tls_sessions_clear(struct tls_sessions *s);
+/* Takes over SESSION. */
+void tls_session_put(struct tls_sessions *s, const uint8_t *key, SSL_SESSION *session,
+		     enum tls_proof proof);
+/* A copy, the caller's to free; NULL: there is none, and *PROOF stays. */
+SSL_SESSION *tls_session_take(struct tls_sessions *s, const uint8_t *key, enum tls_proof *proof);
 
 #endif

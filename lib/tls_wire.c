@@ -73,9 +73,9 @@ BIO_METHOD *tls_wire_method(void)
 	return NULL;
 }
 
-bool tls_wire_put(struct tls_link *link)
+bool tls_wire_put(struct tls_link *link, const BIO_METHOD *wire)
 {
-	BIO *bio = BIO_new(link->tls->wire);
+	BIO *bio = BIO_new(wire);
 
 	if (!bio)
 		return false;

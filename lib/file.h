@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* A small file that master opened. */
-#ifndef KEEPER_FILE_H
-#define KEEPER_FILE_H
+#ifndef LIB_FILE_H
+#define LIB_FILE_H
 
 #include "bytes.h"
 
