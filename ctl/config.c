@@ -46,6 +46,8 @@ static const char *type_text(enum setting_type type)
 	    [TYPE_WORD_TAKEOVER] = "word",
 	    [TYPE_RATES] = "list of rates",
 	    [TYPE_LOGINS] = "list of logins",
+	    [TYPE_WORD_POLICY] = "word",
+	    [TYPE_DIGESTS] = "list of digests",
 	    [TYPE_NETWORKS] = "list of networks",
 	    [TYPE_DOMAINS] = "list of domains",
 	    [TYPE_ENDPOINTS] = "list of ADDRESS:PORT",

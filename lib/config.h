@@ -25,6 +25,17 @@ enum family_word { FAMILY_BOTH, FAMILY_IPV4, FAMILY_IPV6, FAMILY_IPV4_ONLY, FAMI
 
 enum tls_word { TLS_MINIMUM_1_2, TLS_MINIMUM_1_3 };
 
+/* What a route asks of TLS (route_tls.h). */
+enum tls_policy {
+	POLICY_DEFAULT, /* nothing was said */
+	POLICY_MAY,
+	POLICY_ENCRYPT,
+	POLICY_VERIFY,
+	POLICY_DANE,
+	POLICY_DANE_ONLY,
+	POLICY_FINGERPRINT,
+};
+
 struct network {
 	uint8_t address[16]; /* IPv4 as ::ffff:a.b.c.d */
 	uint8_t bits;	     /* 0 to 128 */
@@ -72,8 +83,11 @@ struct config_route {
 	enum route_to kind;
 	/* ROUTE_HOP */
 	enum hop_how how;
-	struct text target; /* host, address without brackets, path; empty for mx */
-	uint16_t port;	    /* 25 unless said (0 for a UNIX socket) */
+	struct text target;	       /* host, address without brackets, path; empty for mx */
+	uint16_t port;		       /* 25 unless said (0 for a UNIX socket) */
+	uint8_t tls;		       /* enum tls_policy, as written: route_policy() */
+	struct texts tls_names;	       /* "mx.example" or "*.example" */
+	struct texts tls_fingerprints; /* 64 hexadecimal digits in lower case */
 	/* ROUTE_REJECT */
 	struct text reject;
 };
@@ -119,7 +133,7 @@ struct config {
 	struct arena *arena;
 	const uint32_t *lines; /* by row of settings.def: where it was set, 0: the default */
 	const struct config_route **by_name; /* the routes, sorted by label */
-	struct text hostname, postmaster, queue, log;
+	struct text hostname, postmaster, queue, tls_authorities, log;
 	uint64_t queue_limit;
 	struct networks relay_from;
 	struct texts relay_to;

@@ -106,6 +106,20 @@ static void check_trust_anchor(const struct check *c)
 				  shown(name, c->config->resolver_trust_anchor), strerror(errno));
 }
 
+static void check_authorities(const struct check *c)
+{
+	char path[WORD_MAX_BYTES + 1], name[SHOWN_BYTES];
+
+	text_copy(path, sizeof path, c->config->tls_authorities);
+	for (size_t i = 0; i < c->config->route_count; i++)
+		if (c->config->routes[i].tls == POLICY_VERIFY && access(path, R_OK) != 0) {
+			config_errors_add(c->errors, true, c->config->routes[i].line, 1,
+					  "tls = verify: tls-authorities %s: %s; nobody is trusted",
+					  shown(name, c->config->tls_authorities), strerror(errno));
+			return;
+		}
+}
+
 static void user_wrong(void *arg, uint32_t line, size_t column, const char *why)
 {
 	const struct check *c = arg;
@@ -307,6 +321,7 @@ bool config_check_machine(const struct config *config, struct config_errors *err
 	check_queue(&c);
 	check_log(&c);
 	check_trust_anchor(&c);
+	check_authorities(&c);
 	check_users(&c);
 	check_pam_user(&c);
 	check_introspection(&c);

@@ -16,6 +16,7 @@ enum {
 	SITES_MAX = 1000,
 	ENDPOINTS_MAX = 1024,
 	TLS_MAX = 256,
+	NAMES_MAX = 64,
 };
 
 struct whole {
@@ -106,6 +107,13 @@ static int compare_routes(const void *a, const void *b)
 	return ((*x)->line > (*y)->line) - ((*x)->line < (*y)->line);
 }
 
+static bool target_is_address(const struct config_route *r)
+{
+	uint8_t address[16];
+
+	return r->kind == ROUTE_HOP && r->how != HOP_MX && host_address_parse(r->target, address);
+}
+
 static void index_routes(struct whole *w)
 {
 	size_t count = w->config->route_count;
@@ -123,6 +131,32 @@ static void index_routes(struct whole *w)
 					  "route %s stands twice; the first is on line %u",
 					  shown(word, by_name[i]->label), by_name[i - 1]->line);
 	w->config->by_name = by_name;
+}
+
+/* What a policy needs and does not have would fail for every message. */
+static void check_policies(struct whole *w)
+{
+	for (size_t i = 0; i < w->config->route_count; i++) {
+		const struct config_route *r = &w->config->routes[i];
+		char word[SHOWN_BYTES];
+		const char *why = NULL;
+
+		if (r->tls == POLICY_FINGERPRINT && !r->tls_fingerprints.count)
+			why = "tls = fingerprint needs tls-fingerprints";
+		else if (r->tls != POLICY_FINGERPRINT && r->tls_fingerprints.count)
+			why = "tls-fingerprints count with tls = fingerprint only";
+		else if (r->tls != POLICY_VERIFY && r->tls_names.count)
+			why = "tls-names count with tls = verify only";
+		else if (r->tls_names.count > NAMES_MAX || r->tls_fingerprints.count > NAMES_MAX)
+			why = "more than 64 tls-names or tls-fingerprints";
+		else if (r->tls == POLICY_DANE_ONLY && r->how == HOP_LITERAL)
+			why = "an address has no TLSA records, which tls = dane-only needs";
+		else if (r->tls == POLICY_VERIFY && !r->tls_names.count && target_is_address(r))
+			why = "tls = verify needs tls-names where the target is an address";
+		if (why)
+			config_errors_add(w->errors, false, r->line, 1, "route %s: %s",
+					  shown(word, r->label), why);
+	}
 }
 
 static int compare_texts(const void *a, const void *b)
@@ -362,6 +396,7 @@ void config_finish(struct config *config, const struct place *ports, struct conf
 	/* A value that could not be read is zero here, and would be complained of twice. */
 	if (!config_errors_matter(errors))
 		check_times(&w);
+	check_policies(&w);
 	index_routes(&w);
 	index_relay_to(&config->relay_to);
 }

@@ -95,7 +95,7 @@ static void print_item(enum setting_type type, const char *item, struct bytes *t
 		print_network((const void *)item, to);
 	else if (type == TYPE_RATES)
 		print_rate((const void *)item, to);
-	else if (type == TYPE_DOMAINS || type == TYPE_LOGINS)
+	else if (type == TYPE_DOMAINS || type == TYPE_LOGINS || type == TYPE_DIGESTS)
 		word_print(*(const struct text *)(const void *)item, to);
 	else
 		print_endpoint((const void *)item, type == TYPE_SERVERS, to);
@@ -146,6 +146,7 @@ void value_print(const struct setting_row *row, const void *from, struct bytes *
 	case TYPE_WORD_REFUSE:
 	case TYPE_WORD_ACTION:
 	case TYPE_WORD_TAKEOVER:
+	case TYPE_WORD_POLICY:
 		put(to, setting_words(row->type)[*(const uint8_t *)from]);
 		break;
 	case TYPE_NUMBER:
@@ -161,6 +162,7 @@ void value_print(const struct setting_row *row, const void *from, struct bytes *
 	case TYPE_SERVERS:
 	case TYPE_RATES:
 	case TYPE_LOGINS:
+	case TYPE_DIGESTS:
 		print_list(row->type, from, to);
 		break;
 	case TYPE_COUNT:

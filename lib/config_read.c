@@ -399,7 +399,7 @@ static void read_label(struct reader *r, enum setting_block block, const struct 
 /* A block of which several may stand: a new item in its array. */
 static void read_item(struct reader *r, struct scope scope, const struct token *label)
 {
-	uint32_t lines[128] = {0};
+	uint32_t lines[256] = {0};
 	struct setting_list list;
 	char *config = (char *)r->config;
 

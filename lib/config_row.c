@@ -72,6 +72,8 @@ const char *const *setting_words(enum setting_type type)
 	static const char *const rule[] = {"repair", "refuse", "keep", NULL};
 	static const char *const action[] = {"defer", "hold", "refuse", NULL};
 	static const char *const refuse[] = {"refuse", "keep", NULL};
+	static const char *const policy[] = {"default", "may",	     "encrypt",	    "verify",
+					     "dane",	"dane-only", "fingerprint", NULL};
 
 	static const char *const clear[] = {"never", "loopback", NULL};
 	static const char *const takeover[] = {"off", "tell", "freeze", NULL};
@@ -86,13 +88,15 @@ const char *const *setting_words(enum setting_type type)
 	       : type == TYPE_WORD_RULE	  ? rule
 	       : type == TYPE_WORD_REFUSE ? refuse
 	       : type == TYPE_WORD_ACTION ? action
+	       : type == TYPE_WORD_POLICY ? policy
 					  : NULL;
 }
 
 size_t setting_item_size(enum setting_type type)
 {
-	return type == TYPE_NETWORKS				? sizeof(struct network)
-	       : type == TYPE_DOMAINS || type == TYPE_LOGINS	? sizeof(struct text)
+	return type == TYPE_NETWORKS ? sizeof(struct network)
+	       : type == TYPE_DOMAINS || type == TYPE_LOGINS || type == TYPE_DIGESTS
+		   ? sizeof(struct text)
 	       : type == TYPE_RATES				? sizeof(struct rate)
 	       : type == TYPE_ENDPOINTS || type == TYPE_SERVERS ? sizeof(struct endpoint)
 								: 0;

@@ -511,6 +511,34 @@ static bool read_server(struct value *v)
 	return at < 0 || read_port(v, text_from(t, (size_t)at + 1), &to->port);
 }
 
+/* "ab:cd:..." as openssl x509 -fingerprint writes it, or the digits alone. */
+static bool read_digest(struct value *v)
+{
+	struct text t = v->word->text;
+	char *copy = arena_alloc(v->arena, 64), name[SHOWN_BYTES];
+	size_t n = 0;
+
+	must(copy);
+	for (size_t i = 0; i < t.len; i++) {
+		char c = ascii_lower(t.data[i]);
+
+		if (c == ':' && n % 2 == 0)
+			continue;
+		if (n == 64 || !((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) {
+			n = 0;
+			break;
+		}
+		copy[n++] = c;
+	}
+	if (n != 64)
+		return WRONG(v,
+			     "%s: \"%s\" is no SHA-256 digest: 64 hexadecimal digits, as openssl "
+			     "x509 -noout -fingerprint -sha256 writes them",
+			     v->row->name, shown(name, t));
+	*(struct text *)v->to = (struct text){copy, n};
+	return true;
+}
+
 /* -- routes -------------------------------------------------------------------------- */
 
 static bool read_route_to(struct value *v)
@@ -533,7 +561,8 @@ static bool (*const readers[TYPE_COUNT])(struct value *v) = {
     [TYPE_WORD_RULE] = read_word,     [TYPE_WORD_REFUSE] = read_word,
     [TYPE_TABLE] = read_table,	      [TYPE_RATES] = read_rate,
     [TYPE_WORD_ACTION] = read_word,   [TYPE_WORD_TAKEOVER] = read_word,
-    [TYPE_LOGINS] = read_login,
+    [TYPE_LOGINS] = read_login,	      [TYPE_WORD_POLICY] = read_word,
+    [TYPE_DIGESTS] = read_digest,
 };
 
 bool value_read(const struct setting_row *row, const struct token *word, struct arena *arena,

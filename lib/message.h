@@ -38,9 +38,10 @@ enum handle_role {
 	HANDLE_TLS_CERTIFICATE,
 	HANDLE_TLS_CLIENT_CA,
 	HANDLE_TLS_KEY,
-	HANDLE_TABLE = 20,	  /* table: a file, in answer to table_look */
-	HANDLE_TOKEN_SECRET = 22, /* checker: what introspection is asked with */
-	HANDLE_CHECKER_KEY = 23,  /* checker: its own random key, which outlives it */
+	HANDLE_TABLE = 20,	     /* table: a file, in answer to table_look */
+	HANDLE_TLS_AUTHORITIES = 21, /* smtp-client: tls-authorities */
+	HANDLE_TOKEN_SECRET = 22,    /* checker: what introspection is asked with */
+	HANDLE_CHECKER_KEY = 23,     /* checker: its own random key, which outlives it */
 };
 
 enum intake_state {

@@ -237,7 +237,7 @@ static void unwind(struct tls_link *link)
 		q->done = true;
 		link->query = NULL;
 	}
-	if (SSL_waiting_for_async(link->ssl))
+	if (link->ssl && SSL_waiting_for_async(link->ssl))
 		SSL_do_handshake(link->ssl);
 	ERR_clear_error();
 }

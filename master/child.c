@@ -2,6 +2,7 @@
 /* Starting a daemon and talking to it. */
 #include "child.h"
 
+#include "authorities.h"
 #include "certificates.h"
 #include "links.h"
 #include "logins.h"
@@ -273,6 +274,8 @@ void child_configure(struct child *child)
 		login_handles_post(child);
 	if (child->row->kind == PEER_KEEPER)
 		certificates_post(child);
+	if (child->row->kind == PEER_SMTP_CLIENT)
+		authorities_post(child);
 	child->begin_due = true;
 	begin_when_posted(child);
 }

@@ -5,6 +5,7 @@
  * dies. Parses nothing from the network. Here is its main: what must be in
  * place before the first daemon.
  */
+#include "authorities.h"
 #include "certificates.h"
 #include "load.h"
 #include "mem.h"
@@ -202,6 +203,7 @@ int main(int argc, char **argv)
 	loop_begin(master);
 	reload_workers(master);
 	certificates_watch(master);
+	authorities_watch(master);
 	loop_run(master->loop);
 	return EXIT_SUCCESS;
 }

@@ -22,7 +22,7 @@ const struct kind_row kind_rows[] = {
     {PEER_BOUNCE, "veredus-bounce", 1, 0},
     {PEER_SUBMISSION, "veredus-submission", 1,
      GETS(HANDLE_LISTEN_SUBMISSION) | GETS(HANDLE_LISTEN_SUBMISSIONS)},
-    {PEER_SMTP_CLIENT, "veredus-smtp-client", 0, 0},
+    {PEER_SMTP_CLIENT, "veredus-smtp-client", 0, GETS(HANDLE_TLS_AUTHORITIES)},
     {PEER_SMTPD, "veredus-smtpd", 0, GETS(HANDLE_LISTEN_SMTP)},
     {0, NULL, 0, 0},
 };

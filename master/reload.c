@@ -2,6 +2,7 @@
 /* SIGHUP. */
 #include "reload.h"
 
+#include "authorities.h"
 #include "certificates.h"
 #include "load.h"
 #include "places.h"
@@ -114,6 +115,7 @@ void reload_begin(void *arg)
 			child_configure(master->children.at[i]);
 	reload_workers(master);
 	certificates_watch(master);
+	authorities_watch(master);
 	return;
 failed:
 	config_drop(&next.config);

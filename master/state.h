@@ -33,6 +33,7 @@ struct master {
 	struct listeners listeners;
 	struct notify notify;
 	struct certificates *certificates; /* certificates.c */
+	struct authorities *authorities;   /* authorities.c */
 	struct timer watchdog, logger_retry, stop_stage;
 	char program_folder[PATH_MAX]; /* where the daemons are */
 	uint32_t announced;	       /* the generation that people were told to be in force */

@@ -7,6 +7,7 @@
 
 #include "mem.h"
 #include "must.h"
+#include "route_tls.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -500,6 +501,19 @@ void domain_unplace(struct scheduler *s, struct domain *d)
 	d->verdict = NULL;
 }
 
+/* The key of a connection: where it leads to, and under what TLS policy. */
+static char *connection_key(const struct scheduler *s, const struct domain *d, struct text hop)
+{
+	char policy[ROUTE_KEY_BYTES];
+	size_t len = route_policy_key(s->config, config_route(s->config, d->name), d->name, policy);
+	char *key = mem_resize(NULL, hop.len + len + 1, 1);
+
+	if (hop.len)
+		memcpy(key, hop.data, hop.len);
+	memcpy(key + hop.len, policy, len + 1);
+	return key;
+}
+
 void domain_place(struct scheduler *s, struct domain *d, struct text site_name, struct text hop)
 {
 	struct site *site = site_get(s, site_name);
@@ -517,7 +531,7 @@ void domain_place(struct scheduler *s, struct domain *d, struct text site_name, 
 	d->state = DOMAIN_KNOWN;
 	d->lookup_failures = 0;
 	free(d->hop);
-	d->hop = mem_copy(hop.data, hop.len);
+	d->hop = connection_key(s, d, hop);
 	for (struct lane *lane = d->lanes; lane; lane = lane->next)
 		lane_join_share(s, lane, site);
 	if (old) {

@@ -125,7 +125,7 @@ struct domain {
 	struct text name;
 	struct lane *lanes;
 	struct site *site;
-	char *hop;		   /* owned */
+	char *hop;		   /* owned; and the TLS policy: the key of its connections */
 	uint64_t query, asked_for; /* the message that it was asked for; 0: none */
 	bool answered;		   /* while it is asked for: its answer waits for others */
 	int64_t until_us;	   /* monotonic: known until, down until, ending until */

@@ -345,8 +345,8 @@ static void log_unsaid(const struct report *r, struct recipient *rcpt,
 	rcpt->said = true;
 	snprintf(delay, sizeof delay, "%lld", (long long)(age / 1000000));
 	LOG(q->d->log, delivery, r->mail, er->address, text_of("none"), text_of(delay),
-	    text_of("0/0/0/0"), item->copy.outcome.dsn, text_of("bounced"),
-	    item->copy.outcome.text);
+	    text_of("0/0/0/0"), item->copy.outcome.dsn, text_of("bounced"), item->copy.outcome.text,
+	    text_of("none"), text_of("none"));
 }
 
 /* Settles without a report: NOTIFY says so, or there is nobody to tell. */

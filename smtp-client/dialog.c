@@ -144,10 +144,56 @@ static enum dialog_says session_up(struct dialog *d)
 	return DIALOG_READY;
 }
 
+/* Nothing of the mail is shown to whoever stripped the offer. */
+static enum dialog_says lacks_tls(struct dialog *d, const char *what)
+{
+	char text[REPLY_TEXT_MAX];
+
+	/* RFC 3463 section 3.8, X.7.4: security features that "could not be supported on the
+	 * delivery protocol". */
+	snprintf(text, sizeof text, "TLS is required, but %s", what);
+	say(&d->reader.reply, "4.7.4", text);
+	d->lacks_tls = true;
+	return refused(d);
+}
+
+/* The receiver is known; now or never is the time for TLS. */
+static enum dialog_says greeted(struct dialog *d)
+{
+	if (d->secured || d->tls == DIALOG_CLEAR)
+		return session_up(d);
+	if (d->offers.set & OFFERS_STARTTLS) {
+		PUT(d->out, "STARTTLS\r\n");
+		ring_push(d, VERB_STARTTLS);
+		return DIALOG_WAIT;
+	}
+	return d->tls == DIALOG_TLS_NEEDED ? lacks_tls(d, "the receiver does not offer it")
+					   : session_up(d);
+}
+
+/* RFC 3207 4.1: when it is refused, "the client must decide whether or not to continue". */
+static enum dialog_says on_starttls(struct dialog *d, struct reply *r)
+{
+	char what[REPLY_TEXT_MAX / 2];
+	int most = r->len < REPLY_TEXT_MAX / 4 ? (int)r->len : REPLY_TEXT_MAX / 4;
+
+	if (reply_class(r) == 2)
+		return DIALOG_SECURE;
+	if (reply_class(r) == 3)
+		return fail(d, "4.5.0", "protocol error: unexpected reply to STARTTLS");
+	if (r->code == 421)
+		return refused(d);
+	snprintf(what, sizeof what, "STARTTLS was refused: %.*s", most, r->text);
+	if (d->tls == DIALOG_TLS_NEEDED)
+		return lacks_tls(d, what);
+	d->declined = true;
+	return session_up(d);
+}
+
 static enum dialog_says on_ehlo(struct dialog *d, struct reply *r)
 {
 	if (reply_class(r) == 2)
-		return session_up(d);
+		return greeted(d);
 	/* RFC 5321 3.2: a server without EHLO is greeted with HELO. */
 	if (reply_class(r) == 5 && d->how != HOP_LMTP) {
 		d->offers = (struct offers){0};
@@ -159,7 +205,7 @@ static enum dialog_says on_ehlo(struct dialog *d, struct reply *r)
 
 static enum dialog_says on_helo(struct dialog *d, struct reply *r)
 {
-	return reply_class(r) == 2 ? session_up(d) : refused(d);
+	return reply_class(r) == 2 ? greeted(d) : refused(d);
 }
 
 static enum dialog_says on_rset(struct dialog *d, struct reply *r)
@@ -316,6 +362,7 @@ static const struct {
     [VERB_GREETING] = {"the greeting", on_greeting},
     [VERB_EHLO] = {"the reply to EHLO", on_ehlo},
     [VERB_HELO] = {"the reply to HELO", on_helo},
+    [VERB_STARTTLS] = {"the reply to STARTTLS", on_starttls},
     [VERB_RSET] = {"the reply to RSET", on_rset},
     [VERB_MAIL] = {"the reply to MAIL", on_mail},
     [VERB_RCPT] = {"the reply to RCPT", on_rcpt},
@@ -413,14 +460,30 @@ enum dialog_says dialog_input(struct dialog *d, const uint8_t *data, size_t len,
 /* -- the owner's other calls ----------------------------------------------------------- */
 
 void dialog_start(struct dialog *d, const struct config *config, enum hop_how how,
-		  struct bytes *out)
+		  enum dialog_tls tls, struct bytes *out)
 {
 	memset(d, 0, sizeof *d);
 	d->config = config;
 	d->how = (uint8_t)how;
+	d->tls = (uint8_t)tls;
 	d->out = out;
 	d->next_verb = VERB_COUNT;
 	ring_push(d, VERB_GREETING);
+}
+
+/*
+ * RFC 3207 4.2: "The client MUST discard any knowledge obtained from the
+ * server, such as the list of SMTP service extensions, which was not obtained
+ * from the TLS negotiation itself."
+ */
+void dialog_secured(struct dialog *d)
+{
+	must(!d->up && !d->over && !d->ring_count && !d->secured);
+	d->secured = true;
+	d->offers = (struct offers){0};
+	d->loops = false;
+	memset(&d->reader, 0, sizeof d->reader);
+	send_hello(d, d->how == HOP_LMTP ? "LHLO " : "EHLO ", VERB_EHLO);
 }
 
 static bool is_too_large(const struct dialog *d, const struct job *job)
@@ -581,6 +644,7 @@ struct duration dialog_patience(const struct dialog *d)
 		return SECONDS(IDLE_PATIENCE_S);
 	case VERB_EHLO:
 	case VERB_HELO:
+	case VERB_STARTTLS:
 	case VERB_RSET:
 	case VERB_MAIL:
 	case VERB_RCPT:
@@ -640,6 +704,11 @@ void dialog_quit(struct dialog *d)
 	d->over = true;
 	PUT(d->out, "QUIT\r\n");
 	ring_push(d, VERB_QUIT);
+}
+
+bool dialog_asks_for_tls(const struct dialog *d)
+{
+	return !d->over && ring_head(d) == VERB_STARTTLS;
 }
 
 bool dialog_past_dot(const struct dialog *d)

@@ -2,9 +2,9 @@
 /*
  * The outbound SMTP and LMTP engine (RFC 5321, RFC 2033): one connection's
  * conversation, from the greeting to QUIT, with a job at a time. It does no
- * I/O and reads no clock: replies, blocks of a body, an expiry or the end of
- * the connection go in; commands and content are appended to a buffer; what
- * is to be done next comes back as a word.
+ * I/O and reads no clock, and knows of TLS only when it begins: replies, blocks of a body, an
+ * expiry or the end of the connection go in; commands and content are appended to a buffer; what is
+ * to be done next comes back as a word.
  *
  * Several commands may be under way (RFC 2920): what they will be answered
  * with stands in a ring of expected replies, and each reply goes to the
@@ -23,6 +23,7 @@ enum dialog_verb {
 	VERB_GREETING,
 	VERB_EHLO, /* LHLO too */
 	VERB_HELO,
+	VERB_STARTTLS,
 	VERB_RSET,
 	VERB_MAIL,
 	VERB_RCPT,
@@ -37,6 +38,7 @@ enum dialog_verb {
 /* What the owner does next. */
 enum dialog_says {
 	DIALOG_WAIT,	/* give it what comes next */
+	DIALOG_SECURE,	/* do the TLS handshake, then dialog_secured() */
 	DIALOG_READY,	/* the session is up: dialog_begin() */
 	DIALOG_CONTENT, /* the content is on its way; dialog_wants_body() tells whether blocks are
 			   wanted */
@@ -49,6 +51,12 @@ enum dialog_says {
 	DIALOG_REFUSED, /* the host serves nobody now (dialog_trouble()): leave, try another host;
 			   a job that was begun had sent no content, and is the owner's again */
 	DIALOG_OVER,	/* nothing more to say: close */
+};
+
+enum dialog_tls {
+	DIALOG_CLEAR,	   /* none, whatever is offered */
+	DIALOG_TLS_MAY,	   /* when it is offered */
+	DIALOG_TLS_NEEDED, /* no mail without */
 };
 
 enum { DIALOG_RING = 8 };
@@ -65,6 +73,7 @@ struct dialog {
 	} ring[DIALOG_RING];
 	uint8_t ring_head, ring_count;
 	uint8_t how;	   /* enum hop_how */
+	uint8_t tls;	   /* enum dialog_tls */
 	uint8_t next_verb; /* of the transaction; VERB_COUNT: all has been sent */
 	uint8_t place;	   /* enum content_place */
 	struct offers offers;
@@ -83,11 +92,17 @@ struct dialog {
 	bool unflushed; /* content was appended and has not left */
 	bool loops;	/* the receiver calls itself by our name */
 	bool was_ahead; /* the job under way */
+	bool secured;	/* all that is said is said within TLS */
+	bool lacks_tls; /* it was refused for that */
+	bool declined;	/* it offered STARTTLS and then would not */
 };
 
 /* Waits for the greeting. */
 void dialog_start(struct dialog *d, const struct config *config, enum hop_how how,
-		  struct bytes *out);
+		  enum dialog_tls tls, struct bytes *out);
+
+/* The handshake is done, and what was asked of it was proved: begins anew with EHLO. */
+void dialog_secured(struct dialog *d);
 
 /* May a job be begun? */
 static inline bool dialog_is_free(const struct dialog *d)
@@ -137,6 +152,9 @@ static inline bool dialog_is_answered(const struct dialog *d)
 {
 	return !d->ring_count;
 }
+
+/* Is it the answer to STARTTLS that is missing? */
+bool dialog_asks_for_tls(const struct dialog *d);
 
 /* Has the end of the content been sent, or appended, so that only its reply is missing? */
 bool dialog_past_dot(const struct dialog *d);

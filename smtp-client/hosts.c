@@ -10,6 +10,7 @@
 enum {
 	BUCKETS = 1024,
 	ENTRIES_MAX = 8192,
+	BYTES_MAX = 64 * 1024 * 1024, /* of all answers: of TLSA records there may be many */
 	LIFETIME_MAX_S = 3600,
 	FAILURE_LIFETIME_MAX_S = 60,
 	/* The resolver has a deadline of its own; this one is for a resolver that is lost. */
@@ -28,6 +29,7 @@ struct entry {
 	uint32_t bucket;
 	uint16_t port;
 	uint8_t how;
+	bool tlsa_wanted;
 	size_t target_len;
 	char target[];
 };
@@ -36,7 +38,7 @@ struct hosts {
 	struct loop *loop;
 	struct channel *resolver;
 	uint64_t last_query;
-	size_t count;
+	size_t count, bytes;
 	struct entry *all;
 	struct entry *buckets[BUCKETS];
 };
@@ -64,7 +66,8 @@ struct hosts *hosts_new(struct loop *loop)
 
 static uint32_t key_bucket(const struct hop_key *key)
 {
-	uint64_t hash = 14695981039346656037u ^ key->how ^ ((uint64_t)key->port << 8);
+	uint64_t hash = 14695981039346656037u ^ key->how ^ ((uint64_t)key->port << 8) ^
+			((uint64_t)key->tlsa_wanted << 24);
 
 	for (size_t i = 0; i < key->target.len; i++)
 		hash = (hash ^ (uint8_t)ascii_lower(key->target.data[i])) * 1099511628211u;
@@ -75,8 +78,9 @@ static struct entry *entry_find(const struct hosts *h, const struct hop_key *key
 {
 	struct entry *e = h->buckets[bucket];
 
-	while (e && !(e->how == key->how && e->port == key->port &&
-		      text_equal_case((struct text){e->target, e->target_len}, key->target)))
+	while (e &&
+	       !(e->how == key->how && e->port == key->port && e->tlsa_wanted == key->tlsa_wanted &&
+		 text_equal_case((struct text){e->target, e->target_len}, key->target)))
 		e = e->next;
 	return e;
 }
@@ -101,6 +105,13 @@ static void entry_link_first(struct entry *e)
 	h->all = e;
 }
 
+static void entry_drop_list(struct entry *e)
+{
+	if (e->list)
+		e->hosts->bytes -= e->list->bytes;
+	host_list_drop(&e->list);
+}
+
 static void entry_free(struct entry *e)
 {
 	struct hosts *h = e->hosts;
@@ -113,23 +124,24 @@ static void entry_free(struct entry *e)
 	while (e->waiters)
 		hosts_cancel(e->waiters);
 	timer_clear(&e->patience);
-	host_list_drop(&e->list);
+	entry_drop_list(e);
 	h->count--;
 	free(e);
 }
 
-/* The last of the list that nobody waits for makes room. */
+/* The last of the list that nobody waits for make room. */
 static void hosts_make_room(struct hosts *h)
 {
-	struct entry *victim = NULL;
+	while (h->count >= ENTRIES_MAX || h->bytes > BYTES_MAX) {
+		struct entry *victim = NULL;
 
-	if (h->count < ENTRIES_MAX)
-		return;
-	for (struct entry *e = h->all; e; e = e->later)
-		if (!e->waiters)
-			victim = e;
-	if (victim)
+		for (struct entry *e = h->all; e; e = e->later)
+			if (!e->waiters)
+				victim = e;
+		if (!victim)
+			return;
 		entry_free(victim);
+	}
 }
 
 static void entry_ask(struct entry *e)
@@ -140,7 +152,8 @@ static void entry_ask(struct entry *e)
 			       &(struct msg_hosts_ask){.query = e->query,
 						       .how = e->how,
 						       .target = {e->target, e->target_len},
-						       .port = e->port});
+						       .port = e->port,
+						       .tlsa_wanted = e->tlsa_wanted});
 }
 
 /* All who wait get LIST. They may ask anew meanwhile, so the waiters are taken off first. */
@@ -149,8 +162,9 @@ static void entry_answer(struct entry *e, struct host_list *list)
 	struct hosts_waiter *waiters = e->waiters;
 
 	timer_clear(&e->patience);
-	host_list_drop(&e->list);
+	entry_drop_list(e);
 	e->list = host_list_keep(list);
+	e->hosts->bytes += list->bytes;
 	e->waiters = NULL;
 	if (waiters)
 		waiters->prev = &waiters;
@@ -169,6 +183,7 @@ static void entry_lost_patience(void *arg)
 	struct host_list *list = mem_new(1, sizeof *list);
 
 	list->holders = 1;
+	list->bytes = sizeof *list;
 	list->verdict = HOP_TEMPORARY;
 	list->code = 0;
 	memcpy(list->dsn, "4.4.3", 6);
@@ -180,7 +195,7 @@ static void entry_lost_patience(void *arg)
 
 static void entry_open(struct entry *e)
 {
-	host_list_drop(&e->list);
+	entry_drop_list(e);
 	/* The number leads back to the bucket. */
 	e->query = ++e->hosts->last_query * BUCKETS + e->bucket;
 	timer_init(&e->patience, e->hosts->loop, entry_lost_patience, e);
@@ -197,6 +212,7 @@ static struct entry *entry_new(struct hosts *h, const struct hop_key *key, uint3
 	e->bucket = bucket;
 	e->how = key->how;
 	e->port = key->port;
+	e->tlsa_wanted = key->tlsa_wanted;
 	e->target_len = key->target.len;
 	if (key->target.len)
 		memcpy(e->target, key->target.data, key->target.len);
@@ -247,41 +263,78 @@ void hosts_set_resolver(struct hosts *hosts, struct channel *resolver)
 			entry_ask(e);
 }
 
-/* One allocation: the list, then its texts. Hosts without an address of ours are left out. */
-static struct host_list *list_new(const struct msg_hosts_are *m)
+static struct text text_take(char **at, struct text t)
+{
+	struct text copy = {*at, t.len};
+
+	if (t.len)
+		memcpy(*at, t.data, t.len);
+	*at += t.len;
+	return copy;
+}
+
+/* The octets of all texts, and how many TLSA records there are. */
+static size_t list_measure(const struct msg_hosts_are *m, size_t *records)
 {
 	size_t texts = m->reason.len;
 	struct wire_list in = m->hosts;
 	struct rec_host r;
+	struct rec_tlsa tlsa;
 
-	while (list_next_host(&in, &r))
-		texts += r.name.len;
-	size_t fixed = sizeof(struct host_list) + m->hosts.count * sizeof(struct host);
-	struct host_list *list = mem_new(1, fixed + texts);
-	char *at = (char *)list + fixed;
+	*records = 0;
+	while (list_next_host(&in, &r)) {
+		texts += r.name.len + r.tlsa_base.len;
+		while (list_next_tlsa(&r.tlsa, &tlsa)) {
+			texts += tlsa.data.len;
+			++*records;
+		}
+	}
+	return texts;
+}
+
+static void host_take(struct host *host, struct rec_host *r, struct tls_tlsa **records, char **at)
+{
+	struct rec_tlsa tlsa;
+
+	memcpy(host->address, r->address.data, sizeof host->address);
+	host->port = r->port;
+	memcpy(host->place, host->address, sizeof host->address);
+	host->place[16] = (uint8_t)(r->port >> 8);
+	host->place[17] = (uint8_t)r->port;
+	host->dnssec = r->dnssec;
+	host->tlsa_state = r->tlsa_state;
+	host->name = text_take(at, r->name);
+	host->tlsa_base = text_take(at, r->tlsa_base);
+	host->tlsa = *records;
+	while (list_next_tlsa(&r->tlsa, &tlsa)) {
+		*(*records)++ = (struct tls_tlsa){tlsa.usage, tlsa.selector, tlsa.matching,
+						  text_take(at, tlsa.data)};
+		host->tlsa_count++;
+	}
+}
+
+/* One allocation: the list, its TLSA records, its texts. Hosts without an address of ours are left
+ * out. */
+static struct host_list *list_new(const struct msg_hosts_are *m)
+{
+	size_t count, texts = list_measure(m, &count);
+	size_t hosts = sizeof(struct host_list) + m->hosts.count * sizeof(struct host);
+	size_t bytes = hosts + count * sizeof(struct tls_tlsa) + texts;
+	struct host_list *list = mem_new(1, bytes);
+	struct tls_tlsa *records = (struct tls_tlsa *)(void *)((char *)list + hosts);
+	char *at = (char *)(records + count);
+	struct wire_list in = m->hosts;
+	struct rec_host r;
 
 	list->holders = 1;
+	list->bytes = bytes;
 	list->verdict = m->verdict <= HOP_PERMANENT ? m->verdict : HOP_TEMPORARY;
 	list->code = m->code;
 	text_copy(list->dsn, sizeof list->dsn, m->dsn);
-	list->reason = (struct text){at, m->reason.len};
-	if (m->reason.len)
-		memcpy(at, m->reason.data, m->reason.len);
-	at += m->reason.len;
-	for (in = m->hosts; list_next_host(&in, &r);) {
-		struct host *host = &list->items[list->count];
-
-		if (r.address.len != sizeof host->address)
-			continue;
-		memcpy(host->address, r.address.data, sizeof host->address);
-		host->port = r.port;
-		host->secure = r.dnssec == DNSSEC_SECURE;
-		host->name = (struct text){at, r.name.len};
-		if (r.name.len)
-			memcpy(at, r.name.data, r.name.len);
-		at += r.name.len;
-		list->count++;
-	}
+	list->reason = text_take(&at, m->reason);
+	while (list_next_host(&in, &r))
+		if (r.address.len == sizeof list->items[0].address)
+			host_take(&list->items[list->count++], &r, &records, &at);
 	return list;
 }
 

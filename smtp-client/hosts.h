@@ -8,17 +8,24 @@
 #define SMTP_CLIENT_HOSTS_H
 
 #include "channel.h"
+#include "tls_client.h"
 
 struct host {
 	struct text name;
 	uint8_t address[16]; /* IPv4 as ::ffff:a.b.c.d */
+	uint8_t place[18];   /* address and port, what tells it from others */
 	uint16_t port;
-	bool secure;
+	uint8_t dnssec;	    /* enum dnssec_state */
+	uint8_t tlsa_state; /* enum tlsa_state */
+	struct text tlsa_base;
+	uint32_t tlsa_count;
+	const struct tls_tlsa *tlsa;
 };
 
 /* An answer. Never changes; shared by holders (host_list_keep, host_list_drop). */
 struct host_list {
 	uint32_t holders;
+	size_t bytes;	 /* all of it */
 	uint8_t verdict; /* enum hop_verdict */
 	uint16_t code;
 	char dsn[12];
@@ -42,6 +49,7 @@ struct hop_key {
 	uint8_t how; /* enum hop_how */
 	struct text target;
 	uint16_t port;
+	bool tlsa_wanted;
 };
 
 struct hosts;

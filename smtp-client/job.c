@@ -139,7 +139,7 @@ struct job *job_new(const struct msg_job *m, int fd, bool fd_lost)
 	memset(job, 0, fixed);
 	job->fd = fd;
 	job->recipient_count = job->open = m->recipients.count;
-	job->relay = (struct text)TEXT("none");
+	job->relay = job->policy = job->tls = (struct text)TEXT("none");
 	job_fill(job, m, (char *)job + fixed);
 	job_refuse_unsafe(job);
 	if (fd_lost)
@@ -154,8 +154,15 @@ void job_free(struct job **job)
 	if ((*job)->fd >= 0)
 		close((*job)->fd);
 	bytes_free(&(*job)->words);
+	config_drop(&(*job)->config);
 	free(*job);
 	*job = NULL;
+}
+
+void job_set_config(struct job *job, const struct config *config)
+{
+	job->config = config_keep(config);
+	job->route = config_route(config, job->domain);
 }
 
 uint64_t job_size(const struct job *job)
@@ -238,15 +245,21 @@ void job_widen(struct job *job, enum failure_scope scope)
 		job->scope = (uint8_t)scope;
 }
 
-void job_set_relay(struct job *job, struct text relay)
+void job_set_way(struct job *job, struct text relay, struct text policy, struct text tls)
 {
 	size_t at = job->words.end;
 
 	if (relay.len > RELAY_BYTES_MAX)
 		relay.len = RELAY_BYTES_MAX;
-	/* Nothing is added afterwards that could move the bytes: the outcome stands. */
 	bytes_add(&job->words, relay.data, relay.len);
-	job->relay = (struct text){(const char *)job->words.data + at, relay.len};
+	bytes_add(&job->words, policy.data, policy.len);
+	bytes_add(&job->words, tls.data, tls.len);
+	/* Nothing is added afterwards that could move the bytes: the outcome stands. */
+	const char *words = (const char *)job->words.data + at;
+
+	job->relay = (struct text){words, relay.len};
+	job->policy = (struct text){words + relay.len, policy.len};
+	job->tls = (struct text){words + relay.len + policy.len, tls.len};
 }
 
 struct msg_outcome job_outcome(const struct job *job, struct bytes *items)

@@ -10,6 +10,7 @@
 
 #include "bytes.h"
 #include "clock.h"
+#include "config.h"
 #include "message.h"
 
 #include <stdbool.h>
@@ -41,6 +42,8 @@ struct job {
 	uint32_t slot;
 	uint8_t how, ret, body_type, smtputf8;
 	uint16_t port;
+	struct config *config;		  /* in force when the job came; held, NULL before */
+	const struct config_route *route; /* in it: of the job's domain */
 	struct text site, hop, target, domain, sender, envid;
 	struct text content;  /* prelude, and the body behind it unless a file holds that */
 	size_t prelude_bytes; /* of content */
@@ -54,8 +57,9 @@ struct job {
 	bool retried;  /* once more on a fresh connection: only once */
 	bool finished; /* the outcome stands, and waits for recorded */
 	struct walltime arrival, active, begun, sending, done; /* for delays= */
-	struct bytes words; /* replies of the receiver, and the relay */
-	struct text relay;  /* in words or static; of the outcome */
+	struct bytes words;	 /* replies of the receiver, and the three below */
+	struct text relay;	 /* in words or static; of the outcome */
+	struct text policy, tls; /* likewise; for the log */
 	struct recipient recipients[];
 };
 
@@ -69,6 +73,9 @@ enum job_unfit { UNFIT_NONE, UNFIT_8BIT, UNFIT_UTF8 };
  */
 struct job *job_new(const struct msg_job *m, int fd, bool fd_lost);
 void job_free(struct job **job); /* takes NULL, leaves NULL */
+
+/* The job keeps to CONFIG from here on. */
+void job_set_config(struct job *job, const struct config *config);
 
 uint64_t job_size(const struct job *job);   /* octets of the content */
 bool job_is_8bit(const struct job *job);    /* reads a body in a file to its end */
@@ -85,8 +92,8 @@ void job_settle(struct job *job, struct recipient *r, const struct verdict *v);
 void job_settle_open(struct job *job, const struct verdict *v);
 void job_widen(struct job *job, enum failure_scope scope);
 
-/* Copies RELAY into the outcome. */
-void job_set_relay(struct job *job, struct text relay);
+/* Copies whom it went to and under what TLS into the outcome; when all else of it stands. */
+void job_set_way(struct job *job, struct text relay, struct text policy, struct text tls);
 
 /* The messages about it. Lists are encoded into ITEMS, which is emptied first. */
 struct msg_outcome job_outcome(const struct job *job, struct bytes *items);

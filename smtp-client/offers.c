@@ -12,6 +12,7 @@ static const struct {
     {TEXT("SIZE"), OFFERS_SIZE},
     {TEXT("DSN"), OFFERS_DSN},
     {TEXT("CHUNKING"), OFFERS_CHUNKING},
+    {TEXT("STARTTLS"), OFFERS_STARTTLS},
 };
 
 /* Takes the next word off T. */

@@ -12,6 +12,7 @@ enum offer {
 	OFFERS_SIZE = 8,       /* RFC 1870 */
 	OFFERS_DSN = 16,       /* RFC 3461 */
 	OFFERS_CHUNKING = 32,  /* RFC 3030 */
+	OFFERS_STARTTLS = 64,  /* RFC 3207 */
 };
 
 struct offers {

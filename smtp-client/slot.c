@@ -4,6 +4,8 @@
 
 #include "mem.h"
 #include "must.h"
+#include "slot_words.h"
+#include "tls_plan.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -21,6 +23,7 @@ enum {
 static void slot_begin(struct slot *s);
 static void slot_advance(struct slot *s);
 static void slot_try_next(struct slot *s);
+static bool slot_connect_host(struct slot *s);
 static void slot_follow(struct slot *s, enum dialog_says says);
 
 static struct loop *slot_loop(const struct slot *s)
@@ -46,7 +49,7 @@ static void slot_set_deadline(struct slot *s, struct duration after)
 /* After a step of the dialog: what was appended leaves, and the next step has its time. */
 static void slot_step_done(struct slot *s)
 {
-	if (!s->stream || s->state == SLOT_CONNECTING)
+	if (!s->stream || s->state == SLOT_CONNECTING || s->state == SLOT_SECURING)
 		return;
 	if (stream_backlog(s->stream))
 		stream_wrote(s->stream);
@@ -59,8 +62,10 @@ static void slot_drop_connection(struct slot *s)
 {
 	stream_free(&s->stream);
 	config_drop(&s->config);
+	s->route = NULL;
 	free(s->hop);
-	s->hop = NULL;
+	free(s->bound);
+	s->hop = s->bound = NULL;
 	s->state = SLOT_EMPTY;
 	timer_clear(&s->timer);
 }
@@ -76,36 +81,6 @@ static void slot_leave_host(struct slot *s)
 	slot_drop_connection(s);
 }
 
-static void slot_trouble(struct slot *s, const struct reply *why)
-{
-	if (!s->trouble)
-		s->trouble = mem_new(1, sizeof *s->trouble);
-	*s->trouble = *why;
-}
-
-static void slot_trouble_is(struct slot *s, const char *dsn, const char *what)
-{
-	struct reply r = {.enhanced = true};
-
-	text_copy(r.dsn, sizeof r.dsn, text_of(dsn));
-	r.len = (uint16_t)text_copy(r.text, sizeof r.text, text_of(what));
-	slot_trouble(s, &r);
-}
-
-/* The present host failed: said once a minute, and tried after the others for as long. */
-static void slot_note_failure(struct slot *s)
-{
-	char relay[RELAY_BYTES];
-	const struct host *host = s->attempt.host;
-
-	if (!failures_note(s->worker->failures, host, loop_now(slot_loop(s))))
-		return;
-	size_t len = host_relay(host, relay);
-
-	LOG(s->worker->daemon->log, connect_failed, 0, {relay, len},
-	    {s->trouble->text, s->trouble->len});
-}
-
 static void slot_want(struct slot *s)
 {
 	if (s->wanted || s->ahead || s->closing || !s->known || !s->worker->qmgr)
@@ -118,15 +93,14 @@ static void slot_want(struct slot *s)
 static void slot_job_done(struct slot *s)
 {
 	struct job *job = s->job;
-	char relay[RELAY_BYTES];
 
 	must(!job->open);
-	if (s->attempt.host)
-		job_set_relay(job, (struct text){relay, host_relay(s->attempt.host, relay)});
+	slot_say_way(s);
 	s->job = NULL;
 	s->job_deadline.us = 0;
 	free(s->trouble);
 	s->trouble = NULL;
+	s->tls_trouble = false;
 	worker_finish_job(s->worker, job);
 	slot_want(s);
 }
@@ -176,8 +150,17 @@ static void slot_exhausted(struct slot *s)
 	text_copy(dsn, sizeof dsn, text_of(v.dsn));
 	dsn[0] = '4';
 	v.dsn = dsn;
-	slot_settle(s, &v, SCOPE_SITE);
+	/* What the policy asks for is this domain's affair; others are served there as they were.
+	 */
+	slot_settle(s, &v, s->tls_trouble ? SCOPE_DOMAIN : SCOPE_SITE);
 	slot_advance(s);
+}
+
+static enum dialog_tls slot_dialog_tls(const struct slot *s)
+{
+	if (s->need != NEED_NOTHING)
+		return DIALOG_TLS_NEEDED;
+	return s->clear || !s->worker->tls ? DIALOG_CLEAR : DIALOG_TLS_MAY;
 }
 
 static void slot_connected(void *owner)
@@ -186,23 +169,82 @@ static void slot_connected(void *owner)
 
 	failures_forget(s->worker->failures, s->attempt.host);
 	s->state = SLOT_OPEN;
-	dialog_start(&s->dialog, s->config, s->job->how, stream_out(s->stream));
+	dialog_start(&s->dialog, s->config, s->job->how, slot_dialog_tls(s), stream_out(s->stream));
 	slot_set_deadline(s, dialog_patience(&s->dialog));
+}
+
+/* There is no TLS with this host. */
+static void slot_tls_failed(struct slot *s, unsigned fault, const char *why)
+{
+	char text[REPLY_TEXT_MAX];
+
+	tls_fault_said(fault, why, text, sizeof text);
+	if (s->need == NEED_NOTHING) {
+		slot_log_tls(s, text, "sent without TLS");
+		slot_drop_connection(s);
+		s->clear = true;
+		if (!slot_connect_host(s))
+			slot_try_next(s);
+		return;
+	}
+	/* RFC 3463 3.8, X.7.5: "necessary information such as key was not available or such
+	 * information was invalid". */
+	const struct reply trouble = words_make("4.7.5", text);
+
+	slot_tls_trouble(s, &trouble);
+	slot_drop_connection(s);
+	slot_try_next(s);
+}
+
+/* From STARTTLS to the end of the handshake: what goes wrong here is TLS's fault. */
+static bool slot_is_securing(const struct slot *s)
+{
+	return s->state == SLOT_SECURING ||
+	       (s->state == SLOT_OPEN && dialog_asks_for_tls(&s->dialog));
+}
+
+/* The receiver has said that it is ready for the handshake. */
+static void slot_secure(struct slot *s)
+{
+	struct duration limit = s->config->timeout_handshake;
+	struct tls_wish wish;
+
+	tls_wish_make(&wish, (enum tls_need)s->need, s->route, s->job, s->attempt.host);
+	if (!s->worker->tls || !stream_connect_tls(s->stream, s->worker->tls, &wish, limit)) {
+		slot_tls_failed(s, FAULT_HANDSHAKE, "OpenSSL refuses");
+		return;
+	}
+	s->state = SLOT_SECURING;
+	if (tls_wish_names_domain(&wish, s->job))
+		s->bound = mem_copy(s->job->target.data, s->job->target.len);
+	slot_set_deadline(s, (struct duration){limit.us + SECONDS(1).us});
+}
+
+static void slot_secured(void *owner)
+{
+	struct slot *s = owner;
+
+	s->state = SLOT_OPEN;
+	dialog_secured(&s->dialog);
+	slot_step_done(s);
 }
 
 static void slot_ended(void *owner, int error)
 {
 	struct slot *s = owner;
-	const char *why = error ? strerror(error) : "closed by the receiver";
+	const char *tls = stream_tls_why(s->stream);
+	const char *why = tls ? tls : error ? strerror(error) : "closed by the receiver";
 
 	if (s->state == SLOT_CONNECTING) {
-		slot_trouble_is(s, "4.4.1", why);
-		slot_note_failure(s);
+		slot_unreachable(s, why);
 		slot_drop_connection(s);
 		slot_try_next(s);
 		return;
 	}
-	slot_follow(s, dialog_ended(&s->dialog, why));
+	if (slot_is_securing(s))
+		slot_tls_failed(s, stream_tls_fault(s->stream), why);
+	else
+		slot_follow(s, dialog_ended(&s->dialog, why));
 }
 
 static size_t slot_input(void *owner, const uint8_t *data, size_t len)
@@ -222,7 +264,7 @@ static size_t slot_input(void *owner, const uint8_t *data, size_t len)
 		    !stream_backlog(stream))
 			break;
 		slot_follow(s, says);
-		if (s->stream != stream)
+		if (s->stream != stream || says == DIALOG_SECURE)
 			return len;
 		if (says == DIALOG_WAIT)
 			break;
@@ -279,26 +321,42 @@ static const struct stream_face face = {
     .ended = slot_ended,
     .connected = slot_connected,
     .flushed = slot_flushed,
+    .secured = slot_secured,
 };
+
+/* False: not to this host. */
+static bool slot_connect_host(struct slot *s)
+{
+	const char *why;
+
+	s->need = (uint8_t)tls_need(route_policy(s->job->route), s->attempt.host, &why);
+	if (s->need == NEED_IMPOSSIBLE) {
+		const struct reply trouble = words_make("4.7.5", why);
+
+		slot_tls_trouble(s, &trouble);
+		return false;
+	}
+	s->stream = connect_host(slot_loop(s), s->attempt.host, NULL, &face, s);
+	if (!s->stream) {
+		slot_unreachable(s, strerror(errno));
+		return false;
+	}
+	s->state = SLOT_CONNECTING;
+	s->config = config_keep(s->job->config);
+	s->route = s->job->route;
+	s->hop = mem_copy(s->job->hop.data, s->job->hop.len);
+	s->hop_len = s->job->hop.len;
+	slot_set_deadline(s, s->config->timeout_connect);
+	return true;
+}
 
 static void slot_try_next(struct slot *s)
 {
-	struct worker *w = s->worker;
-
 	must(!s->stream && s->job);
-	while (attempt_next(&s->attempt, w->failures, loop_now(slot_loop(s)))) {
-		s->stream = connect_host(slot_loop(s), s->attempt.host, NULL, &face, s);
-		if (!s->stream) {
-			slot_trouble_is(s, "4.4.1", strerror(errno));
-			slot_note_failure(s);
-			continue;
-		}
-		s->state = SLOT_CONNECTING;
-		s->config = config_keep(w->daemon->config);
-		s->hop = mem_copy(s->job->hop.data, s->job->hop.len);
-		s->hop_len = s->job->hop.len;
-		slot_set_deadline(s, s->config->timeout_connect);
-		return;
+	while (attempt_next(&s->attempt, s->worker->failures, loop_now(slot_loop(s)))) {
+		s->clear = false;
+		if (slot_connect_host(s))
+			return;
 	}
 	slot_exhausted(s);
 }
@@ -340,9 +398,12 @@ static void slot_connect(struct slot *s)
 		slot_advance(s);
 		return;
 	}
+	bool tlsa = policy_asks_tlsa(route_policy(job->route));
+
 	s->state = SLOT_ASKING;
-	struct host_list *list = hosts_ask(
-	    s->worker->hosts, &(struct hop_key){job->how, job->target, job->port}, &s->waiter);
+	struct host_list *list =
+	    hosts_ask(s->worker->hosts, &(struct hop_key){job->how, job->target, job->port, tlsa},
+		      &s->waiter);
 
 	if (list)
 		slot_hosts(s, list);
@@ -364,11 +425,22 @@ static bool slot_is_idle(const struct slot *s)
 	       dialog_is_answered(&s->dialog);
 }
 
+/* A connection carries only mail of the policy that it was opened under. */
+static bool slot_policy_fits(const struct slot *s, const struct job *job)
+{
+	struct text bound = text_of(s->bound);
+
+	if (s->bound && (!text_equal_case(bound, job->domain) || !job_has_one_domain(job)))
+		return false;
+	return route_policy_same(s->route, bound, job->route, job->domain);
+}
+
 /* May JOB go over the connection that there is, next? */
 static bool slot_fits(const struct slot *s, const struct job *job)
 {
 	return s->state == SLOT_OPEN && text_equal((struct text){s->hop, s->hop_len}, job->hop) &&
-	       s->dialog.how == job->how && s->dialog.jobs < s->config->limit_site_messages;
+	       s->dialog.how == job->how && s->dialog.jobs < s->config->limit_site_messages &&
+	       slot_policy_fits(s, job);
 }
 
 /* The next job's commands go behind the content of the one that runs, as soon as both are there. */
@@ -455,10 +527,13 @@ static void slot_over(struct slot *s)
 
 static void slot_refused(struct slot *s)
 {
+	const struct reply *why = dialog_trouble(&s->dialog);
 	bool reused = s->dialog.jobs > 1;
 
-	slot_trouble(s, dialog_trouble(&s->dialog));
-	slot_note_failure(s);
+	if (s->dialog.lacks_tls)
+		slot_tls_trouble(s, why);
+	else
+		slot_host_failed(s, why);
 	slot_leave_host(s);
 	/* Hosts that an earlier job could not reach count for this one. */
 	if (reused)
@@ -485,7 +560,12 @@ static void slot_follow(struct slot *s, enum dialog_says says)
 	switch (says) {
 	case DIALOG_WAIT:
 		break;
+	case DIALOG_SECURE:
+		slot_secure(s);
+		return;
 	case DIALOG_READY:
+		if (s->dialog.declined)
+			slot_log_tls(s, dialog_trouble(&s->dialog)->text, "sent without TLS");
 		slot_give(s);
 		return;
 	case DIALOG_CONTENT:
@@ -535,10 +615,11 @@ static void slot_expired(void *arg)
 	if (s->state == SLOT_OPEN && s->dialog.feeding && !s->dialog.unflushed) {
 		slot_feed(s);
 	} else if (s->state == SLOT_CONNECTING) {
-		slot_trouble_is(s, "4.4.1", "connection timed out");
-		slot_note_failure(s);
+		slot_unreachable(s, "connection timed out");
 		slot_drop_connection(s);
 		slot_try_next(s);
+	} else if (slot_is_securing(s)) {
+		slot_tls_failed(s, FAULT_HANDSHAKE, "it took too long");
 	} else if (s->state == SLOT_QUITTING) {
 		slot_over(s);
 	} else if (s->state == SLOT_OPEN && s->dialog.unflushed &&

@@ -3,7 +3,7 @@
  * A slot: the right that qmgr gave for one connection to a site, and the
  * jobs that go over it, one running and one ahead. It finds the hosts,
  * connects, runs the dialog, keeps the connection for the next job with the
- * same hop, and connects anew for another.
+ * same hop and TLS policy, and connects anew for another.
  */
 #ifndef SMTP_CLIENT_SLOT_H
 #define SMTP_CLIENT_SLOT_H
@@ -15,6 +15,7 @@ enum slot_state {
 	SLOT_EMPTY,	 /* no connection */
 	SLOT_ASKING,	 /* for hosts */
 	SLOT_CONNECTING, /* to one of them */
+	SLOT_SECURING,	 /* the TLS handshake runs */
 	SLOT_OPEN,	 /* the dialog runs or is idle */
 	SLOT_QUITTING,	 /* QUIT was sent */
 	SLOT_DEAD,	 /* freed at the end of the turn */
@@ -36,10 +37,15 @@ struct slot {
 	struct attempt attempt;
 	char *hop; /* of the connection */
 	size_t hop_len;
-	struct config *config; /* of the connection, held */
+	struct config *config;		  /* of the connection, held */
+	const struct config_route *route; /* in it: whose TLS policy the connection is under */
+	char *bound;  /* the one domain that the receiver proved itself for; NULL: any */
+	uint8_t need; /* enum tls_need of the present host */
+	bool clear;   /* its handshake failed: once more, without TLS */
 	struct stream *stream;
 	struct dialog dialog;  /* valid in SLOT_OPEN and SLOT_QUITTING */
 	struct reply *trouble; /* why the last host was of no use; NULL: none so far */
+	bool tls_trouble;      /* it is that of a host which did not do what the policy wants */
 	struct timer timer;
 	struct monotime deadline, armed; /* the timer is moved only when it would be late */
 	struct monotime job_deadline;	 /* up to the final dot */

@@ -88,6 +88,14 @@ static void on_gone(struct daemon *d, struct channel *c)
 	}
 }
 
+static void on_handle(struct daemon *d, const struct msg_handle *m, int fd)
+{
+	if (m->role == HANDLE_TLS_AUTHORITIES)
+		worker_trust(d->self, fd);
+	else
+		close(fd);
+}
+
 static void start(struct daemon *d)
 {
 	(void)d;
@@ -121,6 +129,7 @@ static const struct serve serves[] = {
 static const struct daemon_face face = {
     .warm_up = warm_up,
     .start = start,
+    .handle = on_handle,
     .peer = on_peer,
     .gone = on_gone,
     .drain = drain,

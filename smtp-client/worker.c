@@ -2,6 +2,7 @@
 /* The worker: tables of slots and jobs, outcomes, the log, draining. */
 #include "worker.h"
 
+#include "file.h"
 #include "mem.h"
 #include "must.h"
 #include "slot.h"
@@ -17,7 +18,20 @@ struct worker *worker_new(struct daemon *d)
 	w->daemon = d;
 	w->hosts = hosts_new(d->loop);
 	w->failures = failures_new();
+	w->tls = tls_client_new(d->log);
 	return w;
+}
+
+void worker_trust(struct worker *w, int fd)
+{
+	struct bytes pem = {0};
+
+	if (!file_take(fd, AUTHORITIES_BYTES_MAX, &pem))
+		log_error(w->daemon->log, "tls-authorities: the file cannot be read");
+	else if (w->tls && !tls_client_trust(w->tls, (struct text){(const char *)bytes_at(&pem),
+								   bytes_len(&pem)}))
+		log_error(w->daemon->log, "tls-authorities: the file holds no certificates");
+	bytes_free(&pem);
 }
 
 /* -- tables ------------------------------------------------------------------------ */
@@ -160,7 +174,7 @@ static void job_log(struct worker *w, const struct job *job)
 
 		LOG(w->daemon->log, delivery, job->id, r->address, job->relay, {text, delay_len},
 		    {text + delay_len, b->end - delay_len}, text_of(r->dsn), status_word(r->kind),
-		    job_reply(job, r));
+		    job_reply(job, r), job->tls, job->policy);
 	}
 }
 
@@ -265,6 +279,7 @@ bool worker_job(struct worker *w, const struct msg_job *m, int fd, bool fd_lost)
 
 	if (!job)
 		return false;
+	job_set_config(job, w->daemon->config);
 	job_add(w, job);
 	if (!s)
 		s = slot_open(w, m->slot);

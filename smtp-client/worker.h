@@ -16,6 +16,7 @@ enum {
 	JOBS_MAX = 400000,
 	TABLE_BUCKETS = 8192,
 	BODY_BLOCK_BYTES = 65536,
+	AUTHORITIES_BYTES_MAX = 4 * 1024 * 1024,
 };
 
 struct slot;
@@ -26,8 +27,9 @@ struct worker {
 	struct channel *resolver; /* the same */
 	struct hosts *hosts;
 	struct failures *failures;
-	struct slot *slots; /* all */
-	struct slot *dead;  /* freed at the end of the turn */
+	struct tls_client *tls; /* NULL: OpenSSL refuses */
+	struct slot *slots;	/* all */
+	struct slot *dead;	/* freed at the end of the turn */
 	uint32_t slot_count, job_count;
 	struct slot *slot_buckets[TABLE_BUCKETS]; /* those that qmgr knows */
 	struct job *job_buckets[TABLE_BUCKETS];	  /* running, waiting and unconfirmed */
@@ -40,6 +42,9 @@ struct worker {
 };
 
 struct worker *worker_new(struct daemon *d);
+
+/* Whom certificates may lead to: master's descriptor of tls-authorities; taken over. */
+void worker_trust(struct worker *w, int fd);
 
 /* What qmgr sends (FD and FD_LOST as in job.h); false: it broke the rules, and its channel must
  * end. */

@@ -3,7 +3,7 @@
  * Outbound sessions with a receiver that says what it likes. The first byte
  * chooses protocol and job (enum flag); 0xFF cuts the rest into reads, 0xFE is
  * an expiry, 0xFD the end of the connection, 0xFC lets what was sent leave, 0xFB
- * sends the next job's commands ahead if it can. A
+ * sends the next job's commands ahead if it can. STARTTLS, where it is offered, is done at once. A
  * job's verdicts are complete when it is settled, nobody counts as served
  * without a reply of the second class, and only CRLF lines are sent.
  */
@@ -81,7 +81,7 @@ static void check_outcome(struct job *job)
 	struct bytes items = {0}, payload = {0};
 	struct message m;
 
-	job_set_relay(job, text_of("mx.example[192.0.2.1]:25"));
+	job_set_way(job, text_of("mx.example[192.0.2.1]:25"), text_of("may/*"), text_of("none"));
 	struct msg_outcome outcome = job_outcome(job, &items);
 
 	message_encode(&payload, MSG_outcome, &outcome);
@@ -134,6 +134,11 @@ static void send_ahead(struct dialog *d, struct jobs *jobs, unsigned flags)
 static bool follow(struct dialog *d, struct jobs *jobs, enum dialog_says says, unsigned flags)
 {
 	while (says != DIALOG_WAIT && says != DIALOG_CONTENT) {
+		if (says == DIALOG_SECURE) {
+			must(!d->up && !d->job && !d->secured);
+			dialog_secured(d);
+			return true;
+		}
 		if (says == DIALOG_SETTLED) {
 			check_settled(jobs->now);
 			job_free(&jobs->now);
@@ -199,7 +204,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	unsigned flags = size ? data[0] : 0;
 	bool open = true;
 
-	dialog_start(&d, &config, flags & FLAG_LMTP ? HOP_LMTP : HOP_MX, &out);
+	dialog_start(&d, &config, flags & FLAG_LMTP ? HOP_LMTP : HOP_MX, DIALOG_TLS_MAY, &out);
 	for (size_t i = 1; i < size && open; i++) {
 		size_t used = 1;
 

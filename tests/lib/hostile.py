@@ -98,7 +98,7 @@ class Conversation:
         while line := self.file.readline(4096):
             verb = line[:4].decode(errors="replace").strip().lower()
             self.receiver.commands.append(line)
-            if verb not in GOOD:
+            if verb not in self.receiver.says:
                 self.send(b"500 5.5.1 what?\r\n")
                 continue
             said = self.act(verb)
@@ -131,6 +131,7 @@ class Receiver:
         except (Over, OSError):
             pass
         conversation.file.close()
+        conversation.socket.close()  # TLS, if it was begun; the other one has no descriptor then
         connection.close()
 
 

@@ -2,12 +2,13 @@
 #include "dialog_play.h"
 
 static const char *const words[] = {
-    [DIALOG_WAIT] = "WAIT",	  [DIALOG_READY] = "READY",	[DIALOG_CONTENT] = "CONTENT",
-    [DIALOG_SETTLED] = "SETTLED", [DIALOG_UNFIT] = "UNFIT",	[DIALOG_AGAIN] = "AGAIN",
-    [DIALOG_STALE] = "STALE",	  [DIALOG_REFUSED] = "REFUSED", [DIALOG_OVER] = "OVER",
+    [DIALOG_WAIT] = "WAIT",	  [DIALOG_SECURE] = "SECURE",	[DIALOG_READY] = "READY",
+    [DIALOG_CONTENT] = "CONTENT", [DIALOG_SETTLED] = "SETTLED", [DIALOG_UNFIT] = "UNFIT",
+    [DIALOG_AGAIN] = "AGAIN",	  [DIALOG_STALE] = "STALE",	[DIALOG_REFUSED] = "REFUSED",
+    [DIALOG_OVER] = "OVER",
 };
 
-void play_begin(struct play *p, enum hop_how how)
+void play_begin_tls(struct play *p, enum hop_how how, enum dialog_tls tls)
 {
 	memset(p, 0, sizeof *p);
 	p->config.hostname = (struct text)TEXT("client.example");
@@ -16,7 +17,12 @@ void play_begin(struct play *p, enum hop_how how)
 	p->config.timeout_block = SECONDS(180);
 	p->config.timeout_dot = SECONDS(600);
 	p->config.timeout_greeting = SECONDS(299);
-	dialog_start(&p->d, &p->config, how, &p->out);
+	dialog_start(&p->d, &p->config, how, tls, &p->out);
+}
+
+void play_begin(struct play *p, enum hop_how how)
+{
+	play_begin_tls(p, how, DIALOG_CLEAR);
 }
 
 void play_end(struct play *p)

@@ -41,6 +41,7 @@ struct play {
 };
 
 void play_begin(struct play *p, enum hop_how how);
+void play_begin_tls(struct play *p, enum hop_how how, enum dialog_tls tls);
 void play_end(struct play *p); /* nothing was sent that the script did not expect */
 void play_feed(struct play *p);
 void play_script(struct play *p, const char *script);

@@ -121,7 +121,7 @@ static void a_refused_sender_is_asked_again(void **state)
 	play_script(&p, "S 503 5.5.1 synchronization error\n= AGAIN\n");
 	assert_int_equal(next->open, 2);
 	assert_false(dialog_is_free(&p.d));
-	dialog_start(&p.d, &p.config, HOP_MX, &p.out);
+	dialog_start(&p.d, &p.config, HOP_MX, DIALOG_CLEAR, &p.out);
 	play_script(&p, EHLO_PIPELINING);
 	p.says = dialog_begin(&p.d, next);
 	play_script(&p, TWO_COMMANDS "S 550 5.1.8 not from you\nS 503 x\nS 503 x\nS 503 x\n"

@@ -26,9 +26,10 @@ static struct history_event delivery(void)
 	    .pid = 321,
 	    .id = 1000,
 	    .wall = WALL,
-	    .count = 7,
+	    .count = 9,
 	    .values = {TEXT("a@b.example"), TEXT("mx.b.example[192.0.2.1]:25"), TEXT("1.2"),
-		       TEXT("0.1/0/0.5/0.6"), TEXT("2.0.0"), TEXT("sent"), TEXT("250 2.0.0 Ok")},
+		       TEXT("0.1/0/0.5/0.6"), TEXT("2.0.0"), TEXT("sent"), TEXT("250 2.0.0 Ok"),
+		       TEXT("none"), TEXT("dane/default")},
 	};
 }
 
@@ -52,7 +53,7 @@ static void test_forms(void **state)
 	(void)state;
 #define MESSAGE_TEXT                                                                               \
 	"RS: to=<a@b.example>, relay=mx.b.example[192.0.2.1]:25, delay=1.2, "                      \
-	"delays=0.1/0/0.5/0.6, dsn=2.0.0, status=sent (250 2.0.0 Ok)"
+	"delays=0.1/0/0.5/0.6, dsn=2.0.0, status=sent (250 2.0.0 Ok) tls=none policy=dane/default"
 	expect_line(LINE_TEXT, &e, "Nov 21 22:05:00 mail veredus/smtp-client[321]: " MESSAGE_TEXT);
 	expect_line(LINE_SYSLOG, &e, "<22>Nov 21 22:05:00 veredus/smtp-client[321]: " MESSAGE_TEXT);
 	expect_line(LINE_JOURNAL, &e,
@@ -64,7 +65,8 @@ static void test_forms(void **state)
 		    "\"daemon\":\"smtp-client\",\"pid\":321,\"id\":\"RS\",\"event\":\"delivery\","
 		    "\"to\":\"a@b.example\",\"relay\":\"mx.b.example[192.0.2.1]:25\","
 		    "\"delay\":\"1.2\",\"delays\":\"0.1/0/0.5/0.6\",\"dsn\":\"2.0.0\","
-		    "\"status\":\"sent\",\"reply\":\"250 2.0.0 Ok\"}");
+		    "\"status\":\"sent\",\"reply\":\"250 2.0.0 "
+		    "Ok\",\"tls\":\"none\",\"policy\":\"dane/default\"}");
 #undef MESSAGE_TEXT
 }
 

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: ISC */
+/* Why a host was of no use to a slot, and where a job went. */
+#include "slot_words.h"
+
+#include "mem.h"
+#include "tls_plan.h"
+
+/* That a host did not do what the policy wants is said in the end, whatever befell the others. */
+static void slot_trouble(struct slot *s, const struct reply *why)
+{
+	if (s->tls_trouble)
+		return;
+	if (!s->trouble)
+		s->trouble = mem_new(1, sizeof *s->trouble);
+	*s->trouble = *why;
+}
+
+/* The present host failed: said once a minute, and tried after the others for as long. */
+void slot_host_failed(struct slot *s, const struct reply *why)
+{
+	char relay[RELAY_BYTES];
+	const struct host *host = s->attempt.host;
+
+	slot_trouble(s, why);
+	if (!failures_note(s->worker->failures, host, loop_now(s->worker->daemon->loop)))
+		return;
+	size_t len = host_relay(host, relay);
+
+	LOG(s->worker->daemon->log, connect_failed, 0, {relay, len}, {why->text, why->len});
+}
+
+struct reply words_make(const char *dsn, const char *what)
+{
+	struct reply r = {.enhanced = true};
+
+	text_copy(r.dsn, sizeof r.dsn, text_of(dsn));
+	r.len = (uint16_t)text_copy(r.text, sizeof r.text, text_of(what));
+	return r;
+}
+
+void slot_unreachable(struct slot *s, const char *what)
+{
+	const struct reply why = words_make("4.4.1", what);
+
+	slot_host_failed(s, &why);
+}
+
+void slot_log_tls(struct slot *s, const char *what, const char *then)
+{
+	char relay[RELAY_BYTES];
+	size_t len = host_relay(s->attempt.host, relay);
+
+	LOG(s->worker->daemon->log, tls_to_failed, s->job->id, {relay, len}, text_of(what),
+	    text_of(then));
+}
+
+/* The host is not to blame towards other domains: it goes into no list of failures. */
+void slot_tls_trouble(struct slot *s, const struct reply *why)
+{
+	slot_log_tls(s, why->text, "no mail is sent there");
+	slot_trouble(s, why);
+	s->tls_trouble = true;
+}
+
+/* Where the job went, under what policy, and what TLS there was. */
+void slot_say_way(struct slot *s)
+{
+	char relay[RELAY_BYTES] = "none", policy[TLS_SAID_BYTES], tls[TLS_SAID_BYTES];
+	size_t relay_len = s->attempt.host ? host_relay(s->attempt.host, relay) : 4;
+	size_t policy_len = tls_policy_said(s->job->route, policy);
+	size_t tls_len = tls_facts_said(s->stream ? stream_tls(s->stream) : NULL, tls);
+
+	job_set_way(s->job, (struct text){relay, relay_len}, (struct text){policy, policy_len},
+		    (struct text){tls, tls_len});
+}

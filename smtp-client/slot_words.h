@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What a slot says of its hosts: to the log, and in the end in the verdict of
+ * a job that none of them would take. Within slot.c's walls: nobody else
+ * includes this.
+ */
+#ifndef SMTP_CLIENT_SLOT_WORDS_H
+#define SMTP_CLIENT_SLOT_WORDS_H
+
+#include "slot.h"
+
+/* A reply that is ours and has no code. */
+struct reply words_make(const char *dsn, const char *what);
+
+/* The present host failed: said once a minute, and tried after the others for as long. */
+void slot_host_failed(struct slot *s, const struct reply *why);
+/* The same, since it could not be connected to. */
+void slot_unreachable(struct slot *s, const char *what);
+
+/* The present host did not do what the TLS policy wants. */
+void slot_tls_trouble(struct slot *s, const struct reply *why);
+
+/* A line of what TLS there was not, and what was done THEN. */
+void slot_log_tls(struct slot *s, const char *what, const char *then);
+
+/* Where the job went, under what policy, and what TLS there was: into its outcome. */
+void slot_say_way(struct slot *s);
+
+#endif

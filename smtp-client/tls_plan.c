@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: ISC */
+/* From policies and DNS to what is asked of a receiver. */
+#include "tls_plan.h"
+
+#include "envelope.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* -- needs ------------------------------------------------------------------------------- */
+
+/*
+ * RFC 7672 2.2: usable records are to be matched; with unusable ones alone
+ * TLS is still mandatory; when it is not known whether there are any, the
+ * host "MUST" not be used. Only their proven absence, or a host whose names
+ * are not signed, leaves things as they were without DANE.
+ */
+static enum tls_need need_by_dane(const struct host *host, bool only, const char **why)
+{
+	if (host->dnssec == DNSSEC_BOGUS) {
+		*why = "DNSSEC: its addresses are bogus";
+		return NEED_IMPOSSIBLE;
+	}
+	switch (host->tlsa_state) {
+	case TLSA_USABLE:
+		return NEED_DANE;
+	case TLSA_UNUSABLE:
+		*why = "DANE is required, and none of its TLSA records is of use";
+		return only ? NEED_IMPOSSIBLE : NEED_TLS;
+	case TLSA_NONE:
+		*why = host->dnssec == DNSSEC_SECURE
+			   ? "DANE is required, and it has no TLSA records"
+			   : "DANE is required, and its names are not signed by DNSSEC";
+		return only ? NEED_IMPOSSIBLE : NEED_NOTHING;
+	default:
+		*why = "its TLSA records could not be looked up";
+		return NEED_IMPOSSIBLE;
+	}
+}
+
+enum tls_need tls_need(enum tls_policy policy, const struct host *host, const char **why)
+{
+	*why = "";
+	switch (policy) {
+	case POLICY_MAY:
+		return NEED_NOTHING;
+	case POLICY_ENCRYPT:
+		return NEED_TLS;
+	case POLICY_VERIFY:
+		return NEED_CHAIN;
+	case POLICY_FINGERPRINT:
+		return NEED_FINGERPRINT;
+	case POLICY_DANE_ONLY:
+		return need_by_dane(host, true, why);
+	case POLICY_DEFAULT:
+	case POLICY_DANE:
+		break;
+	}
+	return need_by_dane(host, false, why);
+}
+
+/* -- wishes ------------------------------------------------------------------------------ */
+
+bool job_has_one_domain(const struct job *job)
+{
+	for (uint32_t i = 0; i < job->recipient_count; i++)
+		if (!text_equal_case(address_domain(job->recipients[i].address), job->domain))
+			return false;
+	return true;
+}
+
+static void wish_name(struct tls_wish *w, struct text name)
+{
+	/* "*.example.net" is ".example.net" to OpenSSL. */
+	if (text_starts_case(name, "*."))
+		name = (struct text){name.data + 1, name.len - 1};
+	if (name.len && w->name_count < TLS_NAMES_MAX)
+		w->names[w->name_count++] = name;
+}
+
+/*
+ * Names that nobody on the way could have put there: the configuration's, the
+ * domain of the mail, and a name out of DNS only when DNSSEC vouches for it.
+ */
+static void wish_chain(struct tls_wish *w, const struct config_route *route, const struct job *job,
+		       const struct host *host)
+{
+	w->proof = TLS_PROVE_CHAIN;
+	for (size_t i = 0; i < route->tls_names.count; i++)
+		wish_name(w, route->tls_names.items[i]);
+	if (w->name_count)
+		return;
+	wish_name(w, job->target);
+	if (job->how == HOP_MX && host->dnssec == DNSSEC_SECURE)
+		wish_name(w, host->name);
+}
+
+/*
+ * RFC 7672 3.2.2: with DANE-TA(2) the certificate may also be for the domain
+ * that the MX belongs to. For mail of several domains that would be the wrong
+ * one for some, so there only the host's own name counts.
+ */
+static void wish_dane(struct tls_wish *w, const struct job *job, const struct host *host)
+{
+	bool anchors = false;
+
+	w->proof = TLS_PROVE_DANE;
+	w->name = w->base = host->tlsa_base;
+	for (uint32_t i = 0; i < host->tlsa_count && i < TLS_TLSA_MAX; i++) {
+		w->tlsa[w->tlsa_count++] = host->tlsa[i];
+		anchors |= host->tlsa[i].usage == 2;
+	}
+	if (anchors && job->how == HOP_MX && job_has_one_domain(job))
+		wish_name(w, job->target);
+}
+
+void tls_wish_make(struct tls_wish *w, enum tls_need need, const struct config_route *route,
+		   const struct job *job, const struct host *host)
+{
+	uint8_t address[16];
+
+	*w = (struct tls_wish){.proof = TLS_PROVE_NOTHING, .policy = route_policy(route)};
+	w->peer = (struct text){(const char *)host->place, sizeof host->place};
+	/* RFC 6066 3: no address is a name. */
+	if (!host_address_parse(host->name, address))
+		w->name = host->name;
+	if (need == NEED_CHAIN)
+		wish_chain(w, route, job, host);
+	else if (need == NEED_DANE)
+		wish_dane(w, job, host);
+	if (need != NEED_FINGERPRINT)
+		return;
+	w->proof = TLS_PROVE_FINGERPRINT;
+	for (size_t i = 0; i < route->tls_fingerprints.count && i < TLS_NAMES_MAX; i++)
+		w->fingerprints[w->fingerprint_count++] = route->tls_fingerprints.items[i];
+}
+
+bool tls_wish_names_domain(const struct tls_wish *w, const struct job *job)
+{
+	for (size_t i = 0; i < w->name_count && job->how == HOP_MX; i++)
+		if (text_equal_case(w->names[i], job->target))
+			return true;
+	return false;
+}
+
+/* -- words ------------------------------------------------------------------------------- */
+
+/* Once for each message: printf would be felt. */
+static size_t said_add(char *to, size_t at, struct text t)
+{
+	size_t n = t.len < TLS_SAID_BYTES - 1 - at ? t.len : TLS_SAID_BYTES - 1 - at;
+
+	if (n)
+		memcpy(to + at, t.data, n);
+	to[at + n] = '\0';
+	return at + n;
+}
+
+size_t tls_policy_said(const struct config_route *route, char *to)
+{
+	size_t n = said_add(to, 0, text_of(policy_name(route_policy(route))));
+
+	n = said_add(to, n, (struct text)TEXT("/"));
+	return said_add(to, n,
+			route->tls == POLICY_DEFAULT ? (struct text)TEXT("default") : route->label);
+}
+
+size_t tls_facts_said(const struct tls_facts *f, char *to)
+{
+	static const struct text proofs[] = {
+	    [PROOF_NONE] = TEXT("/unverified"),		[PROOF_CHAIN] = TEXT("/verified"),
+	    [PROOF_DANE_TA] = TEXT("/dane-ta"),		[PROOF_DANE_EE] = TEXT("/dane-ee"),
+	    [PROOF_FINGERPRINT] = TEXT("/fingerprint"),
+	};
+
+	if (!f)
+		return said_add(to, 0, (struct text)TEXT("none"));
+	size_t n = said_add(to, 0, f->version);
+
+	n = said_add(to, n, (struct text)TEXT("/"));
+	n = said_add(to, n, f->cipher);
+	n = said_add(to, n, (struct text)TEXT("/"));
+	n = said_add(to, n, f->group.len ? f->group : (struct text)TEXT("no"));
+	n = said_add(to, n, proofs[f->proof]);
+	return f->resumed ? said_add(to, n, (struct text)TEXT("/resumed")) : n;
+}
+
+void tls_fault_said(unsigned fault, const char *why, char *to, size_t size)
+{
+	static const char *const faults[] = {
+	    [FAULT_NONE] = "TLS handshake failed",
+	    [FAULT_HANDSHAKE] = "TLS handshake failed",
+	    [FAULT_NAME] = "its certificate is for another name",
+	    [FAULT_CHAIN] = "its certificate is not trusted",
+	    [FAULT_DANE] = "its certificate matches no TLSA record",
+	    [FAULT_FINGERPRINT] = "its certificate is another one",
+	};
+
+	snprintf(to, size, "%s: %s", faults[fault <= FAULT_FINGERPRINT ? fault : 0], why);
+}

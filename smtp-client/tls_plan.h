@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What TLS has to be towards one host: the route's policy (lib/route_tls.h)
+ * together with what DNS says of the host. No I/O.
+ */
+#ifndef SMTP_CLIENT_TLS_PLAN_H
+#define SMTP_CLIENT_TLS_PLAN_H
+
+#include "hosts.h"
+#include "job.h"
+#include "route_tls.h"
+#include "tls_client.h"
+
+enum tls_need {
+	NEED_NOTHING,	  /* TLS where it is offered and works, else the clear */
+	NEED_TLS,	  /* with whomever */
+	NEED_CHAIN,	  /* a certificate that leads to an authority, and for the right name */
+	NEED_DANE,	  /* one that a TLSA record matches */
+	NEED_FINGERPRINT, /* one of those that the route names */
+	NEED_IMPOSSIBLE,  /* this host gets no mail now */
+};
+
+/* What a delivery to HOST needs. *WHY it is impossible, for people. */
+enum tls_need tls_need(enum tls_policy policy, const struct host *host, const char **why);
+
+/* What is asked of its TLS; texts are those of ROUTE, JOB and HOST. NEED is not NEED_IMPOSSIBLE. */
+void tls_wish_make(struct tls_wish *to, enum tls_need need, const struct config_route *route,
+		   const struct job *job, const struct host *host);
+
+/* Are all recipients of one domain? */
+bool job_has_one_domain(const struct job *job);
+
+/* Was the name of the job's domain among those that were asked for, so that no other's mail may go
+ * over the connection? */
+bool tls_wish_names_domain(const struct tls_wish *w, const struct job *job);
+
+/* For the log: "dane/default", "verify/partner.example"; "TLSv1.3/SUITE/GROUP/dane-ee". FACTS may
+ * be NULL: "none". */
+enum { TLS_SAID_BYTES = 300 };
+size_t tls_policy_said(const struct config_route *route, char *to);
+size_t tls_facts_said(const struct tls_facts *facts, char *to);
+
+/* "the certificate is for another name: WHY"; TO has SIZE bytes. */
+void tls_fault_said(unsigned fault, const char *why, char *to, size_t size);
+
+#endif

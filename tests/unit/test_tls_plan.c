@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: ISC */
+/* Policies: what each needs of a host, which names count, and whose mail may share a connection. */
+#include "mem.h"
+#include "tls_plan.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const char *const states[] = {"none", "usable", "unusable", "failed"};
+
+static void needs_by_table(void **state)
+{
+#define MAY NEED_NOTHING
+#define TLS NEED_TLS
+#define DANE NEED_DANE
+#define NO NEED_IMPOSSIBLE
+	static const struct {
+		enum tls_policy policy;
+		/* By tlsa_state, of a host whose names are signed; then none, not signed; bogus. */
+		enum tls_need needs[6];
+	} rows[] = {
+	    {POLICY_DEFAULT, {MAY, DANE, TLS, NO, MAY, NO}},
+	    {POLICY_MAY, {MAY, MAY, MAY, MAY, MAY, MAY}},
+	    {POLICY_ENCRYPT, {TLS, TLS, TLS, TLS, TLS, TLS}},
+	    {POLICY_VERIFY,
+	     {NEED_CHAIN, NEED_CHAIN, NEED_CHAIN, NEED_CHAIN, NEED_CHAIN, NEED_CHAIN}},
+	    {POLICY_DANE, {MAY, DANE, TLS, NO, MAY, NO}},
+	    {POLICY_DANE_ONLY, {NO, DANE, NO, NO, NO, NO}},
+	    {POLICY_FINGERPRINT,
+	     {NEED_FINGERPRINT, NEED_FINGERPRINT, NEED_FINGERPRINT, NEED_FINGERPRINT,
+	      NEED_FINGERPRINT, NEED_FINGERPRINT}},
+	};
+	const char *why;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		for (uint8_t k = 0; k < 6; k++) {
+			struct host host = {.dnssec = DNSSEC_SECURE, .tlsa_state = k};
+
+			if (k >= 4) {
+				host.tlsa_state = TLSA_NONE;
+				host.dnssec = k == 4 ? DNSSEC_INSECURE : DNSSEC_BOGUS;
+			}
+			enum tls_need need = tls_need(rows[i].policy, &host, &why);
+
+			if (need != rows[i].needs[k])
+				fail_msg("%s, %s: %d", policy_name(rows[i].policy),
+					 k < 4 ? states[k] : "not signed", need);
+			assert_true(need != NEED_IMPOSSIBLE || *why);
+		}
+	/* What nobody has defined is no permission. */
+	struct host strange = {.dnssec = DNSSEC_SECURE, .tlsa_state = 200};
+
+	assert_int_equal(tls_need(POLICY_DANE, &strange, &why), NEED_IMPOSSIBLE);
+}
+
+static void records_are_usable_or_not(void **state)
+{
+	static const char data[80];
+	static const struct {
+		uint8_t usage, selector, matching, len;
+		bool usable;
+	} rows[] = {
+	    {3, 1, 1, 32, true},  {2, 0, 1, 32, true},	{3, 0, 2, 64, true},
+	    {3, 1, 0, 70, true},  {2, 1, 0, 1, true},	{0, 1, 1, 32, false},
+	    {1, 0, 1, 32, false}, {4, 1, 1, 32, false}, {3, 2, 1, 32, false},
+	    {3, 1, 3, 32, false}, {3, 1, 1, 31, false}, {3, 1, 1, 64, false},
+	    {3, 1, 2, 32, false}, {3, 1, 0, 0, false},	{255, 0, 1, 32, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct tls_tlsa r = {
+		    rows[i].usage, rows[i].selector, rows[i].matching, {data, rows[i].len}};
+
+		if (tls_tlsa_is_usable(&r) != rows[i].usable)
+			fail_msg("row %zu", i);
+	}
+}
+
+/* -- wishes ------------------------------------------------------------------------------ */
+
+static struct job *job_to(const char *domain, const char *other)
+{
+	struct job *job = mem_new(1, sizeof *job + 2 * sizeof(struct recipient));
+	static char addresses[2][64];
+
+	job->how = HOP_MX;
+	job->domain = job->target = text_of(domain);
+	job->recipient_count = other ? 2 : 1;
+	snprintf(addresses[0], sizeof addresses[0], "a@%s", domain);
+	snprintf(addresses[1], sizeof addresses[1], "b@%s", other ? other : "");
+	for (uint32_t i = 0; i < job->recipient_count; i++)
+		job->recipients[i].address = text_of(addresses[i]);
+	return job;
+}
+
+static void names_are(const struct tls_wish *w, const char *expected)
+{
+	char all[256] = "";
+
+	for (size_t i = 0; i < w->name_count; i++)
+		snprintf(all + strlen(all), sizeof all - strlen(all), "%s%.*s", i ? " " : "",
+			 (int)w->names[i].len, w->names[i].data);
+	assert_string_equal(all, expected);
+}
+
+static void names_that_count(void **state)
+{
+	struct text given[] = {TEXT("mx.x.example"), TEXT("*.y.example")};
+	struct config_route verify = {.tls = POLICY_VERIFY, .how = HOP_MX}, dane = {0};
+	struct tls_tlsa anchor = {2, 1, 1, TEXT("")}, key = {3, 1, 1, TEXT("")};
+	struct host host = {.name = TEXT("mx.dns.example"), .tlsa_base = TEXT("base.example")};
+	struct job *job = job_to("rcpt.example", NULL), *two = job_to("rcpt.example", "b.example");
+	struct tls_wish w;
+
+	(void)state;
+	/* What DNS says without a signature is what an attacker says. */
+	tls_wish_make(&w, NEED_CHAIN, &verify, job, &host);
+	names_are(&w, "rcpt.example");
+	assert_true(tls_wish_names_domain(&w, job));
+	assert_true(text_equals(w.name, "mx.dns.example"));
+	host.dnssec = DNSSEC_SECURE;
+	tls_wish_make(&w, NEED_CHAIN, &verify, job, &host);
+	names_are(&w, "rcpt.example mx.dns.example");
+	verify.tls_names = (struct texts){given, 2};
+	tls_wish_make(&w, NEED_CHAIN, &verify, job, &host);
+	names_are(&w, "mx.x.example .y.example");
+	assert_false(tls_wish_names_domain(&w, job));
+	/* RFC 7672 3.2.2: the domain's own name counts with DANE-TA(2), for mail of it alone. */
+	host.tlsa = &anchor;
+	host.tlsa_count = 1;
+	tls_wish_make(&w, NEED_DANE, &dane, job, &host);
+	names_are(&w, "rcpt.example");
+	assert_true(tls_wish_names_domain(&w, job));
+	assert_true(text_equals(w.base, "base.example") && text_equals(w.name, "base.example"));
+	tls_wish_make(&w, NEED_DANE, &dane, two, &host);
+	names_are(&w, "");
+	host.tlsa = &key;
+	tls_wish_make(&w, NEED_DANE, &dane, job, &host);
+	names_are(&w, "");
+	host.name = text_of("192.0.2.1");
+	tls_wish_make(&w, NEED_NOTHING, &dane, job, &host);
+	assert_int_equal(w.name.len, 0);
+	free(job);
+	free(two);
+}
+
+/* -- connections ------------------------------------------------------------------------- */
+
+static struct config *read_config(const char *text)
+{
+	struct config_errors errors;
+	struct config *c = config_read(text_of(text), &errors);
+
+	for (size_t i = 0; i < errors.count; i++)
+		if (!errors.items[i].warning)
+			fail_msg("%s", errors.items[i].text);
+	config_errors_free(&errors);
+	return c;
+}
+
+static const char routes[] =
+    "listen smtp { address = *:25 }\n"
+    "route may.example { to = mx tls = may }\nroute .may.example { to = mx tls = may }\n"
+    "route enc.example { to = mx tls = encrypt }\nroute dane.example { to = mx tls = dane }\n"
+    "route only.example { to = mx tls = dane-only }\n"
+    "route .ver.example { to = mx tls = verify }\n"
+    "route one.example { to = mx tls = verify tls-names = { mx.x.example } }\n"
+    "route two.example { to = mx tls = verify tls-names = { mx.x.example } }\n"
+    "route three.example { to = mx tls = verify tls-names = { mx.z.example } }\n"
+    "route host.example { to = smtp:relay.example tls = verify }\n"
+    "route lmtp.example { to = lmtp:store.example:24 }\n"
+    "route fin.example { to = mx tls = fingerprint tls-fingerprints = { "
+    "00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:aa:bb:cc:dd:ee:"
+    "ff } }\n";
+
+static void key_of(const struct config *c, const char *domain, char *to)
+{
+	struct text t = text_of(domain);
+
+	size_t len = route_policy_key(c, config_route(c, t), t, to);
+
+	assert_int_equal(len, strlen(to));
+}
+
+static void who_shares_a_connection(void **state)
+{
+	static const struct {
+		const char *a, *b;
+		bool same;
+	} rows[] = {
+	    {"may.example", "x.may.example", true},
+	    {"may.example", "enc.example", false},
+	    {"x.example", "y.example", true},
+	    {"x.example", "dane.example", true}, /* the default */
+	    {"dane.example", "only.example", false},
+	    {"a.ver.example", "a.ver.example", true},
+	    {"a.ver.example", "b.ver.example", false}, /* each proves itself by its own name */
+	    {"one.example", "three.example", false},
+	    {"one.example", "a.ver.example", false},
+	    {"fin.example", "fin.example", true},
+	    {"fin.example", "one.example", false},
+	    {"host.example", "a.ver.example", false},
+	};
+	struct config *c = read_config(routes);
+	char one[ROUTE_KEY_BYTES], two[ROUTE_KEY_BYTES];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct text a = text_of(rows[i].a), b = text_of(rows[i].b);
+		bool same = route_policy_same(config_route(c, a), a, config_route(c, b), b);
+
+		key_of(c, rows[i].a, one);
+		key_of(c, rows[i].b, two);
+		if (same != rows[i].same || (strcmp(one, two) == 0) != rows[i].same)
+			fail_msg("%s and %s: \"%s\" and \"%s\"", rows[i].a, rows[i].b, one, two);
+	}
+	/* Other routes with equal conditions may share; their keys are no proof of it. */
+	struct text a = text_of("one.example"), b = text_of("two.example");
+
+	assert_true(route_policy_same(config_route(c, a), a, config_route(c, b), b));
+	key_of(c, "x.example", one);
+	assert_string_equal(one, "");
+	key_of(c, "lmtp.example", one);
+	assert_string_equal(one, " tls=may");
+	config_drop(&c);
+}
+
+static void settings_contradict(void **state)
+{
+	static const struct {
+		const char *route, *words;
+	} rows[] = {
+	    {"to = mx tls = fingerprint", "needs tls-fingerprints"},
+	    {"to = mx tls = fingerprint tls-fingerprints = { abc }", "is no SHA-256 digest"},
+	    {"to = mx tls-names = { a.example }", "count with tls = verify only"},
+	    {"to = smtp:[192.0.2.1] tls = verify", "needs tls-names"},
+	    {"to = lmtp:[192.0.2.1]:24 tls = verify", "needs tls-names"},
+	    {"to = smtp:[192.0.2.1] tls = dane-only", "has no TLSA records"},
+	    {"to = mx tls = encrpt", "did you mean encrypt?"},
+	    {"to = mx tls = verify tls-names = { * }", "is every domain there is"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct config_errors errors;
+		char text[256];
+
+		snprintf(text, sizeof text,
+			 "listen smtp { address = *:25 }\nroute x.example { %s }\n", rows[i].route);
+		struct config *c = config_read(text_of(text), &errors);
+
+		assert_null(c);
+		bool said = false;
+
+		for (size_t k = 0; k < errors.count; k++)
+			said |= strstr(errors.items[k].text, rows[i].words) != NULL;
+		if (!said)
+			fail_msg("%s: %s", rows[i].route, errors.items[0].text);
+		config_errors_free(&errors);
+	}
+}
+
+static void words_for_the_log(void **state)
+{
+	struct config_route verify = {.label = TEXT(".x.example"), .tls = POLICY_VERIFY},
+			    unsaid = {.label = TEXT("*")};
+	struct tls_facts facts = {.version = TEXT("TLSv1.3"),
+				  .cipher = TEXT("TLS_AES_128_GCM_SHA256"),
+				  .group = TEXT("X25519"),
+				  .proof = PROOF_DANE_EE};
+	char said[TLS_SAID_BYTES];
+
+	(void)state;
+	tls_policy_said(&verify, said);
+	assert_string_equal(said, "verify/.x.example");
+	tls_policy_said(&unsaid, said);
+	assert_string_equal(said, "dane/default");
+	tls_facts_said(NULL, said);
+	assert_string_equal(said, "none");
+	tls_facts_said(&facts, said);
+	assert_string_equal(said, "TLSv1.3/TLS_AES_128_GCM_SHA256/X25519/dane-ee");
+	facts.resumed = true;
+	facts.group.len = 0;
+	tls_facts_said(&facts, said);
+	assert_string_equal(said, "TLSv1.3/TLS_AES_128_GCM_SHA256/no/dane-ee/resumed");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(needs_by_table),	   cmocka_unit_test(records_are_usable_or_not),
+	    cmocka_unit_test(names_that_count),	   cmocka_unit_test(who_shares_a_connection),
+	    cmocka_unit_test(settings_contradict), cmocka_unit_test(words_for_the_log),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
