@@ -62,7 +62,7 @@ static void next_hop_text(const struct msg_route_is *m)
 		printf("; port %u", m->port);
 	if (m->how == HOP_LMTP || m->how == HOP_LMTP_UNIX)
 		fputs("; LMTP", stdout);
-	putchar('\n');
+	printf("\n%-11s %s\n", "tls", policy_of(m->tls));
 }
 
 static void verdict_text(const struct msg_route_is *m)
@@ -141,27 +141,29 @@ static void tlsa_text(const struct msg_route_is *m, const struct rec_path_host *
 		record_text(&r);
 }
 
-static void host_text(const struct msg_route_is *m, const struct rec_path_host *h)
+static void addresses_text(struct wire_list list)
 {
-	struct wire_list list = h->addresses;
 	struct rec_path_address a;
 	char address[46];
 
+	for (const char *before = ": "; list_next_path_address(&list, &a); before = ", ")
+		if (a.address.len == 16)
+			printf("%s%s", before,
+			       host_address_print((const uint8_t *)a.address.data, address));
+}
+
+static void host_text(const struct msg_route_is *m, const struct rec_path_host *h)
+{
 	printf("%10u  ", h->preference);
 	print_text(h->name, stdout);
 	if (h->alias.len) {
 		fputs(", an alias of ", stdout);
 		print_text(h->alias, stdout);
 	}
-	if (m->how == HOP_LMTP_UNIX || m->how == HOP_LITERAL) {
-		putchar('\n');
-		return;
+	if (m->how != HOP_LMTP_UNIX && m->how != HOP_LITERAL) {
+		printf("; addresses %s", dnssec_word(h->dnssec));
+		addresses_text(h->addresses);
 	}
-	printf("; addresses %s", dnssec_word(h->dnssec));
-	for (const char *before = ": "; list_next_path_address(&list, &a); before = ", ")
-		if (a.address.len == 16)
-			printf("%s%s", before,
-			       host_address_print((const uint8_t *)a.address.data, address));
 	if (h->use != HOST_USED)
 		printf("; left out: %s", host_use_text(h->use));
 	if (h->why.len) {
@@ -170,6 +172,8 @@ static void host_text(const struct msg_route_is *m, const struct rec_path_host *
 	}
 	putchar('\n');
 	tlsa_text(m, h);
+	if (h->use == HOST_USED && m->how != HOP_LMTP_UNIX)
+		printf("%12sTLS   %s\n", "", level_text(host_level(m->tls, h)));
 }
 
 static void view_text(const struct route_view *v)

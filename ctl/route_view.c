@@ -2,10 +2,15 @@
 /* Words for what a route leads to, and its JSON. */
 #include "route_view.h"
 
-#include "config.h"
 #include "print.h"
+#include "route_tls.h"
 
 #define WORD_OF(words, n) ((n) < sizeof(words) / sizeof *(words) ? (words)[n] : "?")
+
+const char *policy_of(uint8_t policy)
+{
+	return policy <= POLICY_FINGERPRINT ? policy_name((enum tls_policy)policy) : "?";
+}
 
 const char *dnssec_word(uint8_t state)
 {
@@ -71,6 +76,63 @@ const char *host_use_text(uint8_t use)
 	return WORD_OF(texts, use);
 }
 
+/* The same steps as need_by_dane() in smtp-client: a host gets what its records demand. */
+static enum tls_level level_by_dane(const struct rec_path_host *h, bool only)
+{
+	switch (h->tlsa_state) {
+	case TLSA_USABLE:
+		return LEVEL_DANE;
+	case TLSA_UNUSABLE:
+		return only ? LEVEL_NONE : LEVEL_ENCRYPTED;
+	case TLSA_NONE:
+		return only ? LEVEL_NONE : LEVEL_MAY;
+	default:
+		return LEVEL_NONE;
+	}
+}
+
+enum tls_level host_level(uint8_t policy, const struct rec_path_host *h)
+{
+	if (h->use != HOST_USED)
+		return LEVEL_NONE;
+	switch (policy) {
+	case POLICY_MAY:
+		return LEVEL_MAY;
+	case POLICY_ENCRYPT:
+		return LEVEL_ENCRYPTED;
+	case POLICY_VERIFY:
+		return LEVEL_VERIFIED;
+	case POLICY_FINGERPRINT:
+		return LEVEL_FINGERPRINT;
+	default:
+		return level_by_dane(h, policy == POLICY_DANE_ONLY);
+	}
+}
+
+const char *level_word(enum tls_level level)
+{
+	static const char *const words[] = {
+	    [LEVEL_MAY] = "may",	   [LEVEL_ENCRYPTED] = "encrypted",
+	    [LEVEL_VERIFIED] = "verified", [LEVEL_FINGERPRINT] = "fingerprint",
+	    [LEVEL_DANE] = "dane",	   [LEVEL_NONE] = "none"};
+
+	return words[level];
+}
+
+const char *level_text(enum tls_level level)
+{
+	static const char *const texts[] = {
+	    [LEVEL_MAY] = "if it is offered, else in the clear",
+	    [LEVEL_ENCRYPTED] = "required, with whatever certificate",
+	    [LEVEL_VERIFIED] = "required, with a certificate that tls-authorities vouch for",
+	    [LEVEL_FINGERPRINT] = "required, with a certificate or key that the route names",
+	    [LEVEL_DANE] = "required, with a certificate that one of these records fits",
+	    [LEVEL_NONE] =
+		"as the route demands it, is not to be had: no mail goes to this host now"};
+
+	return texts[level];
+}
+
 /* -- JSON ------------------------------------------------------------------------------------ */
 
 static json_t *hex_json(struct text data)
@@ -119,7 +181,7 @@ static json_t *tlsa_json(const struct rec_path_host *h)
 	return o;
 }
 
-static json_t *host_json(const struct rec_path_host *h)
+static json_t *host_json(const struct msg_route_is *m, const struct rec_path_host *h)
 {
 	json_t *o = json_object(), *addresses = json_array();
 	struct wire_list list = h->addresses;
@@ -140,6 +202,7 @@ static json_t *host_json(const struct rec_path_host *h)
 	json_object_set_new(o, "addresses", addresses);
 	json_object_set_new(o, "why", json_text(h->why));
 	json_object_set_new(o, "tlsa", tlsa_json(h));
+	json_object_set_new(o, "tls", json_string(level_word(host_level(m->tls, h))));
 	return o;
 }
 
@@ -188,7 +251,7 @@ json_t *route_json(const struct route_view *v)
 	struct rec_path_host h;
 
 	while (list_next_path_host(&list, &h))
-		json_array_append_new(hosts, host_json(&h));
+		json_array_append_new(hosts, host_json(m, &h));
 	json_object_set_new(o, "domain", json_text(m->domain));
 	json_object_set_new(o, "route", block_json(v));
 	if (m->kind == ROUTE_HOP) {
@@ -198,6 +261,7 @@ json_t *route_json(const struct route_view *v)
 		json_object_set_new(o, "reason", json_text(m->reason));
 		json_object_set_new(o, "target", json_text(m->target));
 		json_object_set_new(o, "port", json_integer(m->port));
+		json_object_set_new(o, "tls", json_string(policy_of(m->tls)));
 		json_object_set_new(o, "origin", json_string(origin_word(m->origin)));
 		json_object_set_new(o, "dnssec", json_string(dnssec_word(m->dnssec)));
 		json_object_set_new(o, "lifetime", json_u64(m->lifetime_s));

@@ -14,12 +14,26 @@ struct route_view {
 	bool changed;  /* the file says something else than what is served */
 };
 
+const char *policy_of(uint8_t policy);	    /* as the configuration spells it */
 const char *dnssec_word(uint8_t state);	    /* "secure" */
 const char *origin_word(uint8_t origin);    /* "MX", ... */
 const char *tlsa_state_word(uint8_t state); /* "usable", for programs */
 const char *tlsa_state_text(uint8_t state); /* for people */
 const char *tlsa_fault_text(uint8_t fault);
 const char *host_use_text(uint8_t use);
+
+/* What the connection to a host will be, by the route's policy and the host's TLSA records. */
+enum tls_level {
+	LEVEL_MAY,	   /* TLS if it is offered, else in the clear */
+	LEVEL_ENCRYPTED,   /* TLS, with whatever certificate */
+	LEVEL_VERIFIED,	   /* TLS, with a certificate that tls-authorities vouch for */
+	LEVEL_FINGERPRINT, /* TLS, with a certificate or key that the route names */
+	LEVEL_DANE,	   /* TLS, with a certificate that a TLSA record fits */
+	LEVEL_NONE,	   /* no mail to it now */
+};
+enum tls_level host_level(uint8_t policy, const struct rec_path_host *host);
+const char *level_word(enum tls_level level); /* for programs */
+const char *level_text(enum tls_level level); /* for people */
 
 json_t *route_json(const struct route_view *view);
 

@@ -8,7 +8,7 @@
 
 #include "address.h"
 #include "mem.h"
-#include "must.h"
+#include "route_tls.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +49,7 @@ static struct msg_route_is route_begin(const struct route_query *rq)
 	    .how = (uint8_t)(r->kind == ROUTE_LOCAL ? HOP_LOCAL : r->how),
 	    .target = cut(r->how == HOP_MX ? domain : r->target, 255),
 	    .port = r->port,
+	    .tls = (uint8_t)route_policy(r),
 	};
 }
 

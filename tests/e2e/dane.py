@@ -8,6 +8,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import hashlib
 import json
+import re
 import signal
 import subprocess
 import threading
@@ -16,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import alone
 import pki
+import secure
 import signed
 import veredus as v
 
@@ -268,7 +270,8 @@ def people(veredus):
     for address, status, said in (
             ("someone@mixed.example", 0, ["domain      mixed.example\n", "route       * { to = mx }, since no route block says otherwise\n",
                                           "next hop    mixed.example; MX, secure; port 25\n", "site        mx.mixed.example\n", "limits      50 connections",
-                                          "        10  mx.mixed.example; addresses secure: 192.0.2.1\n", "TLSA  usable, below mx.mixed.example\n",
+                                          "        10  mx.mixed.example; addresses secure: 192.0.2.1\n", "TLSA  usable, below mx.mixed.example\n", "tls         dane\n",
+                                          "TLS   required, with a certificate that one of these records fits\n",
                                           "  3 1 1 ", "of no use: usages 0 and 1 are not for SMTP\n"]),
             ("x@plain", 0, ["MX, insecure", "TLSA  not asked for: the MX set is not secure\n"]),
             ("bogusmx.example", 1, ["MX, bogus", "verdict     tried again later: 451 4.4.3 bogusmx.example: MX lookup failed: DNSSEC validation failed"]),
@@ -343,6 +346,67 @@ def test_hosts(t):
         client.expect("hosts_are", 10, query=2)
     v.check(not client.over, "the channel ended")
     v.equal([h["tlsa_state"] for h in hosts("useless.example")], [UNUSABLE], "afterwards")
+
+
+def test_deliveries(t):
+    """Mail to real receivers by what the tree says: what is authenticated, encrypted, sent in the clear, and kept; and
+    veredus route said so before."""
+    ca = secure.Authority(t.folder, "authority", host="Test Authority")
+    good, other = ca.signed("good", "mx.ta.example"), ca.signed("other", "mx.other.example")
+    any_tls = r"TLSv1\.[23]/TLS_\w+/\w+"
+    useless, lost = tlsa(1, 1, 1, hashlib.sha256(secure.public_key(good)).digest()), "could not be looked up"
+
+    def of(pair, usage, selector=1):
+        r = secure.tlsa(pair, usage, selector)
+        return tlsa(r["usage"], r["selector"], r["matching"], r["data"])
+
+    ee = of(good, 3)
+    rows = {
+        # name: certificate (None: no STARTTLS), TLSA records, what route says, status, dsn, reply, tls
+        "ee": (good, [ee], "dane", "sent", "2.0.0", "", any_tls + "/dane-ee"),
+        "ta": (good, [of(ca, 2, 0)], "dane", "sent", "2.0.0", "", any_tls + "/dane-ta"),
+        "rollover": (good, [of(other, 3), ee], "dane", "sent", "2.0.0", "", any_tls + "/dane-ee"),
+        "mismatch": (other, [ee], "dane", "deferred", "4.7.5", "matches no TLSA record", "none"),
+        "stripped": (None, [ee], "dane", "deferred", "4.7.4", "does not offer it", "none"),
+        "useless": (good, [useless], "encrypted", "sent", "2.0.0", "", any_tls + "/unverified"),
+        "uselessclear": (None, [useless], "encrypted", "deferred", "4.7.4", "does not offer it", "none"),
+        "nothing": (None, [], "may", "sent", "2.0.0", "", "none"),
+        "nothingtls": (good, [], "may", "sent", "2.0.0", "", any_tls + "/unverified"),
+        "bogus": (good, [ee], "none", "deferred", "4.7.5", lost, "none"),
+        "servfail": (good, [ee], "none", "deferred", "4.7.5", lost, "none"),
+        "alias": (good, [ee], "dane", "sent", "2.0.0", "", any_tls + "/dane-ee"),
+        "only": (good, [], "none", "deferred", "4.7.5", "it has no TLSA records", "none"),
+    }
+    servers = {name: secure.Receiver(t, pair=row[0]) for name, row in rows.items()}
+    text, routes = "", ""
+    for name, (_, records_, *_) in rows.items():
+        host = f"end.{name}" if name == "alias" else f"mx.{name}"
+        text += f"{name} MX 10 mx.{name}\n{host} A {v.SINK}\n" + (f"mx.{name} CNAME {host}\n" if name == "alias" else "")
+        text += "".join(f"_{servers[name].port}._tcp.{host} {record}\n" for record in records_)
+        routes += f"route {name}.example {{ to = mx:{servers[name].port} {'tls = dane-only' if name == 'only' else ''} }}\n"
+    plain = secure.Receiver(t)
+    routes += f"route plain {{ to = mx:{plain.port} }}\n"
+    bogus = f"_{servers['bogus'].port}._tcp.mx.bogus.example"
+    tree = signed.Tree(t, {"example": signed.Zone(text, broken=[(bogus, "TLSA")]),
+                           "plain": signed.Zone(f"@ MX 10 mx\nmx A {v.SINK}\n_{plain.port}._tcp.mx {ee}\n", sign=None)})
+    tree.door.servfail.add((f"_{servers['servfail'].port}._tcp.mx.servfail.example", 52))
+    veredus = t.veredus(f"resolver {{ forward = {{ {tree.forward} }} trust-anchor = {tree.anchor} }}\nretry {{ first = 1h longest = 2h }}\n{routes}").start()
+    client = v.Smtp(veredus.port)
+    for domain in [*(name + ".example" for name in rows), "plain"]:
+        client.send("sender@client.example", f"x@{domain}", v.mail(domain))
+    client.close()
+    rows["plain"] = None, [], "may", "sent", "2.0.0", "", "none"
+    wrong = []
+    for name, (_, _, level, status, dsn, words, tls) in rows.items():
+        domain = name if name == "plain" else name + ".example"
+        got = veredus.wait_log(rf"to=<x@{re.escape(domain)}>.* dsn=([\d.]+), status=(\w+) \((.*)\) tls=(\S+) policy=").groups()
+        told = ask(veredus, domain)[1]["hosts"][0]["tls"]
+        if got[:2] != (dsn, status) or words not in got[2] or not re.fullmatch(tls, got[3]) or told != level:
+            wrong.append(f"{name}: {got}; veredus route: {told}")
+        server = servers.get(name, plain)
+        if len(server.contents) != (status == "sent") or (status == "sent" and server.ways != [tls != "none"]):
+            wrong.append(f"{name}: {len(server.contents)} arrived, in TLS: {server.ways}")
+    v.check(not wrong, "\n".join(wrong))
 
 
 v.main(globals())
