@@ -233,17 +233,22 @@ def differences(status, got, wanted, door):
     return wrong
 
 
+def table_tree(t, table):
+    kinds = {"nsec3": dict(sign="nsec3"), "optout": dict(sign="optout"), "plain": dict(sign=None), "viaplain": dict(sign=None),
+             "wholealias": dict(sign=None), "wrongds": dict(ds="wrong"), "unknownds": dict(ds="unknown"),
+             "example": dict(broken=table.broken, expired=table.expired)}
+    tree = signed.Tree(t, {origin: signed.Zone(text, **kinds[origin]) for origin, text in table.zones.items()})
+    tree.door.servfail |= {("_25._tcp.mx.servfail.example", 52), ("mx.servfailbase.example", 1), ("mx.servfailbase.example", 28)}
+    return tree
+
+
 def test_table(t):
     """Each case as veredus route --json tells it."""
     table = Table(certificate(t))
     for fill in records, denials, states, aliases:
         fill(table)
     config = routes(table)
-    kinds = {"nsec3": dict(sign="nsec3"), "optout": dict(sign="optout"), "plain": dict(sign=None), "viaplain": dict(sign=None),
-             "wholealias": dict(sign=None), "wrongds": dict(ds="wrong"), "unknownds": dict(ds="unknown"),
-             "example": dict(broken=table.broken, expired=table.expired)}
-    tree = signed.Tree(t, {origin: signed.Zone(text, **kinds[origin]) for origin, text in table.zones.items()})
-    tree.door.servfail |= {("_25._tcp.mx.servfail.example", 52), ("mx.servfailbase.example", 1), ("mx.servfailbase.example", 28)}
+    tree = table_tree(t, table)
     veredus = t.veredus(f"resolver {{ forward = {{ {tree.forward} }} trust-anchor = {tree.anchor} timeout = {TIMEOUT}s }}\n{config}").start()
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda case: ask(veredus, "someone@" + case[1]), table.cases))
@@ -409,4 +414,90 @@ def test_deliveries(t):
     v.check(not wrong, "\n".join(wrong))
 
 
-v.main(globals())
+# -- another program's verdict -----------------------------------------------------------------------
+
+def inside():
+    """In a network of our own, where a validating resolver may have port 53: posttls-finger meets the table's hosts."""
+    t = v.Test("finger")
+    try:
+        for words in (["ip", "link", "set", "lo", "up"], ["ip", "address", "add", ADDRESS + "/32", "dev", "lo"],
+                      ["mount", "--bind", v.write(t.folder + "/resolv.conf", "nameserver 127.0.0.1\noptions edns0 trust-ad timeout:5\n"),
+                       os.path.realpath("/etc/resolv.conf")]):
+            subprocess.run(words, check=True)
+        table = Table(certificate(t))
+        for fill in records, denials, states, aliases:
+            fill(table)
+        pair = object.__new__(pki.Pair)
+        pair.certificate, pair.key = t.folder + "/receiver.pem", t.folder + "/receiver.key"
+        secure.Receiver(t, pair=pair, address=ADDRESS, port=25)
+        tree = table_tree(t, table)
+        v.write(t.folder + "/unbound.conf", f"""server:
+  interface: 127.0.0.1@53
+  username: ""
+  chroot: ""
+  directory: "{t.folder}"
+  pidfile: "{t.folder}/unbound.pid"
+  use-syslog: no
+  do-daemonize: no
+  do-not-query-localhost: no
+  module-config: "validator iterator"
+  trust-anchor-file: "{tree.anchor}"
+remote-control:
+  control-enable: no
+forward-zone:
+  name: "."
+  forward-addr: {tree.forward}
+""")
+        v.Process(t, "unbound", [v.peer("unbound", "usr/sbin/unbound"), "-d", "-c", t.folder + "/unbound.conf"], env=v.peer_environment("unbound"))
+        v.wait(lambda: v.dns_answers(53, "ns"), 10, "the resolver")
+        v.write(t.folder + "/main.cf", f"myhostname = client.example\nmail_owner = daemon\nsetgid_group = mail\nqueue_directory = {t.folder}\n")
+        cases = [case for case in table.cases if case[0] not in UNLIKE and case[2].get("verdict", "found") != "permanent"]
+        with ThreadPoolExecutor(4) as pool:
+            verdicts = list(pool.map(lambda case: finger(t, case[1]), cases))
+        print(json.dumps([[name, wanted.get("tlsa") if wanted.get("verdict", "found") == "found" else "no next hop", verdict, said]
+                          for (name, _, wanted), (verdict, said) in zip(cases, verdicts)]))
+    finally:
+        t.end(keep=False)
+
+
+# It tries one of several hosts, holds more, and takes TLSA records of hosts of an insecure MX set for what they are
+# worth, as RFC 7672 section 2.2.1 allows.
+UNLIKE = ("twohosts", "huge", "hugeandgood", "seventeen", "mx_insecure_host_secure")
+
+
+def finger(t, domain):
+    """What posttls-finger finds, in our words."""
+    base = v.peer("postfix", "usr/sbin/posttls-finger")
+    environment = dict(v.peer_environment("postfix"), MAIL_CONFIG=t.folder)
+    environment["LD_LIBRARY_PATH"] += ":" + os.path.join(os.path.dirname(base), "../lib/postfix")
+    done = subprocess.run([base, "-a", "ipv4", "-c", "-l", "dane", "-t", "10", domain], env=environment, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60 * v.PATIENCE)
+    said = done.stdout.decode(errors="replace")
+    for verdict, pattern in (("usable", "Matched DANE|Verified TLS connection|no matching DANE TLSA|hostname mismatch"), ("failed", "TLSA lookup error"),
+                             ("no next hop", "Name service error"), ("unusable", "unsupported TLSA|unusable TLSA|reserved private-use"),
+                             ("none", "TLS connection established")):
+        if re.search(pattern, said):
+            return verdict, said
+    return "?", said
+
+
+def test_posttls_finger(t):
+    """Postfix's own tool comes to the same verdict on each host."""
+    if not v.IS_ROOT:
+        raise v.Skip("a network of its own needs root")
+    v.peer("postfix", "usr/sbin/posttls-finger")
+    if subprocess.run(["unshare", "--net", "--mount", "true"], stderr=subprocess.DEVNULL).returncode:
+        raise v.Skip("a network of its own is not allowed here")
+    done = subprocess.run(["unshare", "--net", "--mount", "--propagation", "private", sys.executable, os.path.abspath(__file__), "inside"],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=100 * v.PATIENCE)
+    v.equal(done.returncode, 0, f"{done.stdout[-2000:].decode()} {done.stderr[-2000:].decode()}")
+    rows = json.loads(done.stdout.decode().splitlines()[-1])
+    wrong = [f"{name}: {theirs}, not {ours}: {said}" for name, ours, theirs, said in rows if ours != theirs]
+    print(f"  {len(rows)} cases")
+    v.check(not wrong, f"{len(wrong)} of {len(rows)}:\n" + "\n".join(wrong))
+
+
+if sys.argv[1:] == ["inside"]:
+    inside()
+else:
+    v.main(globals())
