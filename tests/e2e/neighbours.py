@@ -678,7 +678,7 @@ def test_resolver(t):
     common(daemon, "qmgr", 0, serves)
     common(daemon, "smtpd", 0, serves)
     common(daemon, "smtp-client", 1, serves)
-    for name, kind in ("site_ask", "qmgr"), ("hosts_ask", "smtp-client"):
+    for name, kind in ("site_ask", "qmgr"), ("path_ask", "qmgr"), ("hosts_ask", "smtp-client"):
         run_cases(daemon, kind, 1, [
             ("a mailbox here", says(name, how=5, target="x"), ENDS),
             ("no way at all", says(name, how=255, target="x"), ENDS),
@@ -1968,6 +1968,20 @@ def test_qmgr_others(t):
             daemon.lives("site")
         return act
 
+    def routed(**values):
+        """veredus route is answered insanely: it is told that, and the daemon goes on."""
+        def act(peer):
+            person = daemon.peer("control")
+            person.say("route_ask", request=3, address="a@b.example")
+            query = peer.expect("path_ask", target=b"b.example")["query"]
+            for _ in range(3):
+                peer.say("path_is", query=query, **values)
+            v.equal(person.expect("route_is", request=3)["domain"], b"b.example")
+            person.close()
+        return act
+
+    wild = dict(name=b"\r\n" * 127, use=255, alias=b"\xff" * 255, dnssec=255, addresses=[dict(address=b"x")] * 16, tlsa_state=255, tlsa_asked=255,
+                tlsa=[dict(usage=255, fault=255, length=0xffffffff, data=b"\0" * 256)] * 32)
     common(daemon, "resolver", 0, qmgr.serves_with("resolver"))
     common(daemon, "bounce", 0, qmgr.serves_with("bounce"))
     run_cases(daemon, "resolver", 0, [
@@ -1976,6 +1990,8 @@ def test_qmgr_others(t):
         ("insane names", asked(site=b"\0\r\n" * 85, hop=b"\xff" * 320, lifetime_s=0xffffffff), LIVES),
         ("an insane failure", asked(verdict=255, code=65535, dsn=b"\r\n\0", reason=b"\r\n" * 128, lifetime_s=0), LIVES),
         ("a failure for good without words", asked(verdict=PERMANENT), LIVES),
+        ("a path never asked for", lambda p: [p.say("path_is", query=n) for n in (0, 1, (1 << 64) - 1)], LIVES),
+        ("insane hosts", routed(verdict=255, code=65535, dsn=b"\r\n\0", site=b"\0" * 255, origin=255, dnssec=255, hosts=[wild] * 20), LIVES),
     ], qmgr.serves_with("resolver"))
     common(daemon, "control", 0, qmgr.serves)
     queued = qmgr.submit("waits.example")
@@ -2033,6 +2049,7 @@ def test_qmgr_others(t):
             v.equal(peer.expect("acted", request=action)["changed"], 0, "changed")
 
     run_cases(daemon, "control", 0, [
+        ("insane addresses", lambda p: [p.say("route_ask", address=a) for a in (b"", b"@", b"a@", b"\0", b"\r\n", b"\xff" * 512, b"." * 255, b"x" * 512, b'"' * 99)], LIVES),
         ("no action", says("act", action=0), ENDS),
         ("an unknown action", says("act", action=7), ENDS),
         ("actions on what is not there", all_actions, LIVES),
