@@ -12,7 +12,6 @@ import re
 import signal
 import subprocess
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import alone
@@ -135,6 +134,7 @@ def states(table):
     table.host("onefamily", sha, tlsa="usable", usable=1, why="DNSSEC validation failed")
     table.zones["example"] += "mx.onefamily AAAA 2001:db8::1\n"
     table.broken.append(("mx.onefamily.example", "AAAA"))
+    table.zones["example"] += f"late MX 10 mx.late\nmx.late A {ADDRESS}\n_25._tcp.mx.late {sha}\n"
     table.zones["example"] += f"silent MX 10 mx.silent\nsilent MX 20 mx.rollover\nmx.silent A {ADDRESS}\n_25._tcp.mx.silent {sha}\n"
     # Two hosts: one is skipped, the other stands.
     table.case("twohosts", f"twohosts MX 10 mx.bogustlsa\ntwohosts MX 20 mx.rollover\ntwohosts MX 30 mx.plain.", mx="secure", each=[
@@ -258,7 +258,7 @@ def test_table(t):
     v.check(not wrong, f"{len(wrong)} of {len(table.cases)} cases:\n" + "\n".join(wrong))
     v.check("starting it again" not in veredus.log_text(), veredus.log_text())
     unanswered(tree, veredus)
-    ended_meanwhile(veredus)
+    ended_meanwhile(tree, veredus)
     people(veredus)
 
 
@@ -292,15 +292,16 @@ def people(veredus):
         v.check(done.returncode == status and said in done.stdout.decode(), words, done.returncode, done.stdout.decode())
 
 
-def ended_meanwhile(veredus):
+def ended_meanwhile(tree, veredus):
     """A resolver that dies with the question: that is said, and the next question is answered by another one."""
-    said = []
+    said, question = [], ("_25._tcp.mx.late.example", 52)
+    tree.door.silent.add(question)
     asked = threading.Thread(target=lambda: said.append(subprocess.run(
-        [os.path.join(veredus.build, "veredus"), "route", "silent.example", "-c", veredus.conf], env=veredus.environment,
+        [os.path.join(veredus.build, "veredus"), "route", "late.example", "-c", veredus.conf], env=veredus.environment,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60 * v.PATIENCE, **veredus.demote)))
     pid = veredus.daemons("resolver")[0]
     asked.start()
-    time.sleep(0.3)
+    v.wait(lambda: question in tree.door.asked, 10, "the question")
     os.kill(pid, signal.SIGKILL)
     asked.join()
     v.check(said[0].returncode == 1 and b"the resolver ended meanwhile" in said[0].stdout, said)
