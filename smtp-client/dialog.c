@@ -531,7 +531,7 @@ static enum job_unfit unfit_here(const struct dialog *d, const struct job *job)
 
 enum dialog_says dialog_begin(struct dialog *d, struct job *job)
 {
-	must(dialog_is_free(d) && d->ahead == (d->ring_count ? job : NULL));
+	must(job && dialog_is_free(d) && d->ahead == (d->ring_count ? job : NULL));
 	d->was_ahead = false;
 	if (d->ahead) {
 		d->jobs++;
