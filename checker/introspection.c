@@ -12,6 +12,9 @@
 /* Clocks of two machines are never quite the same. */
 enum { LEEWAY_S = 30 };
 
+/* The last second of the year 9999: in microseconds it is still a number. */
+static const int64_t FAR_S = INT64_C(253402300799);
+
 /* -- the request ---------------------------------------------------------------------- */
 
 static void put(struct bytes *to, const char *text)
@@ -108,18 +111,21 @@ static int64_t time_of(const json_t *value)
 
 	if (!value)
 		return 0;
-	if (!json_is_number(value) || !(real > 0) || real > 1e15)
+	if (!json_is_number(value) || !(real >= 0) || real > 1e15)
 		return -1;
+	if (real > (double)FAR_S)
+		return FAR_S;
 	return json_is_integer(value) ? json_integer_value(value) : (int64_t)real;
 }
 
 static bool times_fit(const json_t *answer, int64_t now_s, struct introspection *to)
 {
-	int64_t expires = time_of(json_object_get(answer, "exp")),
-		begins = time_of(json_object_get(answer, "nbf"));
+	const json_t *exp = json_object_get(answer, "exp");
+	int64_t expires = time_of(exp), begins = time_of(json_object_get(answer, "nbf"));
 
 	to->expires_s = expires;
-	return expires >= 0 && begins >= 0 && (!expires || expires > now_s) &&
+	/* Valid since 1970 may be meant, expired in 1970 is not valid. */
+	return (expires > 0 || !exp) && begins >= 0 && (!exp || expires > now_s) &&
 	       begins <= now_s + LEEWAY_S;
 }
 

@@ -167,6 +167,10 @@ static void answers(void **state)
 	    {"", "", "{\"active\":true,\"username\":\"ann\",\"exp\":\"1001\"}", AUTH_WRONG},
 	    {"", "", "{\"active\":true,\"username\":\"ann\",\"exp\":-1}", AUTH_WRONG},
 	    {"", "", "{\"active\":true,\"username\":\"ann\",\"exp\":1e300}", AUTH_WRONG},
+	    {"", "", "{\"active\":true,\"username\":\"ann\",\"exp\":1e15}", AUTH_GOOD},
+	    {"", "", "{\"active\":true,\"username\":\"ann\",\"exp\":0}", AUTH_WRONG},
+	    {"", "", "{\"active\":true,\"username\":\"ann\",\"nbf\":0}", AUTH_GOOD},
+	    {"", "", "{\"active\":true,\"username\":\"ann\",\"nbf\":-1}", AUTH_WRONG},
 	    {"", "", "{\"active\":true,\"username\":\"ann\",\"nbf\":1029}", AUTH_GOOD},
 	    {"", "", "{\"active\":true,\"username\":\"ann\",\"nbf\":1031}", AUTH_WRONG},
 	    {scoped, "", "{\"active\":true,\"username\":\"ann\",\"scope\":\"mail x smtp\"}",
@@ -192,6 +196,8 @@ static void answers(void **state)
 		print_message("row %zu\n", i);
 		introspection_read(config, text_of(rows[i].answer), rows[i].name, 1000, &found);
 		assert_int_equal(found.verdict, rows[i].verdict);
+		/* Its keeper counts in microseconds. */
+		assert_true(found.expires_s <= INT64_MAX / 1000000);
 		if (found.verdict == AUTH_GOOD)
 			assert_string_equal(found.login,
 					    rows[i].config == by_mail ? "ann@a.example" : "ann");
