@@ -174,6 +174,7 @@ static void checker_reload(struct daemon *d)
 	if (self->backend != backend_of(d) ||
 	    (self->backend == &pam_backend && pam_is_another(self)))
 		exit(EX_OK);
+	token_reload(self);
 	/* Introspection may have come or gone. */
 	if (self->offered)
 		checker_offer(self, self->backend_offers);

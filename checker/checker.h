@@ -154,6 +154,7 @@ bool pam_is_another(const struct checker *self); /* than the configuration says 
 /* token.c */
 extern const struct backend token_backend;
 void token_init(struct checker *self);
+void token_reload(struct checker *self);
 void token_secret_arrived(struct checker *self, int fd);
 void token_fetcher(struct checker *self, struct channel *fetcher); /* NULL: it is gone */
 void token_fetched(struct checker *self, const struct msg_fetched *m);

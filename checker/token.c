@@ -297,6 +297,17 @@ void token_secret_arrived(struct checker *self, int fd)
 	OPENSSL_cleanse(line, sizeof line);
 }
 
+/* Who is asked, what is asked for and with what may be other ones: what was good is asked about
+ * anew. A secret that is configured has come already. */
+void token_reload(struct checker *self)
+{
+	struct tokens *tokens = self->tokens;
+
+	OPENSSL_cleanse(tokens->known, sizeof tokens->known);
+	if (!self->d->config->auth_introspection_secret.len)
+		wipe(&tokens->secret);
+}
+
 /* -- what clients say ----------------------------------------------------------------------------
  */
 

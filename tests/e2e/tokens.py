@@ -221,6 +221,13 @@ def test_provider_fails(t):
     veredus.configure("relay-from = { 198.51.100.0/24 }\nroute * { to = discard }\n")
     veredus.process.signal(1)
     v.wait(lambda: "fetcher" not in veredus.daemons(), 15, "the fetcher's end")
+    v.equal(login(veredus, "OAUTHBEARER", bearer(GOOD))[0], "454 4.7.0", "remembered from another authority's time")
+    # A secret that is taken out of the configuration is sent to nobody.
+    veredus.configure(re.sub(r"introspection-(secret-file|client) = \S+( at work\")?", "", config))
+    veredus.process.signal(1)
+    veredus.wait_log("generation 3 is in force")
+    v.wait(lambda: login(veredus, "OAUTHBEARER", bearer(GOOD))[0] == "235 2.7.0", 10, "a login without a secret")
+    v.check("Authorization" not in provider.requests[-1][1], "the old secret was sent", provider.requests[-1])
 
 
 def test_beside_a_users_file(t):
