@@ -128,16 +128,21 @@ static void lookup_late(void *arg)
 	ask_fail(arg, FETCH_TIMEOUT, text_of("its address was not found in time"));
 }
 
-/* As CURLOPT_RESOLVE wants it; false: there is no address. */
+/* As CURLOPT_RESOLVE wants it, empty for a host that is an address; false: there is none. */
 static bool resolve_make(struct text url, struct wire_list hosts, char *to)
 {
 	struct rec_host host;
 	struct url parts;
+	uint8_t literal[16];
 	char address[46];
 	size_t n = 0, count = 0;
 
 	if (url_read(url, &parts))
 		return false;
+	*to = '\0';
+	/* There is nothing to tell libcurl, and an IPv6 one it would not understand. */
+	if (host_address_parse(parts.host, literal))
+		return true;
 	int head = snprintf(to, RESOLVE_BYTES, "%.*s:%u:", (int)parts.host.len, parts.host.data,
 			    parts.port);
 

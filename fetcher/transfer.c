@@ -292,8 +292,8 @@ struct transfer *transfer_start(struct transfers *all, const struct transfer_req
 	t->done = done;
 	t->arg = arg;
 	t->easy = curl_easy_init();
-	t->resolve = curl_slist_append(NULL, resolve);
-	must(t->easy && t->resolve);
+	t->resolve = *resolve ? curl_slist_append(NULL, resolve) : NULL;
+	must(t->easy && (t->resolve || !*resolve));
 	free(resolve);
 	/* Never NULL, even when empty: curl would look for it elsewhere. */
 	bytes_room(&t->body, request->body.len + 1);

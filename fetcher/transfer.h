@@ -27,7 +27,7 @@ struct transfer;
 struct transfer_request {
 	struct text url, body;
 	struct wire_list fields; /* rec_field */
-	struct text resolve;	 /* "HOST:PORT:ADDRESS,ADDRESS", IPv6 in brackets */
+	struct text resolve;	 /* "HOST:PORT:ADDRESS,ADDRESS", IPv6 in brackets; or empty */
 	enum fetch_method method;
 	size_t answer_max;
 	struct duration limit;

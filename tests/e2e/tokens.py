@@ -11,6 +11,7 @@ import json
 import re
 import shutil
 import smtplib
+import socket
 import ssl
 import subprocess
 import threading
@@ -29,9 +30,12 @@ CLIENT, SECRET = "veredus at work", "client%secret+1"
 class Provider:
     """An authorization server's introspection endpoint (RFC 7662): what .tokens says, or .answer in its place."""
 
-    def __init__(self, t, pair=None):
+    def __init__(self, t, pair=None, address="127.0.0.1"):
         self.tokens, self.requests, self.answer = {}, [], None
         provider = self
+
+        class Server(http.server.ThreadingHTTPServer):
+            address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -52,7 +56,7 @@ class Provider:
 
             def log_message(self, *words):
                 pass
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = Server((address, 0), Handler)
         self.server.daemon_threads = True
         self.server.handle_error = lambda *words: None  # a client that trusts nobody
         self.port = self.server.server_address[1]
@@ -217,10 +221,6 @@ def test_provider_fails(t):
     v.wait(lambda: login(veredus, "OAUTHBEARER", bearer("second"))[0] == "454 4.7.0" and
            re.search("cannot be asked: .*[cC]ertificate", veredus.log_text()), 10, lambda: veredus.log_text()[-900:])
     v.check(not re.search("SIGSYS|was killed", veredus.log_text()), veredus.log_text()[-1500:])
-    # Without introspection there is no fetcher.
-    veredus.configure("relay-from = { 198.51.100.0/24 }\nroute * { to = discard }\n")
-    veredus.process.signal(1)
-    v.wait(lambda: "fetcher" not in veredus.daemons(), 15, "the fetcher's end")
     v.equal(login(veredus, "OAUTHBEARER", bearer(GOOD))[0], "454 4.7.0", "remembered from another authority's time")
     # A secret that is taken out of the configuration is sent to nobody.
     veredus.configure(re.sub(r"introspection-(secret-file|client) = \S+( at work\")?", "", config))
@@ -228,6 +228,29 @@ def test_provider_fails(t):
     veredus.wait_log("generation 3 is in force")
     v.wait(lambda: login(veredus, "OAUTHBEARER", bearer(GOOD))[0] == "235 2.7.0", 10, "a login without a secret")
     v.check("Authorization" not in provider.requests[-1][1], "the old secret was sent", provider.requests[-1])
+    # Without introspection there is no fetcher.
+    veredus.configure("relay-from = { 198.51.100.0/24 }\nroute * { to = discard }\n")
+    veredus.process.signal(1)
+    v.wait(lambda: "fetcher" not in veredus.daemons(), 15, "the fetcher's end")
+
+
+def test_address_in_place_of_a_name(t):
+    """An introspection server that is named by its address, of either kind."""
+    ca = pki.Pair(t.folder, "ca", "ec", host="ca.example")
+    pair = pki.Pair(t.folder, "idp.example", "ec", issuer=ca, also=("IP:127.0.0.1", "IP:::1"))
+    os.chmod(ca.certificate, 0o644)
+    veredus = t.veredus("")
+    start = veredus.start
+    for address, host in ("127.0.0.1", "127.0.0.1"), ("::1", "[::1]"):
+        provider = Provider(t, pair, address)
+        provider.tokens = {GOOD: {"active": True, "username": "ann"}}
+        veredus.configure("relay-from = { 198.51.100.0/24 }\nroute * { to = discard }\n"
+                          f"auth {{ introspection = https://{host}:{provider.port}/  introspection-ca = {ca.certificate}\n"
+                          "  clear = loopback  smtp = yes }\n")
+        start()
+        start = lambda: (veredus.process.signal(1), veredus.wait_log("generation 2 is in force"))
+        v.wait(lambda: login(veredus, "OAUTHBEARER", bearer(GOOD))[0] == "235 2.7.0", 10, lambda: host + veredus.log_text()[-900:])
+        v.equal(len(provider.requests), 1, host)
 
 
 def test_beside_a_users_file(t):
