@@ -229,7 +229,7 @@ static void tls_begin(struct stream *s);
 static void stream_flush(void *arg)
 {
 	struct stream *s = arg;
-	bool had = bytes_len(&s->out) > 0;
+	bool had = stream_backlog(s) > 0; /* also what only TLS still holds */
 
 	if (s->connecting || s->dead || (s->handshaking && s->tls))
 		return;
