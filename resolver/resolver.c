@@ -103,13 +103,20 @@ static bool asker_is_full(const struct asker *asker)
 	return channel_backlog(asker->channel) > BACKLOG_HIGH;
 }
 
+static void answers_read(struct channel *c);
+
 /* Begins at most MOST of those put off. */
 static void asks_begin(struct asker *asker, size_t most)
 {
 	struct ask *ask;
 
-	if (!asker->put_off || asker_is_full(asker))
+	if (!asker->put_off)
 		return;
+	/* Those under way may all end before they would be put off, and nobody else comes back. */
+	if (asker_is_full(asker)) {
+		channel_when_drained(asker->channel, BACKLOG_LOW, answers_read);
+		return;
+	}
 	TAILQ_FOREACH(ask, &asker->asks, line)
 	{
 		if (!ask->put_off)
