@@ -10,7 +10,12 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NOTICES_AN_HOUR = 1000, SHOWN_BYTES = 600 };
+enum {
+	/* takeover { most } is 1000 at most, in an hour that begins at another time, and a notice
+	 * that was not taken comes again each minute. */
+	NOTICES_AN_HOUR = 2100,
+	SHOWN_BYTES = 600,
+};
 
 /* Printable ASCII: what a name is made of was never ours. */
 static const char *plain(char *to, size_t size, struct text t)
