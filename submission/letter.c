@@ -322,7 +322,8 @@ void letter_new(struct submission *self, struct channel *from, const struct msg_
 {
 	/* A uid is what makes it one's own: without it, or with content twice, the bringer is
 	 * broken. */
-	if ((!is_ours(from) && !text_starts_case(m->login, "uid:")) || (fd >= 0 && m->content.len)) {
+	if ((!is_ours(from) && !text_starts_case(m->login, "uid:")) ||
+	    (fd >= 0 && m->content.len)) {
 		channel_end(from, "handed in what is no mail of its own");
 		if (fd >= 0)
 			close(fd);

@@ -16,8 +16,8 @@ struct submission {
 };
 
 /*
- * letter.c: a mail that bounce or pickup hands in, or that a notice is. FD is its content, ours from here on, or -1;
- * FD_LOST: there was one that we could not take.
+ * letter.c: a mail that bounce or pickup hands in, or that a notice is. FD is its content, ours
+ * from here on, or -1; FD_LOST: there was one that we could not take.
  */
 void letter_new(struct submission *self, struct channel *from, const struct msg_handin *m, int fd,
 		bool fd_lost);
