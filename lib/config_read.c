@@ -79,6 +79,40 @@ static const struct setting_row *row_named(enum setting_block block, struct text
 	return NULL;
 }
 
+/* What people who come from Postfix write first. */
+static const struct {
+	const char *theirs, *ours;
+} postfix_names[] = {
+    {"myhostname", "hostname = NAME"},
+    {"mynetworks", "relay-from = { NETWORK, ... }"},
+    {"mydestination", "relay-to = { DOMAIN, ... }, and a route to where their mailboxes are"},
+    {"relay_domains", "relay-to = { DOMAIN, ... }"},
+    {"relayhost", "route * { to = smtp:HOST:PORT }"},
+    {"transport_maps", "route DOMAIN { to = smtp:HOST:PORT }, one for each"},
+    {"inet_interfaces", "listen smtp { address = ADDRESS:25 }"},
+    {"queue_directory", "queue = PATH"},
+    {"message_size_limit", "limits { message = 50M }"},
+    {"smtpd_recipient_limit", "limits { recipients = 1000 }"},
+    {"maximal_queue_lifetime", "retry { expire = 5d }"},
+    {"smtpd_tls_cert_file", "tls NAME { certificate = PATH key = PATH }"},
+    {"smtpd_tls_key_file", "tls NAME { certificate = PATH key = PATH }"},
+    {"smtpd_sasl_auth_enable", "auth { users = PATH }"},
+    {"smtpd_sasl_path", "auth { dovecot = PATH }"},
+    {"smtpd_sender_login_maps", "submission { senders = PATH }"},
+    {"smtp_tls_security_level", "route * { to = mx tls = may }"},
+};
+
+static bool from_postfix(struct reader *r, const struct token *name, const char *word)
+{
+	for (size_t i = 0; i < sizeof postfix_names / sizeof *postfix_names; i++)
+		if (text_equals(name->text, postfix_names[i].theirs)) {
+			WRONG(r, *name, "unknown setting \"%s\"; what it is in Postfix is here %s",
+			      word, postfix_names[i].ours);
+			return true;
+		}
+	return false;
+}
+
 static void unknown_setting(struct reader *r, const struct scope *scope, const struct token *name)
 {
 	const char *names[128];
@@ -91,6 +125,8 @@ static void unknown_setting(struct reader *r, const struct scope *scope, const s
 	for (size_t i = 0; i < setting_count && count < 128; i++)
 		if (setting_rows[i].block == scope->block)
 			names[count++] = setting_rows[i].name;
+	if (from_postfix(r, name, word))
+		return;
 	const char *near = nearest_name(name->text, names, count);
 
 	if (near) {
@@ -330,6 +366,9 @@ static bool listen_label(struct reader *r, const struct token *label, struct con
 	shown(word, label->text);
 	const char *near = nearest_name(label->text, kinds, 3);
 
+	if (text_equals(label->text,
+			"smtps")) /* as /etc/services has it; smtp would be in the clear */
+		near = kinds[2];
 	WRONG(r, *label, "listen: \"%s\" is no kind of listener; did you mean %s?", word,
 	      near ? near : kinds[0]);
 	return false;

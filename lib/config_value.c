@@ -340,7 +340,7 @@ static bool split_number(struct text t, const struct unit *units, uint64_t *numb
 			t.len--;
 			break;
 		}
-	return text_number(t, UINT64_MAX / 1099511627776u, number);
+	return text_number(t, UINT64_MAX / (*factor ? *factor : 1), number);
 }
 
 static bool read_number(struct value *v)
@@ -354,8 +354,8 @@ static bool read_number(struct value *v)
 		return WRONG(v, "%s: \"%s\" is not %s", v->row->name, shown(name, t),
 			     units_text(type));
 	if (type == TYPE_TIME && !factor && number)
-		return WRONG(v, "%s: \"%s\" has no unit; did you mean %ss, %sm or %sh?",
-			     v->row->name, shown(name, t), name, name, name);
+		return WRONG(v, "%s: \"%s\" has no unit; did you mean %ss, %sm, %sh or %sd?",
+			     v->row->name, shown(name, t), name, name, name, name);
 	number *= factor ? factor : 1;
 	if (number < v->row->least || number > v->row->most)
 		return WRONG(v, "%s: %s is out of bounds: %llu to %llu%s", v->row->name,
@@ -470,10 +470,14 @@ static bool read_endpoint(struct value *v)
 	struct endpoint *to = v->to;
 	struct text t = v->word->text;
 	char name[SHOWN_BYTES];
+	uint64_t port;
 	size_t colon = t.len;
 
 	while (colon && t.data[colon - 1] != ':')
 		colon--;
+	if (!colon && text_number(t, 65535, &port))
+		return WRONG(v, "%s: \"%s\" has no address; did you mean *:%s?", v->row->name,
+			     shown(name, t), name);
 	if (!colon || (t.data[0] == '[' && t.data[t.len - 1] == ']'))
 		return WRONG(v, "%s: \"%s\" has no port; did you mean %s:25?", v->row->name,
 			     shown(name, t), name);

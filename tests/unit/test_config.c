@@ -25,6 +25,9 @@ static const struct {
 	const char *words;
 	bool warning;
 } wrong[] = {
+    {"mynetworks = 127.0.0.0/8", 1, 1, "here relay-from = {", false},
+    {"relayhost = [a.example]:587", 1, 1, "here route * {", false},
+    {"limits { mynetworks = 127.0.0.0/8 }", 1, 10, "here relay-from = {", false},
     {"hostnam = a.b", 1, 1, "did you mean hostname?", false},
     {"hostname = a.b\nhostname = c.d", 2, 1, "first is on line 1", false},
     {"hostname = -a.b", 1, 12, "no host name", false},
@@ -71,6 +74,9 @@ static const struct {
     {"limits {", 1, 1, "} is missing", false},
     {"limits {\nretry { }", 2, 1, "limits of line 1: is the }", false},
     {"retry { first = 5 }", 1, 17, "did you mean 5s", false},
+    {"retry { expire = 5 }", 1, 18, "or 5d?", false},
+    {"limits { message = 3000000000 }", 1, 20, "out of bounds", false},
+    {"limits { message = 18014398509481985K }", 1, 20, "not a whole number", false},
     {"retry { first = 5min }", 1, 17, "s, m, h or d", false},
     {"retry { first = 5h longest = 4h }", 1, 1, "longer than longest", false},
     {"}", 1, 1, "no block open", false},
@@ -105,6 +111,8 @@ static const struct {
     {"auth { clear = always }", 1, 16, "never, loopback", false},
     {"listen submission { address = *:587 }", 1, 1, "needs a tls block", false},
     {"listen smpt { address = *:26 }", 1, 8, "did you mean smtp?", false},
+    {"listen smtps { address = *:465 }", 1, 8, "did you mean submissions?", false},
+    {"listen smtp { address = 25 }", 1, 25, "did you mean *:25?", false},
     {"listen smtp { }", 1, 1, "lacks its setting address", false},
     {"listen { address = *:26 }", 1, 1, "listen smtp {", false},
     {"listen smtp { address = *:0 }", 1, 25, "no port", false},
@@ -251,7 +259,7 @@ static const char good[] =
     "route d.example { to = discard }\n"
     "route * { to = mx:2626 }\n"
     "site big { mx = { *.mail.big.example, one.example } rate = 60 }\n"
-    "limits{message=50M recipients=200}\n"
+    "limits{message=50M recipients=200 memory=300000000}\n"
     "retry { first=90s notice=0 }\n";
 
 static struct config *read_good(const char *text)
@@ -289,6 +297,7 @@ static void takes_values(void **state)
 	assert_int_equal(c->resolver_forward.items[1].port, 53);
 	assert_int_equal(c->limit_message, 50 << 20);
 	assert_int_equal(c->limit_recipients, 200);
+	assert_int_equal(c->limit_memory, 300000000);
 	assert_int_equal(c->limit_line, 998);
 	assert_int_equal(c->retry_first.us, 90000000);
 	assert_int_equal(c->retry_notice.us, 0);
