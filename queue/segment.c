@@ -156,6 +156,15 @@ static void pools_publish(struct queue *q)
 	atomic_store(&q->reserve_left, q->reserve_pool.count);
 }
 
+/* One that does not go away stays until the pools are read again. */
+static void file_discard(struct queue *q, int dir, const char *name)
+{
+	int error = q->disk->unlink(q->disk->self, dir, name);
+
+	if (error < 0 && error != -ENOENT)
+		atomic_store(&q->pools_doubt, true);
+}
+
 /*
  * A file of zeros on allocated blocks: overwriting those costs half of what
  * appending does at each sync. Content and size are durable before it is used.
@@ -184,7 +193,7 @@ static int file_create(struct queue *q, int dir, const char *name)
 	if (error >= 0)
 		return fd;
 	d->close(d->self, fd);
-	(void)d->unlink(d->self, dir, name);
+	file_discard(q, dir, name);
 	return error;
 }
 
@@ -212,6 +221,8 @@ static int reserve_fill(struct queue *q)
 			error = d->sync_folder(d->self, q->reserve_dir);
 		if (error >= 0)
 			(void)pool_put(&q->reserve_pool, generation);
+		else
+			atomic_store(&q->pools_doubt, true);
 	}
 	pools_publish(q);
 	return error;
@@ -230,7 +241,11 @@ static int pool_take(struct queue *q, struct pool *pool, int dir, char name[NAME
 {
 	segment_name(name, pool->names[--pool->count]);
 	pools_publish(q);
-	return q->disk->open(q->disk->self, dir, name, O_RDWR);
+	int fd = q->disk->open(q->disk->self, dir, name, O_RDWR);
+
+	if (fd < 0)
+		atomic_store(&q->pools_doubt, true);
+	return fd;
 }
 
 /*
@@ -280,7 +295,7 @@ static int make_locked(struct queue *q, bool from_reserve, struct head *made)
 	if (error < 0) {
 		/* What failed once is not trusted with mail again. */
 		d->close(d->self, fd);
-		(void)d->unlink(d->self, dir, from);
+		file_discard(q, dir, from);
 		return error;
 	}
 	error = d->sync_folder(d->self, q->segments_dir);
@@ -348,6 +363,8 @@ enum queue_result segment_release(struct queue *q, uint32_t generation, bool dam
 		error = d->sync_folder(d->self, q->segments_dir);
 	if (error >= 0 && pool)
 		(void)pool_put(pool, generation);
+	else if (pool) /* it may lie in that pool's folder */
+		atomic_store(&q->pools_doubt, true);
 	pools_publish(q);
 	(void)pthread_mutex_unlock(&q->making);
 	if (error < 0)
@@ -357,12 +374,11 @@ enum queue_result segment_release(struct queue *q, uint32_t generation, bool dam
 	return QUEUE_OK;
 }
 
-/* ---- the pools at the start ---- */
+/* ---- the pools as they are on disk ---- */
 
 struct pool_read {
 	struct queue *queue;
-	struct pool *pool;
-	struct pool excess;
+	struct pool found, excess;
 	int dir;
 };
 
@@ -379,31 +395,90 @@ static void pool_name(void *arg, const char *name)
 
 	if (fd >= 0)
 		d->close(d->self, fd);
+	else /* short of descriptors, perhaps: left where it is */
+		atomic_store(&p->queue->pools_doubt, true);
 	if (generation > p->queue->top_generation)
 		p->queue->top_generation = generation;
-	if (!fits || !pool_put(p->pool, generation))
+	if (fd >= 0 && (!fits || !pool_put(&p->found, generation)))
 		(void)pool_put(&p->excess, generation);
+}
+
+static int pool_drop(const struct queue *q, int dir, uint32_t generation)
+{
+	char name[NAME_BYTES] = "";
+
+	segment_name(name, generation);
+	int error = q->disk->unlink(q->disk->self, dir, name);
+
+	return error == -ENOENT ? 0 : error;
 }
 
 static int pool_read(struct queue *q, int dir, struct pool *pool)
 {
-	struct pool_read p = {.queue = q, .pool = pool, .dir = dir};
-	char name[NAME_BYTES] = "";
+	struct pool_read p = {.queue = q, .dir = dir};
 	int error = q->disk->list(q->disk->self, dir, pool_name, &p);
 
-	for (uint32_t i = 0; i < p.excess.count; i++) {
-		segment_name(name, p.excess.names[i]);
-		(void)q->disk->unlink(q->disk->self, dir, name);
+	if (error >= 0)
+		*pool = p.found;
+	for (uint32_t i = 0; i < p.excess.count; i++)
+		if (pool_drop(q, dir, p.excess.names[i]) < 0)
+			atomic_store(&q->pools_doubt, true);
+	return error;
+}
+
+/*
+ * A step that failed, or a crash between two, leaves files in reserve/ or free/ that nobody
+ * counted, and others were made in their place. What is above the reserve becomes free, what is
+ * above the free ones goes.
+ */
+static int surplus_settle(struct queue *q)
+{
+	const struct disk *d = q->disk;
+	struct pool *reserve = &q->reserve_pool, *spare = &q->free_pool;
+	char name[NAME_BYTES] = "";
+	bool moved = false;
+	int error = 0;
+
+	while (error >= 0 && reserve->count > q->options.reserve_segments) {
+		uint32_t generation = reserve->names[reserve->count - 1];
+		bool kept = spare->count < q->options.free_segments;
+
+		segment_name(name, generation);
+		error = kept ? d->rename(d->self, q->reserve_dir, name, q->free_dir, name)
+			     : pool_drop(q, q->reserve_dir, generation);
+		if (error < 0)
+			break;
+		reserve->count--;
+		if (kept)
+			moved = pool_put(spare, generation) || moved;
 	}
+	while (error >= 0 && spare->count > q->options.free_segments) {
+		error = pool_drop(q, q->free_dir, spare->names[spare->count - 1]);
+		if (error >= 0)
+			spare->count--;
+	}
+	if (moved && error >= 0)
+		error = d->sync_folder(d->self, q->free_dir);
+	if (moved && error >= 0)
+		error = d->sync_folder(d->self, q->reserve_dir);
 	return error;
 }
 
 enum queue_result segment_pools_read(struct queue *q)
 {
-	int error = pool_read(q, q->free_dir, &q->free_pool);
+	(void)pthread_mutex_lock(&q->making);
+	atomic_store(&q->pools_doubt, false);
+	/* What was moved out of segments/ must not come back there once it is written anew. */
+	int error = q->disk->sync_folder(q->disk->self, q->segments_dir);
 
 	if (error >= 0)
+		error = pool_read(q, q->free_dir, &q->free_pool);
+	if (error >= 0)
 		error = pool_read(q, q->reserve_dir, &q->reserve_pool);
+	/* What is too much can stay for a while; what can't be seen must not be counted on. */
+	if (error < 0 || surplus_settle(q) < 0)
+		atomic_store(&q->pools_doubt, true);
 	pools_publish(q);
+	(void)pthread_mutex_unlock(&q->making);
 	return result_of(error);
 }

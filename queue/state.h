@@ -118,6 +118,7 @@ struct work {
 	enum queue_result result;
 	bool urgent;	     /* prepare: use the reserve */
 	bool need_next;	     /* prepare: there is no next segment */
+	bool read_pools;     /* prepare: first see what lies in reserve/ and free/ */
 	uint32_t generation; /* of the segment concerned */
 	bool damaged;	     /* free: to damaged/ */
 	struct head made;    /* prepare: the next segment */
@@ -198,6 +199,8 @@ struct queue {
 	struct pool free_pool, reserve_pool;
 	uint32_t top_generation;
 	atomic_uint free_left, reserve_left; /* copies for M */
+	atomic_bool pools_doubt; /* a step failed: a file may lie in a pool's folder uncounted */
+	bool pools_due;		 /* the pools are to be read again; queue_retry() says so */
 
 	uint64_t commits, abort_total, cleaned, moved_bytes, damages;
 };
@@ -219,8 +222,9 @@ enum queue_result segment_make(struct queue *q, bool from_reserve, struct head *
 enum queue_result segment_release(struct queue *q, uint32_t generation, bool damaged);
 enum queue_result segment_fill_reserve(struct queue *q);
 enum queue_result file_get(const struct queue *q, int dir, const char *name, struct bytes *content);
-enum queue_result segment_pools_read(struct queue *q); /* M at the start */
-enum queue_result result_of(int error);		       /* a negative errno */
+/* Counts what lies in free/ and reserve/; what is too much goes. M at the start, W after doubt. */
+enum queue_result segment_pools_read(struct queue *q);
+enum queue_result result_of(int error); /* a negative errno */
 
 /* ---- view.c ---- */
 static inline const uint8_t *view_payload(const struct view *v, const struct view_entry *e)

@@ -14,8 +14,9 @@ static bool prepare_wanted(struct queue *q)
 
 	q->work.urgent = urgent;
 	q->work.need_next = q->next.fd < 0;
+	q->work.read_pools = q->pools_due;
 	if (!q->prepare_failed)
-		return q->next.fd < 0 || reserve_short;
+		return q->next.fd < 0 || reserve_short || q->pools_due;
 	/* The disk is full: what goes on goes on into the reserve, its last one kept for the
 	 * cleaner. */
 	return q->full && urgent && q->next.fd < 0 &&
@@ -85,6 +86,8 @@ bool queue_work_wanted(struct queue *q)
 
 static void run_prepare(struct queue *q, struct work *w)
 {
+	if (w->read_pools) /* when that fails the doubt stays, and no more is lost by it */
+		(void)segment_pools_read(q);
 	w->result = segment_fill_reserve(q);
 	if (!w->need_next)
 		return;
@@ -147,6 +150,8 @@ static void done_prepare(struct queue *q)
 {
 	struct work *w = &q->work;
 
+	if (w->read_pools)
+		q->pools_due = false;
 	q->prepare_failed = w->result != QUEUE_OK;
 	q->full = w->result == QUEUE_FULL;
 	if (w->result == QUEUE_OK)
@@ -220,6 +225,7 @@ void queue_work_done(struct queue *q)
 void queue_retry(struct queue *q)
 {
 	q->prepare_failed = false;
+	q->pools_due = atomic_load(&q->pools_doubt);
 	q->clean.stuck = false;
 	q->clean.waits = false;
 	q->load.waits = false;

@@ -11,6 +11,7 @@ UNITS_test_tlsa := resolver
 LIBS_UNIT_test_tlsa := -lunbound -lidn2
 UNIT_SIM_test_queue := 1
 UNIT_SIM_test_queue_crash := 1
+UNIT_SIM_test_queue_pools := 1
 UNITS_test_neighbours := master
 UNITS_fuzz_dns_packet := resolver
 LIBS_UNIT_fuzz_dns_packet := -lunbound -lidn2
