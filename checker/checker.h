@@ -112,6 +112,13 @@ void exchange_count_failure(struct exchange *x, const char *why);
 /* Its name is known from here on. False: it was too long and the exchange is over. */
 bool exchange_name(struct exchange *x, struct text name);
 
+/*
+ * Why its login is shut to this client, whatever it proves, or NULL: it is frozen, and its owner
+ * has not logged in from there. A backend lets it fail as a wrong password does, reply and time,
+ * lest who guesses learns that he has found it.
+ */
+const char *exchange_shut(const struct exchange *x);
+
 /* Calls GO when this attempt's turn has come; false: it never does, and the exchange is over. */
 bool exchange_wait(struct exchange *x, void (*go)(void *arg));
 

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 enum {
@@ -205,7 +206,7 @@ static void take_fail(struct exchange *x, struct text line)
 	}
 	snprintf(why, sizeof why, "Dovecot: %.*s%.*s", verdict == AUTH_DISABLED ? 10 : 0,
 		 "disabled; ", (int)(reason.len < 150 ? reason.len : 150), reason.data);
-	exchange_end(x, verdict, why);
+	exchange_end(x, verdict, verdict == AUTH_WRONG && x->why ? x->why : why);
 }
 
 /* False: Dovecot speaks another protocol. */
@@ -335,6 +336,36 @@ static void held_wipe(struct exchange *x)
 	bytes_free(&x->held);
 }
 
+/*
+ * Dovecot is to refuse a login that is shut, in its own time: it gets a password, or a proof, that
+ * nobody has.
+ */
+static void spoil(struct exchange *x)
+{
+	struct text held = {(const char *)bytes_at(&x->held), bytes_len(&x->held)};
+	bool scram = x->mechanism == SASL_SCRAM_SHA_256;
+	size_t from = 0, to = held.len;
+
+	x->why = exchange_shut(x);
+	if (!x->why)
+		return;
+	for (size_t i = 0; i < held.len; i++)
+		if (!scram && !held.data[i])
+			from = i + 1;
+		else if (scram && i + 3 <= held.len && memcmp(held.data + i, ",p=", 3) == 0)
+			from = i + 3;
+	/* The end of a proof in base64 has bits that must be nought. */
+	if (scram)
+		to = from && held.len > 4 ? held.len - 4 : 0;
+	if (from >= to)
+		return;
+	uint8_t *secret = bytes_at(&x->held);
+
+	(void)!getrandom(secret + from, to - from, 0);
+	for (size_t i = from; i < to; i++)
+		secret[i] = (uint8_t)('A' + secret[i] % 26);
+}
+
 /* Its turn has come: the first response, x->held, goes there. */
 static void auth_send(void *arg)
 {
@@ -364,6 +395,7 @@ static void auth_send(void *arg)
 		  (unsigned)x->dovecot_id, sasl_name(mechanism),
 		  host_address_print(x->address, address), *certified ? "valid-client-cert\t" : "",
 		  *certified ? "cert_username=" : "", certified);
+	spoil(x);
 	put_response(self, &x->held);
 	held_wipe(x);
 }
@@ -466,6 +498,7 @@ static void dovecot_step(struct exchange *x, struct text response)
 		x->stage = STAGE_THERE;
 		bytes_add(&x->held, response.data, response.len);
 		send_line(self, "CONT\t%u\t", (unsigned)x->dovecot_id);
+		spoil(x);
 		put_response(self, &x->held);
 		held_wipe(x);
 	}

@@ -104,22 +104,32 @@ void exchange_count_failure(struct exchange *x, const char *why)
 	log_failure(x, reason);
 }
 
+static const char frozen_why[] = "the login is frozen; veredus user list says why";
+
+const char *exchange_shut(const struct exchange *x)
+{
+	const struct checker *self = x->self;
+
+	/* Certificates and tokens are not guessed. */
+	if (x->mechanism == SASL_EXTERNAL || (x->mechanism & SASL_TOKENS) ||
+	    !frozen_has(self->frozen, text_of(x->name)) ||
+	    guesses_knows(self->guesses, loop_now(self->d->loop), x->client, text_of(x->name)))
+		return NULL;
+	return frozen_why;
+}
+
 /*
  * The right password of a frozen login. Its owner, where he has logged in before, is told. To
- * anybody else it is a wrong one: who guesses must not learn that he has found it.
+ * anybody else it is a wrong one, and most of them end before they come here.
  */
 static void settle_frozen(struct exchange *x)
 {
-	struct checker *self = x->self;
-	static const char why[] = "the login is frozen; veredus user list says why";
-	bool known =
-	    x->mechanism == SASL_EXTERNAL || (x->mechanism & SASL_TOKENS) ||
-	    guesses_knows(self->guesses, loop_now(self->d->loop), x->client, text_of(x->name));
+	bool known = !exchange_shut(x);
 
 	if (known)
-		log_failure(x, why);
+		log_failure(x, frozen_why);
 	else
-		exchange_count_failure(x, why);
+		exchange_count_failure(x, frozen_why);
 	say_done(x->peer, x->id, known ? AUTH_DISABLED : AUTH_WRONG, "");
 }
 

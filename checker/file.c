@@ -246,7 +246,7 @@ static void user_find(struct exchange *x, struct passwd_user *user, struct text 
 		else if (!user->secret.len)
 			x->why = "disabled: the password is locked";
 		else
-			return;
+			x->why = exchange_shut(x);
 		if (user->secret.len)
 			return;
 	}

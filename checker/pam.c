@@ -104,7 +104,13 @@ static void checked(void *owner, const struct answer *a)
 			memory_keep(self->memory, loop_now(self->d->loop),
 				    self->d->config->auth_remember,
 				    memory_line(x, line, sizeof line), held_text(x));
-		if (exchange_name(x, text_of(a->name)))
+		if (!exchange_name(x, text_of(a->name)))
+			return;
+		const char *shut = exchange_shut(x);
+
+		if (shut)
+			end_at_mark(x, shut);
+		else
 			exchange_end(x, AUTH_GOOD, NULL);
 	}
 }
@@ -113,8 +119,8 @@ static bool is_remembered(const struct exchange *x)
 {
 	char line[LOGIN_MAX + 8];
 
-	return memory_has(x->self->memory, loop_now(x->self->d->loop),
-			  memory_line(x, line, sizeof line), held_text(x));
+	return !exchange_shut(x) && memory_has(x->self->memory, loop_now(x->self->d->loop),
+					       memory_line(x, line, sizeof line), held_text(x));
 }
 
 static void check(void *arg)

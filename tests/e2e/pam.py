@@ -68,6 +68,11 @@ def test_pam(t):
     v.check(reply == "235 2.7.0" and took > 0.9, "a slow module", reply, took)
     reply, took = attempt(veredus, "ann", "crypted", "127.0.0.8")
     v.check(reply == "235 2.7.0" and took < 0.4 * v.PATIENCE, "remembered", reply, took)
+    # Frozen, the right password where he never was is a wrong one, in time as well, remembered or not.
+    veredus.command("user", "freeze", "ann")
+    v.wait(lambda: attempt(veredus, "ann", "crypted")[0] == "535 5.7.1", 10, "frozen, and told where he was")
+    reply, took = attempt(veredus, "ann", "crypted", "127.0.0.9")
+    v.check(reply == "535 5.7.8" and took > 0.45, "a right guess at a frozen login", reply, took)
     log = veredus.log_text()
     v.check(re.search(r"login=<ann>, method=PLAIN, reason=PAM: wrong password, or no such user, failures=\d", log), log[-1500:])
     v.check(re.search(r"login=<gone>, method=PLAIN, reason=disabled: PAM's account says so", log), log[-1500:])

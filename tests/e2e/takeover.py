@@ -7,6 +7,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import base64
 import email
+import hashlib
+import hmac
 import json
 import signal
 import smtplib
@@ -15,10 +17,13 @@ import time
 import frames as f
 import veredus as v
 from alone import Daemon
+from dovecot import Dovecot
 
 SECRET = "pass word#1"
 FROZEN, INVALID = "535 5.7.13", "535 5.7.8 Error: authentication credentials invalid"
 DISABLED = "550 5.7.13 Error: user account disabled, ask your postmaster"
+# "crypted", by yescrypt
+YESCRYPT = "$y$j9T$JsQ5wNAmIQiMS1O3nE6C31$1PgV/tDF/u52EtGmNqpzVDtfqpD0d7S36ahnNznX2n9"
 LOOPBACK = bytes(10) + b"\xff\xff\x7f\0\0\1"
 
 
@@ -179,6 +184,78 @@ def test_old_sessions_stay_out(t):
     veredus.command("user", "release", "bob")
     v.equal(w.states(), {"bob": {"hold"}})
     v.equal((len(w.notices()), w.count("login looks taken over")), (0, 0))
+
+
+def b64(octets):
+    return base64.b64encode(octets).decode()
+
+
+def scram(port, name, password, source):
+    """The reply to a SCRAM-SHA-256 client's proof."""
+    def mac(key, text):
+        return hmac.digest(key, text, "sha256")
+    smtp = v.Smtp(port, source=source)
+    bare = f"n={name},r=abcdefghijklmnop"
+    reply = smtp.expect(334, "AUTH SCRAM-SHA-256 " + b64(b"n,," + bare.encode()))
+    first = base64.b64decode(reply[4:]).decode()
+    nonce, salt, rounds = (part[2:] for part in first.split(","))
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), base64.b64decode(salt), int(rounds))
+    key = mac(salted, b"Client Key")
+    signature = mac(hashlib.sha256(key).digest(), f"{bare},{first},c=biws,r={nonce}".encode())
+    proof = bytes(a ^ b for a, b in zip(key, signature))
+    reply = smtp.say(b64(f"c=biws,r={nonce},p={b64(proof)}".encode()))
+    smtp.close()
+    return reply
+
+
+def guess_both(name, right, ask, rounds=2):
+    """The shortest times to refuse the right password of a frozen login and a wrong one, where he never was."""
+    took = {right: [], "wrong": []}
+    for n, password in enumerate(list(took) * rounds):  # more than two, and the name's attempts wait
+        started = time.monotonic()
+        v.equal(ask(name, password, f"127.0.1.{n}")[:9], INVALID[:9], f"{name}, {password}")
+        took[password].append(time.monotonic() - started)
+    return min(took[right]), min(took["wrong"])
+
+
+def test_a_guess_at_a_frozen_login(t):
+    """Who finds the password of a frozen login hears what he hears of a wrong one, as late."""
+    w = World(t, "then = off")
+    port = w.veredus.port
+    v.equal([scram(port, "ann", password, "127.0.0.20")[:3] for password in (SECRET, "wrong")], ["334", "535"])
+    w.veredus.command("user", "freeze", "ann")
+    v.wait(lambda: w.reply_to_auth("ann")[:3] == "535", 5, "frozen")
+    guess_both("ann", SECRET, lambda *who: scram(port, *who))
+    # A remembered password costs no hash.
+    with open(w.veredus.folder + "/users", "a") as users:
+        users.write(f"cat:{YESCRYPT}\n")
+    v.wait(lambda: w.reply_to_auth("cat", "crypted").startswith("235"), 5, "cat's file")
+    w.veredus.command("user", "freeze", "cat")
+    v.wait(lambda: w.reply_to_auth("cat", "crypted").startswith(FROZEN), 5, "frozen, and told where he was")
+    right, wrong = guess_both("cat", "crypted", w.reply_to_auth)
+    v.check(right > wrong / 2, "the right one took", right, "a wrong one", wrong)
+
+
+def test_a_guess_at_a_frozen_login_of_dovecot(t):
+    """The same where Dovecot checks, which itself tells a right password by no delay, and a right proof by its own."""
+    users = v.write(os.path.join(t.folder, "dovecot.users"), f"ann:{{PLAIN}}{SECRET}\nbob:{{PLAIN}}{SECRET}\n")
+    dovecot = Dovecot(t, mechanisms="plain scram-sha-256", more=f"passdb {{\n  driver = passwd-file\n  args = {users}\n}}\n"
+                      "auth_failure_delay = 1 secs").start()
+    w = World(t, "then = off", users=())
+    text = v.read(w.veredus.conf).decode()
+    w.veredus.configure(text.replace(f"users = {w.veredus.folder}/users", f"dovecot = {dovecot.socket}"))
+    w.veredus.stop()
+    w.veredus.start()
+    port = w.veredus.port
+    v.wait(lambda: "SCRAM-SHA-256" in v.Smtp(port).say("EHLO x"), 10, "Dovecot's mechanisms")
+    for name in "ann", "bob":
+        v.check(w.reply_to_auth(name).startswith("235"), name)
+        w.veredus.command("user", "freeze", name)
+        v.wait(lambda: w.reply_to_auth(name).startswith(FROZEN), 5, "frozen, and told where he was")
+    for name, ask in ("ann", lambda *who: scram(port, *who)), ("bob", w.reply_to_auth):
+        right, wrong = guess_both(name, SECRET, ask, 1)
+        v.check(right > wrong / 2, name, "the right one took", right, "a wrong one", wrong)
+    w.veredus.wait_log(r"login=<bob>, method=PLAIN, reason=the login is frozen; veredus user list says why, failures=")
 
 
 def test_signs(t):
