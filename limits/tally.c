@@ -169,6 +169,10 @@ static uint64_t name_hash(const struct tallies *t, enum rate_who kind, struct te
 
 	text[0] = (char)('0' + (int)kind);
 	memcpy(text + 1, name.data, n);
+	/* A backend may take a login in any case and hand it on as it was said: it is the same one.
+	 */
+	for (size_t i = 1; kind == RATE_LOGIN && i <= n; i++)
+		text[i] = ascii_lower(text[i]);
 	return siphash(t->key, text, n + 1);
 }
 

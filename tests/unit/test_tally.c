@@ -43,9 +43,13 @@ static void test_windows(void **state)
 		assert_true(send_one(t, "ann", 1, NOON));
 	assert_true(tally_passes(t, RATE_LOGIN, text_of("ann"), &rule, 1, NOON, &hit));
 	assert_true(hit.rate.count == 3 && hit.rate.period == PER_MINUTE && !hit.recipients);
+	assert_false(send_one(t, "Ann", 1, NOON)); /* no other login than ann */
 	/* Others are others, also the same name of another kind. */
 	assert_true(send_one(t, "bob", 1, NOON));
 	assert_false(tally_passes(t, RATE_NETWORK, text_of("ann"), &rule, 1, NOON, &hit));
+	/* Addresses are no letters. */
+	tally_count(t, RATE_NETWORK, text_of("ANN"), 9, NOON);
+	assert_false(tally_passes(t, RATE_NETWORK, text_of("ann"), &rule, 9, NOON, &hit));
 	/* Half a minute into the next minute half of the last one is left. */
 	assert_false(send_one(t, "ann", 1, NOON + 60));
 	assert_true(send_one(t, "ann", 1, NOON + 90));
