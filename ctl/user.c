@@ -152,6 +152,29 @@ static bool name_get(const struct ctl *ctl, struct text *name)
 	return !fault;
 }
 
+/* Nobody types a password to hear only then that it is of no use. */
+static bool is_of_use(const struct ctl *ctl, struct text name,
+		      enum passwd_edit (*make)(struct text content, struct text name,
+					       struct text field, struct bytes *to))
+{
+	struct users_file file;
+	struct bytes content = {0};
+	bool opened = users_file_open(&file, ctl, false);
+	enum passwd_edit result = PASSWD_DONE;
+
+	if (opened)
+		result = make(
+		    (struct text){(const char *)bytes_at(&file.content), bytes_len(&file.content)},
+		    name, text_of("{CRYPT}!"), &content);
+	if (result == PASSWD_EXISTS || result == PASSWD_MISSING)
+		ctl_say("%s %s", ctl->words[0], result_text(result));
+	users_file_close(&file);
+	if (content.data)
+		explicit_bzero(content.data, content.size);
+	bytes_free(&content);
+	return opened && result != PASSWD_EXISTS && result != PASSWD_MISSING;
+}
+
 /* The password is asked for before the lock is taken: nobody waits for a person. */
 static int change(struct ctl *ctl, bool with_password,
 		  enum passwd_edit (*make)(struct text content, struct text name, struct text field,
@@ -165,7 +188,7 @@ static int change(struct ctl *ctl, bool with_password,
 
 	if (!name_get(ctl, &name))
 		return EX_USAGE;
-	if (with_password && !field_get(field, sizeof field))
+	if (with_password && (!is_of_use(ctl, name, make) || !field_get(field, sizeof field)))
 		return 1;
 	if (users_file_open(&file, ctl, true)) {
 		enum passwd_edit result = make(

@@ -160,6 +160,10 @@ def test_users_file(t):
     veredus.command("user", "add", "ann", input=b"one\n")
     v.equal(os.stat(veredus.users).st_mode & 0o777, 0o600)
     v.equal(logs_in("ann", "one"), "235 2.7.0", "a new user")
+    for words, said in (("add", "ann"), "ann is there already"), (("passwd", "eve"), "eve is not in the users file"):
+        done = subprocess.run([os.path.join(veredus.build, "veredus"), "user", *words, "-c", veredus.conf], input=b"",
+                              stderr=subprocess.PIPE, timeout=30, env=veredus.environment, **veredus.demote)
+        v.check(done.returncode == 1 and said in done.stderr.decode(), "asks for no password in vain")
     veredus.command("user", "passwd", "ann", input=b"two\n")
     v.equal(logs_in("ann", "one"), "535 5.7.8", "the old password")
     v.equal(logs_in("ann", "two"), "235 2.7.0", "the new password")
