@@ -33,7 +33,7 @@ static enum tls_need need_by_dane(const struct host *host, bool only, const char
 			   : "DANE is required, and its names are not signed by DNSSEC";
 		return only ? NEED_IMPOSSIBLE : NEED_NOTHING;
 	default:
-		*why = "its TLSA records could not be looked up";
+		*why = "its TLSA records could not be looked up (veredus route tells why)";
 		return NEED_IMPOSSIBLE;
 	}
 }
