@@ -165,7 +165,8 @@ static bool take_entry(struct freezer *f, struct wire_reader *in)
 	uint8_t frozen = wire_u8(in), told = wire_u8(in);
 
 	if (in->bad || frozen > 1 || told > 1 || since > INT64_MAX || !login.len ||
-	    memchr(login.data, '\0', login.len) || freezer_find(f, login))
+	    memchr(login.data, '\0', login.len) || (why.len && memchr(why.data, '\0', why.len)) ||
+	    freezer_find(f, login))
 		return false;
 	e.since_us = (int64_t)since;
 	e.frozen = frozen == 1;

@@ -88,6 +88,17 @@ static void files_remove(void)
 	unlink(paths[1]);
 }
 
+static void freeze(struct checker *self, const char *login)
+{
+	struct bytes items = {0};
+
+	rec_frozen_login_encode(&items,
+				&(struct rec_frozen_login){.login = text_of(login), .frozen = 1});
+	frozen_take(self->frozen,
+		    (struct wire_list){1, {(const char *)bytes_at(&items), bytes_len(&items)}});
+	bytes_free(&items);
+}
+
 static void begin_once(void)
 {
 	static const char text[] = "hostname = mx.test\nauth { users = /u }\n";
@@ -112,6 +123,7 @@ static void begin_once(void)
 	self->awaiting_last = &self->awaiting;
 	self->memory = memory_new();
 	self->frozen = frozen_new();
+	freeze(self, "eve");
 	static const struct pool_work hashing = {jail, pool_hash};
 
 	self->pool = pool_new(d->loop, 1, &hashing, withered, NULL);
