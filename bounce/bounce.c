@@ -139,16 +139,6 @@ static void unique_make(char *unique)
 	unique[2 * sizeof random] = '\0';
 }
 
-/* Where double bounces go: the setting, else postmaster at our own name. */
-static void postmaster_make(const struct config *config, char *to, size_t size)
-{
-	if (config->postmaster.len && config->postmaster.len < size)
-		text_copy(to, size, config->postmaster);
-	else
-		snprintf(to, size, "postmaster@%.*s", (int)config->hostname.len,
-			 config->hostname.data);
-}
-
 static void report_handle(struct channel *c, const struct message *m)
 {
 	struct daemon *d = daemon_of(c);
@@ -158,7 +148,7 @@ static void report_handle(struct channel *c, const struct message *m)
 	struct report_maker maker = {.hostname = d->config->hostname, .now = loop_wall(d->loop)};
 
 	unique_make(maker.unique);
-	postmaster_make(d->config, postmaster, sizeof postmaster);
+	config_postmaster(d->config, postmaster, sizeof postmaster);
 	maker.postmaster = text_of(postmaster);
 	report_build(&maker, &m->report, &p->content, &p->form);
 	text_copy(p->to, sizeof p->to, p->form.to);

@@ -2,6 +2,7 @@
 /* Reading and replacing the users file. */
 #include "users_file.h"
 
+#include "file.h"
 #include "passwd_file.h"
 
 #include <errno.h>
@@ -94,24 +95,6 @@ void users_file_close(struct users_file *file)
 	bytes_free(&file->content);
 }
 
-static bool write_all(int fd, const struct bytes *content)
-{
-	const uint8_t *at = bytes_at(content);
-	size_t left = bytes_len(content);
-
-	while (left) {
-		ssize_t n = write(fd, at, left);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		at += n;
-		left -= (size_t)n;
-	}
-	return true;
-}
-
 static bool owner_set(const struct users_file *file, int fd)
 {
 	const struct passwd *checker;
@@ -135,7 +118,8 @@ bool users_file_replace(struct users_file *file, const struct bytes *content)
 	if (fd < 0)
 		return say(file->folder);
 	/* mkostemp() made it 0600: nobody has seen it otherwise. */
-	bool done = owner_set(file, fd) && write_all(fd, content) && fsync(fd) == 0;
+	bool done = owner_set(file, fd) && file_write(fd, bytes_at(content), bytes_len(content)) &&
+		    fsync(fd) == 0;
 
 	done = close(fd) == 0 && done;
 	done = done && rename(temporary, file->path) == 0;

@@ -229,6 +229,9 @@ bool config_relays_from(const struct config *config, const uint8_t *address);
 /* Is there anybody who can log in (users, dovecot, pam, introspection)? */
 bool config_has_logins(const struct config *config);
 
+/* Where double bounces and notices go: the setting, else postmaster at our own name. */
+void config_postmaster(const struct config *config, char *to, size_t size);
+
 /* Is mail for this domain taken from anyone (relay-to, or a route to local)? */
 bool config_relays_to(const struct config *config, struct text domain);
 

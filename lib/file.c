@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Reading a whole file. */
+/* Reading and writing whole files. */
 #include "file.h"
 
 #include <errno.h>
@@ -25,4 +25,21 @@ bool file_take(int fd, size_t most, struct bytes *to)
 	OPENSSL_cleanse(room, have);
 	bytes_free(to);
 	return false;
+}
+
+bool file_write(int fd, const void *data, size_t len)
+{
+	const uint8_t *at = data;
+
+	while (len) {
+		ssize_t n = write(fd, at, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		at += n;
+		len -= (size_t)n;
+	}
+	return true;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* A small file that master opened. */
+/* Small files, whole: those that master opened, and those that are written. */
 #ifndef LIB_FILE_H
 #define LIB_FILE_H
 
@@ -13,5 +13,8 @@
  * empty or has more than MOST bytes.
  */
 bool file_take(int fd, size_t most, struct bytes *to);
+
+/* Writes all of DATA at FD's place; false with errno. */
+bool file_write(int fd, const void *data, size_t len);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "bytes.h"
 #include "config_value.h"
+#include "file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -247,23 +248,6 @@ static void check_block(const struct check *c, const struct config *config)
 
 /* -- the process ------------------------------------------------------------------------ */
 
-static bool write_all(int fd, const void *data, size_t len)
-{
-	const char *at = data;
-
-	while (len) {
-		ssize_t n = write(fd, at, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		at += n;
-		len -= (size_t)n;
-	}
-	return true;
-}
-
 static _Noreturn void child(const struct config *config, size_t index, bool serving, int fd)
 {
 	struct config_errors errors = {0};
@@ -274,7 +258,7 @@ static _Noreturn void child(const struct config *config, size_t index, bool serv
 		if (index == TLS_CHECK_ALL || index == i)
 			check_block(&(struct check){&config->tls[i], &errors, serving}, config);
 	for (size_t i = 0; fine && i < errors.count; i++)
-		fine = write_all(fd, &errors.items[i], sizeof errors.items[i]);
+		fine = file_write(fd, &errors.items[i], sizeof errors.items[i]);
 	_exit(fine ? 0 : 1);
 }
 

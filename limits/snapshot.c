@@ -2,6 +2,7 @@
 /* Format 1: a magic, the content, and a checksum of both. */
 #include "snapshot.h"
 
+#include "file.h"
 #include "queue.h"
 #include "wire.h"
 
@@ -23,23 +24,6 @@ static int open_file(const char *folder, const char *name, const char *suffix, i
 	return open(path, flags | O_CLOEXEC | O_NOFOLLOW, 0600);
 }
 
-static bool write_all(int fd, const void *data, size_t len)
-{
-	const uint8_t *at = data;
-
-	while (len) {
-		ssize_t n = write(fd, at, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		at += n;
-		len -= (size_t)n;
-	}
-	return true;
-}
-
 static bool write_file(int fd, const struct bytes *content)
 {
 	struct bytes sum = {0};
@@ -47,9 +31,9 @@ static bool write_file(int fd, const struct bytes *content)
 
 	crc = queue_crc32c(crc, bytes_at(content), bytes_len(content));
 	wire_put_u32(&sum, crc);
-	bool done = write_all(fd, magic, sizeof magic) &&
-		    write_all(fd, bytes_at(content), bytes_len(content)) &&
-		    write_all(fd, bytes_at(&sum), bytes_len(&sum));
+	bool done = file_write(fd, magic, sizeof magic) &&
+		    file_write(fd, bytes_at(content), bytes_len(content)) &&
+		    file_write(fd, bytes_at(&sum), bytes_len(&sum));
 
 	bytes_free(&sum);
 	return done;

@@ -86,16 +86,6 @@ static void put_body(struct bytes *to, const struct msg_notice *m, const char *l
 	}
 }
 
-/* As for double bounces: the setting, else postmaster at our own name. */
-static void postmaster_make(const struct config *config, char *to, size_t size)
-{
-	if (config->postmaster.len && config->postmaster.len < size)
-		text_copy(to, size, config->postmaster);
-	else
-		snprintf(to, size, "postmaster@%.*s", (int)config->hostname.len,
-			 config->hostname.data);
-}
-
 /* False: limits wants more than there can be reason for. */
 static bool may_write(struct submission *self)
 {
@@ -120,7 +110,7 @@ void notice_new(struct submission *self, struct channel *from, const struct msg_
 		return;
 	}
 	plain(login, sizeof login, m->login);
-	postmaster_make(config, postmaster, sizeof postmaster);
+	config_postmaster(config, postmaster, sizeof postmaster);
 	put_header(&content, config, m, login, postmaster);
 	put_body(&content, m, login);
 	/* RFC 3461 section 6.1: nobody is told of its failure. */
