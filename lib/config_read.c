@@ -13,6 +13,7 @@
 #include "nearest.h"
 
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -641,4 +642,13 @@ void config_drop(struct config **config)
 		return;
 	arena_free(&c->arena);
 	free(c);
+}
+
+void config_postmaster(const struct config *config, char *to, size_t size)
+{
+	if (config->postmaster.len && config->postmaster.len < size)
+		text_copy(to, size, config->postmaster);
+	else
+		snprintf(to, size, "postmaster@%.*s", (int)config->hostname.len,
+			 config->hostname.data);
 }

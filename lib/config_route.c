@@ -61,15 +61,6 @@ bool networks_contain(const struct networks *networks, const uint8_t *address)
 	return false;
 }
 
-void config_postmaster(const struct config *config, char *to, size_t size)
-{
-	if (config->postmaster.len && config->postmaster.len < size)
-		text_copy(to, size, config->postmaster);
-	else
-		snprintf(to, size, "postmaster@%.*s", (int)config->hostname.len,
-			 config->hostname.data);
-}
-
 bool config_has_logins(const struct config *config)
 {
 	return config->auth_users.len || config->auth_dovecot.len || config->auth_pam.len ||
