@@ -10,15 +10,9 @@
 
 static struct queue_batch *batch_new(struct queue *q)
 {
-	struct queue_batch *b = NULL;
+	struct queue_batch *b =
+	    batch_pool_take(q->batches, q->options.batch_bytes + BATCH_PREFIX);
 
-	if (q->kept_count) {
-		b = q->kept[--q->kept_count];
-	} else {
-		b = mem_new(1, sizeof(*b));
-		b->size = q->options.batch_bytes + BATCH_PREFIX;
-		b->data = mem_resize(NULL, b->size, 1); /* each record clears its padding */
-	}
 	b->refs = 1;
 	b->used = BATCH_PREFIX;
 	b->serial = ++q->serial;
@@ -39,16 +33,6 @@ struct queue_batch *queue_batch_ref(struct queue_batch *b)
 	return b;
 }
 
-void batch_free(struct queue_batch **b)
-{
-	if (*b) {
-		free((*b)->data);
-		free((*b)->moved);
-		free(*b);
-	}
-	*b = NULL;
-}
-
 void queue_batch_unref(struct queue_batch **batch)
 {
 	struct queue_batch *b = *batch;
@@ -58,7 +42,7 @@ void queue_batch_unref(struct queue_batch **batch)
 		return;
 	must(b->refs > 0);
 	if (--b->refs == 0)
-		batch_free(&b);
+		batch_pool_give(b);
 }
 
 bool queue_batch_empty(const struct queue *q)
@@ -377,6 +361,7 @@ void queue_batch_withdraw(struct queue *q)
 	struct record_header h = {0};
 	size_t kept = BATCH_PREFIX;
 
+	b->touched = b->used > b->touched ? b->used : b->touched;
 	for (size_t at = BATCH_PREFIX; at < b->used; at += record_padded(h.length)) {
 		const uint8_t *header = b->data + at;
 

@@ -335,19 +335,6 @@ static void batch_failed(struct queue *q, struct queue_batch *b, enum queue_resu
 		clean_restart(q);
 }
 
-static void batch_keep(struct queue *q, struct queue_batch *b)
-{
-	if (b->refs > 1 || q->kept_count == BATCHES_KEPT) {
-		queue_batch_unref(&b);
-		return;
-	}
-	struct queue_batch fresh = {.data = b->data, .size = b->size};
-
-	free(b->moved);
-	*b = fresh;
-	q->kept[q->kept_count++] = b;
-}
-
 void queue_batch_done(struct queue *q, struct queue_batch **batch, enum queue_result result)
 {
 	struct queue_batch *b = *batch;
@@ -367,7 +354,7 @@ void queue_batch_done(struct queue *q, struct queue_batch **batch, enum queue_re
 		q->abort_count = 0;
 		batch_tell(q, b);
 	}
-	batch_keep(q, b);
+	queue_batch_unref(&b);
 }
 
 void queue_message_forget(struct queue *q, const struct queue_location *location)

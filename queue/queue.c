@@ -381,6 +381,7 @@ static struct queue *queue_new(const struct disk *disk, int dir,
 	q->head.fd = q->next.fd = -1;
 	(void)pthread_mutex_init(&q->making, NULL);
 	q->load.pending = pending_new();
+	q->batches = batch_pool_new();
 	return q;
 }
 
@@ -395,8 +396,7 @@ void queue_free(struct queue *q)
 			q->disk->close(q->disk->self, fds[i]);
 	queue_batch_unref(&q->filling);
 	queue_batch_unref(&q->flying);
-	while (q->kept_count)
-		batch_free(&q->kept[--q->kept_count]);
+	batch_pool_close(&q->batches);
 	view_free(&q->load.view);
 	view_free(&q->clean.view);
 	view_free(&q->work.view);

@@ -16,7 +16,6 @@
 enum {
 	POOL_MAX = 64,	       /* segments in free/ and in reserve/, each */
 	ABORTS_MAX = 4,	       /* failed ranges whose abort record is not durable yet */
-	BATCHES_KEPT = 4,      /* empty batches kept for reuse */
 	OUTCOMES_BYTES = 8192, /* a record of outcomes is closed above this */
 	OUTCOME_WEIGHT = 128,  /* bytes that a live outcome is taken for */
 	LEASE_RECORD = RECORD_HEADER + 8,
@@ -53,10 +52,14 @@ struct pool {
 	uint32_t count;
 };
 
+struct batch_pool;
+
 struct queue_batch {
 	uint32_t refs;
 	uint8_t *data; /* records begin at BATCH_PREFIX; lease and aborts go before them */
 	size_t size, used;
+	size_t touched; /* the most that was used of it in former lives */
+	struct batch_pool *pool;
 	size_t outcomes; /* offset of the last record while it takes more outcomes, else 0 */
 	size_t begin;	 /* sealed: first byte to write */
 	bool mail;	 /* holds messages from outside */
@@ -179,8 +182,7 @@ struct queue {
 	uint64_t sequence; /* of the next record */
 	uint64_t next_id, lease, lease_wanted, first_id;
 	struct queue_batch *filling, *flying;
-	struct queue_batch *kept[BATCHES_KEPT];
-	size_t kept_count;
+	struct batch_pool *batches;
 	uint64_t serial, committed;
 	uint32_t durable_generation; /* segment of the last commit that succeeded */
 	struct record_abort aborts[ABORTS_MAX];
@@ -256,9 +258,14 @@ enum queue_result batch_add_move(struct queue *q, const struct record_header *h,
 				 uint32_t open_count);
 enum queue_result batch_add_outcome(struct queue *q, uint8_t type, const struct record_outcome *o);
 void batch_moved(struct queue_batch *b, uint64_t id);
-void batch_free(struct queue_batch **b);
 void batch_write_lease(uint8_t *at, uint64_t end);
 void batch_write_abort(uint8_t *at, const struct record_abort *a);
+
+/* ---- batch_pool.c: it outlives the queue while somebody holds a batch of it ---- */
+struct batch_pool *batch_pool_new(void);
+struct queue_batch *batch_pool_take(struct batch_pool *pool, size_t size);
+void batch_pool_give(struct queue_batch *b);
+void batch_pool_close(struct batch_pool **pool);
 
 /* ---- pending.c: what recovery knows of messages whose record it has not reached ---- */
 
