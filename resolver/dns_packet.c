@@ -32,6 +32,7 @@ struct wire_record {
 /* What is found, before it is packed into one allocation. */
 struct findings {
 	struct dns_answer head;
+	uint16_t type;
 	struct dns_record records[DNS_RECORDS_MAX];
 	char names[DNS_RECORDS_MAX][DNS_NAME_BYTES];
 	char canonical[DNS_NAME_BYTES];
@@ -207,6 +208,25 @@ static bool take_tlsa(const struct reader *r, const struct wire_record *rr, stru
 	return true;
 }
 
+/*
+ * RFC 1035 section 3.3.14: "One or more <character-string>s", each a length octet
+ * and so many. DATA is all of it for now, LEN what is left without the lengths.
+ */
+static bool take_txt(const struct reader *r, const struct wire_record *rr, struct dns_record *to)
+{
+	const uint8_t *data = r->data + rr->rdata;
+	size_t at = 0;
+
+	to->data = data;
+	while (at < rr->rdata_len) {
+		if (data[at] > rr->rdata_len - at - 1)
+			return false;
+		to->len += data[at];
+		at += 1u + data[at];
+	}
+	return at > 0;
+}
+
 static bool take_name(const struct reader *r, const struct wire_record *rr, struct findings *f)
 {
 	struct dns_record *to = &f->records[f->head.count];
@@ -234,9 +254,11 @@ static bool take_record(const struct reader *r, const struct wire_record *rr, st
 	bool is_address = rr->type == DNS_A || rr->type == DNS_AAAA;
 
 	*to = (struct dns_record){0};
-	if (!is_address && rr->type != DNS_TLSA)
+	if (!is_address && rr->type != DNS_TLSA && rr->type != DNS_TXT)
 		return take_name(r, rr, f);
-	if (is_address ? !take_address(r, rr, to->address) : !take_tlsa(r, rr, to))
+	if (is_address		   ? !take_address(r, rr, to->address)
+	    : rr->type == DNS_TLSA ? !take_tlsa(r, rr, to)
+				   : !take_txt(r, rr, to))
 		return false;
 	f->head.count++;
 	return true;
@@ -320,6 +342,16 @@ static const void *pack(char **at, const void *data, size_t len)
 	return to;
 }
 
+/* The character-strings of a TXT record without their lengths; take_txt() has counted LEN. */
+static const void *pack_strings(char **at, const uint8_t *data, size_t len)
+{
+	char *to = *at;
+
+	for (size_t done = 0; done < len; done += *data, data += 1u + *data)
+		(void)pack(at, data + 1, *data);
+	return to;
+}
+
 static struct dns_answer *findings_pack(const struct findings *f)
 {
 	size_t count = f->head.count, text = strlen(f->canonical) + 1;
@@ -342,6 +374,8 @@ static struct dns_answer *findings_pack(const struct findings *f)
 
 		if (from->name)
 			records[i].name = pack(&at, from->name, strlen(from->name) + 1);
+		else if (from->data && f->type == DNS_TXT)
+			records[i].data = pack_strings(&at, from->data, from->len);
 		else if (from->data)
 			records[i].data = pack(&at, from->data, from->len);
 	}
@@ -371,7 +405,7 @@ static bool read_sections(struct reader *r, const uint16_t *counts, struct wire_
 struct dns_answer *dns_packet_read(const void *packet, size_t len, uint16_t type)
 {
 	struct reader r = {packet, len, 2, false};
-	struct findings f = {.head = {.ttl_s = INT32_MAX}};
+	struct findings f = {.head = {.ttl_s = INT32_MAX}, .type = type};
 	struct wire_name owner;
 	uint16_t counts[4]; /* question, answer, authority, additional */
 

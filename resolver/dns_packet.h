@@ -17,6 +17,7 @@ enum {
 	DNS_SOA = 6,
 	DNS_PTR = 12,
 	DNS_MX = 15,
+	DNS_TXT = 16,
 	DNS_AAAA = 28,
 	DNS_TLSA = 52,
 };
@@ -34,7 +35,9 @@ struct dns_record {
 	const char
 	    *name; /* MX, PTR, CNAME: lower case, no dot at its end; "" is the root. Else NULL */
 	uint8_t usage, selector, matching; /* TLSA, RFC 6698 2.1 */
-	const uint8_t *data;		   /* TLSA: the certificate association data, LEN octets */
+	/* TLSA: the certificate association data; TXT: its character-strings one behind the
+	 * other; LEN octets */
+	const uint8_t *data;
 	size_t len;
 };
 
@@ -52,8 +55,8 @@ struct dns_answer {
 };
 
 /*
- * Reads the answer about TYPE (DNS_A, DNS_AAAA, DNS_MX, DNS_PTR, DNS_TLSA or
- * DNS_CNAME, which is not followed then) to the packet's one question. NULL:
+ * Reads the answer about TYPE (DNS_A, DNS_AAAA, DNS_MX, DNS_PTR, DNS_TLSA,
+ * DNS_TXT or DNS_CNAME, which is not followed then) to the packet's one question. NULL:
  * malformed. The caller frees it with free(); names and data lie within the
  * same allocation.
  */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * resolver: answers where mail goes (site_ask and path_ask of qmgr, hosts_ask of
- * smtp-client and fetcher) and what a client is called (name_ask), from one validating
- * resolver and one cache. It touches name servers and nothing else.
+ * smtp-client and fetcher), what a client is called (name_ask) and what a name's TXT
+ * records say (txt_ask), from one validating resolver and one cache. It touches name servers and
+ * nothing else.
  */
 #include "answer.h"
 #include "client_name.h"
@@ -11,6 +12,7 @@
 #include "mx.h"
 #include "siphash.h"
 #include "site.h"
+#include "txt.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +57,7 @@ struct ask {
 	struct config *config; /* the one it began with */
 	struct mx *mx;
 	struct client_name *name;
+	struct txt *txt;
 	uint64_t query;
 	struct mx_question question;
 	char *target; /* its own copy of the question's */
@@ -153,6 +156,7 @@ static void ask_end(struct ask *ask)
 {
 	mx_cancel(&ask->mx);
 	client_name_cancel(&ask->name);
+	txt_cancel(&ask->txt);
 	config_drop(&ask->config);
 	TAILQ_REMOVE(&ask->asker->asks, ask, line);
 	free(ask->target);
@@ -346,11 +350,42 @@ static void name_ask_handle(struct channel *c, const struct message *m)
 				      ask->config->resolver_timeout, name_done, ask);
 }
 
+/* -- TXT records ------------------------------------------------------------------------- */
+
+static void txt_done(void *arg, const struct txt_result *r)
+{
+	struct ask *ask = arg;
+	struct bytes items = {0};
+	uint32_t count = r->answer ? txt_put(&items, r->answer) : 0;
+
+	ask->txt = NULL;
+	channel_send_txt_is(ask->asker->channel,
+			    &(struct msg_txt_is){
+				.query = ask->query,
+				.verdict = (uint8_t)r->verdict,
+				.reason = text_of(r->why),
+				.lifetime_s = r->lifetime_s,
+				.total = (uint16_t)(r->answer ? r->answer->count : 0),
+				.records = {count, {(const char *)items.data, bytes_len(&items)}},
+			    });
+	bytes_free(&items);
+	ask_free(ask);
+}
+
+static void txt_ask_handle(struct channel *c, const struct message *m)
+{
+	struct ask *ask = ask_new(c, m->txt_ask.query);
+
+	ask->txt = txt_start(daemon_of(c)->loop, resolver_of(c)->lookups, m->txt_ask.name,
+			     ask->config->resolver_timeout, txt_done, ask);
+}
+
 static const struct serve serves[] = {
     {MSG_site_ask, PEER_QMGR, site_ask_handle},
     {MSG_hosts_ask, PEER_SMTP_CLIENT | PEER_FETCHER, hosts_ask_handle},
     {MSG_path_ask, PEER_QMGR, path_ask_handle},
     {MSG_name_ask, PEER_SMTPD | PEER_SUBMISSION, name_ask_handle},
+    {MSG_txt_ask, PEER_FETCHER | PEER_LIMITS, txt_ask_handle},
     {MSG_NONE, 0, NULL},
 };
 

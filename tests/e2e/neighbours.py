@@ -663,7 +663,12 @@ def test_resolver(t):
                     peer.say(name, query=1, how=how, target=target, port=0)
         return ask
 
-    def unread(name, **values):
+    def insane_names(peer):
+        for name in b"", b".", b"a..b", b"." * 255, b"\0", b"a" * 255, b"\xff.example", b"_" * 64 + b".x":
+            peer.say("txt_ask", query=3, name=name)
+            v.equal(peer.expect("txt_is")["total"], 0, name)
+
+    def unread(name, /, **values):
         """Questions by the thousand, answers never read."""
         def ask(peer):
             peer.socket.setblocking(False)
@@ -689,6 +694,10 @@ def test_resolver(t):
         ("an address of 4 bytes", says("name_ask", address=b"\x7f\0\0\1"), ENDS),
         ("no address", says("name_ask"), ENDS),
         ("unread answers", unread("name_ask", **ptr), LIVES),
+    ], serves)
+    run_cases(daemon, "fetcher", 0, [
+        ("names that are none", insane_names, LIVES),
+        ("unread answers", unread("txt_ask", name="_mta-sts.a.example"), LIVES),
     ], serves)
     v.check(daemon.resident_mb() < 150 * v.PATIENCE ** 2, "memory:", daemon.resident_mb(), "MB")
 

@@ -13,6 +13,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check(const struct dns_answer *a, uint16_t type)
 {
+	volatile uint8_t all = 0; /* every octet is ours to read */
+
 	must(a->count <= DNS_RECORDS_MAX && a->rcode < 16 && a->ttl_s <= INT32_MAX);
 	must(!*a->canonical || (a->aliased && dns_name_is_host(a->canonical)));
 	must(type != DNS_CNAME || !a->aliased);
@@ -21,7 +23,10 @@ static void check(const struct dns_answer *a, uint16_t type)
 
 		must((r->name != NULL) == (type == DNS_MX || type == DNS_PTR || type == DNS_CNAME));
 		must(!r->name || !*r->name || dns_name_is_host(r->name));
-		must((r->data != NULL) == (type == DNS_TLSA) && (r->data || !r->len));
+		must((r->data != NULL) == (type == DNS_TLSA || type == DNS_TXT) &&
+		     (r->data || !r->len));
+		for (size_t k = 0; k < r->len; k++)
+			all = (uint8_t)(all ^ r->data[k]);
 	}
 }
 
@@ -52,7 +57,8 @@ static void check_tlsa(const struct dns_answer *a)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const uint16_t types[] = {DNS_A, DNS_AAAA, DNS_MX, DNS_PTR, DNS_TLSA, DNS_CNAME};
+	static const uint16_t types[] = {DNS_A,	   DNS_AAAA, DNS_MX,   DNS_PTR,
+					 DNS_TLSA, DNS_TXT,  DNS_CNAME};
 
 	for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
 		struct dns_answer *a = dns_packet_read(data, size, types[i]);

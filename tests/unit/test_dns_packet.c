@@ -307,6 +307,44 @@ static void many_records_are_cut(void **state)
 	free(a);
 }
 
+static void text_records_are_joined(void **state)
+{
+	static const struct {
+		const char *rdata;
+		size_t len;
+		const char *text; /* NULL: malformed */
+	} rows[] = {
+	    {"\3abc", 4, "abc"},
+	    {"\3abc\2de", 7, "abcde"},
+	    {"\0\3abc\0\2de\0", 10, "abcde"},
+	    {"\0", 1, ""},
+	    {"", 0, NULL},
+	    {"\4abc", 4, NULL},
+	    {"\3abc\1", 5, NULL},
+	};
+	struct packet p;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		begin(&p, 0, 2, 0, "_x.example", DNS_TXT);
+		record(&p, NULL, DNS_TXT, 60, (unsigned)rows[i].len);
+		put(&p, rows[i].rdata, rows[i].len);
+		record(&p, NULL, DNS_TXT, 60, 2);
+		put(&p, "\1z", 2);
+		struct dns_answer *a = dns_packet_read(p.data, p.len, DNS_TXT);
+
+		assert_true((a != NULL) == (rows[i].text != NULL));
+		if (!a)
+			continue;
+		assert_int_equal(a->count, 2);
+		assert_int_equal(a->records[0].len, strlen(rows[i].text));
+		assert_memory_equal(a->records[0].data, rows[i].text, strlen(rows[i].text));
+		assert_memory_equal(a->records[1].data, "z", 1);
+		assert_null(a->records[0].name);
+		free(a);
+	}
+}
+
 static void host_names(void **state)
 {
 	(void)state;
@@ -334,6 +372,7 @@ int main(void)
 	    cmocka_unit_test(what_is_cut_is_refused),
 	    cmocka_unit_test(a_name_of_255_octets_is_the_longest),
 	    cmocka_unit_test(many_records_are_cut),
+	    cmocka_unit_test(text_records_are_joined),
 	    cmocka_unit_test(host_names),
 	};
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * From domains to hosts, sites and hops (resolver/mx.h, site.h,
- * client_name.h), through the real libunbound against a name server of the
- * test's own on a loopback port.
+ * client_name.h), and TXT records (txt.h), through the real libunbound against
+ * a name server of the test's own on a loopback port.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,6 +16,7 @@
 #include "mx.h"
 #include "siphash.h"
 #include "site.h"
+#include "txt.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>
@@ -62,6 +63,11 @@ static const struct zone_row zone[] = {
     {"mx3.prov.test", DNS_A, 0, "192.0.2.3"},
     {"14.2.0.192.in-addr.arpa", DNS_PTR, 0, "implicit.test"},
     {"1.2.0.192.in-addr.arpa", DNS_PTR, 0, "implicit.test"}, /* a lie */
+    /* "|" parts the character-strings of a record. */
+    {"_sts.text.test", DNS_TXT, 0, "v=STSv1; i|d=1;"},
+    {"_sts.text.test", DNS_TXT, 0, "|"},
+    {"_sts.silent.test", SILENT, 0, ""},
+    {"_sts.broken.test", SERVFAIL, 0, ""},
 };
 
 struct server {
@@ -107,6 +113,14 @@ static void put_rdata(struct packet *p, const struct zone_row *row)
 	if (row->type == DNS_A || row->type == DNS_AAAA) {
 		inet_pton(row->type == DNS_A ? AF_INET : AF_INET6, row->data, address);
 		put(&rdata, address, row->type == DNS_A ? 4 : 16);
+	} else if (row->type == DNS_TXT) {
+		for (const char *at = row->data; at;) {
+			size_t len = strcspn(at, "|");
+
+			put(&rdata, (uint8_t[1]){(uint8_t)len}, 1);
+			put(&rdata, at, len);
+			at = at[len] ? at + len + 1 : NULL;
+		}
 	} else {
 		if (row->type == DNS_MX)
 			put_u16(&rdata, row->preference);
@@ -552,6 +566,71 @@ static void a_clients_name_must_lead_back(void **state)
 	}
 }
 
+static void txt_arrived(void *arg, const struct txt_result *r)
+{
+	struct bench *b = arg;
+	struct bytes items = {0};
+	struct wire_list list = {0};
+	struct rec_txt txt;
+
+	b->done++;
+	b->verdict = r->verdict;
+	b->lifetime_s = r->lifetime_s;
+	b->told[0] = '\0';
+	if (r->answer) {
+		list.count = txt_put(&items, r->answer);
+		list.items = (struct text){(const char *)items.data, bytes_len(&items)};
+	}
+	while (list_next_txt(&list, &txt)) {
+		size_t used = strlen(b->told);
+
+		snprintf(b->told + used, sizeof b->told - used, "<%.*s>%u ", (int)txt.data.len,
+			 txt.data.data, txt.length);
+	}
+	bytes_free(&items);
+}
+
+static void text_records(void **state)
+{
+	struct bench *b = *state;
+	char long_name[300];
+	const struct {
+		const char *name;
+		enum hop_verdict verdict;
+		const char *told;
+	} rows[] = {
+	    {"_sts.text.test", HOP_FOUND, "<v=STSv1; id=1;>14 <>0 "},
+	    {"_sts.plain.test", HOP_PERMANENT, ""},
+	    {"mx1.prov.test", HOP_PERMANENT, ""},
+	    {"_sts.broken.test", HOP_TEMPORARY, ""},
+	    {"_sts.silent.test", HOP_TEMPORARY, ""},
+	    {"", HOP_PERMANENT, ""},
+	    {"a..b", HOP_PERMANENT, ""},
+	    {"b\303\274cher.test", HOP_PERMANENT, ""},
+	    {long_name, HOP_PERMANENT, ""},
+	};
+
+	memset(long_name, 'a', sizeof long_name - 1);
+	long_name[sizeof long_name - 1] = '\0';
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		b->done = 0;
+		txt_start(b->loop, b->lookups, text_of(rows[i].name), SECONDS(1), txt_arrived, b);
+		assert_int_equal(b->done, 0); /* never from within */
+		wait_for(b, 1);
+		assert_int_equal(b->verdict, rows[i].verdict);
+		assert_string_equal(b->told, rows[i].told);
+	}
+	b->done = 0;
+	struct txt *given_up =
+	    txt_start(b->loop, b->lookups, text_of("_sts.text.test"), SECONDS(1), txt_arrived, b);
+
+	txt_cancel(&given_up);
+	assert_null(given_up);
+	for (int i = 0; i < 20; i++)
+		loop_turn(b->loop, MILLISECONDS(1));
+	assert_int_equal(b->done, 0);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -569,6 +648,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(one_family_alone, setup_ipv4_only, teardown),
 	    CASE(long_names_end_in_a_hash),
 	    CASE(a_clients_name_must_lead_back),
+	    CASE(text_records),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
