@@ -22,6 +22,8 @@ enum tag {
 	TAG_SMTPUTF8 = 12,
 	TAG_ARRIVAL = 13,
 	TAG_HOLD = 14,
+	TAG_TLS = 15,
+	TAG_SOURCE = 16,
 };
 
 enum { RECIPIENT_FIELD_MAX = 4 * 4 + 1 + 2 * ADDRESS_MAX + ORCPT_MAX };
@@ -57,6 +59,8 @@ void envelope_put_head(struct bytes *w, const struct envelope *e)
 	put_u8(w, TAG_RET, e->ret);
 	put_u8(w, TAG_BODY_TYPE, e->body_type);
 	put_u8(w, TAG_SMTPUTF8, e->smtputf8);
+	put_u8(w, TAG_TLS, e->tls);
+	put_text(w, TAG_SOURCE, e->source);
 	wire_put_u16(w, TAG_ARRIVAL);
 	wire_put_u32(w, 8);
 	wire_put_u64(w, e->arrival_wall);
@@ -137,6 +141,10 @@ static bool decode_field(struct envelope *e, uint16_t tag, struct text value)
 		return take_u8(value, BODY_BINARYMIME, &e->body_type);
 	case TAG_SMTPUTF8:
 		return take_u8(value, 1, &e->smtputf8);
+	case TAG_TLS:
+		return take_u8(value, MAIL_TLS_OPTIONAL, &e->tls);
+	case TAG_SOURCE:
+		return take_text(value, SOURCE_MAX, &e->source);
 	case TAG_ARRIVAL:
 		return take_u64(value, &e->arrival_wall);
 	default:

@@ -15,6 +15,7 @@ enum {
 	ORCPT_MAX = 500,   /* RFC 3461 section 4.2 */
 	ENVID_MAX = 100,   /* RFC 3461 section 4.4 */
 	SUBMITTER_MAX = 255,
+	SOURCE_MAX = 32,	/* of the name of a source, or a pool of them */
 	RECIPIENTS_MAX = 10000, /* of one message, whatever the configuration says */
 };
 
@@ -28,11 +29,13 @@ struct envelope {
 	struct text protocol; /* RFC 3848 name: "ESMTP" */
 	struct text envid;    /* xtext as given, or empty */
 	struct text
-	    message_id;	   /* Message-ID of the header without <>, cut to 250 bytes; for trace */
-	struct text hold;  /* why it is held as soon as it is taken; empty: it is not */
-	uint8_t ret;	   /* enum dsn_ret */
-	uint8_t body_type; /* enum body_type */
-	uint8_t smtputf8;  /* 1: SMTPUTF8 was given */
+	    message_id;	    /* Message-ID of the header without <>, cut to 250 bytes; for trace */
+	struct text hold;   /* why it is held as soon as it is taken; empty: it is not */
+	struct text source; /* chosen for its sender: a source's name; empty: none */
+	uint8_t ret;	    /* enum dsn_ret */
+	uint8_t body_type;  /* enum body_type */
+	uint8_t smtputf8;   /* 1: SMTPUTF8 was given */
+	uint8_t tls;	    /* enum mail_tls */
 	uint64_t arrival_wall; /* us; when the transaction began */
 	uint32_t recipient_count;
 };

@@ -142,6 +142,12 @@ enum fetch_outcome {
 };
 
 enum body_type { BODY_7BIT, BODY_8BITMIME, BODY_BINARYMIME };
+/* What the sender asked of TLS on the way (RFC 8689). */
+enum mail_tls {
+	MAIL_TLS_ANY,	   /* nothing: as routes and receivers' domains have it */
+	MAIL_TLS_REQUIRED, /* REQUIRETLS */
+	MAIL_TLS_OPTIONAL, /* TLS-Required: No */
+};
 enum dsn_ret { RET_UNSET, RET_FULL, RET_HDRS };
 enum dsn_notify {
 	NOTIFY_UNSET = 0,

@@ -8,6 +8,7 @@
 
 #include "mem.h"
 #include "must.h"
+#include "way.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -370,13 +371,14 @@ static void put_site(struct bytes *to, const struct qmgr *q, const struct site *
 /* A domain whose mail waits for a next hop, in a row like a site's. */
 static void put_domain(struct bytes *to, const struct qmgr *q, const struct domain *d)
 {
-	char name[300];
+	char name[300 + WAY_HOP_BYTES], way[WAY_HOP_BYTES];
 	bool ending = d->state == DOMAIN_ENDING;
 
-	snprintf(name, sizeof name, "domain %.*s", (int)d->name.len, d->name.data);
+	way_hop_key(&(struct way){d->source, d->tls}, way);
+	snprintf(name, sizeof name, "domain %.*s%s", (int)d->name.len, d->name.data, way);
 	rec_site_status_encode(to,
 			       &(struct rec_site_status){
-				   .site = {name, strlen(name) < 255 ? strlen(name) : 255},
+				   .site = {name, strlen(name) < 335 ? strlen(name) : 335},
 				   .ready = domain_recipients(d),
 				   .oldest_wall = domain_oldest(d),
 				   .next_wall = ending ? 0 : (uint64_t)wall_of(q, d->until_us).us,
@@ -458,10 +460,14 @@ void control_waits(struct channel *c, const struct message *m)
 	uint32_t count = 0;
 
 	for (uint32_t i = 0; list_next_wait_domain(&list, &asked); i++) {
-		const struct domain *d = scheduler_domain(q->scheduler, asked.domain);
+		const struct domain *d = NULL;
 		struct rec_wait row = {.index = i};
 
-		if (!d || !domain_waits(q, d, &row))
+		/* The first of its ways on which it does. */
+		do
+			d = scheduler_domain(q->scheduler, asked.domain, d);
+		while (d && !domain_waits(q, d, &row));
+		if (!d)
 			continue;
 		rec_wait_encode(&rows, &row);
 		count++;

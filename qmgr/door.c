@@ -7,6 +7,7 @@
 
 #include "mem.h"
 #include "must.h"
+#include "way.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -125,13 +126,14 @@ static void recipient_domains(const struct qmgr *q, struct text envelope, struct
 }
 
 static enum queue_result submit_add(struct qmgr *q, const struct msg_submit *m,
-				    const struct envelope *e, const struct queue_outcome *settles,
-				    size_t settle_count, struct queue_placed *placed)
+				    const struct envelope *e, struct text submitter,
+				    const struct queue_outcome *settles, size_t settle_count,
+				    struct queue_placed *placed)
 {
 	struct text *domains = mem_new(e->recipient_count, sizeof *domains);
 	struct queue_message qm = {.id = m->id,
 				   .arrival = {(int64_t)e->arrival_wall},
-				   .submitter = e->submitter,
+				   .submitter = submitter,
 				   .envelope = m->envelope,
 				   .prelude = m->prelude,
 				   .body = m->body,
@@ -158,12 +160,15 @@ enum queue_result door_put(struct qmgr *q, struct engine *e, const struct msg_su
 	struct queue_placed placed;
 
 	must(envelope_decode(m->envelope, &envelope));
-	enum queue_result r = submit_add(q, m, &envelope, settles, settle_count, &placed);
+	char room[QUEUE_SUBMITTER_MAX];
+	struct way way = {envelope.source, envelope.tls};
+	struct text submitter = way_store(room, envelope.submitter, &way);
+	enum queue_result r =
+	    submit_add(q, m, &envelope, submitter, settles, settle_count, &placed);
 
 	if (r != QUEUE_OK)
 		return r;
-	struct mail *mail =
-	    mail_new(&q->mails, m->id, envelope.submitter, envelope.recipient_count);
+	struct mail *mail = mail_new(&q->mails, m->id, submitter, envelope.recipient_count);
 
 	mail->arrival_wall = (int64_t)envelope.arrival_wall;
 	mail->size_bytes = (int64_t)(m->prelude.len + m->body_length);

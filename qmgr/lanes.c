@@ -8,6 +8,7 @@
 #include "mem.h"
 #include "must.h"
 #include "route_tls.h"
+#include "way.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -122,7 +123,7 @@ struct site_limits site_limits(const struct config *config, struct text name)
 	for (size_t i = 0; i < config->site_count; i++) {
 		const struct config_site *c = &config->sites[i];
 
-		if (!text_equal_case(c->label, name))
+		if (!text_equal_case(c->label, way_site_name(name)))
 			continue;
 		if (c->connections)
 			limits.connections = (uint32_t)c->connections;
@@ -417,20 +418,33 @@ void domain_waits(struct domain *d, bool waits)
 		d->site->waiting += by;
 }
 
-struct domain *domain_get(struct scheduler *s, struct text name)
+struct way domain_way(const struct domain *d)
+{
+	return (struct way){d->source, d->tls};
+}
+
+struct domain *domain_get(struct scheduler *s, struct text name, const struct way *way)
 {
 	uint64_t hash = table_hash_text(&s->domains, name);
 	struct table_link *link = table_first(&s->domains, hash);
 
-	for (; link; link = table_again(link))
-		if (text_equal(ITEM_OF(link, struct domain, link)->name, name))
-			return ITEM_OF(link, struct domain, link);
-	struct domain *d = mem_new(1, sizeof *d + name.len + 1);
+	for (; link; link = table_again(link)) {
+		struct domain *known = ITEM_OF(link, struct domain, link);
+		struct way its = domain_way(known);
+
+		if (way_equal(&its, way) && text_equal(known->name, name))
+			return known;
+	}
+	struct domain *d = mem_new(1, sizeof *d + name.len + way->source.len + 1);
 	char *copy = (char *)(d + 1);
 
 	if (name.len)
 		memcpy(copy, name.data, name.len);
+	if (way->source.len)
+		memcpy(copy + name.len, way->source.data, way->source.len);
 	d->name = (struct text){copy, name.len};
+	d->source = (struct text){copy + name.len, way->source.len};
+	d->tls = way->tls;
 	table_add(&s->domains, &d->link, hash);
 	return d;
 }
@@ -501,22 +515,37 @@ void domain_unplace(struct scheduler *s, struct domain *d)
 	d->verdict = NULL;
 }
 
-/* The key of a connection: where it leads to, and under what TLS policy. */
+/* The key of a connection: where it leads to, under what TLS policy, which way. */
 static char *connection_key(const struct scheduler *s, const struct domain *d, struct text hop)
 {
-	char policy[ROUTE_KEY_BYTES];
+	char policy[ROUTE_KEY_BYTES], way[WAY_HOP_BYTES];
+	struct way its = domain_way(d);
 	size_t len = route_policy_key(s->config, config_route(s->config, d->name), d->name, policy);
-	char *key = mem_resize(NULL, hop.len + len + 1, 1);
+	size_t way_len = way_hop_key(&its, way);
+	char *key = mem_resize(NULL, hop.len + len + way_len + 1, 1);
 
 	if (hop.len)
 		memcpy(key, hop.data, hop.len);
-	memcpy(key + hop.len, policy, len + 1);
+	memcpy(key + hop.len, policy, len);
+	memcpy(key + hop.len + len, way, way_len + 1);
 	return key;
+}
+
+/* The site of that name for mail of this domain's source: limits are each source's own. */
+static struct site *site_of(struct scheduler *s, const struct domain *d, struct text name)
+{
+	char key[SITE_NAME_BYTES + WAY_SITE_BYTES];
+	struct way way = domain_way(d);
+
+	if (!d->source.len || name.len > SITE_NAME_BYTES)
+		return site_get(s, name);
+	memcpy(key, name.data, name.len);
+	return site_get(s, (struct text){key, name.len + way_site_key(&way, key + name.len)});
 }
 
 void domain_place(struct scheduler *s, struct domain *d, struct text site_name, struct text hop)
 {
-	struct site *site = site_get(s, site_name);
+	struct site *site = site_of(s, d, site_name);
 	struct site *old = d->site;
 
 	site->domains++;

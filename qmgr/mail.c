@@ -5,6 +5,7 @@
 #include "mem.h"
 #include "must.h"
 #include "submitter.h"
+#include "way.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@ void mails_init(struct mails *mails, uint64_t content_max_bytes)
 	mails->newest_end = &mails->oldest;
 	table_init(&mails->by_id);
 	table_init(&mails->submitters);
+	table_init(&mails->sources);
 }
 
 void mails_free(struct mails *mails)
@@ -31,7 +33,55 @@ void mails_free(struct mails *mails)
 	}
 	table_free(&mails->by_id);
 	table_free(&mails->submitters);
+	for (uint16_t i = 0; i < mails->source_count; i++)
+		free(mails->source_names[i]);
+	free(mails->source_names);
+	table_free(&mails->sources);
 }
+
+/* -- sources -------------------------------------------------------------------------- */
+
+struct source_name {
+	struct table_link link;
+	struct text name; /* behind it */
+	uint16_t number;
+};
+
+uint16_t mails_source(const struct mails *mails, struct text name)
+{
+	struct table_link *link =
+	    mails->source_count
+		? table_first(&mails->sources, table_hash_text(&mails->sources, name))
+		: NULL;
+
+	for (; link; link = table_again(link))
+		if (text_equal(ITEM_OF(link, struct source_name, link)->name, name))
+			return ITEM_OF(link, struct source_name, link)->number;
+	return 0;
+}
+
+void mails_know_source(struct mails *mails, struct text name)
+{
+	if (!name.len || mails_source(mails, name) || mails->source_count == UINT16_MAX)
+		return;
+	struct source_name *s = mem_new(1, sizeof *s + name.len);
+	char *copy = (char *)(s + 1);
+
+	memcpy(copy, name.data, name.len);
+	s->name = (struct text){copy, name.len};
+	mails->source_names =
+	    mem_resize(mails->source_names, mails->source_count + 1u, sizeof(struct source_name *));
+	mails->source_names[mails->source_count++] = s;
+	s->number = mails->source_count;
+	table_add(&mails->sources, &s->link, table_hash_text(&mails->sources, name));
+}
+
+struct text mails_source_name(const struct mails *mails, uint16_t number)
+{
+	return number ? mails->source_names[number - 1]->name : (struct text){NULL, 0};
+}
+
+/* -- submitters ------------------------------------------------------------------------ */
 
 struct submitter *submitter_get(struct mails *mails, struct text name)
 {
@@ -66,12 +116,17 @@ void submitter_drop(struct mails *mails, struct submitter *s)
 	free(s);
 }
 
+/* -- mails ----------------------------------------------------------------------------- */
+
 struct mail *mail_new(struct mails *mails, uint64_t id, struct text submitter, uint32_t recipients)
 {
+	struct way way;
 	struct mail *mail = mem_new(1, sizeof *mail + recipients * sizeof(struct recipient));
 
 	mail->id = id;
-	mail->submitter = submitter_get(mails, submitter);
+	mail->submitter = submitter_get(mails, way_load(submitter, &way));
+	mail->source = mails_source(mails, way.source);
+	mail->tls = way.tls;
 	mail->recipient_count = mail->open_count = recipients;
 	mails->recipients += recipients;
 	for (uint32_t i = 0; i < recipients; i++) {

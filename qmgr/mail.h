@@ -12,6 +12,9 @@
 struct mails {
 	struct table by_id;
 	struct table submitters;
+	struct table sources;		   /* names of sources, by name */
+	struct source_name **source_names; /* the same, by number less 1 */
+	uint16_t source_count;
 	const struct frozen *frozen; /* NULL: none is */
 	uint64_t recipients;	     /* open ones */
 	uint64_t held;		     /* of these */
@@ -25,7 +28,10 @@ void mails_init(struct mails *mails, uint64_t content_max_bytes);
 /* With all messages; after the scheduler. */
 void mails_free(struct mails *mails);
 
-/* A new message with RECIPIENTS open recipients, all RECIPIENT_NEW, numbered from 0. */
+/*
+ * A new message with RECIPIENTS open recipients, all RECIPIENT_NEW, numbered from 0. SUBMITTER is
+ * as the queue stores it: way.h.
+ */
 struct mail *mail_new(struct mails *mails, uint64_t id, struct text submitter, uint32_t recipients);
 
 struct mail *mail_find(const struct mails *mails, uint64_t id);
@@ -46,6 +52,14 @@ void mail_free(struct mails *mails, struct mail *mail);
 void mail_keep_content(struct mails *mails, struct mail *mail, struct queue_batch *batch,
 		       const struct queue_placed *placed);
 void mail_drop_content(struct mail *mail);
+
+/*
+ * Names of sources have numbers, which mails bear. A name that was never said to be known has none:
+ * 0. They stay as long as MAILS; there are few, all from configurations.
+ */
+void mails_know_source(struct mails *mails, struct text name);
+uint16_t mails_source(const struct mails *mails, struct text name);
+struct text mails_source_name(const struct mails *mails, uint16_t number);
 
 struct submitter *submitter_get(struct mails *mails, struct text name);
 void submitter_drop(struct mails *mails, struct submitter *s);

@@ -4,7 +4,7 @@
  *
  *   mail -- its open recipients (an array)
  *   recipient -> lane (domain, submitter) -> share (site, submitter) -> site
- *   domain -> site and hop, as the resolver answered last
+ *   domain (its name, a way) -> site and hop, as the resolver answered last
  *   job: recipients of one message on their way over one slot of a worker
  *
  * A message costs at most 96 bytes and an open recipient 64; addresses and
@@ -87,6 +87,8 @@ struct mail {
 	struct submitter *submitter;
 	struct content *content; /* NULL: on disk */
 	bool body_in_file, report_due, committed, damaged;
+	uint16_t source;	       /* what its sender chose: mails_source(); 0: nothing */
+	uint8_t tls;		       /* enum mail_tls */
 	struct recipient recipients[]; /* by number */
 };
 static_assert(sizeof(struct mail) <= 96, "a message costs at most 96 bytes");
@@ -123,9 +125,11 @@ struct domain {
 	struct table_link link;
 	struct table_link asked; /* by query, while it is asked for */
 	struct text name;
+	struct text source; /* of its way; empty: the system's choice */
+	uint8_t tls;	    /* likewise: enum mail_tls */
 	struct lane *lanes;
 	struct site *site;
-	char *hop;		   /* owned; and the TLS policy: the key of its connections */
+	char *hop;		   /* owned; with TLS policy and way: the key of its connections */
 	uint64_t query, asked_for; /* the message that it was asked for; 0: none */
 	bool answered;		   /* while it is asked for: its answer waits for others */
 	int64_t until_us;	   /* monotonic: known until, down until, ending until */
@@ -152,10 +156,10 @@ struct share {
 
 struct site {
 	struct table_link link;
-	struct text name;
-	struct share *ring, **ring_end;	       /* shares take turns */
-	struct slot *idle;		       /* slots that wait for a job */
-	struct site *pump_next, **pump_prev;   /* to be served in this turn */
+	struct text name;		     /* with " source=NAME", where its mail has a source */
+	struct share *ring, **ring_end;	     /* shares take turns */
+	struct slot *idle;		     /* slots that wait for a job */
+	struct site *pump_next, **pump_prev; /* to be served in this turn */
 	struct site *timed_next, **timed_prev; /* down, or waiting for its rate */
 	struct site *hungry_next,
 	    **hungry_prev;			/* no connection of the process's was left for it */

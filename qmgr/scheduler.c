@@ -152,10 +152,17 @@ static void wheel_begin(struct scheduler *s, int64_t now_us)
 	s->wheel_at = now_us / 1000000 - 1;
 }
 
+/* The way that this message's mail goes. */
+static struct way way_of(const struct scheduler *s, const struct mail *mail)
+{
+	return (struct way){mails_source_name(s->mails, mail->source), mail->tls};
+}
+
 void scheduler_add(struct scheduler *s, struct recipient *r, struct text domain, int64_t due_us,
 		   int64_t now_us)
 {
-	struct domain *d = domain_get(s, domain);
+	struct way way = way_of(s, r->mail);
+	struct domain *d = domain_get(s, domain, &way);
 
 	r->lane = lane_get(s, d, r->mail->submitter);
 	r->lane->count++;
@@ -548,10 +555,12 @@ size_t scheduler_down_domains(const struct scheduler *s, const struct domain **t
 	return n;
 }
 
-const struct domain *scheduler_domain(const struct scheduler *s, struct text name)
+const struct domain *scheduler_domain(const struct scheduler *s, struct text name,
+				      const struct domain *last)
 {
-	struct table_link *link = table_first(&s->domains, table_hash_text(&s->domains, name));
-
+	struct table_link *link =
+	    last ? table_again((struct table_link *)(uintptr_t)&last->link)
+		 : table_first(&s->domains, table_hash_text(&s->domains, name));
 	for (; link; link = table_again(link))
 		if (text_equal(ITEM_OF(link, struct domain, link)->name, name))
 			return ITEM_OF(link, struct domain, link);

@@ -56,7 +56,8 @@ void scheduler_set_workers(struct scheduler *s, struct worker *workers, size_t c
  * stopped. */
 void scheduler_allow(struct scheduler *s, bool allow);
 
-/* A recipient to be delivered: into its domain's lane; ready now, or at DUE_US. */
+/* A recipient to be delivered: into the lane of its domain and its message's way; ready now, or at
+ * DUE_US. */
 void scheduler_add(struct scheduler *s, struct recipient *r, struct text domain, int64_t due_us,
 		   int64_t now_us);
 
@@ -149,8 +150,9 @@ struct site_limits site_limits(const struct config *config, struct text name);
 
 /* Domains without a next hop now, or ending, that have mail; at most MAX, returns how many. */
 size_t scheduler_down_domains(const struct scheduler *s, const struct domain **to, size_t max);
-/* NULL when no mail was for it lately. */
-const struct domain *scheduler_domain(const struct scheduler *s, struct text name);
+/* Those of that name, one for each way: the first, or the one after LAST. NULL: no more. */
+const struct domain *scheduler_domain(const struct scheduler *s, struct text name,
+				      const struct domain *last);
 /* Their recipients in lanes, ready and waiting. */
 uint32_t domain_recipients(const struct domain *d);
 

@@ -8,6 +8,7 @@
 #define QMGR_SCHEDULER_PRIVATE_H
 
 #include "scheduler.h"
+#include "way.h"
 
 enum {
 	WHEEL_SLOTS = 8192,		    /* of one second */
@@ -32,7 +33,8 @@ enum {
 	LOOK_MAX = 4096,      /* recipients of a message that are looked through for one job */
 	WAKE_MAX = 10000,     /* domains looked at in one tick */
 	FLUSH_MAX = 10000,    /* recipients that a flush makes ready in one tick */
-	END_MAX = 1000,	      /* recipients that end without delivery in one tick */
+	SITE_NAME_BYTES = 255,
+	END_MAX = 1000, /* recipients that end without delivery in one tick */
 };
 
 /* Sites that would have a connection and can't have one now, each in one of these lists until it
@@ -85,7 +87,8 @@ struct scheduler {
 };
 
 /* lanes.c */
-struct domain *domain_get(struct scheduler *s, struct text name);
+struct domain *domain_get(struct scheduler *s, struct text name, const struct way *way);
+struct way domain_way(const struct domain *d);
 struct lane *lane_get(struct scheduler *s, struct domain *domain, struct submitter *submitter);
 void lane_push(struct scheduler *s, struct lane *lane, struct recipient *r, bool front);
 void lane_take(struct scheduler *s, struct recipient *r);

@@ -15,6 +15,7 @@ static void check_head(const struct envelope *a, const struct envelope *b)
 	must(text_equal(a->helo, b->helo) && text_equal(a->protocol, b->protocol));
 	must(text_equal(a->envid, b->envid) && text_equal(a->message_id, b->message_id));
 	must(a->ret == b->ret && a->body_type == b->body_type && a->smtputf8 == b->smtputf8);
+	must(a->tls == b->tls && text_equal(a->source, b->source));
 	must(a->arrival_wall == b->arrival_wall && a->recipient_count == b->recipient_count);
 }
 

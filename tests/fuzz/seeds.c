@@ -125,6 +125,8 @@ static void write_envelope(const char *corpus)
 			     .ret = RET_HDRS,
 			     .body_type = BODY_8BITMIME,
 			     .smtputf8 = 1,
+			     .tls = MAIL_TLS_REQUIRED,
+			     .source = TEXT("bulk"),
 			     .arrival_wall = 1795299900123456};
 	struct envelope_recipient r = {.address = TEXT("bob@example.com"),
 				       .original = TEXT("team@example.com"),

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: ISC */
+/* Ways: mail for one domain from several sources, and with what was asked of TLS. */
+#include "scheduler_world.h"
+#include "qmgr/way.h"
+
+static struct mail *add_way(struct world *w, const char *domain, const char *source, uint8_t tls,
+			    uint32_t count)
+{
+	struct mail *mail = mail_new(&w->mails, w->next_id++, text_of("u0"), count);
+
+	mails_know_source(&w->mails, text_of(source));
+	mail->committed = true;
+	mail->source = mails_source(&w->mails, text_of(source));
+	mail->tls = tls;
+	for (uint32_t i = 0; i < count; i++)
+		scheduler_add(w->s, &mail->recipients[i], text_of(domain), 0, w->now);
+	return mail;
+}
+
+/* Connections are each way's own, limits each source's. */
+static void test_ways_part(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, "");
+	w.answer = never;
+	add_way(&w, "d.example", "", MAIL_TLS_ANY, 1);
+	add_way(&w, "d.example", "", MAIL_TLS_REQUIRED, 1);
+	add_way(&w, "d.example", "a", MAIL_TLS_ANY, 1);
+	add_way(&w, "d.example", "a", MAIL_TLS_OPTIONAL, 1);
+	add_way(&w, "d.example", "a", MAIL_TLS_OPTIONAL, 1);
+	run(&w, SECOND);
+	assert_int_equal(w.asked, 4);
+	assert_int_equal(w.started, 5);
+	assert_int_equal(w.s->domains.count, 4);
+	const struct site *none = site_find(w.s, text_of("d.example"));
+	const struct site *a = site_find(w.s, text_of("d.example source=a"));
+
+	assert_non_null(none);
+	assert_non_null(a);
+	assert_int_equal(w.s->sites.count, 2);
+	assert_int_equal(none->slots, 2);
+	assert_int_equal(a->slots, 3);
+	const struct domain *d = NULL;
+	size_t ways = 0;
+
+	while ((d = scheduler_domain(w.s, text_of("d.example"), d))) {
+		ways++;
+		if (d->source.len)
+			assert_string_equal(d->hop, d->tls ? "d.example source=a tls-optional"
+							   : "d.example source=a");
+		else
+			assert_string_equal(d->hop, d->tls ? "d.example requiretls" : "d.example");
+	}
+	assert_int_equal(ways, 4);
+	w.answer = takes_all;
+	run(&w, SECOND);
+	assert_int_equal(w.taken, 5);
+	world_empty(&w);
+	world_free(&w);
+}
+
+/* A connection of one way is not used for another one's mail as it is: its hop is told anew. */
+static void test_a_connection_has_one_way(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, "limits { site-connections = 1 }");
+	w.answer = never;
+	add_way(&w, "d.example", "", MAIL_TLS_REQUIRED, 1);
+	run(&w, SECOND);
+	add_way(&w, "d.example", "", MAIL_TLS_ANY, 1);
+	run(&w, SECOND);
+	assert_int_equal(w.started, 1);
+	w.answer = takes_all;
+	run(&w, 5000);
+	assert_int_equal(w.started, 2);
+	assert_string_equal(scheduler_job(w.s, w.flights[0].job)->slot->hop, "d.example");
+	run(&w, SECOND);
+	assert_int_equal(w.taken, 2);
+	world_empty(&w);
+	world_free(&w);
+}
+
+static enum answer a_is_refused(struct world *w, const struct job *job)
+{
+	(void)w;
+	return text_equals(job->slot->site->name, "s0 source=a") ? SITE_FAILS : TAKES;
+}
+
+/* What a receiver refuses to one source it takes from another: (site, source) is down, no more. */
+static void test_a_source_is_down(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, "retry { first = 60s }");
+	w.answer = a_is_refused;
+	for (int i = 0; i < 20; i++) {
+		add_way(&w, "s0", "a", MAIL_TLS_ANY, 1);
+		add_way(&w, "s0", "b", MAIL_TLS_ANY, 1);
+		add_way(&w, "s0", "", MAIL_TLS_ANY, 1);
+	}
+	run(&w, 5 * SECOND);
+	assert_int_equal(w.taken, 40);
+	assert_int_equal(w.downs, 1);
+	const struct domain *d = NULL;
+	size_t down = 0;
+
+	while ((d = scheduler_domain(w.s, text_of("s0"), d)))
+		down += d->site->down_until_us != 0;
+	assert_int_equal(down, 1);
+	w.answer = takes_all;
+	run(&w, 2 * MINUTE);
+	assert_int_equal(w.taken, 60);
+	world_empty(&w);
+	world_free(&w);
+}
+
+/* The limits of a site's block hold for each of its sources. */
+static void test_limits_of_each_source(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, "site s0 { mx = mx.example connections = 3 rate = 6000 }");
+	w.latency_us = 50000;
+	for (int i = 0; i < 300; i++) {
+		add_way(&w, "s0", "a", MAIL_TLS_ANY, 1);
+		add_way(&w, "s0", "b", MAIL_TLS_ANY, 1);
+	}
+	run(&w, SECOND);
+	for (const char *const *name = (const char *const[]){"s0 source=a", "s0 source=b", NULL};
+	     *name; name++) {
+		const struct site *site = site_find(w.s, text_of(*name));
+
+		assert_non_null(site);
+		assert_int_equal(site->cap, 3);
+		assert_int_equal(site->rate, 6000);
+		assert_int_equal(site->slots, 3);
+	}
+	run(&w, 10 * SECOND);
+	assert_int_equal(w.taken, 600);
+	assert_int_equal(w.most_slots, 3);
+	world_empty(&w);
+	world_free(&w);
+}
+
+/* What is stored behind the submitter comes back; what is not ours is none. */
+static void test_stored(void **state)
+{
+	static const struct {
+		const char *submitter, *source;
+		uint8_t tls;
+	} rows[] = {
+	    {"login:ann", "", MAIL_TLS_ANY},	  {"login:ann", "", MAIL_TLS_REQUIRED},
+	    {"login:ann", "", MAIL_TLS_OPTIONAL}, {"net:192.0.2.1", "a.b-c", MAIL_TLS_ANY},
+	    {"", "pool", MAIL_TLS_REQUIRED},	  {"bounce", "", MAIL_TLS_REQUIRED},
+	};
+	char room[QUEUE_SUBMITTER_MAX], longest[SUBMITTER_MAX + 1];
+	struct way way, again;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		way = (struct way){text_of(rows[i].source), rows[i].tls};
+		struct text stored = way_store(room, text_of(rows[i].submitter), &way);
+
+		assert_true(text_equals(way_load(stored, &again), rows[i].submitter));
+		assert_true(way_equal(&way, &again));
+		if (!way.tls && !way.source.len)
+			assert_true(text_equals(stored, rows[i].submitter));
+	}
+	memset(longest, 'x', sizeof longest);
+	way = (struct way){{longest, SOURCE_MAX}, MAIL_TLS_REQUIRED};
+	struct text stored = way_store(room, (struct text){longest, SUBMITTER_MAX}, &way);
+
+	assert_true(stored.len <= QUEUE_SUBMITTER_MAX);
+	assert_int_equal(way_load(stored, &again).len, SUBMITTER_MAX);
+	assert_true(way_equal(&way, &again));
+	/* From a hostile process, or a later Veredus. */
+	assert_int_equal(way_load((struct text)TEXT("login:x\0"), &again).len, 7);
+	assert_int_equal(again.tls, MAIL_TLS_ANY);
+	assert_int_equal(way_load((struct text)TEXT("login:x\0?s"), &again).len, 7);
+	assert_int_equal(again.tls, MAIL_TLS_ANY);
+	assert_true(text_equals(again.source, "s"));
+	way = (struct way){{NULL, 0}, MAIL_TLS_REQUIRED};
+	stored = way_store(room, (struct text)TEXT("a\0o"), &way);
+	assert_true(text_equals(way_load(stored, &again), "a"));
+	assert_int_equal(again.tls, MAIL_TLS_REQUIRED);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_ways_part),
+	    cmocka_unit_test(test_a_connection_has_one_way),
+	    cmocka_unit_test(test_a_source_is_down),
+	    cmocka_unit_test(test_limits_of_each_source),
+	    cmocka_unit_test(test_stored),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
