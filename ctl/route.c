@@ -7,6 +7,7 @@
 #include "ctl.h"
 
 #include "control.h"
+#include "next_hops.h"
 #include "print.h"
 #include "route_view.h"
 
@@ -58,7 +59,7 @@ static void next_hop_text(const struct msg_route_is *m)
 	print_text(m->target, stdout);
 	if (m->how == HOP_MX && m->origin != ORIGIN_ROUTE)
 		printf("; %s, %s", origin_word(m->origin), dnssec_word(m->dnssec));
-	if (m->how != HOP_LMTP_UNIX)
+	if (m->how != HOP_LMTP_UNIX && !target_is_list(m->target))
 		printf("; port %u", m->port);
 	if (m->how == HOP_LMTP || m->how == HOP_LMTP_UNIX)
 		fputs("; LMTP", stdout);
@@ -156,6 +157,10 @@ static void host_text(const struct msg_route_is *m, const struct rec_path_host *
 {
 	printf("%10u  ", h->preference);
 	print_text(h->name, stdout);
+	if (target_is_list(m->target))
+		printf(":%u", h->port);
+	if (h->weight)
+		printf(", weight %u", h->weight);
 	if (h->alias.len) {
 		fputs(", an alias of ", stdout);
 		print_text(h->alias, stdout);

@@ -195,6 +195,8 @@ static json_t *host_json(const struct msg_route_is *m, const struct rec_path_hos
 						  (const uint8_t *)a.address.data, address)));
 	json_object_set_new(o, "name", json_text(h->name));
 	json_object_set_new(o, "preference", json_integer(h->preference));
+	json_object_set_new(o, "port", json_integer(h->port));
+	json_object_set_new(o, "weight", json_integer(h->weight));
 	json_object_set_new(o, "alias", json_text(h->alias));
 	json_object_set_new(o, "used", json_boolean(h->use == HOST_USED));
 	json_object_set_new(o, "left_out", json_string(host_use_text(h->use)));

@@ -4,6 +4,7 @@
 
 #include "filter.h"
 #include "mem.h"
+#include "next_hops.h"
 
 #include <arpa/inet.h>
 #include <arpa/nameser.h>
@@ -117,6 +118,19 @@ static void add_mx_hosts(struct site_finder *f, struct site_names *s)
 		add_name(f, s, s->domain);
 }
 
+/* The one that the route names, or all of them. */
+static void add_route_hosts(struct site_finder *f, struct site_names *s, struct text target)
+{
+	struct next_hops hops = next_hops_of(target);
+	struct next_hop hop;
+
+	if (!target_is_list(target))
+		add_name(f, s, target);
+	else
+		while (next_hops_next(&hops, &hop))
+			add_name(f, s, hop.host);
+}
+
 /* Site blocks under which one of the hosts falls. */
 static void add_blocks(struct site_finder *f, struct site_names *s)
 {
@@ -155,7 +169,7 @@ static struct site_names *names_of(struct site_finder *f, struct text domain)
 	if (route->kind == ROUTE_HOP && route->how == HOP_MX)
 		add_mx_hosts(f, s);
 	else if (route->kind == ROUTE_HOP)
-		add_name(f, s, route->target);
+		add_route_hosts(f, s, route->target);
 	add_blocks(f, s);
 	s->next = *bucket;
 	*bucket = s;

@@ -79,13 +79,14 @@ enum route_to { ROUTE_HOP, ROUTE_REJECT, ROUTE_DISCARD, ROUTE_LOCAL };
 struct config_route {
 	struct text label; /* pattern: a domain, .domain, or * */
 	uint32_t line;
-	struct text to; /* as written */
+	struct text to; /* as written; several next hops with ", " between them */
 	enum route_to kind;
 	/* ROUTE_HOP */
 	enum hop_how how;
-	struct text target;	       /* host, address without brackets, path; empty for mx */
-	uint16_t port;		       /* 25 unless said (0 for a UNIX socket) */
-	uint8_t tls;		       /* enum tls_policy, as written: route_policy() */
+	struct text target; /* host, address without brackets, several (next_hops.h); empty for mx
+			     */
+	uint16_t port;	    /* 25 unless said; of several the first one's */
+	uint8_t tls;	    /* enum tls_policy, as written: route_policy() */
 	struct texts tls_names;	       /* "mx.example" or "*.example" */
 	struct texts tls_fingerprints; /* 64 hexadecimal digits in lower case */
 	/* ROUTE_REJECT */

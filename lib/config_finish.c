@@ -7,6 +7,7 @@
 #include "config_value.h"
 #include "mem.h"
 #include "must.h"
+#include "route_tls.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,6 @@ enum {
 	SITES_MAX = 1000,
 	ENDPOINTS_MAX = 1024,
 	TLS_MAX = 256,
-	NAMES_MAX = 64,
 };
 
 struct whole {
@@ -107,13 +107,6 @@ static int compare_routes(const void *a, const void *b)
 	return ((*x)->line > (*y)->line) - ((*x)->line < (*y)->line);
 }
 
-static bool target_is_address(const struct config_route *r)
-{
-	uint8_t address[16];
-
-	return r->kind == ROUTE_HOP && r->how != HOP_MX && host_address_parse(r->target, address);
-}
-
 static void index_routes(struct whole *w)
 {
 	size_t count = w->config->route_count;
@@ -141,18 +134,10 @@ static void check_policies(struct whole *w)
 		char word[SHOWN_BYTES];
 		const char *why = NULL;
 
-		if (r->tls == POLICY_FINGERPRINT && !r->tls_fingerprints.count)
-			why = "tls = fingerprint needs tls-fingerprints";
-		else if (r->tls != POLICY_FINGERPRINT && r->tls_fingerprints.count)
-			why = "tls-fingerprints count with tls = fingerprint only";
-		else if (r->tls != POLICY_VERIFY && r->tls_names.count)
-			why = "tls-names count with tls = verify only";
-		else if (r->tls_names.count > NAMES_MAX || r->tls_fingerprints.count > NAMES_MAX)
-			why = "more than 64 tls-names or tls-fingerprints";
-		else if (r->tls == POLICY_DANE_ONLY && r->how == HOP_LITERAL)
-			why = "an address has no TLSA records, which tls = dane-only needs";
-		else if (r->tls == POLICY_VERIFY && !r->tls_names.count && target_is_address(r))
-			why = "tls = verify needs tls-names where the target is an address";
+		if (!r->to.len && !config_errors_matter(w->errors))
+			why = "to has no next hop";
+		else
+			why = route_policy_fault(r);
 		if (why)
 			config_errors_add(w->errors, false, r->line, 1, "route %s: %s",
 					  shown(word, r->label), why);

@@ -39,6 +39,20 @@ void word_print(struct text word, struct bytes *to)
 	put(to, "\"");
 }
 
+/* One next hop, or several: those have a comma between them, which a single one never has. */
+static void print_route_to(struct text t, struct bytes *to)
+{
+	bool list = text_find(t, ',') >= 0 && !text_starts_case(t, "reject:");
+
+	if (!list) {
+		word_print(t, to);
+		return;
+	}
+	put(to, "{ ");
+	bytes_add(to, t.data, t.len);
+	put(to, " }");
+}
+
 /* The largest unit that leaves a whole number. */
 static void print_number(uint64_t n, enum setting_type type, struct bytes *to)
 {
@@ -131,8 +145,10 @@ void value_print(const struct setting_row *row, const void *from, struct bytes *
 	case TYPE_TABLE:
 	case TYPE_TEXT:
 	case TYPE_URL:
-	case TYPE_ROUTE_TO:
 		word_print(*(const struct text *)from, to);
+		break;
+	case TYPE_ROUTE_TO:
+		print_route_to(*(const struct text *)from, to);
 		break;
 	case TYPE_BOOL:
 		put(to, *(const uint8_t *)from ? "yes" : "no");

@@ -89,6 +89,7 @@ static const struct {
     {"mydestination", "relay-to = { DOMAIN, ... }, and a route to where their mailboxes are"},
     {"relay_domains", "relay-to = { DOMAIN, ... }"},
     {"relayhost", "route * { to = smtp:HOST:PORT }"},
+    {"smtp_fallback_relay", "a further hop in route * { to = { smtp:HOST, smtp:HOST } }"},
     {"transport_maps", "route DOMAIN { to = smtp:HOST:PORT }, one for each"},
     {"inet_interfaces", "listen smtp { address = ADDRESS:25 }"},
     {"queue_directory", "queue = PATH"},
@@ -295,9 +296,11 @@ static void read_setting(struct reader *r, const struct scope *scope, const stru
 		return;
 	}
 	if (t.kind == TOKEN_OPEN) {
-		if (row && !setting_item_size(row->type))
+		bool many = row && (setting_item_size(row->type) || row->type == TYPE_ROUTE_TO);
+
+		if (row && !many)
 			WRONG(r, t, "%s takes one value, not a list", word);
-		read_list(r, scope, row && setting_item_size(row->type) ? row : NULL, t);
+		read_list(r, scope, many ? row : NULL, t);
 		return;
 	}
 	if (t.kind == TOKEN_BAD)

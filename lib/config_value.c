@@ -547,8 +547,7 @@ static bool read_digest(struct value *v)
 
 static bool read_route_to(struct value *v)
 {
-	*(struct text *)v->to = keep(v->arena, v->word->text);
-	return route_to_read(v->word, v->arena, v->errors, v->owner);
+	return route_to_add(v->word, v->arena, v->errors, v->owner);
 }
 
 static bool (*const readers[TYPE_COUNT])(struct value *v) = {

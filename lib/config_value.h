@@ -18,6 +18,11 @@ bool value_read(const struct setting_row *row, const struct token *word, struct 
 bool route_to_read(const struct token *word, struct arena *arena, struct config_errors *errors,
 		   struct config_route *route);
 
+/* The same for each word of a list of next hops: adds it to those that ROUTE has, and to its `to`
+ * (config_route_list.c). */
+bool route_to_add(const struct token *word, struct arena *arena, struct config_errors *errors,
+		  struct config_route *route);
+
 /* Appends the value as it would be written; lists with braces. */
 void value_print(const struct setting_row *row, const void *from, struct bytes *to);
 

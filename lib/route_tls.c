@@ -3,6 +3,9 @@
 #include "route_tls.h"
 
 #include "config_row.h"
+#include "next_hops.h"
+
+enum { NAMES_MAX = 64 };
 
 enum tls_policy route_policy(const struct config_route *route)
 {
@@ -26,6 +29,39 @@ bool route_names_domain(const struct config_route *route)
 {
 	return route_policy(route) == POLICY_VERIFY && !route->tls_names.count &&
 	       route->how == HOP_MX;
+}
+
+/* One of them is enough: what an address can't prove, mail for it would wait for for ever. */
+static bool target_is_address(const struct config_route *r)
+{
+	uint8_t address[16];
+	struct next_hops hops = next_hops_of(r->target);
+	struct next_hop hop;
+	bool found = false;
+
+	if (!target_is_list(r->target))
+		return r->kind == ROUTE_HOP && r->how != HOP_MX &&
+		       host_address_parse(r->target, address);
+	while (!found && next_hops_next(&hops, &hop))
+		found = hop.literal;
+	return found;
+}
+
+const char *route_policy_fault(const struct config_route *r)
+{
+	if (r->tls == POLICY_FINGERPRINT && !r->tls_fingerprints.count)
+		return "tls = fingerprint needs tls-fingerprints";
+	if (r->tls != POLICY_FINGERPRINT && r->tls_fingerprints.count)
+		return "tls-fingerprints count with tls = fingerprint only";
+	if (r->tls != POLICY_VERIFY && r->tls_names.count)
+		return "tls-names count with tls = verify only";
+	if (r->tls_names.count > NAMES_MAX || r->tls_fingerprints.count > NAMES_MAX)
+		return "more than 64 tls-names or tls-fingerprints";
+	if (r->tls == POLICY_DANE_ONLY && target_is_address(r))
+		return "an address has no TLSA records, which tls = dane-only needs";
+	if (r->tls == POLICY_VERIFY && !r->tls_names.count && target_is_address(r))
+		return "tls = verify needs tls-names where the target is an address";
+	return NULL;
 }
 
 static bool texts_equal(const struct texts *a, const struct texts *b)

@@ -14,6 +14,10 @@ enum tls_policy route_policy(const struct config_route *route);
 /* As the configuration spells it. */
 const char *policy_name(enum tls_policy policy);
 
+/* What its policy needs and does not have, so that it would fail for every message; NULL: nothing.
+ */
+const char *route_policy_fault(const struct config_route *route);
+
 /* Does it want to know about TLSA records? */
 bool policy_asks_tlsa(enum tls_policy policy);
 

@@ -47,7 +47,7 @@ static struct msg_route_is route_begin(const struct route_query *rq)
 	    .to = cut(r->to, 1024),
 	    .kind = (uint8_t)r->kind,
 	    .how = (uint8_t)(r->kind == ROUTE_LOCAL ? HOP_LOCAL : r->how),
-	    .target = cut(r->how == HOP_MX ? domain : r->target, 255),
+	    .target = r->how == HOP_MX ? domain : r->target,
 	    .port = r->port,
 	    .tls = (uint8_t)route_policy(r),
 	};

@@ -24,7 +24,7 @@ static void usable_encode(struct bytes *to, const struct tlsa_set *set)
 	}
 }
 
-void answer_hosts(struct bytes *to, uint16_t port, const struct mx_told *told, size_t count)
+void answer_hosts(struct bytes *to, const struct mx_told *told, size_t count)
 {
 	size_t left = ANSWER_TLSA_BYTES;
 
@@ -35,11 +35,12 @@ void answer_hosts(struct bytes *to, uint16_t port, const struct mx_told *told, s
 		struct rec_host row = {
 		    .name = text_of(h->name),
 		    .address = {(const char *)told[i].address, told[i].address ? 16 : 0},
-		    .port = port,
+		    .port = h->port,
 		    .preference = h->preference,
 		    .dnssec = told[i].secure ? DNSSEC_SECURE : DNSSEC_INSECURE,
 		    .tlsa_state = (uint8_t)d->state,
 		    .tlsa_base = text_of(d->base),
+		    .weight = h->weight,
 		};
 
 		if (d->state == TLSA_USABLE && d->set->bytes > left) {
@@ -130,6 +131,8 @@ static void host_encode(struct bytes *to, const struct mx_result *r, size_t i)
 		    .tlsa_why = why_text(d->why),
 		    .tlsa = {d->set ? (uint32_t)d->set->count : 0,
 			     {(const char *)bytes_at(&tlsa), bytes_len(&tlsa)}},
+		    .port = h->port,
+		    .weight = h->weight,
 		});
 	bytes_free(&addresses);
 	bytes_free(&tlsa);

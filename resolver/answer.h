@@ -12,7 +12,7 @@
  * many large ones are no way to make us, and who asks, hold megabytes.
  */
 enum { ANSWER_TLSA_BYTES = 65536 };
-void answer_hosts(struct bytes *to, uint16_t port, const struct mx_told *told, size_t count);
+void answer_hosts(struct bytes *to, const struct mx_told *told, size_t count);
 
 /* RESULT's seen records of RECORD(path_host). */
 void answer_path(struct bytes *to, const struct mx_result *result);

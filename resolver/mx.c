@@ -4,6 +4,7 @@
 
 #include "mem.h"
 #include "must.h"
+#include "next_hops.h"
 
 #include <idn2.h>
 #include <stdlib.h>
@@ -116,10 +117,10 @@ static void mx_ttl(struct mx *mx, uint32_t ttl_s)
 static bool host_is_own(const struct mx *mx, const struct mx_host *h)
 {
 	for (size_t i = 0; i < h->v4.count; i++)
-		if (own_is_address(mx->own, mx->config, h->v4.items[i], mx->result.port))
+		if (own_is_address(mx->own, mx->config, h->v4.items[i], h->port))
 			return true;
 	for (size_t i = 0; i < h->v6.count; i++)
-		if (own_is_address(mx->own, mx->config, h->v6.items[i], mx->result.port))
+		if (own_is_address(mx->own, mx->config, h->v6.items[i], h->port))
 			return true;
 	return false;
 }
@@ -212,7 +213,7 @@ static void tlsa_arrived(void *arg)
  */
 static void host_ask_tlsa(struct mx_host *h)
 {
-	struct dane_host about = {h->name, h->alias, host_is_secure(h), h->mx->result.port};
+	struct dane_host about = {h->name, h->alias, host_is_secure(h), h->port};
 
 	if (host_may_have_tlsa(h) && dane_start(&h->dane, h->mx->lookups, &about, tlsa_arrived, h))
 		h->mx->under_way++;
@@ -261,6 +262,8 @@ static void mx_ask_addresses(struct mx *mx)
 		struct mx_host *h = &mx->hosts[i];
 
 		h->mx = mx;
+		if (h->v4.count + h->v6.count) /* the route says it */
+			continue;
 		if (prefer != FAMILY_IPV6_ONLY) {
 			h->left++;
 			mx->under_way++;
@@ -272,6 +275,8 @@ static void mx_ask_addresses(struct mx *mx)
 			lookup_start(mx->lookups, &h->v6.lookup, h->name, DNS_AAAA, v6_arrived, h);
 		}
 	}
+	if (!mx->under_way)
+		mx_settle_addresses(mx);
 }
 
 /* The hosts are known. */
@@ -294,6 +299,7 @@ static void mx_one_host(struct mx *mx, const char *name)
 {
 	mx->hosts = mem_new(1, sizeof *mx->hosts);
 	snprintf(mx->hosts[0].name, sizeof mx->hosts[0].name, "%s", name);
+	mx->hosts[0].port = mx->result.port;
 	mx->result.count = mx->result.seen = 1;
 }
 
@@ -331,6 +337,7 @@ static void mx_take_records(struct mx *mx, const struct dns_answer *answer)
 			continue;
 		snprintf(h->name, sizeof h->name, "%s", sorted[i].name);
 		h->preference = sorted[i].preference;
+		h->port = mx->result.port;
 		mx->result.seen = ++mx->result.count;
 	}
 }
@@ -389,16 +396,20 @@ static bool literal_parse(struct text t, uint8_t *address)
 	return host_address_parse(t, address);
 }
 
-static void mx_start_literal(struct mx *mx, const uint8_t *address)
+static void host_has_address(struct mx_host *h, const uint8_t *address)
 {
-	host_address_print(address, mx->name);
-	mx_one_host(mx, mx->name);
-	struct mx_addresses *a =
-	    host_address_is_ipv4(address) ? &mx->hosts[0].v4 : &mx->hosts[0].v6;
+	struct mx_addresses *a = host_address_is_ipv4(address) ? &h->v4 : &h->v6;
 
 	a->insecure = true;
 	a->count = 1;
 	memcpy(a->items[0], address, 16);
+}
+
+static void mx_start_literal(struct mx *mx, const uint8_t *address)
+{
+	host_address_print(address, mx->name);
+	mx_one_host(mx, mx->name);
+	host_has_address(&mx->hosts[0], address);
 	mx_settle_addresses(mx);
 }
 
@@ -429,6 +440,39 @@ static bool name_make(struct text t, char *name)
 	return true;
 }
 
+static bool host_is_given(struct mx_host *h, const struct next_hop *hop)
+{
+	uint8_t address[16];
+
+	h->preference = hop->order;
+	h->port = hop->port;
+	h->weight = hop->weight;
+	if (!hop->literal)
+		return name_make(hop->host, h->name);
+	if (!host_address_parse(hop->host, address))
+		return false;
+	host_address_print(address, h->name);
+	host_has_address(h, address);
+	return true;
+}
+
+/* The route names several hosts. */
+static void mx_start_list(struct mx *mx, struct text target)
+{
+	struct next_hops hops = next_hops_of(target);
+	struct next_hop hop;
+	bool fine = true;
+
+	mx->hosts = mem_new(NEXT_HOPS_MAX, sizeof *mx->hosts);
+	while (fine && next_hops_next(&hops, &hop))
+		fine = host_is_given(&mx->hosts[mx->result.count++], &hop);
+	mx->result.seen = mx->result.count;
+	if (fine && !hops.rest.len)
+		mx_settle_hosts(mx);
+	else
+		mx_fail(mx, HOP_PERMANENT, 550, "5.1.2", "no list of next hops", "");
+}
+
 static void mx_begin(struct mx *mx, struct text target)
 {
 	uint8_t address[16];
@@ -438,6 +482,8 @@ static void mx_begin(struct mx *mx, struct text target)
 		text_copy(mx->name, sizeof mx->name, target);
 		mx_one_host(mx, mx->name);
 		turn_end_schedule(&mx->soon, mx->loop, mx_finish_soon, mx);
+	} else if (mx->how != HOP_MX && target_is_list(target)) {
+		mx_start_list(mx, target);
 	} else if (literal_parse(target, address)) {
 		mx->result.by_mx = false;
 		mx_start_literal(mx, address);
@@ -565,7 +611,7 @@ size_t mx_tell(const struct mx_result *r, enum family_word prefer, struct mx_tol
 
 		if (h->v4.count + h->v6.count)
 			tell_host(&told, r, h, prefer);
-		else if (!r->by_mx) /* a UNIX socket */
+		else if (*h->name == '/') /* a UNIX socket */
 			told.items[told.count++] = (struct mx_told){h, NULL, false};
 	}
 	return told.count;

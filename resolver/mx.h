@@ -34,6 +34,8 @@ struct mx_addresses {
 struct mx_host {
 	char name[DNS_NAME_BYTES];
 	uint16_t preference;
+	uint16_t port;
+	uint16_t weight; /* of a route's list (next_hops.h); else 0 */
 	struct mx *mx;
 	struct mx_addresses v4, v6;
 	unsigned left; /* address lookups under way */
@@ -87,8 +89,8 @@ struct mx_told {
 
 /*
  * The addresses in the order in which they are to be tried: preference, then
- * by chance among equals (section 5.1: "MUST randomize"); within a host by
- * family as PREFER says, then by chance. Fills TOLD (MX_TOLD_MAX) and returns how many.
+ * by chance among equals (section 5.1: "MUST randomize"; weights are smtp-client's); within a host
+ * by family as PREFER says, then by chance. Fills TOLD (MX_TOLD_MAX) and returns how many.
  */
 size_t mx_tell(const struct mx_result *result, enum family_word prefer, struct mx_told *told);
 

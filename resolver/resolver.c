@@ -218,7 +218,7 @@ static void hosts_done(void *arg, const struct mx_result *r)
 		return;
 	if (r->verdict == HOP_FOUND)
 		count = mx_tell(r, (enum family_word)ask->config->resolver_prefer, told);
-	answer_hosts(&items, r->port, told, count);
+	answer_hosts(&items, told, count);
 	channel_send_hosts_are(
 	    ask->asker->channel,
 	    &(struct msg_hosts_are){

@@ -89,24 +89,46 @@ static bool rule_find(const struct config *config, const char *host, bool by_mx,
 }
 
 /* "mx.example:25", "[192.0.2.1]:25", "unix:/path". */
-static void endpoint_print(struct bytes *b, const struct mx_result *r, enum hop_how how)
+static void endpoint_print(struct bytes *b, const struct mx_host *h, enum hop_how how)
 {
-	const char *name = r->hosts[0].name;
 	uint8_t address[16];
 	char port[8];
 
 	if (how == HOP_LMTP_UNIX) {
 		bytes_print(b, "unix:");
-		bytes_print(b, name);
+		bytes_print(b, h->name);
 		return;
 	}
-	bool literal = host_address_parse(text_of(name), address);
+	bool literal = host_address_parse(text_of(h->name), address);
 
 	bytes_print(b, literal ? "[" : "");
-	bytes_print(b, name);
-	snprintf(port, sizeof port, ":%u", r->port);
+	bytes_print(b, h->name);
+	snprintf(port, sizeof port, ":%u", h->port);
 	bytes_print(b, literal ? "]" : "");
 	bytes_print(b, port);
+}
+
+static int endpoint_compare(const void *a, const void *b)
+{
+	const struct mx_host *x = *(const struct mx_host *const *)a;
+	const struct mx_host *y = *(const struct mx_host *const *)b;
+	int d = strcmp(x->name, y->name);
+
+	return d ? d : (x->port > y->port) - (x->port < y->port);
+}
+
+/* Of a route's hosts, in whatever order they are to be tried: limits are the hosts'. */
+static void endpoints_print(struct bytes *b, const struct mx_result *r, enum hop_how how)
+{
+	const struct mx_host *hosts[MX_HOSTS_MAX];
+
+	for (size_t i = 0; i < r->count; i++)
+		hosts[i] = &r->hosts[i];
+	qsort(hosts, r->count, sizeof(struct mx_host *), endpoint_compare);
+	for (size_t i = 0; i < r->count; i++) {
+		bytes_print(b, i ? "," : "");
+		endpoint_print(b, hosts[i], how);
+	}
 }
 
 void site_name(const struct config *config, const uint8_t *key, const struct mx_result *r,
@@ -118,7 +140,7 @@ void site_name(const struct config *config, const uint8_t *key, const struct mx_
 	if (how != HOP_LMTP_UNIX && rule_find(config, r->hosts[0].name, r->by_mx, site))
 		return;
 	if (!r->by_mx) {
-		endpoint_print(&b, r, how);
+		endpoints_print(&b, r, how);
 		name_settle(&b, key, site, SITE_BYTES);
 		return;
 	}
@@ -138,6 +160,20 @@ void site_name(const struct config *config, const uint8_t *key, const struct mx_
 	name_settle(&b, key, site, SITE_BYTES);
 }
 
+/* In their order, with their weights. */
+static void route_hop_name(struct bytes *b, const struct mx_result *r, enum hop_how how)
+{
+	char number[24];
+
+	bytes_print(b, how == HOP_LMTP || how == HOP_LMTP_UNIX ? "lmtp:" : "smtp:");
+	for (size_t i = 0; i < r->count; i++) {
+		snprintf(number, sizeof number, "%s%u*%u ", i ? "," : "", r->hosts[i].preference,
+			 r->hosts[i].weight);
+		bytes_print(b, r->count > 1 ? number : "");
+		endpoint_print(b, &r->hosts[i], how);
+	}
+}
+
 void hop_name(const uint8_t *key, const struct mx_result *r, enum hop_how how, char *hop)
 {
 	struct bytes b = {0};
@@ -145,8 +181,7 @@ void hop_name(const uint8_t *key, const struct mx_result *r, enum hop_how how, c
 	char number[24];
 
 	if (!r->by_mx) {
-		bytes_print(&b, how == HOP_LMTP || how == HOP_LMTP_UNIX ? "lmtp:" : "smtp:");
-		endpoint_print(&b, r, how);
+		route_hop_name(&b, r, how);
 		name_settle(&b, key, hop, HOP_BYTES);
 		return;
 	}

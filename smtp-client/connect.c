@@ -77,10 +77,66 @@ static bool failed_of_late(const struct failures *f, const struct host *host, st
 	return failure_is_of(at, host) && now.us - at->failed.us < SECONDS(FRESH_S).us;
 }
 
+/* Addresses from I on that are one host's. */
+static uint32_t host_addresses(const struct host_list *list, uint32_t i, uint32_t count)
+{
+	uint32_t end = i + 1;
+
+	while (end < count && list->items[end].preference == list->items[i].preference &&
+	       list->items[end].port == list->items[i].port &&
+	       text_equal(list->items[end].name, list->items[i].name))
+		end++;
+	return end - i;
+}
+
+/*
+ * RFC 5321 section 5.1: of equal preference, "the sender-SMTP MUST randomize
+ * them to spread the load". An answer is kept for a while, so that is done for
+ * each connection. PLACES are the first addresses of COUNT hosts; the one that
+ * is drawn comes first.
+ */
+static void draw(const struct host_list *list, uint8_t *places, uint32_t count)
+{
+	uint32_t all = 0, i = 0;
+
+	for (uint32_t k = 0; k < count; k++)
+		all += list->items[places[k]].weight;
+	uint32_t left = all ? arc4random_uniform(all) : 0;
+
+	while (i + 1 < count && left >= list->items[places[i]].weight)
+		left -= list->items[places[i++]].weight;
+	uint8_t drawn = places[i];
+
+	memmove(places + 1, places, i);
+	places[0] = drawn;
+}
+
+static void attempt_order(struct attempt *a)
+{
+	const struct host_list *list = a->list;
+	uint32_t count = list->count < ATTEMPT_HOSTS_MAX ? list->count : ATTEMPT_HOSTS_MAX;
+	uint32_t at = 0, filled = 0;
+	uint8_t places[ATTEMPT_HOSTS_MAX];
+
+	while (at < count) {
+		uint32_t hosts = 0, first = at;
+
+		for (; at < count && list->items[at].preference == list->items[first].preference;
+		     at += host_addresses(list, at, count))
+			places[hosts++] = (uint8_t)at;
+		for (uint32_t i = 0; i < hosts; i++) {
+			draw(list, places + i, hosts - i);
+			for (uint32_t n = host_addresses(list, places[i], count), k = 0; k < n; k++)
+				a->order[filled++] = (uint8_t)(places[i] + k);
+		}
+	}
+}
+
 void attempt_begin(struct attempt *a, struct host_list *list)
 {
 	attempt_end(a);
 	a->list = list;
+	attempt_order(a);
 }
 
 void attempt_end(struct attempt *a)
@@ -94,7 +150,8 @@ bool attempt_next(struct attempt *a, const struct failures *f, struct monotime n
 	uint32_t count = a->list->count < ATTEMPT_HOSTS_MAX ? a->list->count : ATTEMPT_HOSTS_MAX;
 
 	for (int last_resort = 0; last_resort < 2; last_resort++)
-		for (uint32_t i = 0; i < count; i++) {
+		for (uint32_t k = 0; k < count; k++) {
+			uint32_t i = a->order[k];
 			const struct host *host = &a->list->items[i];
 
 			if (a->tried >> i & 1)

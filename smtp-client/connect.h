@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Attempts: from a list of hosts to a connection. Hosts are tried in the
- * resolver's order; an address that has just failed waits behind the others
- * for a minute, so that a dead first MX does not cost every delivery its
+ * order of their preference, equal ones by chance and weight; an address that has just failed waits
+ * behind the others for a minute, so that a dead first MX does not cost every delivery its
  * time-out.
  */
 #ifndef SMTP_CLIENT_CONNECT_H
@@ -24,9 +24,10 @@ bool failures_note(struct failures *f, const struct host *host, struct monotime 
 void failures_forget(struct failures *f, const struct host *host);
 
 struct attempt {
-	struct host_list *list;	 /* held */
-	uint64_t tried;		 /* a bit a host */
-	const struct host *host; /* the present one, in list; NULL: none yet */
+	struct host_list *list;		  /* held */
+	uint8_t order[ATTEMPT_HOSTS_MAX]; /* indices into list */
+	uint64_t tried;			  /* a bit a host */
+	const struct host *host;	  /* the present one, in list; NULL: none yet */
 };
 
 /* Takes over LIST (already held for it). */

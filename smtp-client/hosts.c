@@ -298,6 +298,8 @@ static void host_take(struct host *host, struct rec_host *r, struct tls_tlsa **r
 
 	memcpy(host->address, r->address.data, sizeof host->address);
 	host->port = r->port;
+	host->preference = r->preference;
+	host->weight = r->weight ? r->weight : 1;
 	memcpy(host->place, host->address, sizeof host->address);
 	host->place[16] = (uint8_t)(r->port >> 8);
 	host->place[17] = (uint8_t)r->port;

@@ -3,6 +3,7 @@
 #include "tls_plan.h"
 
 #include "envelope.h"
+#include "next_hops.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -90,7 +91,8 @@ static void wish_chain(struct tls_wish *w, const struct config_route *route, con
 		wish_name(w, route->tls_names.items[i]);
 	if (w->name_count)
 		return;
-	wish_name(w, job->target);
+	/* Of several next hops each is looked for under its own name. */
+	wish_name(w, target_is_list(job->target) ? host->name : job->target);
 	if (job->how == HOP_MX && host->dnssec == DNSSEC_SECURE)
 		wish_name(w, host->name);
 }

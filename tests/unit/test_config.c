@@ -4,7 +4,9 @@
 #include "config.h"
 
 #include "bytes.h"
+#include "mem.h"
 #include "nearest.h"
+#include "next_hops.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -58,6 +60,20 @@ static const struct {
     {"relay-from = { 10.0.0.0/8", 1, 14, "} is missing", false},
     {"relay-to = a.example, b.example", 1, 21, "braces", false},
     {"relay-to = { * }", 1, 14, "open relay", false},
+    {"route a.b { to = { } }", 1, 1, "no next hop", false},
+    {"route a.b { to = { mx, smtp:c.example } }", 1, 24, "all smtp:HOST", false},
+    {"route a.b { to = { smtp:c.example, lmtp:d.example:24 } }", 1, 36, "all lmtp:HOST", false},
+    {"route a.b { to = { smtp:c.example, discard } }", 1, 36, "all smtp:HOST", false},
+    {"route a.b { to = { smtp:c.example*0, smtp:d.example } }", 1, 20, "from 1 to 1000", false},
+    {"route a.b { to = { smtp:c.example*x, smtp:d.example } }", 1, 20, "from 1 to 1000", false},
+    {"route a.b { to = mx*3 }", 1, 18, "have a weight", false},
+    {"route a.b { to = { smtp:c.example, smtp:[192.0.2.1] } tls = verify }", 1, 1,
+     "needs tls-names", false},
+    {"route a.b { to = { smtp:c.example, smtp:[192.0.2.1] } tls = dane-only }", 1, 1,
+     "no TLSA records", false},
+    {"route a.b { to = { smtp:a.b smtp:a.b smtp:a.b smtp:a.b smtp:a.b smtp:a.b smtp:a.b smtp:a.b "
+     "smtp:a.b smtp:a.b smtp:a.b smtp:a.b smtp:a.b smtp:a.b smtp:a.b smtp:a.b smtp:a.b } }",
+     1, 164, "more than 16", false},
     {"relay-to = { a..example }", 1, 14, "no domain", false},
     {"bare-newline = normalize", 1, 16, "did you mean normalise?", false},
     {"log = stdot", 1, 7, "did you mean stdout?", false},
@@ -356,6 +372,57 @@ static void the_most_exact_route_wins(void **state)
 	config_drop(&c);
 }
 
+/* In the order in which they stand; neighbours with a weight are one step. */
+static void next_hops_have_order_and_weight(void **state)
+{
+	static const struct {
+		const char *host;
+		unsigned port, weight, order;
+		bool literal;
+	} rows[] = {{"a.example", 587, 3, 0, false},
+		    {"b.example", 25, 1, 0, false},
+		    {"192.0.2.1", 26, 0, 1, true},
+		    {"2001:db8::1", 25, 0, 2, true},
+		    {"c.example", 25, 2, 3, false}};
+	static const char text[] =
+	    LISTEN "route * { to = { smtp:A.example:587*3, smtp:b.example*1 smtp:[192.0.2.1]:26, "
+		   "smtp:[2001:db8::1], smtp:c.example*2 } }\n"
+		   "route l.example { to = { lmtp:[127.0.0.1]:24, lmtp:store.example:24 } }\n";
+	struct config *c = read_good(text);
+	const struct config_route *r = config_route(c, text_of("x.example"));
+	struct next_hops hops = next_hops_of(r->target);
+	struct next_hop hop;
+	struct bytes printed = {0};
+
+	(void)state;
+	assert_true(target_is_list(r->target));
+	assert_int_equal(r->how, HOP_HOST);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		assert_true(next_hops_next(&hops, &hop));
+		ASSERT_TEXT(hop.host, rows[i].host);
+		assert_int_equal(hop.port, rows[i].port);
+		assert_int_equal(hop.weight, rows[i].weight);
+		assert_int_equal(hop.order, rows[i].order);
+		assert_int_equal(hop.literal, rows[i].literal);
+	}
+	assert_false(next_hops_next(&hops, &hop));
+	assert_int_equal(hops.rest.len, 0);
+	r = config_route(c, text_of("l.example"));
+	assert_int_equal(r->how, HOP_LMTP);
+	ASSERT_TEXT(r->target, "[127.0.0.1]:24,store.example:24");
+	config_print(c, &printed);
+	struct config *again =
+	    read_good(mem_copy((const char *)bytes_at(&printed), bytes_len(&printed)));
+
+	ASSERT_TEXT(config_route(again, text_of("l.example"))->target,
+		    "[127.0.0.1]:24,store.example:24");
+	assert_true(text_equal(config_route(again, text_of("x.example"))->target,
+			       config_route(c, text_of("x.example"))->target));
+	bytes_free(&printed);
+	config_drop(&again);
+	config_drop(&c);
+}
+
 static bool relays_from(const struct config *c, const char *address)
 {
 	uint8_t a[16];
@@ -498,6 +565,7 @@ int main(void)
 	    cmocka_unit_test(refuses_what_is_too_large),
 	    cmocka_unit_test(takes_values),
 	    cmocka_unit_test(the_most_exact_route_wins),
+	    cmocka_unit_test(next_hops_have_order_and_weight),
 	    cmocka_unit_test(relays_for_whom_it_should),
 	    cmocka_unit_test(writes_what_it_reads),
 	    cmocka_unit_test(shows_where_values_came_from),

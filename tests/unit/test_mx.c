@@ -519,6 +519,53 @@ static void one_family_alone(void **state)
 	assert_string_equal(b->told, "mx1.prov.test 192.0.2.1");
 }
 
+/* A route's list: its order, ports and weights; names looked up, addresses as they are. */
+static void several_next_hops_of_a_route(void **state)
+{
+	struct bench *b = *state;
+
+	ask(b, HOP_HOST, "mx3.prov.test:587,[192.0.2.77]:26,MX2.prov.test:25");
+	assert_int_equal(b->verdict, HOP_FOUND);
+	assert_string_equal(b->told, "mx3.prov.test 192.0.2.3, 192.0.2.77 192.0.2.77, "
+				     "mx2.prov.test 192.0.2.2");
+	assert_string_equal(b->site, "[192.0.2.77]:26,mx2.prov.test:25,mx3.prov.test:587");
+	assert_string_equal(b->hop, "smtp:0*0 mx3.prov.test:587,1*0 [192.0.2.77]:26,2*0 "
+				    "mx2.prov.test:25");
+	ask(b, HOP_LMTP, "mx3.prov.test:24*3,mx2.prov.test:24*1,[192.0.2.77]:24");
+	assert_string_equal(b->hop, "smtp:0*3 mx3.prov.test:24,0*1 mx2.prov.test:24,1*0 "
+				    "[192.0.2.77]:24");
+	/* One without an address leaves the others; without any it is the operator's to mend. */
+	ask(b, HOP_HOST, "nowhere.test:25,mx2.prov.test:25");
+	assert_string_equal(b->told, "mx2.prov.test 192.0.2.2");
+	ask(b, HOP_HOST, "nowhere.test:25,nowhere2.test:25");
+	assert_int_equal(b->verdict, HOP_TEMPORARY);
+	assert_string_equal(b->dsn, "4.4.4");
+	ask(b, HOP_HOST, "[192.0.2.7]:25,[192.0.2.8]:25");
+	assert_string_equal(b->told, "192.0.2.7 192.0.2.7, 192.0.2.8 192.0.2.8");
+}
+
+static void what_is_no_list_of_next_hops(void **state)
+{
+	static const char *const targets[] = {
+	    ",",
+	    "a.test:25,",
+	    "a.test,b.test",
+	    "a.test:0,b.test:1",
+	    "a.test:25,,b.test:25",
+	    "a.test:25*0,b.test:1",
+	    "a.test:25,b.test:1*9999",
+	    "[a.test]:25,b.test:25",
+	    "192.0.2.1:25,b.test:25",
+	    "[192.0.2.1:25,b.test:25",
+	};
+	struct bench *b = *state;
+
+	for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
+		ask(b, HOP_HOST, targets[i]);
+		assert_int_equal(b->verdict, HOP_TEMPORARY);
+	}
+}
+
 static void long_names_end_in_a_hash(void **state)
 {
 	struct bench *b = *state;
@@ -637,6 +684,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    CASE(preferences_order_and_chance_among_equals),
+	    CASE(several_next_hops_of_a_route),
+	    CASE(what_is_no_list_of_next_hops),
 	    CASE(permanent_and_temporary_are_told_apart),
 	    CASE(without_mx_the_domain_itself),
 	    CASE(mail_does_not_come_back_to_us),

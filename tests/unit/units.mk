@@ -23,6 +23,7 @@ UNITS_test_reply := smtp-client
 UNITS_test_dialog := smtp-client
 UNITS_test_ahead := smtp-client
 UNITS_test_tls_plan := smtp-client
+UNITS_test_attempt := smtp-client
 # The one object of the command that has no need of a queue.
 $(BUILD)/unit/test_filter: $(BUILD)/obj/ctl/filter.o
 LIBS_UNIT_test_filter = $(BUILD)/libveredus.a
