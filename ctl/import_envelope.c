@@ -273,6 +273,8 @@ static bool read_head(struct reading *r, const json_t *o, struct address *sender
 	    !take_text(r, o, "message_id", 250, &e->message_id) ||
 	    !take_word(r, o, "ret", WORD_RET, "FULL or HDRS", &e->ret) ||
 	    !take_word(r, o, "body", WORD_BODY, "7BIT or 8BITMIME", &e->body_type) ||
+	    !take_word(r, o, "tls", WORD_TLS, "required or optional", &e->tls) ||
+	    !take_text(r, o, "source", SOURCE_MAX, &e->source) ||
 	    !take_number(r, o, "arrival_us", INT64_MAX, &e->arrival_wall))
 		return false;
 	/* It would need receivers with CHUNKING, and no import can tell lines from bytes. */

@@ -108,6 +108,8 @@ static json_t *envelope_json(const struct hit *hit)
 	set_text(o, "ret", text_of(word_of(WORD_RET, e->ret)));
 	json_object_set_new(o, "body", json_string(word_of(WORD_BODY, e->body_type)));
 	json_object_set_new(o, "smtputf8", json_boolean(e->smtputf8));
+	set_text(o, "tls", text_of(word_of(WORD_TLS, e->tls)));
+	set_text(o, "source", e->source);
 	json_object_set_new(o, "recipients", recipients_json(hit));
 	return o;
 }

@@ -92,6 +92,8 @@ static void show_text(const struct hit *hit)
 	line("body", text_of(word_of(WORD_BODY, e->body_type)));
 	if (e->smtputf8)
 		puts("smtputf8     yes");
+	line("tls", text_of(word_of(WORD_TLS, e->tls)));
+	line("source", e->source);
 	if (hit->message->damaged)
 		puts("damaged      part of its state was lost; it is held");
 	printf("%-12s segment %08x at %u, %u bytes%s\n", "stored",
@@ -154,6 +156,8 @@ static void show_json(const struct hit *hit)
 	json_object_set_new(o, "ret", json_string(word_of(WORD_RET, e->ret)));
 	json_object_set_new(o, "body", json_string(word_of(WORD_BODY, e->body_type)));
 	json_object_set_new(o, "smtputf8", json_boolean(e->smtputf8));
+	json_object_set_new(o, "tls", json_string(word_of(WORD_TLS, e->tls)));
+	json_object_set_new(o, "source", json_text(e->source));
 	json_object_set_new(o, "damaged", json_boolean(hit->message->damaged));
 	json_object_set_new(o, "recipient_count", json_u64(hit->message->recipient_count));
 	json_object_set_new(o, "recipients", recipients);

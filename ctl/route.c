@@ -64,6 +64,11 @@ static void next_hop_text(const struct msg_route_is *m)
 	if (m->how == HOP_LMTP || m->how == HOP_LMTP_UNIX)
 		fputs("; LMTP", stdout);
 	printf("\n%-11s %s\n", "tls", policy_of(m->tls));
+	if (m->source.len) {
+		field("source");
+		print_text(m->source, stdout);
+		puts(text_equals(m->route, "*") ? ", unless a sender block says otherwise" : "");
+	}
 }
 
 static void verdict_text(const struct msg_route_is *m)

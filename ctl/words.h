@@ -11,6 +11,7 @@
 enum word_kind {
 	WORD_RET,     /* enum dsn_ret; "" is unset */
 	WORD_BODY,    /* enum body_type */
+	WORD_TLS,     /* enum mail_tls; "" is what most mail has */
 	WORD_OUTCOME, /* enum queue_kind: what a report is owed for */
 	WORD_STATE,   /* of a recipient on disk: enum queue_kind */
 };

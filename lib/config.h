@@ -74,6 +74,33 @@ struct config_tls {
 	uint8_t minimum;
 };
 
+/* config_source.h */
+struct config_source {
+	struct text label;
+	uint32_t line;
+	struct text ipv4, ipv6; /* empty: none of that family */
+	struct text helo;	/* empty: hostname */
+};
+struct source_share {
+	struct text name;
+	uint32_t weight;
+	const struct config_source *source;
+};
+struct source_shares {
+	struct source_share *items;
+	size_t count;
+};
+struct config_pool {
+	struct text label;
+	uint32_t line;
+	struct source_shares sources;
+};
+struct config_sender {
+	struct text label; /* an address, a domain, .domain, login:NAME or *, in lower case */
+	uint32_t line;
+	struct text source; /* of a source or a pool */
+};
+
 enum route_to { ROUTE_HOP, ROUTE_REJECT, ROUTE_DISCARD, ROUTE_LOCAL };
 
 struct config_route {
@@ -86,6 +113,7 @@ struct config_route {
 	struct text target; /* host, address without brackets, several (next_hops.h); empty for mx
 			     */
 	uint16_t port;	    /* 25 unless said; of several the first one's */
+	struct text source; /* of a source or a pool, or empty */
 	uint8_t tls;	    /* enum tls_policy, as written: route_policy() */
 	struct texts tls_names;	       /* "mx.example" or "*.example" */
 	struct texts tls_fingerprints; /* 64 hexadecimal digits in lower case */
@@ -164,6 +192,13 @@ struct config {
 	size_t route_count;
 	struct config_site *sites;
 	size_t site_count;
+	struct config_source *sources;
+	size_t source_count;
+	struct config_pool *pools;
+	size_t pool_count;
+	struct config_sender *senders;
+	size_t sender_count;
+	const struct config_sender **senders_by_name; /* sorted by label */
 	struct config_rate *rates;
 	size_t rate_count;
 	const struct config_rate *rate_of[RATE_KINDS]; /* NULL: no limit */

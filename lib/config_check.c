@@ -8,8 +8,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <pwd.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -190,6 +192,38 @@ static void check_introspection(const struct check *c)
 	}
 }
 
+/* Whether this machine has it: a restart of the network may still bring it. */
+static void check_source(const struct check *c, const struct config_source *s, struct text address)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET};
+	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
+	uint8_t bytes[16];
+	char word[SHOWN_BYTES], name[SHOWN_BYTES];
+
+	if (!host_address_parse(address, bytes))
+		return;
+	bool ipv4 = host_address_is_ipv4(bytes);
+	int fd = socket(ipv4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	memcpy(&in.sin_addr, bytes + 12, 4);
+	memcpy(&in6.sin6_addr, bytes, 16);
+	if (fd < 0 || (ipv4 ? bind(fd, (struct sockaddr *)&in, sizeof in)
+			    : bind(fd, (struct sockaddr *)&in6, sizeof in6)) != 0)
+		config_errors_add(c->errors, true, s->line, 1,
+				  "source %s: no mail can leave from %s now: %s",
+				  shown(word, s->label), shown(name, address), strerror(errno));
+	if (fd >= 0)
+		close(fd);
+}
+
+static void check_sources(const struct check *c)
+{
+	for (size_t i = 0; i < c->config->source_count; i++) {
+		check_source(c, &c->config->sources[i], c->config->sources[i].ipv4);
+		check_source(c, &c->config->sources[i], c->config->sources[i].ipv6);
+	}
+}
+
 static void check_hostname(const struct check *c)
 {
 	char own[256] = "", name[SHOWN_BYTES];
@@ -326,6 +360,7 @@ bool config_check_machine(const struct config *config, struct config_errors *err
 	check_pam_user(&c);
 	check_introspection(&c);
 	check_tables(&c);
+	check_sources(&c);
 	for (size_t i = before; i < errors->count; i++)
 		if (!errors->items[i].warning)
 			return false;

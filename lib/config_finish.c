@@ -4,6 +4,7 @@
 #include "config_finish.h"
 
 #include "config_row.h"
+#include "config_source.h"
 #include "config_value.h"
 #include "mem.h"
 #include "must.h"
@@ -382,6 +383,7 @@ void config_finish(struct config *config, const struct place *ports, struct conf
 	if (!config_errors_matter(errors))
 		check_times(&w);
 	check_policies(&w);
+	config_source_finish(config, errors);
 	index_routes(&w);
 	index_relay_to(&config->relay_to);
 }

@@ -103,12 +103,23 @@ static void print_rate(const struct rate *r, struct bytes *to)
 	put(to, r->period == PER_MINUTE ? "/m" : r->period == PER_HOUR ? "/h" : "/d");
 }
 
+static void print_share(const struct source_share *s, struct bytes *to)
+{
+	word_print(s->name, to);
+	if (s->weight == 1)
+		return;
+	put(to, "*");
+	put_number(to, s->weight);
+}
+
 static void print_item(enum setting_type type, const char *item, struct bytes *to)
 {
 	if (type == TYPE_NETWORKS)
 		print_network((const void *)item, to);
 	else if (type == TYPE_RATES)
 		print_rate((const void *)item, to);
+	else if (type == TYPE_SHARES)
+		print_share((const void *)item, to);
 	else if (type == TYPE_DOMAINS || type == TYPE_LOGINS || type == TYPE_DIGESTS)
 		word_print(*(const struct text *)(const void *)item, to);
 	else
@@ -145,6 +156,9 @@ void value_print(const struct setting_row *row, const void *from, struct bytes *
 	case TYPE_TABLE:
 	case TYPE_TEXT:
 	case TYPE_URL:
+	case TYPE_IPV4:
+	case TYPE_IPV6:
+	case TYPE_NAME:
 		word_print(*(const struct text *)from, to);
 		break;
 	case TYPE_ROUTE_TO:
@@ -179,6 +193,7 @@ void value_print(const struct setting_row *row, const void *from, struct bytes *
 	case TYPE_RATES:
 	case TYPE_LOGINS:
 	case TYPE_DIGESTS:
+	case TYPE_SHARES:
 		print_list(row->type, from, to);
 		break;
 	case TYPE_COUNT:

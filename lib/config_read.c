@@ -6,8 +6,10 @@
  */
 #include "config_finish.h"
 #include "config_row.h"
+#include "config_source.h"
 #include "config_token.h"
 #include "config_value.h"
+#include "envelope.h"
 #include "mem.h"
 #include "must.h"
 #include "nearest.h"
@@ -101,6 +103,11 @@ static const struct {
     {"smtpd_sasl_auth_enable", "auth { users = PATH }"},
     {"smtpd_sasl_path", "auth { dovecot = PATH }"},
     {"smtpd_sender_login_maps", "submission { senders = PATH }"},
+    {"smtp_bind_address", "source NAME { ipv4 = ADDRESS }, and source = NAME in route * { }"},
+    {"smtp_bind_address6", "source NAME { ipv6 = ADDRESS }, and source = NAME in route * { }"},
+    {"smtp_helo_name",
+     "source NAME { ipv4 = ADDRESS helo = NAME }, and source = NAME in route * { }"},
+    {"sender_dependent_default_transport_maps", "sender ADDRESS { source = NAME }, one for each"},
     {"smtp_tls_security_level", "route * { to = mx tls = may }"},
 };
 
@@ -187,6 +194,7 @@ static void read_value(struct reader *r, const struct scope *scope, const struct
 		struct network network;
 		struct text text;
 		struct endpoint endpoint;
+		struct source_share share;
 	} item = {0};
 
 	if (!size) {
@@ -419,6 +427,28 @@ static void route_label(struct reader *r, const struct token *label, struct text
 		*to = (struct text){to->data + 1, to->len - 1};
 }
 
+static void source_label(struct reader *r, enum setting_block block, const struct token *label,
+			 struct text *to)
+{
+	char word[SHOWN_BYTES];
+
+	if (!source_name_read(label->text, r->config->arena, to))
+		WRONG(r, *label,
+		      "%s: the name \"%s\" is not of letters, digits, - _ . (at most %d)",
+		      block_rows[block].name, shown(word, label->text), SOURCE_MAX);
+}
+
+static void sender_label(struct reader *r, const struct token *label, struct text *to)
+{
+	char word[SHOWN_BYTES];
+	const char *why;
+
+	if (!sender_label_read(label->text, r->config->arena, to, &why))
+		WRONG(r, *label,
+		      "sender: \"%s\" is no address, domain, .domain, login:NAME or *: %s",
+		      shown(word, label->text), why);
+}
+
 /* The first of COUNT items that bears the label; blocks are few, but for routes, which are sorted
  * later. */
 static void read_label(struct reader *r, enum setting_block block, const struct token *label,
@@ -437,6 +467,10 @@ static void read_label(struct reader *r, enum setting_block block, const struct 
 		route_label(r, label, to);
 	else if (block == BLOCK_tls)
 		tls_label(r, label, to);
+	else if (block == BLOCK_source || block == BLOCK_pool)
+		source_label(r, block, label, to);
+	else if (block == BLOCK_sender)
+		sender_label(r, label, to);
 }
 
 /* A block of which several may stand: a new item in its array. */

@@ -11,6 +11,9 @@
 #define OWNER_tables struct config
 #define OWNER_resolver struct config
 #define OWNER_route struct config_route
+#define OWNER_source struct config_source
+#define OWNER_pool struct config_pool
+#define OWNER_sender struct config_sender
 #define OWNER_site struct config_site
 #define OWNER_limits struct config
 #define OWNER_rate struct config_rate
@@ -40,6 +43,9 @@ const size_t setting_count = sizeof setting_rows / sizeof *setting_rows;
 #define ARRAY_tls ARRAY(tls, tls_count, config_tls)
 #define ARRAY_route ARRAY(routes, route_count, config_route)
 #define ARRAY_site ARRAY(sites, site_count, config_site)
+#define ARRAY_source ARRAY(sources, source_count, config_source)
+#define ARRAY_pool ARRAY(pools, pool_count, config_pool)
+#define ARRAY_sender ARRAY(senders, sender_count, config_sender)
 #define ARRAY_auth 0, 0, 0, 0
 #define ARRAY_submission 0, 0, 0, 0
 #define ARRAY_tables 0, 0, 0, 0
@@ -98,6 +104,7 @@ size_t setting_item_size(enum setting_type type)
 	       : type == TYPE_DOMAINS || type == TYPE_LOGINS || type == TYPE_DIGESTS
 		   ? sizeof(struct text)
 	       : type == TYPE_RATES				? sizeof(struct rate)
+	       : type == TYPE_SHARES				? sizeof(struct source_share)
 	       : type == TYPE_ENDPOINTS || type == TYPE_SERVERS ? sizeof(struct endpoint)
 								: 0;
 }

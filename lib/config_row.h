@@ -15,6 +15,9 @@ enum setting_type {
 	TYPE_TABLE,
 	TYPE_TEXT,
 	TYPE_URL, /* url.h */
+	TYPE_IPV4,
+	TYPE_IPV6,
+	TYPE_NAME, /* of a source or pool */
 	TYPE_ROUTE_TO,
 	TYPE_BOOL,
 	TYPE_NUMBER,
@@ -37,6 +40,7 @@ enum setting_type {
 	TYPE_RATES,
 	TYPE_LOGINS,
 	TYPE_DIGESTS, /* SHA-256 in hexadecimal digits */
+	TYPE_SHARES,  /* NAME[*WEIGHT] */
 	TYPE_COUNT
 };
 

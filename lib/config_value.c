@@ -2,6 +2,7 @@
 /* A function for each type of setting: reading. Printing is in config_print.c. */
 #include "config_value.h"
 
+#include "envelope.h"
 #include "must.h"
 #include "nearest.h"
 #include "passwd_file.h"
@@ -543,6 +544,66 @@ static bool read_digest(struct value *v)
 	return true;
 }
 
+/* -- sources --------------------------------------------------------------------------- */
+
+bool source_name_read(struct text t, struct arena *arena, struct text *to)
+{
+	bool fits = t.len && t.len <= SOURCE_MAX;
+
+	for (size_t i = 0; fits && i < t.len; i++)
+		fits = ascii_is_alnum(t.data[i]) || text_find(text_of("-_."), t.data[i]) >= 0;
+	if (fits)
+		*to = keep_lower(arena, t);
+	return fits;
+}
+
+static bool read_source_name(struct value *v)
+{
+	char name[SHOWN_BYTES];
+
+	if (!source_name_read(v->word->text, v->arena, v->to))
+		return WRONG(v, "%s: \"%s\" is no name of a source or pool", v->row->name,
+			     shown(name, v->word->text));
+	return true;
+}
+
+/* NAME or NAME*WEIGHT */
+static bool read_share(struct value *v)
+{
+	struct source_share *to = v->to;
+	struct text t = v->word->text;
+	ptrdiff_t star = text_find(t, '*');
+	uint64_t weight = 1;
+	char name[SHOWN_BYTES];
+
+	if ((star >= 0 &&
+	     (!text_number(text_from(t, (size_t)star + 1), 1000000, &weight) || !weight)) ||
+	    !source_name_read(star < 0 ? t : text_until(t, (size_t)star), v->arena, &to->name))
+		return WRONG(v,
+			     "%s: \"%s\" is no source, nor NAME*WEIGHT with a weight from 1 to "
+			     "1000000",
+			     v->row->name, shown(name, t));
+	to->weight = (uint32_t)weight;
+	return true;
+}
+
+static bool read_source_address(struct value *v)
+{
+	struct text t = v->word->text;
+	bool ipv4 = v->row->type == TYPE_IPV4;
+	uint8_t address[16];
+	char name[SHOWN_BYTES], *copy = arena_alloc(v->arena, 46);
+
+	must(copy);
+	if (t.len > 2 && t.data[0] == '[' && t.data[t.len - 1] == ']')
+		t = (struct text){t.data + 1, t.len - 2};
+	if (!host_address_parse(t, address) || host_address_is_ipv4(address) != ipv4)
+		return WRONG(v, "%s: \"%s\" is no %s address", v->row->name, shown(name, t),
+			     ipv4 ? "IPv4" : "IPv6");
+	*(struct text *)v->to = text_of(host_address_print(address, copy));
+	return true;
+}
+
 /* -- routes -------------------------------------------------------------------------- */
 
 static bool read_route_to(struct value *v)
@@ -551,21 +612,23 @@ static bool read_route_to(struct value *v)
 }
 
 static bool (*const readers[TYPE_COUNT])(struct value *v) = {
-    [TYPE_HOST] = read_host,	      [TYPE_ADDRESS] = read_address,
-    [TYPE_PATH] = read_path,	      [TYPE_LOG_TO] = read_log_to,
-    [TYPE_TEXT] = read_text,	      [TYPE_URL] = read_url,
-    [TYPE_ROUTE_TO] = read_route_to,  [TYPE_BOOL] = read_bool,
-    [TYPE_NUMBER] = read_number,      [TYPE_SIZE] = read_number,
-    [TYPE_TIME] = read_number,	      [TYPE_WORD_NEWLINE] = read_word,
-    [TYPE_WORD_LOG] = read_word,      [TYPE_WORD_FAMILY] = read_word,
-    [TYPE_WORD_CLEAR] = read_word,    [TYPE_WORD_TLS] = read_word,
-    [TYPE_NETWORKS] = read_network,   [TYPE_DOMAINS] = read_domains,
-    [TYPE_ENDPOINTS] = read_endpoint, [TYPE_SERVERS] = read_server,
-    [TYPE_WORD_RULE] = read_word,     [TYPE_WORD_REFUSE] = read_word,
-    [TYPE_TABLE] = read_table,	      [TYPE_RATES] = read_rate,
-    [TYPE_WORD_ACTION] = read_word,   [TYPE_WORD_TAKEOVER] = read_word,
-    [TYPE_LOGINS] = read_login,	      [TYPE_WORD_POLICY] = read_word,
-    [TYPE_DIGESTS] = read_digest,
+    [TYPE_HOST] = read_host,	       [TYPE_ADDRESS] = read_address,
+    [TYPE_PATH] = read_path,	       [TYPE_LOG_TO] = read_log_to,
+    [TYPE_TEXT] = read_text,	       [TYPE_URL] = read_url,
+    [TYPE_ROUTE_TO] = read_route_to,   [TYPE_BOOL] = read_bool,
+    [TYPE_NUMBER] = read_number,       [TYPE_SIZE] = read_number,
+    [TYPE_TIME] = read_number,	       [TYPE_WORD_NEWLINE] = read_word,
+    [TYPE_WORD_LOG] = read_word,       [TYPE_WORD_FAMILY] = read_word,
+    [TYPE_WORD_CLEAR] = read_word,     [TYPE_WORD_TLS] = read_word,
+    [TYPE_NETWORKS] = read_network,    [TYPE_DOMAINS] = read_domains,
+    [TYPE_ENDPOINTS] = read_endpoint,  [TYPE_SERVERS] = read_server,
+    [TYPE_WORD_RULE] = read_word,      [TYPE_WORD_REFUSE] = read_word,
+    [TYPE_TABLE] = read_table,	       [TYPE_RATES] = read_rate,
+    [TYPE_WORD_ACTION] = read_word,    [TYPE_WORD_TAKEOVER] = read_word,
+    [TYPE_LOGINS] = read_login,	       [TYPE_WORD_POLICY] = read_word,
+    [TYPE_DIGESTS] = read_digest,      [TYPE_SHARES] = read_share,
+    [TYPE_IPV4] = read_source_address, [TYPE_IPV6] = read_source_address,
+    [TYPE_NAME] = read_source_name,
 };
 
 bool value_read(const struct setting_row *row, const struct token *word, struct arena *arena,

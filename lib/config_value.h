@@ -38,6 +38,9 @@ bool domain_read(struct text t, struct arena *arena, struct text *to, const char
 /* The same with ".example.net" and "*.example.net" (which stays as it is). */
 bool pattern_read(struct text t, struct arena *arena, struct text *to, const char **why);
 
+/* What a source or pool is called: letters, digits, - _ . up to SOURCE_MAX; in lower case. */
+bool source_name_read(struct text t, struct arena *arena, struct text *to);
+
 /* A text for an error message: printable, at most 60 characters. */
 enum { SHOWN_BYTES = 64 };
 const char *shown(char *to, struct text t);

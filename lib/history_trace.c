@@ -79,6 +79,7 @@ static bool event_names(const struct history_event *e, struct text needle)
 	case EVENT_message_id:
 	case EVENT_queued:
 	case EVENT_delivery:
+	case EVENT_delivery_from:
 	case EVENT_held:
 		return e->count > 0 && text_equal_case(e->values[0], needle);
 	case EVENT_delivery_orig:

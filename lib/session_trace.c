@@ -2,6 +2,7 @@
 /* The session engine's trace information (RFC 5321 4.4) and envelope. */
 #include "session_engine.h"
 
+#include "config_source.h"
 #include "queue_id.h"
 
 #include <stdio.h>
@@ -148,6 +149,8 @@ void transaction_make_envelope(struct session *s)
 					       .ret = t->ret,
 					       .body_type = t->body_type,
 					       .smtputf8 = t->smtputf8,
+					       .source = config_sender_source(
+						   s->setup.config, t->sender, s->setup.login),
 					       .arrival_wall = (uint64_t)t->arrival.us,
 					   });
 }

@@ -15,7 +15,8 @@
 enum {
 	BACKLOG_HIGH = 16 << 20, /* bytes of jobs that a worker has not read yet: no more for now */
 	BACKLOG_LOW = 4 << 20,
-	FILES_HIGH = 64, /* or so many open files on their way */
+	CONTENT_MAX = 16 << 20, /* bytes of mail kept in memory for delivery */
+	FILES_HIGH = 64,	/* or so many open files on their way */
 	LIFETIME_LEAST_S = 5,
 	LIFETIME_MOST_S = 24 * 3600,
 	SHORT_SAID_US = 60 * 1000 * 1000,
@@ -233,7 +234,8 @@ static void job_send(struct qmgr *q, struct job *job, const struct queue_placed 
 			    .active_wall = (uint64_t)loop_wall(q->loop).us,
 			    .prelude = parts->prelude,
 			    .body = parts->body,
-			    .body_length = body_length};
+			    .body_length = body_length,
+			    .source = d->source};
 
 	m.recipients = job_recipients(job, parts->envelope, &recipients);
 	channel_send(job->worker->channel, MSG_job, &m, fd);
@@ -651,6 +653,7 @@ void delivery_init(struct qmgr *q)
 				      .site_up = face_site_up,
 				      .domain_down = face_domain_down};
 
+	mails_init(&q->mails, CONTENT_MAX);
 	q->scheduler = scheduler_new(&face, &q->mails, q->d->epoch);
 	scheduler_configure(q->scheduler, q->d->config);
 	scheduler_set_workers(q->scheduler, q->workers, q->worker_count);

@@ -136,6 +136,9 @@ static void site_configure(const struct scheduler *s, struct site *site)
 {
 	struct site_limits limits = site_limits(s->config, site->name);
 
+	/* A source may be another address now, or none: what was said to it counts no more. */
+	if (site->down_until_us && way_site_name(site->name).len != site->name.len)
+		site->down_until_us = 1;
 	site->cap = limits.connections;
 	site->rate = limits.rate;
 	if (site->window > site->cap)

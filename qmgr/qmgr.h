@@ -206,6 +206,7 @@ void import_refuse(struct engine *e, enum queue_result why);
 
 /* -- delivery.c ----------------------------------------------------------------------- */
 
+/* Before store_open(): mails and the scheduler, which it fills. */
 void delivery_init(struct qmgr *q);
 void delivery_want(struct channel *c, const struct message *m);
 void delivery_outcome(struct channel *c, const struct message *m);

@@ -7,8 +7,10 @@
 #include "qmgr.h"
 
 #include "address.h"
+#include "config_source.h"
 #include "mem.h"
 #include "route_tls.h"
+#include "way.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +52,7 @@ static struct msg_route_is route_begin(const struct route_query *rq)
 	    .target = r->how == HOP_MX ? domain : r->target,
 	    .port = r->port,
 	    .tls = (uint8_t)route_policy(r),
+	    .source = r->source,
 	};
 }
 
@@ -129,8 +132,15 @@ static struct route_query *route_take(struct qmgr *q, const struct channel *cont
 
 static void route_site(const struct qmgr *q, const struct config *config, struct msg_route_is *is)
 {
+	char name[256 + WAY_SITE_BYTES];
+	const struct config_source *source = config_source(config, is->source);
 	struct site_limits limits = site_limits(config, is->site);
-	const struct site *site = site_find(q->scheduler, is->site);
+	size_t len = text_copy(name, 256, is->site);
+
+	/* Of a pool each source has its own. */
+	if (source)
+		len += way_site_key(&(struct way){source->label, 0}, name + len);
+	const struct site *site = site_find(q->scheduler, (struct text){name, len});
 
 	is->site_connections = limits.connections;
 	is->site_rate = limits.rate;

@@ -117,6 +117,10 @@ void scheduler_configure(struct scheduler *s, const struct config *config)
 	for (size_t at = 0; table_slice(&s->domains, &at, domain_forget_route, s);)
 		;
 	sites_configure(s);
+	for (size_t i = 0; i < config->source_count; i++)
+		mails_know_source(s->mails, config->sources[i].label);
+	for (size_t i = 0; i < config->pool_count; i++)
+		mails_know_source(s->mails, config->pools[i].label);
 }
 
 void scheduler_set_workers(struct scheduler *s, struct worker *workers, size_t count)
@@ -152,16 +156,10 @@ static void wheel_begin(struct scheduler *s, int64_t now_us)
 	s->wheel_at = now_us / 1000000 - 1;
 }
 
-/* The way that this message's mail goes. */
-static struct way way_of(const struct scheduler *s, const struct mail *mail)
-{
-	return (struct way){mails_source_name(s->mails, mail->source), mail->tls};
-}
-
 void scheduler_add(struct scheduler *s, struct recipient *r, struct text domain, int64_t due_us,
 		   int64_t now_us)
 {
-	struct way way = way_of(s, r->mail);
+	struct way way = way_of(s, r->mail, domain);
 	struct domain *d = domain_get(s, domain, &way);
 
 	r->lane = lane_get(s, d, r->mail->submitter);
@@ -349,6 +347,26 @@ static void site_rotate(struct lane *lane)
 	}
 }
 
+/* Since a reload, its first recipient's mail leaves from another source: it goes into that lane. */
+static bool lane_has_moved(struct scheduler *s, struct lane *lane)
+{
+	struct domain *d = lane->domain;
+
+	if (!s->config->source_count && !d->source.len)
+		return false;
+	struct recipient *r = lane->ready;
+	struct way now = domain_way(d), way = way_of(s, r->mail, d->name);
+
+	if (way_equal(&now, &way))
+		return false;
+	lane_take(s, r);
+	r->lane = lane_get(s, domain_get(s, d->name, &way), r->mail->submitter);
+	r->lane->count++;
+	recipient_ready(s, r, false);
+	lane_drop(s, lane);
+	return true;
+}
+
 /* Starts one job for the site; false when there is nothing to do or no way to do it now. */
 static bool site_serve(struct scheduler *s, struct site *site, int64_t now_us)
 {
@@ -361,6 +379,8 @@ static bool site_serve(struct scheduler *s, struct site *site, int64_t now_us)
 		domain_ask(s, lane->domain);
 		return true;
 	}
+	if (lane_has_moved(s, lane))
+		return true;
 	struct slot *slot =
 	    site_rate_allows(s, site, now_us) ? site_slot(s, site, lane->domain->hop) : NULL;
 

@@ -89,6 +89,8 @@ struct scheduler {
 /* lanes.c */
 struct domain *domain_get(struct scheduler *s, struct text name, const struct way *way);
 struct way domain_way(const struct domain *d);
+/* The way of this message's mail for DOMAIN, now. Its text is as old as the configuration. */
+struct way way_of(const struct scheduler *s, const struct mail *mail, struct text domain);
 struct lane *lane_get(struct scheduler *s, struct domain *domain, struct submitter *submitter);
 void lane_push(struct scheduler *s, struct lane *lane, struct recipient *r, bool front);
 void lane_take(struct scheduler *s, struct recipient *r);

@@ -16,9 +16,8 @@
 #include <unistd.h>
 
 enum {
-	LOAD_SLICE = 2000,	/* messages handed over in a turn while loading */
-	LATE_MAX = 20000,	/* outcomes without room before deliveries pause */
-	CONTENT_MAX = 16 << 20, /* bytes of mail kept in memory for delivery */
+	LOAD_SLICE = 2000, /* messages handed over in a turn while loading */
+	LATE_MAX = 20000,  /* outcomes without room before deliveries pause */
 	READERS = 3,
 	REMOVED_KEEP = 64 << 10, /* bytes of an empty list kept for the next commit */
 };
@@ -549,7 +548,6 @@ bool store_open(struct qmgr *q)
 		log_error(q->d->log, "cannot open the queue folder %s", path);
 		return false;
 	}
-	mails_init(&q->mails, CONTENT_MAX);
 	q->late_end = &q->late;
 	q->filling = mem_new(1, sizeof *q->filling);
 	q->appender = pool_new(q->loop, 1);

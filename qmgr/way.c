@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /* Ways, and how they are written down. */
-#include "way.h"
+#include "scheduler_private.h"
+
+#include "config_source.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +15,21 @@ static const char letters[] = {
 bool way_equal(const struct way *a, const struct way *b)
 {
 	return a->tls == b->tls && text_equal(a->source, b->source);
+}
+
+struct way way_of(const struct scheduler *s, const struct mail *mail, struct text domain)
+{
+	struct way way = {.tls = mail->tls};
+
+	if (!s->config->source_count)
+		return way;
+	const struct config_source *source =
+	    config_source_of(s->config, config_route(s->config, domain),
+			     mails_source_name(s->mails, mail->source), mail->id);
+
+	if (source)
+		way.source = source->label;
+	return way;
 }
 
 static struct text until_nul(struct text t)

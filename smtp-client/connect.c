@@ -2,7 +2,6 @@
 /* Attempts over hosts. */
 #include "connect.h"
 
-#include "config.h"
 #include "mem.h"
 
 #include <arpa/inet.h>
@@ -17,6 +16,7 @@ enum { FAILURES = 1024, FRESH_S = 60 };
 
 struct failure {
 	uint8_t address[16];
+	uint64_t source; /* source_mark() */
 	uint16_t port;
 	bool set;
 	struct monotime failed, logged;
@@ -31,27 +31,39 @@ struct failures *failures_new(void)
 	return mem_new(1, sizeof(struct failures));
 }
 
-static size_t failure_index(const struct host *host)
+/* Tells sources apart; 0: none. */
+static uint64_t source_mark(const struct config_source *source)
 {
-	uint64_t hash = 14695981039346656037u ^ host->port;
+	uint64_t hash = source ? 14695981039346656037u : 0;
+
+	for (size_t i = 0; source && i < source->label.len; i++)
+		hash = (hash ^ (uint8_t)source->label.data[i]) * 1099511628211u;
+	return hash;
+}
+
+static size_t failure_index(const struct host *host, uint64_t source)
+{
+	uint64_t hash = 14695981039346656037u ^ host->port ^ source;
 
 	for (size_t i = 0; i < sizeof host->address; i++)
 		hash = (hash ^ host->address[i]) * 1099511628211u;
 	return (size_t)(hash >> 40) % FAILURES;
 }
 
-static bool failure_is_of(const struct failure *f, const struct host *host)
+static bool failure_is_of(const struct failure *f, const struct host *host, uint64_t source)
 {
-	return f->set && f->port == host->port &&
+	return f->set && f->port == host->port && f->source == source &&
 	       memcmp(f->address, host->address, sizeof f->address) == 0;
 }
 
-bool failures_note(struct failures *f, const struct host *host, struct monotime now)
+bool failures_note(struct failures *f, const struct host *host, const struct config_source *source,
+		   struct monotime now)
 {
-	struct failure *at = &f->items[failure_index(host)];
+	uint64_t mark = source_mark(source);
+	struct failure *at = &f->items[failure_index(host, mark)];
 
-	if (!failure_is_of(at, host)) {
-		*at = (struct failure){.port = host->port, .set = true};
+	if (!failure_is_of(at, host, mark)) {
+		*at = (struct failure){.port = host->port, .source = mark, .set = true};
 		memcpy(at->address, host->address, sizeof at->address);
 		at->logged.us = now.us - 2 * SECONDS(FRESH_S).us;
 	}
@@ -62,19 +74,22 @@ bool failures_note(struct failures *f, const struct host *host, struct monotime 
 	return true;
 }
 
-void failures_forget(struct failures *f, const struct host *host)
+void failures_forget(struct failures *f, const struct host *host,
+		     const struct config_source *source)
 {
-	struct failure *at = &f->items[failure_index(host)];
+	uint64_t mark = source_mark(source);
+	struct failure *at = &f->items[failure_index(host, mark)];
 
-	if (failure_is_of(at, host))
+	if (failure_is_of(at, host, mark))
 		at->failed.us -= SECONDS(FRESH_S).us;
 }
 
-static bool failed_of_late(const struct failures *f, const struct host *host, struct monotime now)
+static bool failed_of_late(const struct failures *f, const struct host *host, uint64_t source,
+			   struct monotime now)
 {
-	const struct failure *at = &f->items[failure_index(host)];
+	const struct failure *at = &f->items[failure_index(host, source)];
 
-	return failure_is_of(at, host) && now.us - at->failed.us < SECONDS(FRESH_S).us;
+	return failure_is_of(at, host, source) && now.us - at->failed.us < SECONDS(FRESH_S).us;
 }
 
 /* Addresses from I on that are one host's. */
@@ -145,8 +160,15 @@ void attempt_end(struct attempt *a)
 	*a = (struct attempt){0};
 }
 
-bool attempt_next(struct attempt *a, const struct failures *f, struct monotime now)
+struct text source_address(const struct config_source *source, const struct host *host)
 {
+	return host_address_is_ipv4(host->address) ? source->ipv4 : source->ipv6;
+}
+
+bool attempt_next(struct attempt *a, const struct failures *f, const struct config_source *source,
+		  struct monotime now)
+{
+	uint64_t mark = source_mark(source);
 	uint32_t count = a->list->count < ATTEMPT_HOSTS_MAX ? a->list->count : ATTEMPT_HOSTS_MAX;
 
 	for (int last_resort = 0; last_resort < 2; last_resort++)
@@ -156,9 +178,13 @@ bool attempt_next(struct attempt *a, const struct failures *f, struct monotime n
 
 			if (a->tried >> i & 1)
 				continue;
-			if (!last_resort && failed_of_late(f, host, now))
+			if (!last_resort && failed_of_late(f, host, mark, now))
 				continue;
 			a->tried |= UINT64_C(1) << i;
+			if (source && !source_address(source, host).len) {
+				a->strange = true;
+				continue;
+			}
 			a->host = host;
 			return true;
 		}
@@ -193,38 +219,39 @@ static socklen_t sockaddr_make(struct sockaddr_storage *to, const uint8_t *addre
 	return sizeof *in6;
 }
 
-static bool bind_source(int fd, int family, const char *source)
+static bool bind_source(int fd, struct text source)
 {
 	struct sockaddr_storage from;
 	uint8_t address[16];
+	int on = 1;
 
-	if (!source)
-		return true;
-	if (!host_address_parse(text_of(source), address)) {
+	if (!host_address_parse(source, address)) {
 		errno = EADDRNOTAVAIL;
 		return false;
 	}
 	socklen_t len = sockaddr_make(&from, address, 0);
 
-	if (from.ss_family != family) {
-		errno = EAFNOSUPPORT;
-		return false;
-	}
+	/* The port is chosen at connect(), where the same one can serve towards many receivers:
+	 * else an address would have 28,000 connections at most. */
+	(void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
 	return bind(fd, (struct sockaddr *)&from, len) == 0;
 }
 
-struct stream *connect_host(struct loop *loop, const struct host *host, const char *source,
-			    const struct stream_face *face, void *owner)
+struct stream *connect_host(struct loop *loop, const struct host *host,
+			    const struct config_source *source, const struct stream_face *face,
+			    void *owner, bool *unbound)
 {
+	*unbound = false;
 	struct sockaddr_storage to;
 	socklen_t len = sockaddr_make(&to, host->address, host->port);
 	int fd = socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return NULL;
-	if (!bind_source(fd, to.ss_family, source)) {
+	if (source && !bind_source(fd, source_address(source, host))) {
 		int error = errno;
 
+		*unbound = true;
 		close(fd);
 		errno = error;
 		return NULL;

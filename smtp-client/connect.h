@@ -8,6 +8,7 @@
 #ifndef SMTP_CLIENT_CONNECT_H
 #define SMTP_CLIENT_CONNECT_H
 
+#include "config.h"
 #include "hosts.h"
 #include "stream.h"
 
@@ -19,32 +20,45 @@ struct failures;
 /* Lives as long as the process. */
 struct failures *failures_new(void);
 
-/* Marks HOST as failed; true when that has not been logged for a minute. */
-bool failures_note(struct failures *f, const struct host *host, struct monotime now);
-void failures_forget(struct failures *f, const struct host *host);
+/*
+ * Marks HOST as failed from SOURCE (NULL: from the system's choice): it may serve another one.
+ * True when that has not been logged for a minute.
+ */
+bool failures_note(struct failures *f, const struct host *host, const struct config_source *source,
+		   struct monotime now);
+void failures_forget(struct failures *f, const struct host *host,
+		     const struct config_source *source);
 
 struct attempt {
 	struct host_list *list;		  /* held */
 	uint8_t order[ATTEMPT_HOSTS_MAX]; /* indices into list */
 	uint64_t tried;			  /* a bit a host */
 	const struct host *host;	  /* the present one, in list; NULL: none yet */
+	bool strange; /* a host was left out: the source has no address of its family */
 };
 
 /* Takes over LIST (already held for it). */
 void attempt_begin(struct attempt *a, struct host_list *list);
 void attempt_end(struct attempt *a);
 
-/* The next host, which becomes a->host; false when all have been tried. */
-bool attempt_next(struct attempt *a, const struct failures *f, struct monotime now);
+/* The next host, which becomes a->host; false when all have been tried. Not those of a family of
+ * which SOURCE has no address. */
+bool attempt_next(struct attempt *a, const struct failures *f, const struct config_source *source,
+		  struct monotime now);
 
 /* "name[192.0.2.1]:25" of a host, RELAY_BYTES at TO; returns its length. */
 size_t host_relay(const struct host *host, char *to);
 
 /*
- * Starts to connect to HOST from the address SOURCE (text; NULL: the
- * system's choice). NULL with errno set when that fails at once.
+ * Starts to connect to HOST from the address that SOURCE has of its family
+ * (NULL: the system's choice). NULL with errno set when that fails at once;
+ * *UNBOUND: since that address can't be had.
  */
-struct stream *connect_host(struct loop *loop, const struct host *host, const char *source,
-			    const struct stream_face *face, void *owner);
+struct stream *connect_host(struct loop *loop, const struct host *host,
+			    const struct config_source *source, const struct stream_face *face,
+			    void *owner, bool *unbound);
+
+/* The address of SOURCE for HOST; empty: there is none. */
+struct text source_address(const struct config_source *source, const struct host *host);
 
 #endif

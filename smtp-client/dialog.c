@@ -119,8 +119,10 @@ static enum dialog_says refused(struct dialog *d)
 
 static void send_hello(struct dialog *d, const char *verb, enum dialog_verb expected)
 {
+	struct text name = d->helo.len ? d->helo : d->config->hostname;
+
 	bytes_add(d->out, verb, strlen(verb));
-	bytes_add(d->out, d->config->hostname.data, d->config->hostname.len);
+	bytes_add(d->out, name.data, name.len);
 	PUT(d->out, "\r\n");
 	ring_push(d, expected);
 }

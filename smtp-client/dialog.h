@@ -63,6 +63,7 @@ enum { DIALOG_RING = 8 };
 
 struct dialog {
 	const struct config *config; /* outlives it */
+	struct text helo;	     /* our name, where it is not hostname; outlives it */
 	struct bytes *out;	     /* commands go here; not owned */
 	struct job *job;	     /* under way; not owned; NULL between jobs */
 	struct job *ahead;	     /* its commands were sent behind the content of that one */

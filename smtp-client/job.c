@@ -2,6 +2,7 @@
 /* Jobs. */
 #include "job.h"
 
+#include "config_source.h"
 #include "mem.h"
 
 #include <stdlib.h>
@@ -61,7 +62,7 @@ static bool job_measure(const struct msg_job *m, bool in_file, size_t *size)
 	if (in_file ? m->body.len != 0 : m->body.len != m->body_length)
 		return false;
 	*size = m->site.len + m->hop.len + m->target.len + m->domain.len + m->sender.len +
-		m->envid.len + m->prelude.len + m->body.len;
+		m->envid.len + m->source.len + m->prelude.len + m->body.len;
 	while (list_next_job_recipient(&list, &r))
 		*size += r.address.len + r.orcpt.len;
 	return true;
@@ -89,6 +90,7 @@ static void job_fill(struct job *job, const struct msg_job *m, char *at)
 	job->domain = take_text(&at, m->domain);
 	job->sender = take_text(&at, m->sender);
 	job->envid = take_text(&at, m->envid);
+	job->source_name = take_text(&at, m->source);
 	if (!parameter_is_safe(job->envid))
 		job->envid.len = 0;
 	struct wire_list list = m->recipients;
@@ -163,6 +165,7 @@ void job_set_config(struct job *job, const struct config *config)
 {
 	job->config = config_keep(config);
 	job->route = config_route(config, job->domain);
+	job->source = config_source(config, job->source_name);
 }
 
 uint64_t job_size(const struct job *job)

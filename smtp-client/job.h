@@ -44,6 +44,10 @@ struct job {
 	uint16_t port;
 	struct config *config;		  /* in force when the job came; held, NULL before */
 	const struct config_route *route; /* in it: of the job's domain */
+	/* From which it leaves, in config; NULL: the system chooses, or there is none of its name.
+	 */
+	const struct config_source *source;
+	struct text source_name; /* empty: the system chooses */
 	struct text site, hop, target, domain, sender, envid;
 	struct text content;  /* prelude, and the body behind it unless a file holds that */
 	size_t prelude_bytes; /* of content */

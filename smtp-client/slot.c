@@ -131,6 +131,8 @@ static void slot_exhausted(struct slot *s)
 		slot_advance(s);
 		return;
 	}
+	if (!s->trouble && s->attempt.strange)
+		slot_strange(s);
 	if (s->trouble) {
 		v.code = s->trouble->code;
 		v.dsn = s->trouble->dsn;
@@ -167,9 +169,12 @@ static void slot_connected(void *owner)
 {
 	struct slot *s = owner;
 
-	failures_forget(s->worker->failures, s->attempt.host);
+	failures_forget(s->worker->failures, s->attempt.host, s->job->source);
 	s->state = SLOT_OPEN;
 	dialog_start(&s->dialog, s->config, s->job->how, slot_dialog_tls(s), stream_out(s->stream));
+	/* That of the job is in the same configuration, which the connection holds. */
+	if (s->job->source)
+		s->dialog.helo = s->job->source->helo;
 	slot_set_deadline(s, dialog_patience(&s->dialog));
 }
 
@@ -336,9 +341,14 @@ static bool slot_connect_host(struct slot *s)
 		slot_tls_trouble(s, &trouble);
 		return false;
 	}
-	s->stream = connect_host(slot_loop(s), s->attempt.host, NULL, &face, s);
+	bool unbound;
+
+	s->stream = connect_host(slot_loop(s), s->attempt.host, s->job->source, &face, s, &unbound);
 	if (!s->stream) {
-		slot_unreachable(s, strerror(errno));
+		if (unbound)
+			slot_unbound(s, strerror(errno));
+		else
+			slot_unreachable(s, strerror(errno));
 		return false;
 	}
 	s->state = SLOT_CONNECTING;
@@ -353,7 +363,8 @@ static bool slot_connect_host(struct slot *s)
 static void slot_try_next(struct slot *s)
 {
 	must(!s->stream && s->job);
-	while (attempt_next(&s->attempt, s->worker->failures, loop_now(slot_loop(s)))) {
+	while (attempt_next(&s->attempt, s->worker->failures, s->job->source,
+			    loop_now(slot_loop(s)))) {
 		s->clear = false;
 		if (slot_connect_host(s))
 			return;
@@ -392,6 +403,16 @@ static void slot_connect(struct slot *s)
 	if (job->how == HOP_LMTP_UNIX || job->how == HOP_LOCAL) {
 		const struct verdict v = {OUTCOME_DEFERRED, 0, "4.3.5",
 					  TEXT("smtp-client reaches no UNIX sockets or mailboxes")};
+
+		attempt_end(&s->attempt);
+		slot_settle(s, &v, SCOPE_SITE);
+		slot_advance(s);
+		return;
+	}
+	if (job->source_name.len && !job->source) {
+		const struct verdict v = {
+		    OUTCOME_DEFERRED, 0, "4.3.5",
+		    TEXT("its source is not in the configuration of this process")};
 
 		attempt_end(&s->attempt);
 		slot_settle(s, &v, SCOPE_SITE);

@@ -5,6 +5,8 @@
 #include "mem.h"
 #include "tls_plan.h"
 
+#include <stdio.h>
+
 /* That a host did not do what the policy wants is said in the end, whatever befell the others. */
 static void slot_trouble(struct slot *s, const struct reply *why)
 {
@@ -22,7 +24,8 @@ void slot_host_failed(struct slot *s, const struct reply *why)
 	const struct host *host = s->attempt.host;
 
 	slot_trouble(s, why);
-	if (!failures_note(s->worker->failures, host, loop_now(s->worker->daemon->loop)))
+	if (!failures_note(s->worker->failures, host, s->job->source,
+			   loop_now(s->worker->daemon->loop)))
 		return;
 	size_t len = host_relay(host, relay);
 
@@ -43,6 +46,34 @@ void slot_unreachable(struct slot *s, const char *what)
 	const struct reply why = words_make("4.4.1", what);
 
 	slot_host_failed(s, &why);
+}
+
+/* RFC 3463 3.5, X.3.5: "The system is not configured in a manner that will permit it". */
+void slot_unbound(struct slot *s, const char *what)
+{
+	const struct config_source *source = s->job->source;
+	struct text from = source_address(source, s->attempt.host);
+	char text[REPLY_TEXT_MAX];
+
+	snprintf(text, sizeof text, "source %.*s: no connection can be made from %.*s: %s",
+		 (int)source->label.len, source->label.data, (int)from.len, from.data, what);
+	const struct reply why = words_make("4.3.5", text);
+
+	slot_host_failed(s, &why);
+}
+
+/* X.4.4: "The mail system was unable to determine the next hop for the message". */
+void slot_strange(struct slot *s)
+{
+	const struct config_source *source = s->job->source;
+	char text[REPLY_TEXT_MAX];
+
+	snprintf(text, sizeof text,
+		 "source %.*s has no IPv%c address, and the receiver's hosts have no others",
+		 (int)source->label.len, source->label.data, source->ipv4.len ? '6' : '4');
+	const struct reply why = words_make("4.4.4", text);
+
+	slot_trouble(s, &why);
 }
 
 void slot_log_tls(struct slot *s, const char *what, const char *then)

@@ -17,6 +17,11 @@ void slot_host_failed(struct slot *s, const struct reply *why);
 /* The same, since it could not be connected to. */
 void slot_unreachable(struct slot *s, const char *what);
 
+/* Our own address towards the present host can't be had. */
+void slot_unbound(struct slot *s, const char *what);
+/* No host was left that is of a family of which the source has an address. */
+void slot_strange(struct slot *s);
+
 /* The present host did not do what the TLS policy wants. */
 void slot_tls_trouble(struct slot *s, const struct reply *why);
 

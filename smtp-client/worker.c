@@ -172,9 +172,16 @@ static void job_log(struct worker *w, const struct job *job)
 	for (uint32_t i = 0; i < job->recipient_count; i++) {
 		const struct recipient *r = &job->recipients[i];
 
-		LOG(w->daemon->log, delivery, job->id, r->address, job->relay, {text, delay_len},
-		    {text + delay_len, b->end - delay_len}, text_of(r->dsn), status_word(r->kind),
-		    job_reply(job, r), job->tls, job->policy);
+		const struct text values[] = {
+		    r->address,	       job->relay,
+		    {text, delay_len}, {text + delay_len, b->end - delay_len},
+		    text_of(r->dsn),   status_word(r->kind),
+		    job_reply(job, r), job->tls,
+		    job->policy,       job->source_name};
+		bool from = job->source_name.len > 0;
+
+		log_event(w->daemon->log, from ? EVENT_delivery_from : EVENT_delivery, job->id,
+			  values, from ? 10 : 9);
 	}
 }
 

@@ -97,6 +97,7 @@ class Conversation:
         self.act("greeting")
         while line := self.file.readline(4096):
             verb = line[:4].decode(errors="replace").strip().lower()
+            self.line = line
             self.receiver.commands.append(line)
             if verb not in self.receiver.says:
                 self.send(b"500 5.5.1 what?\r\n")

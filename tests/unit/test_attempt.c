@@ -38,16 +38,22 @@ static struct host_list *list_of(const struct row *rows, uint32_t count)
 }
 
 /* The names as they are tried, "abc". */
-static void tried(struct host_list *list, const struct failures *f, char *to)
+static void tried_from(struct host_list *list, const struct failures *f,
+		       const struct config_source *source, char *to)
 {
 	struct attempt a = {0};
 	const struct monotime now = {INT64_C(1000000000)};
 
 	attempt_begin(&a, host_list_keep(list));
-	while (attempt_next(&a, f, now))
+	while (attempt_next(&a, f, source, now))
 		*to++ = a.host->name.data[0];
 	*to = '\0';
 	attempt_end(&a);
+}
+
+static void tried(struct host_list *list, const struct failures *f, char *to)
+{
+	tried_from(list, f, NULL, to);
 }
 
 static void orders_come_one_after_the_other(void **state)
@@ -121,12 +127,51 @@ static void what_failed_of_late_comes_last(void **state)
 	char order[8];
 
 	(void)state;
-	failures_note(f, &list->items[0], (struct monotime){INT64_C(1000000000)});
+	failures_note(f, &list->items[0], NULL, (struct monotime){INT64_C(1000000000)});
 	tried(list, f, order);
 	assert_string_equal(order, "bca");
-	failures_forget(f, &list->items[0]);
+	failures_forget(f, &list->items[0], NULL);
 	tried(list, f, order);
 	assert_string_equal(order, "abc");
+	host_list_drop(&list);
+	free(f);
+}
+
+/* A source reaches hosts of the families that it has addresses of; what refused it may take
+ * another. */
+static void sources_have_families(void **state)
+{
+	static const struct row rows[] = {{"a", 0, 1}, {"b", 1, 1}, {"c", 2, 1}};
+	const struct config_source both = {
+	    .label = TEXT("both"), .ipv4 = TEXT("192.0.2.1"), .ipv6 = TEXT("2001:db8::1")};
+	const struct config_source four = {.label = TEXT("four"), .ipv4 = TEXT("192.0.2.1")};
+	const struct config_source six = {.label = TEXT("six"), .ipv6 = TEXT("2001:db8::1")};
+	struct host_list *list = list_of(rows, 3);
+	struct failures *f = failures_new();
+	struct attempt a = {0};
+	char order[8];
+
+	(void)state;
+	memset(list->items[1].address + 10, 0xff, 2); /* ::ffff:0.0.0.2 */
+	tried_from(list, f, &both, order);
+	assert_string_equal(order, "abc");
+	tried_from(list, f, &four, order);
+	assert_string_equal(order, "b");
+	tried_from(list, f, &six, order);
+	assert_string_equal(order, "ac");
+	failures_note(f, &list->items[0], &six, (struct monotime){INT64_C(1000000000)});
+	tried_from(list, f, &six, order);
+	assert_string_equal(order, "ca");
+	tried_from(list, f, &both, order);
+	assert_string_equal(order, "abc");
+	tried(list, f, order);
+	assert_string_equal(order, "abc");
+	/* None is left, and that is known. */
+	list->count = 1;
+	attempt_begin(&a, host_list_keep(list));
+	assert_false(attempt_next(&a, f, &four, (struct monotime){INT64_C(1000000000)}));
+	assert_true(a.strange);
+	attempt_end(&a);
 	host_list_drop(&list);
 	free(f);
 }
@@ -138,6 +183,7 @@ int main(void)
 	    cmocka_unit_test(equal_ones_share_by_weight),
 	    cmocka_unit_test(addresses_of_a_host_stay_together),
 	    cmocka_unit_test(what_failed_of_late_comes_last),
+	    cmocka_unit_test(sources_have_families),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,12 +3,13 @@
 #include "scheduler_world.h"
 #include "qmgr/way.h"
 
+#define SOURCES "source a { ipv4 = 192.0.2.1 }\nsource b { ipv4 = 192.0.2.2 }\n"
+
 static struct mail *add_way(struct world *w, const char *domain, const char *source, uint8_t tls,
 			    uint32_t count)
 {
 	struct mail *mail = mail_new(&w->mails, w->next_id++, text_of("u0"), count);
 
-	mails_know_source(&w->mails, text_of(source));
 	mail->committed = true;
 	mail->source = mails_source(&w->mails, text_of(source));
 	mail->tls = tls;
@@ -23,7 +24,7 @@ static void test_ways_part(void **state)
 	struct world w;
 
 	(void)state;
-	world_init(&w, "");
+	world_init(&w, SOURCES);
 	w.answer = never;
 	add_way(&w, "d.example", "", MAIL_TLS_ANY, 1);
 	add_way(&w, "d.example", "", MAIL_TLS_REQUIRED, 1);
@@ -96,7 +97,7 @@ static void test_a_source_is_down(void **state)
 	struct world w;
 
 	(void)state;
-	world_init(&w, "retry { first = 60s }");
+	world_init(&w, SOURCES "retry { first = 60s }");
 	w.answer = a_is_refused;
 	for (int i = 0; i < 20; i++) {
 		add_way(&w, "s0", "a", MAIL_TLS_ANY, 1);
@@ -125,7 +126,7 @@ static void test_limits_of_each_source(void **state)
 	struct world w;
 
 	(void)state;
-	world_init(&w, "site s0 { mx = mx.example connections = 3 rate = 6000 }");
+	world_init(&w, SOURCES "site s0 { mx = mx.example connections = 3 rate = 6000 }");
 	w.latency_us = 50000;
 	for (int i = 0; i < 300; i++) {
 		add_way(&w, "s0", "a", MAIL_TLS_ANY, 1);
@@ -144,6 +145,55 @@ static void test_limits_of_each_source(void **state)
 	run(&w, 10 * SECOND);
 	assert_int_equal(w.taken, 600);
 	assert_int_equal(w.most_slots, 3);
+	world_empty(&w);
+	world_free(&w);
+}
+
+static void reload(struct world *w, const char *text)
+{
+	char whole[1024];
+
+	snprintf(whole, sizeof whole,
+		 "hostname = mail.example.net\npostmaster = p@example.net\nqueue = /tmp/q\n%s",
+		 text);
+	config_drop(&w->config);
+	w->config = config_of(whole);
+	scheduler_configure(w->s, w->config);
+}
+
+static enum answer a_fails(struct world *w, const struct job *job)
+{
+	(void)w;
+	return text_equals(job->domain->source, "a") ? SITE_FAILS : TAKES;
+}
+
+/* After a reload what waits, also for a site that is down, leaves from where it now says. */
+static void test_reload_moves(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, SOURCES "route * { to = mx source = a }\n");
+	w.answer = a_fails;
+	for (int i = 0; i < 200; i++)
+		add_way(&w, i % 2 ? "s0" : "s1", "", MAIL_TLS_ANY, 1);
+	run(&w, 2 * SECOND);
+	assert_int_equal(w.taken, 0);
+	assert_int_equal(w.downs, 2);
+	check_counts(&w);
+	reload(&w, SOURCES "route * { to = mx source = b }\n");
+	run(&w, 5 * SECOND);
+	assert_int_equal(w.taken, 200);
+	check_counts(&w);
+	world_empty(&w);
+	/* And without any. */
+	for (int i = 0; i < 10; i++)
+		add_way(&w, "s0", "a", MAIL_TLS_ANY, 1);
+	run(&w, SECOND);
+	assert_int_equal(w.taken, 200);
+	reload(&w, "");
+	run(&w, 5 * SECOND);
+	assert_int_equal(w.taken, 210);
 	world_empty(&w);
 	world_free(&w);
 }
@@ -198,6 +248,7 @@ int main(void)
 	    cmocka_unit_test(test_a_connection_has_one_way),
 	    cmocka_unit_test(test_a_source_is_down),
 	    cmocka_unit_test(test_limits_of_each_source),
+	    cmocka_unit_test(test_reload_moves),
 	    cmocka_unit_test(test_stored),
 	};
 
