@@ -10,8 +10,7 @@
 
 static struct queue_batch *batch_new(struct queue *q)
 {
-	struct queue_batch *b =
-	    batch_pool_take(q->batches, q->options.batch_bytes + BATCH_PREFIX);
+	struct queue_batch *b = batch_pool_take(q->batches, q->options.batch_bytes + BATCH_PREFIX);
 
 	b->refs = 1;
 	b->used = BATCH_PREFIX;

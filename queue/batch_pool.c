@@ -63,8 +63,7 @@ void batch_pool_give(struct queue_batch *b)
 
 	must(pool->out > 0);
 	pool->out--;
-	if (pool->closed || pool->count == BATCHES_KEPT ||
-	    touched > TOUCHED_KEPT - pool->touched) {
+	if (pool->closed || pool->count == BATCHES_KEPT || touched > TOUCHED_KEPT - pool->touched) {
 		batch_free(b);
 	} else {
 		struct queue_batch fresh = {
