@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/time.h>
+#include <time.h>
 
 enum { SIGNALS_MAX = 8 };
 
@@ -16,6 +17,7 @@ struct loop {
 	struct turn_end *turn_ends;
 	struct monotime now;
 	struct walltime wall;
+	struct duration rest;
 	bool stop;
 	struct {
 		struct event event;
@@ -70,6 +72,20 @@ static void loop_tick(struct loop *loop)
 	loop->wall = walltime_read();
 }
 
+void loop_rest(struct loop *loop, struct duration rest)
+{
+	loop->rest = rest;
+}
+
+/* Not by a timer: the descriptors would still be watched, and what comes in wake us. */
+static void take_rest(struct loop *loop)
+{
+	struct timespec rest = {loop->rest.us / 1000000, loop->rest.us % 1000000 * 1000};
+
+	loop->rest.us = 0;
+	nanosleep(&rest, NULL);
+}
+
 void loop_run(struct loop *loop)
 {
 	loop->stop = false;
@@ -78,6 +94,8 @@ void loop_run(struct loop *loop)
 		loop->now.us = 0;
 		event_base_loop(loop->base, EVLOOP_ONCE);
 		run_turn_ends(loop);
+		if (loop->rest.us && !loop->stop)
+			take_rest(loop);
 	}
 }
 

@@ -25,6 +25,10 @@ void loop_stop(struct loop *loop);
 /* One turn that waits at most WAIT; for tests. */
 void loop_turn(struct loop *loop, struct duration wait);
 
+/* After this turn nobody is heard for so long: who is woken for every word can take many at once.
+ */
+void loop_rest(struct loop *loop, struct duration rest);
+
 /* The time at which this turn began; costs nothing. */
 struct monotime loop_now(const struct loop *loop);
 struct walltime loop_wall(const struct loop *loop);

@@ -29,6 +29,7 @@ static const struct daemon_row row = {
 
 enum {
 	BATCH_MS = 10, /* lines wait so long for company */
+	REST_MS = 2,   /* and so long nobody is listened to, once somebody had something to say */
 	STUCK_MS = 100,
 };
 
@@ -132,6 +133,8 @@ static void take(const struct history_event *e)
 	if (self.history)
 		history_add(self.history, e);
 	flush_later();
+	if (!self.draining)
+		loop_rest(self.daemon->loop, MILLISECONDS(REST_MS));
 }
 
 static void serve_event(struct channel *c, const struct message *m)
