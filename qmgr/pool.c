@@ -35,6 +35,14 @@ static struct work *pool_take(struct pool *pool)
 	return work;
 }
 
+static void pool_tell(struct pool *pool)
+{
+	uint64_t one = 1;
+	ssize_t ignored = write(pool->event, &one, sizeof one);
+
+	(void)ignored;
+}
+
 static void *pool_thread(void *arg)
 {
 	struct pool *pool = arg;
@@ -50,10 +58,11 @@ static void *pool_thread(void *arg)
 
 		*pool->through_end = work;
 		pool->through_end = &work->next;
+		/* Outside the lock: who is woken wants it. */
 		if (first) {
-			uint64_t one = 1;
-			ssize_t ignored = write(pool->event, &one, sizeof one);
-			(void)ignored;
+			pthread_mutex_unlock(&pool->lock);
+			pool_tell(pool);
+			pthread_mutex_lock(&pool->lock);
 		}
 	}
 	pthread_mutex_unlock(&pool->lock);
@@ -110,8 +119,8 @@ void pool_add(struct pool *pool, struct work *work)
 	pthread_mutex_lock(&pool->lock);
 	*pool->todo_end = work;
 	pool->todo_end = &work->next;
-	pthread_cond_signal(&pool->wake);
 	pthread_mutex_unlock(&pool->lock);
+	pthread_cond_signal(&pool->wake);
 }
 
 size_t pool_pending(const struct pool *pool)
