@@ -300,17 +300,23 @@ static bool make_room(struct clients *all)
 	return all->count < most;
 }
 
+/* Who may relay may have any number of connections: nobody need count them. */
+static bool is_counted(const struct client *c)
+{
+	return c->all->limits && !config_relays_from(session_config(c->session), c->address);
+}
+
 static void ask_limits(struct client *c)
 {
 	struct clients *all = c->all;
 
+	if (!is_counted(c))
+		return;
 	c->counted = true;
-	channel_send_client_open(
-	    all->limits, &(struct msg_client_open){
-			     .session = c->number,
-			     .address = {(const char *)c->address, 16},
-			     .exempt = config_relays_from(session_config(c->session), c->address),
-			 });
+	channel_send_client_open(all->limits, &(struct msg_client_open){
+						  .session = c->number,
+						  .address = {(const char *)c->address, 16},
+					      });
 }
 
 void client_new(struct clients *all, int fd, const uint8_t *address, enum handle_role role)
@@ -335,7 +341,6 @@ void client_new(struct clients *all, int fd, const uint8_t *address, enum handle
 		stream_pause(c->stream);
 	c->armed = c->shaking = (struct monotime){INT64_MAX};
 	timer_init(&c->timer, all->d->loop, client_fired, c);
-	c->awaiting_limits = all->limits != NULL;
 	struct session_setup setup = {
 	    .face = &client_session_face,
 	    .owner = c,
@@ -353,7 +358,8 @@ void client_new(struct clients *all, int fd, const uint8_t *address, enum handle
 	c->session = session_new(&setup, moment_of(c));
 	caller_ask(&c->caller, policy_names(all->policy), c->session);
 	LOG(all->d->log, connect, 0, session_client(c->session));
-	if (all->limits) {
+	c->awaiting_limits = is_counted(c);
+	if (c->awaiting_limits) {
 		ask_limits(c);
 		c->armed = monotime_add(loop_now(all->d->loop), SECONDS(LIMITS_WAIT_S));
 		timer_set(&c->timer, SECONDS(LIMITS_WAIT_S));

@@ -43,7 +43,7 @@ static void client_open_handle(struct channel *c, const struct message *m)
 {
 	const struct msg_client_open *ask = &m->client_open;
 	const struct config *config = daemon_of(c)->config;
-	uint64_t limit = ask->exempt ? UINT32_MAX : config->limit_per_client;
+	uint64_t limit = config->limit_per_client;
 	uint32_t count = 0;
 
 	if (ask->address.len != 16) {
