@@ -45,6 +45,7 @@ struct stream {
 	bool handshaking; /* from stream_start_tls() to secured() */
 	bool giving;	  /* input() is on the stack */
 	bool cleared;	  /* what has been read in clear is to be thrown away */
+	bool last_words;  /* a close() follows at once, and its FIN leaves with them */
 };
 
 static void stream_destroy(struct stream *s)
@@ -130,11 +131,13 @@ static void stream_limit(void *arg)
 	stream_kill(arg);
 }
 
+/* Nothing has come, or the end and nothing before it. */
 static bool has_nothing_unread(const struct stream *s)
 {
 	uint8_t octet;
+	ssize_t n = recv(s->fd, &octet, 1, MSG_PEEK);
 
-	return recv(s->fd, &octet, 1, MSG_PEEK) < 0 && errno == EAGAIN;
+	return n == 0 || (n < 0 && errno == EAGAIN);
 }
 
 /*
@@ -144,10 +147,8 @@ static bool has_nothing_unread(const struct stream *s)
  */
 static void stream_linger(struct stream *s)
 {
-	bool silent = s->said_all && !s->tls && !bytes_len(&s->in) && has_nothing_unread(s);
-
 	bytes_free(&s->in);
-	if (s->ended || silent || shutdown(s->fd, SHUT_WR) < 0) {
+	if (s->ended || s->last_words || shutdown(s->fd, SHUT_WR) < 0) {
 		stream_kill(s);
 		return;
 	}
@@ -161,7 +162,7 @@ static ssize_t stream_send(struct stream *s, const uint8_t *data, size_t len)
 	size_t taken = 0;
 
 	if (!s->tls)
-		return send(s->fd, data, len, MSG_NOSIGNAL);
+		return send(s->fd, data, len, MSG_NOSIGNAL | (s->last_words ? MSG_MORE : 0));
 	switch (tls_link_write(s->tls, data, len, &taken)) {
 	case TLS_FINE:
 		return (ssize_t)taken;
@@ -233,6 +234,8 @@ static void stream_flush(void *arg)
 
 	if (s->connecting || s->dead || (s->handshaking && s->tls))
 		return;
+	s->last_words =
+	    s->finishing && s->said_all && !s->tls && !bytes_len(&s->in) && has_nothing_unread(s);
 	if (!stream_send_all(s) && (s->finishing || s->paused)) {
 		stream_enter(s);
 		stream_fail(s, errno);
