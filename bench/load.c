@@ -94,7 +94,8 @@ static void session_open(struct load_session *session)
 		session_break(session);
 		return;
 	}
-	session_watch(session, true, EPOLL_CTL_ADD);
+	/* Where the server speaks first its greeting says that the connection is there. */
+	session_watch(session, self.tls == LOAD_TLS_IMPLICIT, EPOLL_CTL_ADD);
 }
 
 static void session_command(struct load_session *session, enum load_step step, const char *text)
@@ -407,10 +408,7 @@ static void session_event(struct load_session *session, uint32_t events)
 	if (session->fd < 0)
 		return;
 	if (session->step == STEP_CONNECT) {
-		int error = 0;
-		socklen_t length = sizeof error;
-		getsockopt(session->fd, SOL_SOCKET, SO_ERROR, &error, &length);
-		if (error != 0) {
+		if (events & EPOLLERR) {
 			session_break(session);
 			return;
 		}
