@@ -644,17 +644,17 @@ static void text_records(void **state)
 	const struct {
 		const char *name;
 		enum hop_verdict verdict;
-		const char *told;
+		const char *told, *turned; /* libunbound turns the records of a set */
 	} rows[] = {
-	    {"_sts.text.test", HOP_FOUND, "<v=STSv1; id=1;>14 <>0 "},
-	    {"_sts.plain.test", HOP_PERMANENT, ""},
-	    {"mx1.prov.test", HOP_PERMANENT, ""},
-	    {"_sts.broken.test", HOP_TEMPORARY, ""},
-	    {"_sts.silent.test", HOP_TEMPORARY, ""},
-	    {"", HOP_PERMANENT, ""},
-	    {"a..b", HOP_PERMANENT, ""},
-	    {"b\303\274cher.test", HOP_PERMANENT, ""},
-	    {long_name, HOP_PERMANENT, ""},
+	    {"_sts.text.test", HOP_FOUND, "<v=STSv1; id=1;>14 <>0 ", "<>0 <v=STSv1; id=1;>14 "},
+	    {"_sts.plain.test", HOP_PERMANENT, "", ""},
+	    {"mx1.prov.test", HOP_PERMANENT, "", ""},
+	    {"_sts.broken.test", HOP_TEMPORARY, "", ""},
+	    {"_sts.silent.test", HOP_TEMPORARY, "", ""},
+	    {"", HOP_PERMANENT, "", ""},
+	    {"a..b", HOP_PERMANENT, "", ""},
+	    {"b\303\274cher.test", HOP_PERMANENT, "", ""},
+	    {long_name, HOP_PERMANENT, "", ""},
 	};
 
 	memset(long_name, 'a', sizeof long_name - 1);
@@ -665,7 +665,8 @@ static void text_records(void **state)
 		assert_int_equal(b->done, 0); /* never from within */
 		wait_for(b, 1);
 		assert_int_equal(b->verdict, rows[i].verdict);
-		assert_string_equal(b->told, rows[i].told);
+		assert_string_equal(b->told, strcmp(b->told, rows[i].turned) ? rows[i].told
+									     : rows[i].turned);
 	}
 	b->done = 0;
 	struct txt *given_up =
