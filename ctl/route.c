@@ -47,6 +47,26 @@ static void route_text(const struct route_view *v)
 	putchar('\n');
 }
 
+/* The policy, and where it comes from. */
+static void tls_text(const struct msg_route_is *m)
+{
+	field("tls");
+	if (m->tls_why.len) {
+		fputs("not known, and so no mail is sent: tls-policies, ", stdout);
+		print_text(m->tls_key, stdout);
+		fputs(": ", stdout);
+		print_text(m->tls_why, stdout);
+	} else if (m->tls_key.len) {
+		printf("%s; tls-policies, ", policy_of(m->tls));
+		print_text(m->tls_key, stdout);
+		fputs(": ", stdout);
+		print_text(m->tls_row, stdout);
+	} else {
+		fputs(policy_of(m->tls), stdout);
+	}
+	putchar('\n');
+}
+
 static void next_hop_text(const struct msg_route_is *m)
 {
 	field("next hop");
@@ -63,7 +83,8 @@ static void next_hop_text(const struct msg_route_is *m)
 		printf("; port %u", m->port);
 	if (m->how == HOP_LMTP || m->how == HOP_LMTP_UNIX)
 		fputs("; LMTP", stdout);
-	printf("\n%-11s %s\n", "tls", policy_of(m->tls));
+	putchar('\n');
+	tls_text(m);
 	if (m->source.len) {
 		field("source");
 		print_text(m->source, stdout);
@@ -255,7 +276,7 @@ int route_verb(struct ctl *ctl)
 		json_print(route_json(&view), stdout);
 	else
 		view_text(&view);
-	status = is->kind == ROUTE_REJECT || is->verdict != HOP_FOUND;
+	status = is->kind == ROUTE_REJECT || is->verdict != HOP_FOUND || is->tls_why.len > 0;
 out:
 	control_close(&control);
 	return status;

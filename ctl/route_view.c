@@ -227,6 +227,19 @@ static json_t *site_json(const struct msg_route_is *m)
 	return o;
 }
 
+/* null: the route decides. */
+static json_t *tls_table_json(const struct msg_route_is *m)
+{
+	if (!m->tls_key.len && !m->tls_why.len)
+		return json_null();
+	json_t *o = json_object();
+
+	json_object_set_new(o, "key", json_text(m->tls_key));
+	json_object_set_new(o, "row", json_text(m->tls_row));
+	json_object_set_new(o, "why", json_text(m->tls_why));
+	return o;
+}
+
 static json_t *block_json(const struct route_view *v)
 {
 	static const char *const kinds[] = {[ROUTE_HOP] = "hop",
@@ -264,6 +277,7 @@ json_t *route_json(const struct route_view *v)
 		json_object_set_new(o, "target", json_text(m->target));
 		json_object_set_new(o, "port", json_integer(m->port));
 		json_object_set_new(o, "tls", json_string(policy_of(m->tls)));
+		json_object_set_new(o, "tls_table", tls_table_json(m));
 		json_object_set_new(o, "origin", json_string(origin_word(m->origin)));
 		json_object_set_new(o, "dnssec", json_string(dnssec_word(m->dnssec)));
 		json_object_set_new(o, "lifetime", json_u64(m->lifetime_s));

@@ -162,7 +162,7 @@ struct config {
 	struct arena *arena;
 	const uint32_t *lines; /* by row of settings.def: where it was set, 0: the default */
 	const struct config_route **by_name; /* the routes, sorted by label */
-	struct text hostname, postmaster, queue, tls_authorities, log;
+	struct text hostname, postmaster, queue, tls_authorities, tls_policies, log;
 	uint64_t queue_limit;
 	struct networks relay_from;
 	struct texts relay_to;

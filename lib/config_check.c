@@ -2,6 +2,7 @@
 /* Checks of a configuration that need the machine it is for: folders, files, names. */
 #include "config_row.h"
 #include "config_value.h"
+#include "policy_row.h"
 #include "rights.h"
 #include "tables.h"
 #include "users_check.h"
@@ -312,6 +313,27 @@ static void check_senders(struct table_check *t, const struct table_text *table)
 	bytes_free(&value);
 }
 
+/* What stands behind a domain, as it would count for mail by its MX. */
+static void check_policies(struct table_check *t, const struct table_text *table)
+{
+	const struct config_route base = {.kind = ROUTE_HOP, .how = HOP_MX};
+	struct bytes value = {0};
+	struct text key;
+	unsigned faults = 0;
+	char why[POLICY_WHY_BYTES];
+
+	for (size_t at = 0;
+	     table_text_next(table, &at, &key, &value) && faults < TABLE_FAULTS_MAX;) {
+		struct text words = {(const char *)bytes_at(&value), bytes_len(&value)};
+		struct policy_row *row = policy_row_new(&base, words, why);
+
+		if (!row && ++faults)
+			table_wrong(t, table_text_line(table, key), why);
+		policy_row_drop(&row);
+	}
+	bytes_free(&value);
+}
+
 static void check_table(const struct check *c, size_t i)
 {
 	struct table_check t = {c, &setting_rows[i], c->config->lines[i], {NULL, 0}};
@@ -326,6 +348,8 @@ static void check_table(const struct check *c, size_t i)
 
 		if (read && t.row->offset == offsetof(struct config, submission_senders))
 			check_senders(&t, read);
+		if (read && t.row->offset == offsetof(struct config, tls_policies))
+			check_policies(&t, read);
 		kind->free(&read);
 	}
 	bytes_free(&content);

@@ -26,7 +26,7 @@ static bool authorities_count(const struct config *config)
 	for (size_t i = 0; i < config->route_count; i++)
 		if (route_policy(&config->routes[i]) == POLICY_VERIFY)
 			return true;
-	return false;
+	return config->tls_policies.len > 0; /* where verify may stand at any time */
 }
 
 static bool path_make(const struct config *config, char *to, size_t size)

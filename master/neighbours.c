@@ -46,6 +46,7 @@ static const struct {
     {PEER_FETCHER, PEER_RESOLVER},			     /* hosts */
     {PEER_SMTPD, PEER_TABLE},				     /* lookups */
     {PEER_SUBMISSION, PEER_TABLE},			     /* lookups */
+    {PEER_QMGR, PEER_TABLE},				     /* TLS policies */
     {PEER_BOUNCE, PEER_QMGR},				     /* reports that are owed */
     {PEER_BOUNCE, PEER_SUBMISSION},			     /* the door for them */
     {PEER_QMGR, PEER_RESOLVER},				     /* sites */

@@ -235,7 +235,8 @@ static void job_send(struct qmgr *q, struct job *job, const struct queue_placed 
 			    .prelude = parts->prelude,
 			    .body = parts->body,
 			    .body_length = body_length,
-			    .source = d->source};
+			    .source = d->source,
+			    .tls_row = text_of(d->policy)};
 
 	m.recipients = job_recipients(job, parts->envelope, &recipients);
 	channel_send(job->worker->channel, MSG_job, &m, fd);
@@ -585,6 +586,7 @@ static void face_ask(void *owner, const struct domain *d)
 {
 	struct qmgr *q = owner;
 
+	join_begin(q, d);
 	if (!q->resolver)
 		return; /* asked again when it is back */
 	channel_send_site_ask(q->resolver, &(struct msg_site_ask){.query = d->query,
@@ -593,10 +595,8 @@ static void face_ask(void *owner, const struct domain *d)
 								  .port = d->port});
 }
 
-void delivery_site_is(struct channel *c, const struct message *m)
+void delivery_site_settle(struct qmgr *q, const struct msg_site_is *a)
 {
-	struct qmgr *q = qmgr_of(c);
-	const struct msg_site_is *a = &m->site_is;
 	uint32_t lifetime = a->lifetime_s;
 
 	/* None at all would mean a question for each job. */
@@ -609,6 +609,14 @@ void delivery_site_is(struct channel *c, const struct message *m)
 	else
 		scheduler_no_site(q->scheduler, a->query, a->verdict == HOP_PERMANENT, a->code,
 				  a->dsn, a->reason, lifetime, now_us(q));
+}
+
+void delivery_site_is(struct channel *c, const struct message *m)
+{
+	struct qmgr *q = qmgr_of(c);
+
+	if (!join_site_is(q, &m->site_is))
+		delivery_site_settle(q, &m->site_is);
 }
 
 /* -- log lines of sites ------------------------------------------------------------------------ */

@@ -481,6 +481,7 @@ static void domain_free(struct scheduler *s, struct domain *d)
 	table_remove(&s->domains, &d->link);
 	free(d->hop);
 	free(d->target);
+	free(d->policy);
 	free(d->verdict);
 	free(d);
 	if (site) {
@@ -518,12 +519,32 @@ void domain_unplace(struct scheduler *s, struct domain *d)
 	d->verdict = NULL;
 }
 
+void domain_set_policy(struct domain *d, struct text words, bool names_domain)
+{
+	free(d->policy);
+	d->policy = words.len ? mem_copy(words.data, words.len) : NULL;
+	d->policy_names_domain = names_domain;
+}
+
+/* As route_policy_key(), of a policy out of a table: that may be longer than a key. */
+static size_t table_policy_key(const struct scheduler *s, const struct domain *d, char *to)
+{
+	unsigned long long hash = table_hash_text(&s->domains, text_of(d->policy));
+	int len = d->policy_names_domain ? (int)d->name.len : 0;
+	int n = snprintf(to, ROUTE_KEY_BYTES, " tls=table:%016llx%s%.*s", hash, len ? ":" : "", len,
+			 d->name.data);
+
+	return n < ROUTE_KEY_BYTES ? (size_t)n : ROUTE_KEY_BYTES - 1;
+}
+
 /* The key of a connection: where it leads to, under what TLS policy, which way. */
 static char *connection_key(const struct scheduler *s, const struct domain *d, struct text hop)
 {
 	char policy[ROUTE_KEY_BYTES], way[WAY_HOP_BYTES];
+	const struct config_route *route = config_route(s->config, d->name);
 	struct way its = domain_way(d);
-	size_t len = route_policy_key(s->config, config_route(s->config, d->name), d->name, policy);
+	size_t len = d->policy ? table_policy_key(s, d, policy)
+			       : route_policy_key(s->config, route, d->name, policy);
 	size_t way_len = way_hop_key(&its, way);
 	char *key = mem_resize(NULL, hop.len + len + way_len + 1, 1);
 

@@ -141,6 +141,8 @@ struct domain {
 	enum domain_state state;
 	enum hop_how how;
 	char *target; /* owned */
+	char *policy; /* owned; words of the table tls-policies, or NULL */
+	bool policy_names_domain;
 	uint16_t port;
 };
 

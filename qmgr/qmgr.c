@@ -23,8 +23,8 @@ static const struct daemon_row row = {
 	"fallocate renameat renameat2 unlinkat newfstatat fstat getdents64 flock fcntl dup "
 	"clone clone3 set_robust_list rseq set_tid_address sched_yield sched_getaffinity "
 	"prctl eventfd2 accept4 getsockopt geteuid",
-    .peers =
-	PEER_SMTPD | PEER_SUBMISSION | PEER_BOUNCE | PEER_RESOLVER | PEER_SMTP_CLIENT | PEER_LIMITS,
+    .peers = PEER_SMTPD | PEER_SUBMISSION | PEER_BOUNCE | PEER_RESOLVER | PEER_SMTP_CLIENT |
+	     PEER_LIMITS | PEER_TABLE,
 };
 
 enum {
@@ -34,6 +34,7 @@ enum {
 	PUMP_JOBS = 256,   /* started in one turn */
 	FETCHES_MAX = 256, /* messages being read from disk at once */
 	DRAIN_LOOK_MS = 20,
+	TABLE_WAIT_S = 10,
 	BATCH_MAPPING_BYTES = 1 << 20,
 };
 
@@ -48,6 +49,7 @@ static void qmgr_tick(void *arg)
 	workers_tick(q);
 	reports_tick(q);
 	takeover_tick(q);
+	joins_tick(q);
 	ageing_clock(q);
 	bool urgent = q->intake == INTAKE_FULL || q->intake == INTAKE_BROKEN || !q->loaded;
 
@@ -77,6 +79,10 @@ static void qmgr_peer(struct daemon *d, struct channel *c)
 	case PEER_BOUNCE:
 		q->bounce = c;
 		break;
+	case PEER_TABLE:
+		q->table = c;
+		lookups_open(q->lookups, c);
+		break;
 	case PEER_LIMITS:
 		takeover_peer(q, c);
 		break;
@@ -97,6 +103,10 @@ static void qmgr_gone(struct daemon *d, struct channel *c)
 	if (q->resolver == c) {
 		q->resolver = NULL;
 		route_resolver_gone(q);
+	}
+	if (q->table == c) {
+		q->table = NULL;
+		lookups_gone(q->lookups);
 	}
 	if (q->bounce == c) {
 		q->bounce = NULL;
@@ -126,6 +136,8 @@ static void qmgr_warm_up(struct daemon *d)
 	q->intake = INTAKE_CLOSED;
 	q->started = loop_wall(q->loop);
 	takeover_init(q);
+	table_init(&q->joins);
+	q->lookups = lookups_new(q->loop, TABLE_FAILED, TABLE_FAILED, SECONDS(TABLE_WAIT_S));
 	timer_init(&q->tick, q->loop, qmgr_tick, q);
 }
 
@@ -207,6 +219,7 @@ static const struct serve serves[] = {
     {MSG_in_flight_end, DELIVERERS, workers_in_flight_end},
     {MSG_site_is, PEER_RESOLVER, delivery_site_is},
     {MSG_path_is, PEER_RESOLVER, route_path_is},
+    {MSG_looked_up, PEER_TABLE, join_looked_up},
     {MSG_report_failed, PEER_BOUNCE, report_failed},
     {MSG_frozen, PEER_LIMITS, takeover_frozen},
     {MSG_login_settled, PEER_LIMITS, takeover_settled},

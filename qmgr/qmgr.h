@@ -6,6 +6,7 @@
  *   door.c      intake: engines hand messages in
  *   import.c    the veredus command hands messages in
  *   delivery.c  jobs to workers, outcomes from them
+ *   join.c      what is known of a domain when all have answered
  *   workers.c   workers come and go
  *   report.c    what is owed to senders
  *   control.c   the control socket
@@ -19,6 +20,7 @@
 #include "daemon.h"
 #include "envelope.h"
 #include "mail.h"
+#include "policy_find.h"
 #include "pool.h"
 #include "queue_id.h"
 #include "scheduler.h"
@@ -101,7 +103,9 @@ struct qmgr {
 	/* delivery.c, workers.c */
 	struct worker workers[WORKERS_MAX];
 	size_t worker_count;
-	struct channel *resolver, *bounce;
+	struct channel *resolver, *bounce, *table;
+	struct lookups *lookups; /* of table */
+	struct table joins;	 /* domains about which not all have answered; by query */
 	struct timer in_flight_limit;
 	bool delivering;
 	int64_t short_said_us; /* when too few descriptors were last warned of */
@@ -212,6 +216,18 @@ void delivery_want(struct channel *c, const struct message *m);
 void delivery_outcome(struct channel *c, const struct message *m);
 void delivery_slot_done(struct channel *c, const struct message *m);
 void delivery_site_is(struct channel *c, const struct message *m);
+
+/* All have answered. */
+void delivery_site_settle(struct qmgr *q, const struct msg_site_is *m);
+
+/* -- join.c ---------------------------------------------------------------------------- */
+
+/* The domain is asked for, or asked for again of another resolver. */
+void join_begin(struct qmgr *q, const struct domain *d);
+/* Resolver's answer; true: it waits for the others, or nobody waits for it. */
+bool join_site_is(struct qmgr *q, const struct msg_site_is *m);
+void join_looked_up(struct channel *c, const struct message *m);
+void joins_tick(struct qmgr *q); /* ends those that nobody waits for */
 
 /* A message is durable: its recipients may go. Domains are read from the envelope. */
 void delivery_release(struct qmgr *q, struct mail *mail, struct text envelope);

@@ -9,6 +9,7 @@
 #include "address.h"
 #include "config_source.h"
 #include "mem.h"
+#include "policy_row.h"
 #include "route_tls.h"
 #include "way.h"
 
@@ -22,11 +23,17 @@ struct route_query {
 	const struct config_route *route; /* within it, or the fallback */
 	uint64_t query;
 	uint32_t request;
-	char domain[256];
+	struct policy_find *find;
+	struct policy_row *row; /* that it found; NULL: none */
+	struct bytes path;	/* path_is, encoded; empty until it comes */
+	char domain[256], key[256], words[POLICY_ROW_BYTES + 1], why[256];
 };
 
 static void route_free(struct route_query *rq)
 {
+	policy_find_cancel(&rq->find);
+	policy_row_drop(&rq->row);
+	bytes_free(&rq->path);
 	config_drop(&rq->config);
 	free(rq);
 }
@@ -40,6 +47,7 @@ static struct text cut(struct text t, size_t max)
 static struct msg_route_is route_begin(const struct route_query *rq)
 {
 	const struct config_route *r = rq->route;
+	const struct config_route *tls = rq->row ? policy_row_route(rq->row) : r;
 	struct text domain = text_of(rq->domain);
 
 	return (struct msg_route_is){
@@ -51,8 +59,11 @@ static struct msg_route_is route_begin(const struct route_query *rq)
 	    .how = (uint8_t)(r->kind == ROUTE_LOCAL ? HOP_LOCAL : r->how),
 	    .target = r->how == HOP_MX ? domain : r->target,
 	    .port = r->port,
-	    .tls = (uint8_t)route_policy(r),
 	    .source = r->source,
+	    .tls = (uint8_t)route_policy(tls),
+	    .tls_key = text_of(rq->key),
+	    .tls_row = text_of(rq->words),
+	    .tls_why = text_of(rq->why),
 	};
 }
 
@@ -79,6 +90,24 @@ static const char *route_domain(const struct qmgr *q, struct text t, char *domai
 	for (char *c = domain; *c; c++)
 		*c = ascii_lower(*c);
 	return NULL;
+}
+
+static void route_answer(struct qmgr *q, struct route_query *rq);
+
+static void route_table_said(void *arg, const struct policy_found *found)
+{
+	struct route_query *rq = arg;
+
+	rq->find = NULL;
+	text_copy(rq->key, sizeof rq->key, found->key);
+	if (found->verdict == TABLE_FAILED)
+		text_copy(rq->why, sizeof rq->why, text_of(found->why));
+	if (found->verdict == TABLE_FOUND) {
+		rq->row = policy_row_new(rq->route, found->words, rq->why);
+		text_copy(rq->words, sizeof rq->words, found->words);
+	}
+	if (bytes_len(&rq->path))
+		route_answer(qmgr_of(rq->control), rq);
 }
 
 void route_ask(struct channel *c, const struct message *m)
@@ -110,6 +139,9 @@ void route_ask(struct channel *c, const struct message *m)
 	rq->query = ++q->last_route;
 	rq->next = q->routes;
 	q->routes = rq;
+	if (policy_has_table(rq->config, rq->route))
+		rq->find = policy_find_start(q->lookups, rq->config, text_of(rq->domain),
+					     route_table_said, rq);
 	channel_send_path_ask(q->resolver, &(struct msg_path_ask){.query = rq->query,
 								  .how = is.how,
 								  .target = is.target,
@@ -157,14 +189,15 @@ static void route_site(const struct qmgr *q, const struct config *config, struct
 	is->last_error = text_of(site->failures ? site->last_error : "");
 }
 
-void route_path_is(struct channel *c, const struct message *m)
+/* All that was asked for is there. */
+static void route_answer(struct qmgr *q, struct route_query *asked)
 {
-	struct qmgr *q = qmgr_of(c);
-	const struct msg_path_is *p = &m->path_is;
-	struct route_query *rq = p->query ? route_take(q, NULL, p->query) : NULL;
+	struct route_query *rq = route_take(q, NULL, asked->query);
+	struct message m;
 
-	if (!rq) /* who asked has left */
+	if (!rq || !message_decode(bytes_at(&rq->path), bytes_len(&rq->path), MSG_path_is, &m))
 		return;
+	const struct msg_path_is *p = &m.path_is;
 	struct msg_route_is is = route_begin(rq);
 
 	is.verdict = p->verdict <= HOP_PERMANENT ? p->verdict : HOP_TEMPORARY;
@@ -181,6 +214,20 @@ void route_path_is(struct channel *c, const struct message *m)
 		route_site(q, rq->config, &is);
 	channel_send_route_is(rq->control, &is);
 	route_free(rq);
+}
+
+void route_path_is(struct channel *c, const struct message *m)
+{
+	struct qmgr *q = qmgr_of(c);
+	struct route_query *rq = q->routes;
+
+	while (rq && rq->query != m->path_is.query)
+		rq = rq->next;
+	if (!rq || bytes_len(&rq->path)) /* who asked has left */
+		return;
+	message_encode(&rq->path, MSG_path_is, &m->path_is);
+	if (!rq->find)
+		route_answer(q, rq);
 }
 
 void route_control_gone(struct qmgr *q, const struct channel *c)

@@ -196,7 +196,7 @@ void scheduler_hurry(struct scheduler *s, struct recipient *r, int64_t now_us)
 
 /* -- where domains go ------------------------------------------------------------ */
 
-static struct domain *domain_asked(struct scheduler *s, uint64_t query)
+struct domain *scheduler_asked(const struct scheduler *s, uint64_t query)
 {
 	struct table_link *link = table_first(&s->asked, table_hash_number(&s->asked, query));
 
@@ -219,7 +219,7 @@ static int64_t lifetime_us(uint32_t seconds)
 void domain_answer(struct scheduler *s, uint64_t query, struct text site, struct text hop,
 		   uint32_t lifetime_s, int64_t now_us)
 {
-	struct domain *d = domain_asked(s, query);
+	struct domain *d = scheduler_asked(s, query);
 
 	if (!d)
 		return;
@@ -231,7 +231,7 @@ void domain_answer(struct scheduler *s, uint64_t query, struct text site, struct
 void scheduler_site_is(struct scheduler *s, uint64_t query, struct text site, struct text hop,
 		       uint32_t lifetime_s, int64_t now_us)
 {
-	struct domain *d = domain_asked(s, query);
+	struct domain *d = scheduler_asked(s, query);
 
 	if (!d || answer_waits(s, d, site, hop, lifetime_s, now_us))
 		return;
@@ -244,7 +244,7 @@ void scheduler_site_is(struct scheduler *s, uint64_t query, struct text site, st
 void scheduler_no_site(struct scheduler *s, uint64_t query, bool permanent, uint16_t code,
 		       struct text dsn, struct text reason, uint32_t lifetime_s, int64_t now_us)
 {
-	struct domain *d = domain_asked(s, query);
+	struct domain *d = scheduler_asked(s, query);
 	struct domain_verdict v = {.kind = QUEUE_FAILED, .code = code};
 
 	if (!d)

@@ -78,6 +78,10 @@ void scheduler_site_is(struct scheduler *s, uint64_t query, struct text site, st
 		       uint32_t lifetime_s, int64_t now_us);
 void scheduler_no_site(struct scheduler *s, uint64_t query, bool permanent, uint16_t code,
 		       struct text dsn, struct text reason, uint32_t lifetime_s, int64_t now_us);
+/* The domain that this question is about; NULL: the answer is not waited for any more. */
+struct domain *scheduler_asked(const struct scheduler *s, uint64_t query);
+/* Words of the table tls-policies for it (copied), empty: none. Before its site is told. */
+void domain_set_policy(struct domain *d, struct text words, bool names_domain);
 /* The resolver was restarted: questions in the air are asked again. */
 void scheduler_ask_again(struct scheduler *s);
 

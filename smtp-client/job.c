@@ -62,7 +62,7 @@ static bool job_measure(const struct msg_job *m, bool in_file, size_t *size)
 	if (in_file ? m->body.len != 0 : m->body.len != m->body_length)
 		return false;
 	*size = m->site.len + m->hop.len + m->target.len + m->domain.len + m->sender.len +
-		m->envid.len + m->source.len + m->prelude.len + m->body.len;
+		m->envid.len + m->source.len + m->prelude.len + m->body.len + m->tls_row.len;
 	while (list_next_job_recipient(&list, &r))
 		*size += r.address.len + r.orcpt.len;
 	return true;
@@ -91,6 +91,7 @@ static void job_fill(struct job *job, const struct msg_job *m, char *at)
 	job->sender = take_text(&at, m->sender);
 	job->envid = take_text(&at, m->envid);
 	job->source_name = take_text(&at, m->source);
+	job->tls_row = take_text(&at, m->tls_row);
 	if (!parameter_is_safe(job->envid))
 		job->envid.len = 0;
 	struct wire_list list = m->recipients;
@@ -156,6 +157,7 @@ void job_free(struct job **job)
 	if ((*job)->fd >= 0)
 		close((*job)->fd);
 	bytes_free(&(*job)->words);
+	policy_row_drop(&(*job)->own);
 	config_drop(&(*job)->config);
 	free(*job);
 	*job = NULL;
@@ -166,6 +168,19 @@ void job_set_config(struct job *job, const struct config *config)
 	job->config = config_keep(config);
 	job->route = config_route(config, job->domain);
 	job->source = config_source(config, job->source_name);
+	if (!job->tls_row.len)
+		return;
+	/* qmgr has read it as well; a configuration that has come since may lead elsewhere. */
+	char why[POLICY_WHY_BYTES];
+	const struct verdict unfit = {OUTCOME_DEFERRED, 0, "4.3.5",
+				      TEXT("the policy of the table tls-policies does not fit "
+					   "the route any more")};
+
+	job->own = policy_row_new(job->route, job->tls_row, why);
+	if (job->own)
+		job->route = policy_row_route(job->own);
+	else
+		job_settle_open(job, &unfit);
 }
 
 uint64_t job_size(const struct job *job)

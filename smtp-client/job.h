@@ -12,6 +12,7 @@
 #include "clock.h"
 #include "config.h"
 #include "message.h"
+#include "policy_row.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -42,13 +43,15 @@ struct job {
 	uint32_t slot;
 	uint8_t how, ret, body_type, smtputf8;
 	uint16_t port;
-	struct config *config;		  /* in force when the job came; held, NULL before */
-	const struct config_route *route; /* in it: of the job's domain */
+	struct config *config; /* in force when the job came; held, NULL before */
+	/* In it, or in own: of the job's domain. */
+	const struct config_route *route;
+	struct policy_row *own; /* held, or NULL: the policy that a table has for the domain */
 	/* From which it leaves, in config; NULL: the system chooses, or there is none of its name.
 	 */
 	const struct config_source *source;
 	struct text source_name; /* empty: the system chooses */
-	struct text site, hop, target, domain, sender, envid;
+	struct text site, hop, target, domain, sender, envid, tls_row;
 	struct text content;  /* prelude, and the body behind it unless a file holds that */
 	size_t prelude_bytes; /* of content */
 	uint64_t body_length; /* in the file, or within content */
@@ -78,7 +81,7 @@ enum job_unfit { UNFIT_NONE, UNFIT_8BIT, UNFIT_UTF8 };
 struct job *job_new(const struct msg_job *m, int fd, bool fd_lost);
 void job_free(struct job **job); /* takes NULL, leaves NULL */
 
-/* The job keeps to CONFIG from here on. */
+/* The job keeps to CONFIG from here on; what does not fit into it is deferred. */
 void job_set_config(struct job *job, const struct config *config);
 
 uint64_t job_size(const struct job *job);   /* octets of the content */

@@ -62,6 +62,7 @@ static void slot_drop_connection(struct slot *s)
 {
 	stream_free(&s->stream);
 	config_drop(&s->config);
+	policy_row_drop(&s->own);
 	s->route = NULL;
 	free(s->hop);
 	free(s->bound);
@@ -354,6 +355,7 @@ static bool slot_connect_host(struct slot *s)
 	s->state = SLOT_CONNECTING;
 	s->config = config_keep(s->job->config);
 	s->route = s->job->route;
+	s->own = s->job->own ? policy_row_keep(s->job->own) : NULL;
 	s->hop = mem_copy(s->job->hop.data, s->job->hop.len);
 	s->hop_len = s->job->hop.len;
 	slot_set_deadline(s, s->config->timeout_connect);

@@ -38,7 +38,8 @@ struct slot {
 	char *hop; /* of the connection */
 	size_t hop_len;
 	struct config *config;		  /* of the connection, held */
-	const struct config_route *route; /* in it: whose TLS policy the connection is under */
+	const struct config_route *route; /* in it, or in own: whose TLS policy it is under */
+	struct policy_row *own;		  /* held, or NULL */
 	char *bound;  /* the one domain that the receiver proved itself for; NULL: any */
 	uint8_t need; /* enum tls_need of the present host */
 	bool clear;   /* its handshake failed: once more, without TLS */

@@ -20,6 +20,7 @@ config lib/config_value.c
 config lib/config_row.c
 config lib/config_route_to.c
 config lib/config_route.c
+config lib/config_route_list.c
 config lib/config_finish.c
 config lib/config_print.c
 config lib/url.c -put_encoded
@@ -50,7 +51,9 @@ line logger/line.c
 message lib/message.c -message_schema
 message lib/messages.def
 message lib/wire.c
+next_hops lib/next_hops.c
 passwd_file lib/passwd_file.c
+policy_row lib/policy_row.c -setting_of
 queue_record queue/record.c -put|outcome_(dsn|text|bytes|home)
 queue_record queue/index.c -index_(write|encode)
 queue_record queue/load.c
