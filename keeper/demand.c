@@ -32,17 +32,16 @@ static bool scheme_is_modern(uint16_t scheme)
  * times", "The context string", "A single 0 byte which serves as the
  * separator", "The content to be signed": the hash of the transcript.
  */
-static bool is_certificate_verify(struct text t)
+static bool is_certificate_verify(struct text t, const char *context)
 {
-	static const char context[] = "TLS 1.3, server CertificateVerify"; /* its NUL is the 0 */
-	size_t before = SPACES + sizeof context;
+	size_t with_zero = strlen(context) + 1, before = SPACES + with_zero;
 
 	if (t.len != before + 32 && t.len != before + 48)
 		return false;
 	for (size_t i = 0; i < SPACES; i++)
 		if (t.data[i] != ' ')
 			return false;
-	return memcmp(t.data + SPACES, context, sizeof context) == 0;
+	return memcmp(t.data + SPACES, context, with_zero) == 0;
 }
 
 /* How long a point of a named group is (RFC 8422 5.1.1 and 5.4.1); 0: none that we speak. */
@@ -77,11 +76,46 @@ static bool is_key_exchange(struct text t)
 	       (group > 25 || at[4] == UNCOMPRESSED);
 }
 
+/*
+ * RFC 5246 7.4.8: what a client signs is "all handshake messages sent or
+ * received, starting at client hello and up to, but not including, this
+ * message", which is the one behind client_key_exchange.
+ */
+static bool is_handshake_so_far(struct text t)
+{
+	enum { CLIENT_HELLO = 1, CLIENT_KEY_EXCHANGE = 16 };
+	static const uint8_t between[] = {2, 4, 11, 12, 13, 14, 22};
+	const uint8_t *at = (const uint8_t *)t.data;
+	size_t left = t.len;
+
+	for (bool first = true; left >= 4; first = false) {
+		size_t len = 4 + ((size_t)at[1] << 16 | (size_t)at[2] << 8 | at[3]);
+
+		if (len > left || (*at == CLIENT_HELLO) != first)
+			return false;
+		if (*at == CLIENT_KEY_EXCHANGE)
+			return len == left;
+		if (!first && !memchr(between, *at, sizeof between))
+			return false;
+		at += len;
+		left -= len;
+	}
+	return false;
+}
+
 enum demand demand_read(uint16_t scheme, struct text text)
 {
-	if (scheme_is_modern(scheme) && is_certificate_verify(text))
+	if (scheme_is_modern(scheme) &&
+	    is_certificate_verify(text, "TLS 1.3, server CertificateVerify"))
 		return DEMAND_CERTIFICATE_VERIFY;
+	if (scheme_is_modern(scheme) &&
+	    is_certificate_verify(text, "TLS 1.3, client CertificateVerify"))
+		return DEMAND_CLIENT;
 	if ((scheme_is_modern(scheme) || scheme_is_pkcs1(scheme)) && is_key_exchange(text))
 		return DEMAND_KEY_EXCHANGE;
+	/* Last: of a key exchange a stranger chooses the first octets, and could have them taken
+	 * for another's. */
+	if ((scheme_is_modern(scheme) || scheme_is_pkcs1(scheme)) && is_handshake_so_far(text))
+		return DEMAND_CLIENT;
 	return DEMAND_NONE;
 }

@@ -26,12 +26,12 @@ static const struct daemon_row row = {
     .root = JAIL_EMPTY,
     .capabilities = "",
     .system_calls = "pread64",
-    .peers = PEER_SMTPD | PEER_SUBMISSION,
+    .peers = PEER_SMTPD | PEER_SUBMISSION | PEER_SMTP_CLIENT,
 };
 
 enum {
-	BLOCKS_MAX = 256, /* as the configuration's reader has it */
-	SPEAKERS_MAX = 160,
+	BLOCKS_MAX = 256 + 64, /* as the configuration's reader has it: tls blocks, routes */
+	SPEAKERS_MAX = 320,
 	CHAIN_MAX = 262144,
 	TICKET_HOURS_KEPT = 2,
 	TICKET_SECONDS = 3600,
@@ -47,6 +47,7 @@ struct block {
 	size_t nth;		       /* among those of its label */
 	struct bytes chain, client_ca; /* PEM */
 	uint32_t key;		       /* 0: the block was never good */
+	bool shown;		       /* to receivers, by smtp-client, and by nobody else */
 	uint8_t minimum;
 };
 
@@ -62,7 +63,7 @@ struct ticket_key {
 
 struct keeper {
 	struct daemon *d;
-	struct keys *keys;
+	struct keys *keys, *shown_keys; /* apart: who may use the ones has no way to the others */
 	struct block blocks[BLOCKS_MAX];
 	size_t block_count;
 	struct arrival arrivals[BLOCKS_MAX];
@@ -85,6 +86,9 @@ static struct text text_in(const struct bytes *b)
 static void send_tickets(const struct keeper *self, struct channel *to)
 {
 	struct bytes items = {0};
+
+	if (channel_peer(to) == PEER_SMTP_CLIENT)
+		return; /* it takes no connection */
 
 	for (size_t i = 0; i < self->ticket_count; i++) {
 		const struct ticket_key *key = &self->tickets[i];
@@ -109,7 +113,7 @@ static void send_certificates(const struct keeper *self, struct channel *to)
 	for (size_t i = 0; i < self->block_count; i++) {
 		const struct block *b = &self->blocks[i];
 
-		if (!b->key)
+		if (!b->key || b->shown != (channel_peer(to) == PEER_SMTP_CLIENT))
 			continue;
 		channel_send_certificate(to, &(struct msg_certificate){
 						 .name = text_of(b->label),
@@ -167,12 +171,18 @@ static void forget(void *arg)
 	struct keeper *self = arg;
 
 	keys_forget(self->keys);
+	keys_forget(self->shown_keys);
 	timer_set(&self->forget, SECONDS(KEY_SECONDS));
+}
+
+static struct keys *keys_for(const struct keeper *self, bool shown)
+{
+	return shown ? self->shown_keys : self->keys;
 }
 
 static void block_free(struct keeper *self, struct block *b)
 {
-	keys_retire(self->keys, b->key);
+	keys_retire(keys_for(self, b->shown), b->key);
 	free(b->label);
 	bytes_free(&b->chain);
 	bytes_free(&b->client_ca);
@@ -184,14 +194,15 @@ static size_t nth_of(const struct config *config, size_t index)
 	size_t nth = 0;
 
 	for (size_t i = 0; i < index; i++)
-		nth += text_equal(config->tls[i].label, config->tls[index].label);
+		nth += text_equal(config_certificate(config, i)->label,
+				  config_certificate(config, index)->label);
 	return nth;
 }
 
 static struct block *block_of(struct keeper *self, size_t index)
 {
 	const struct config *config = self->d->config;
-	struct text label = config->tls[index].label;
+	struct text label = config_certificate(config, index)->label;
 	size_t nth = nth_of(config, index);
 
 	for (size_t i = 0; i < self->block_count; i++)
@@ -203,6 +214,7 @@ static struct block *block_of(struct keeper *self, size_t index)
 
 	b->label = mem_copy(label.data, label.len);
 	b->nth = nth;
+	b->shown = index >= config->tls_count;
 	return b;
 }
 
@@ -210,9 +222,9 @@ static const struct config_tls *config_block(const struct config *config, const 
 {
 	size_t nth = 0;
 
-	for (size_t i = 0; i < config->tls_count; i++)
-		if (text_equals(config->tls[i].label, b->label) && nth++ == b->nth)
-			return &config->tls[i];
+	for (size_t i = 0; i < config_certificates(config); i++)
+		if (text_equals(config_certificate(config, i)->label, b->label) && nth++ == b->nth)
+			return config_certificate(config, i);
 	return NULL;
 }
 
@@ -253,23 +265,25 @@ static void arrival_free(struct arrival *a)
 /* The key is the last of a block's files. */
 static void key_arrived(struct keeper *self, size_t index, struct arrival *a, int fd)
 {
-	const struct config_tls *named = &self->d->config->tls[index];
+	const struct config *config = self->d->config;
+	const struct config_tls *named = config_certificate(config, index);
+	struct keys *keys = keys_for(self, index >= config->tls_count);
 	const char *why = "its files cannot be read";
 	uint32_t number = 0;
 
 	if (a->failed || !bytes_len(&a->chain))
 		close(fd);
 	else
-		number = keys_take(self->keys, fd, text_in(&a->chain), &why);
+		number = keys_take(keys, fd, text_in(&a->chain), &why);
 	struct block *b = number ? block_of(self, index) : NULL;
 
 	if (!b) {
 		log_error(self->d->log, "tls %.*s: %s; what was there before stays",
 			  (int)named->label.len, named->label.data, why);
-		keys_retire(self->keys, number);
+		keys_retire(keys, number);
 		return;
 	}
-	keys_retire(self->keys, b->key);
+	keys_retire(keys, b->key);
 	bytes_free(&b->chain);
 	bytes_free(&b->client_ca);
 	b->chain = a->chain;
@@ -284,7 +298,7 @@ static void keeper_handle(struct daemon *d, const struct msg_handle *m, int fd)
 {
 	struct keeper *self = d->self;
 
-	if (m->index >= d->config->tls_count || m->index >= BLOCKS_MAX) {
+	if (m->index >= config_certificates(d->config) || m->index >= BLOCKS_MAX) {
 		close(fd);
 		return;
 	}
@@ -321,12 +335,16 @@ static void on_sign(struct channel *c, const struct message *m)
 	uint8_t signature[SIGNATURE_MAX];
 	struct text to = {(const char *)signature, 0};
 
-	if (demand_read(m->sign.scheme, m->sign.text) == DEMAND_NONE) {
+	bool client = channel_peer(c) == PEER_SMTP_CLIENT;
+	enum demand demand = demand_read(m->sign.scheme, m->sign.text);
+
+	if (demand == DEMAND_NONE || (demand == DEMAND_CLIENT) != client) {
 		/* No worker of ours ever asks so. */
 		channel_end(c, "asked for a signature under what is no TLS handshake");
 		return;
 	}
-	to.len = keys_sign(self->keys, m->sign.key, m->sign.scheme, m->sign.text, signature);
+	to.len =
+	    keys_sign(keys_for(self, client), m->sign.key, m->sign.scheme, m->sign.text, signature);
 	channel_send_signature(c, &(struct msg_signature){m->sign.query, to});
 	if (channel_backlog(c) > BACKLOG_MAX) {
 		channel_pause(c);
@@ -335,7 +353,7 @@ static void on_sign(struct channel *c, const struct message *m)
 }
 
 static const struct serve serves[] = {
-    {MSG_sign, PEER_SMTPD | PEER_SUBMISSION, on_sign},
+    {MSG_sign, PEER_SMTPD | PEER_SUBMISSION | PEER_SMTP_CLIENT, on_sign},
     {MSG_NONE, 0, NULL},
 };
 
@@ -375,6 +393,7 @@ static void keeper_warm_up(struct daemon *d)
 	d->self = self;
 	self->d = d;
 	self->keys = keys_new((uint32_t)d->epoch);
+	self->shown_keys = keys_new((uint32_t)d->epoch);
 	/* The system's openssl.cnf is not read; random numbers and algorithms are there from now
 	 * on. */
 	OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_LOAD_CRYPTO_STRINGS, NULL);

@@ -115,8 +115,9 @@ struct config_route {
 	uint16_t port;	    /* 25 unless said; of several the first one's */
 	struct text source; /* of a source or a pool, or empty */
 	uint8_t tls;	    /* enum tls_policy, as written: route_policy() */
-	struct texts tls_names;	       /* "mx.example" or "*.example" */
-	struct texts tls_fingerprints; /* 64 hexadecimal digits in lower case */
+	struct texts tls_names;		      /* "mx.example" or "*.example" */
+	struct texts tls_fingerprints;	      /* 64 hexadecimal digits in lower case */
+	struct text tls_certificate, tls_key; /* ours; both or neither */
 	/* ROUTE_REJECT */
 	struct text reject;
 };
@@ -184,6 +185,9 @@ struct config {
 	struct duration auth_remember;
 	struct config_tls *tls;
 	size_t tls_count;
+	struct config_tls *shown; /* what routes show to receivers: each pair of files once, its
+				     label "route LABEL" with that of the first of them */
+	size_t shown_count;
 	struct endpoints resolver_forward;
 	struct text resolver_trust_anchor;
 	struct duration resolver_timeout;
@@ -258,6 +262,13 @@ void config_drop(struct config **config); /* the last holder frees; takes NULL, 
 
 /* The route of a domain: its own name, then the longest .suffix, then *, then mx. Never NULL. */
 const struct config_route *config_route(const struct config *config, struct text domain);
+
+/* The tls blocks, and behind them what routes show: what the keeper has keys of. */
+size_t config_certificates(const struct config *config);
+const struct config_tls *config_certificate(const struct config *config, size_t index);
+
+/* The label of what ROUTE shows to receivers; empty: nothing. */
+struct text config_shown(const struct config *config, const struct config_route *route);
 
 /* May this client relay to anywhere (relay-from)? ADDRESS is 16 bytes. */
 bool config_relays_from(const struct config *config, const uint8_t *address);

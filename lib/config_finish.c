@@ -18,6 +18,7 @@ enum {
 	SITES_MAX = 1000,
 	ENDPOINTS_MAX = 1024,
 	TLS_MAX = 256,
+	SHOWN_MAX = 64,
 };
 
 struct whole {
@@ -142,6 +143,43 @@ static void check_policies(struct whole *w)
 		if (why)
 			config_errors_add(w->errors, false, r->line, 1, "route %s: %s",
 					  shown(word, r->label), why);
+	}
+}
+
+/* Both files, and each pair of them once. */
+static void gather_shown(struct whole *w)
+{
+	struct config *c = w->config;
+	struct setting_list list = {0};
+	char word[SHOWN_BYTES];
+
+	for (size_t i = 0; i < c->route_count; i++) {
+		const struct config_route *r = &c->routes[i];
+
+		if (!r->tls_certificate.len != !r->tls_key.len)
+			config_errors_add(w->errors, false, r->line, 1,
+					  "route %s: tls-certificate and tls-key stand together",
+					  shown(word, r->label));
+		if (!r->tls_certificate.len || !r->tls_key.len || config_shown(c, r).len)
+			continue;
+		if (list.count == SHOWN_MAX) {
+			config_errors_add(w->errors, false, r->line, 1,
+					  "route %s: more than %d certificates are shown",
+					  shown(word, r->label), SHOWN_MAX);
+			return;
+		}
+		struct config_tls *one = config_list_grow(c->arena, &list, sizeof *one);
+		char *label = arena_alloc(c->arena, r->label.len + 6);
+
+		must(label);
+		memcpy(label, "route ", 6);
+		memcpy(label + 6, r->label.data, r->label.len);
+		*one = (struct config_tls){.label = {label, r->label.len + 6},
+					   .line = r->line,
+					   .certificate = r->tls_certificate,
+					   .key = r->tls_key};
+		c->shown = list.items;
+		c->shown_count = list.count;
 	}
 }
 
@@ -384,6 +422,7 @@ void config_finish(struct config *config, const struct place *ports, struct conf
 		check_times(&w);
 	check_policies(&w);
 	config_source_finish(config, errors);
+	gather_shown(&w);
 	index_routes(&w);
 	index_relay_to(&config->relay_to);
 }

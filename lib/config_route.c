@@ -67,6 +67,26 @@ bool config_has_logins(const struct config *config)
 	       config->auth_introspection.len;
 }
 
+size_t config_certificates(const struct config *config)
+{
+	return config->tls_count + config->shown_count;
+}
+
+const struct config_tls *config_certificate(const struct config *config, size_t index)
+{
+	return index < config->tls_count ? &config->tls[index]
+					 : &config->shown[index - config->tls_count];
+}
+
+struct text config_shown(const struct config *config, const struct config_route *route)
+{
+	for (size_t i = 0; route->tls_key.len && i < config->shown_count; i++)
+		if (text_equal(config->shown[i].certificate, route->tls_certificate) &&
+		    text_equal(config->shown[i].key, route->tls_key))
+			return config->shown[i].label;
+	return (struct text){NULL, 0};
+}
+
 bool config_relays_from(const struct config *config, const uint8_t *address)
 {
 	return networks_contain(&config->relay_from, address);

@@ -22,6 +22,7 @@ enum {
 };
 
 enum { INLINE_BODY_MAX = 65536, PRELUDE_MAX = 262144, ENVELOPE_MAX = 1048576 };
+enum { SIGN_TEXT_MAX = 65536 };
 
 enum fd_rule { FD_NEVER, FD_ALWAYS, FD_MAYBE };
 

@@ -79,7 +79,8 @@ bool route_policy_same(const struct config_route *x, struct text a, const struct
 {
 	enum tls_policy policy = route_policy(x);
 
-	if (policy != route_policy(y))
+	if (policy != route_policy(y) || !text_equal(x->tls_certificate, y->tls_certificate) ||
+	    !text_equal(x->tls_key, y->tls_key))
 		return false;
 	if (policy == POLICY_FINGERPRINT)
 		return texts_equal(&x->tls_fingerprints, &y->tls_fingerprints);
@@ -99,9 +100,10 @@ size_t route_policy_key(const struct config *config, const struct config_route *
 	int n;
 
 	*to = '\0';
-	if (policy == POLICY_DANE)
+	if (policy == POLICY_DANE && !route->tls_key.len)
 		return 0;
-	if (policy != POLICY_VERIFY && policy != POLICY_FINGERPRINT)
+	/* Under a certificate of ours a policy is a route's own, too. */
+	if (policy != POLICY_VERIFY && policy != POLICY_FINGERPRINT && !route->tls_key.len)
 		n = snprintf(to, ROUTE_KEY_BYTES, " tls=%s", policy_name(policy));
 	else /* the number of a route is another one's after a reload */
 		n = snprintf(to, ROUTE_KEY_BYTES, " tls=%s:%u.%zu%s%.*s", policy_name(policy),

@@ -494,7 +494,7 @@ bool stream_connect_tls(struct stream *s, struct tls_client *client, const struc
 	must(!s->tls && !tls_is_next(s) && s->face->secured);
 	if (s->ended || s->finishing)
 		return false;
-	s->link_next = tls_link_connect(client, s->fd, wish);
+	s->link_next = tls_link_connect(client, s->fd, wish, tls_woken, s);
 	if (!s->link_next)
 		return false;
 	tls_prepare(s, limit);

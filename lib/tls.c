@@ -10,68 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* -- signatures -------------------------------------------------------------------------- */
-
-static void query_add(struct tls *tls, struct signature_query *q)
-{
-	q->prev = tls->waiting_last;
-	*tls->waiting_last = q;
-	tls->waiting_last = &q->next;
-}
-
-static void query_remove(struct tls *tls, struct signature_query *q)
-{
-	*q->prev = q->next;
-	if (q->next)
-		q->next->prev = q->prev;
-	else
-		tls->waiting_last = q->prev;
-}
-
-/*
- * Runs on the handshake's own stack (SSL_MODE_ASYNC): the loop goes on while
- * the keeper signs, and comes back here by tls_link_handshake().
- */
-static size_t ask_keeper(struct tls_signer *signer, uint32_t key, uint16_t scheme, struct text text,
-			 uint8_t to[TLS_SIGNATURE_MAX])
-{
-	struct tls *tls = (struct tls *)signer;
-	struct signature_query q = {.link = tls->running, .number = ++tls->queries, .to = to};
-
-	if (!tls->keeper || !q.link || !ASYNC_get_current_job() || text.len > 512)
-		return 0;
-	query_add(tls, &q);
-	q.link->query = &q;
-	channel_send_sign(tls->keeper, &(struct msg_sign){q.number, key, scheme, text});
-	while (!q.done)
-		ASYNC_pause_job();
-	return q.len;
-}
-
-static void query_done(struct tls *tls, struct signature_query *q, struct text signature)
-{
-	struct tls_link *link = q->link;
-
-	query_remove(tls, q);
-	q->done = true;
-	q->len = signature.len;
-	if (signature.len)
-		memcpy(q->to, signature.data, signature.len);
-	link->query = NULL;
-	link->woken(link->arg);
-}
-
-static void on_signature(struct tls *tls, const struct msg_signature *m)
-{
-	struct signature_query *q = tls->waiting;
-
-	/* The keeper answers in order, so it is the first; who gave up is no longer there. */
-	while (q && q->number != m->query)
-		q = q->next;
-	if (q)
-		query_done(tls, q, m->signature);
-}
-
 /* -- certificates and ticket keys ---------------------------------------------------------- */
 
 static void on_certificate(struct tls *tls, struct channel *keeper, const struct msg_certificate *m)
@@ -117,7 +55,7 @@ static void on_ticket_keys(struct tls *tls, const struct msg_ticket_keys *m)
 void tls_serve(struct tls *tls, struct channel *keeper, const struct message *m)
 {
 	if (m->type == MSG_signature)
-		on_signature(tls, &m->signature);
+		tls_remote_signature(&tls->remote, &m->signature);
 	else if (m->type == MSG_certificate)
 		on_certificate(tls, keeper, &m->certificate);
 	else if (m->type == MSG_certificates_end)
@@ -128,12 +66,9 @@ void tls_serve(struct tls *tls, struct channel *keeper, const struct message *m)
 
 void tls_set_keeper(struct tls *tls, struct channel *keeper)
 {
-	tls->keeper = keeper;
 	/* A new one numbers its keys anew, and says so when it has read them. */
 	tls->current = false;
-	/* What the old one was asked it will not answer. */
-	while (tls->waiting)
-		query_done(tls, tls->waiting, (struct text){NULL, 0});
+	tls_remote_keeper(&tls->remote, keeper);
 	identities_free(&tls->next);
 	tls->arrived = 0;
 	tls->changed(tls->owner);
@@ -141,7 +76,7 @@ void tls_set_keeper(struct tls *tls, struct channel *keeper)
 
 bool tls_is_ready(const struct tls *tls)
 {
-	return tls && tls->keeper && tls->current && tls->now.count;
+	return tls && tls->remote.keeper && tls->current && tls->now.count;
 }
 
 /* -- the process ---------------------------------------------------------------------------- */
@@ -179,12 +114,11 @@ struct tls *tls_new(struct loop *loop, struct log *log, void (*changed)(void *ow
 	}
 	struct tls *tls = mem_new(1, sizeof *tls);
 
-	tls->signer.sign = ask_keeper;
+	tls_remote_init(&tls->remote);
 	tls->loop = loop;
 	tls->log = log;
 	tls->provider = provider;
 	tls->wire = wire;
-	tls->waiting_last = &tls->waiting;
 	tls->changed = changed;
 	tls->owner = owner;
 	return tls;

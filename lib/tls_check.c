@@ -228,7 +228,8 @@ static void check_client_ca(const struct check *c)
 	BIO_free(bio);
 }
 
-static void check_block(const struct check *c, const struct config *config)
+/* What routes show is for no name. */
+static void check_block(const struct check *c, const struct config *config, bool named)
 {
 	X509 *leaf = read_certificate(c);
 	EVP_PKEY *key = read_key(c);
@@ -237,6 +238,8 @@ static void check_block(const struct check *c, const struct config *config)
 		check_pair(c, leaf, key);
 	if (leaf) {
 		check_time(c, leaf);
+	}
+	if (leaf && named) {
 		check_name(c, leaf);
 		check_kind(c, config, leaf);
 	}
@@ -254,9 +257,11 @@ static _Noreturn void child(const struct config *config, size_t index, bool serv
 	bool fine = true;
 
 	OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT, NULL);
-	for (size_t i = 0; i < config->tls_count; i++)
+	for (size_t i = 0; i < config_certificates(config); i++)
 		if (index == TLS_CHECK_ALL || index == i)
-			check_block(&(struct check){&config->tls[i], &errors, serving}, config);
+			check_block(
+			    &(struct check){config_certificate(config, i), &errors, serving},
+			    config, i < config->tls_count);
 	for (size_t i = 0; fine && i < errors.count; i++)
 		fine = file_write(fd, &errors.items[i], sizeof errors.items[i]);
 	_exit(fine ? 0 : 1);
@@ -297,7 +302,7 @@ bool tls_check(const struct config *config, size_t index, bool serving,
 {
 	int pipes[2], status = 1;
 
-	if (!config->tls_count)
+	if (!config_certificates(config))
 		return true;
 	if (pipe2(pipes, O_CLOEXEC) != 0) {
 		config_errors_add(errors, false, 0, 0, "tls: %s", strerror(errno));

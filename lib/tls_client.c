@@ -91,10 +91,11 @@ struct tls_client *tls_client_new(struct log *log)
 
 	if (tls_openssl_begin()) {
 		client.wire = tls_wire_method();
+		client.provider = tls_provider_new();
 		client.loose = context_new(false);
 		client.strict = context_new(true);
 	}
-	if (!client.wire || !client.loose || !client.strict) {
+	if (!client.wire || !client.provider || !client.loose || !client.strict) {
 		log_error(log, "OpenSSL cannot be used: %s",
 			  ERR_reason_error_string(ERR_peek_error()));
 		SSL_CTX_free(client.loose);
@@ -105,6 +106,7 @@ struct tls_client *tls_client_new(struct log *log)
 	struct tls_client *made = mem_new(1, sizeof *made);
 
 	*made = client;
+	tls_remote_init(&made->remote);
 	made->sessions = tls_sessions_new();
 	/* What OpenSSL computes at its first connection it does here, before the jail. */
 	SSL_free(SSL_new(made->strict));
@@ -135,6 +137,72 @@ size_t tls_client_trust(struct tls_client *client, struct text pem)
 size_t tls_client_sessions(const struct tls_client *client)
 {
 	return tls_sessions_count(client->sessions);
+}
+
+/* -- our own certificates --------------------------------------------------------------- */
+
+static const struct identity *identity_named(const struct tls_client *client, struct text name)
+{
+	for (size_t i = 0; i < client->now.count; i++)
+		if (text_equals(name, client->now.at[i].name))
+			return &client->now.at[i];
+	return NULL;
+}
+
+/* A context that only holds it. */
+static void on_certificate(struct tls_client *client, struct channel *keeper,
+			   const struct msg_certificate *m)
+{
+	SSL_CTX *context;
+
+	if (client->arrived++ == IDENTITIES_MAX) {
+		channel_end(keeper, "sends more certificates than there can be");
+		return;
+	}
+	context = SSL_CTX_new(TLS_client_method());
+	if (context && identity_use_chain(client->provider, &client->remote, context, m)) {
+		client->next.at[client->next.count++] =
+		    (struct identity){mem_copy(m->name.data, m->name.len), context};
+		return;
+	}
+	log_error(client->log, "tls %.*s: OpenSSL refuses the certificate: %s", (int)m->name.len,
+		  m->name.data, ERR_reason_error_string(ERR_peek_last_error()));
+	ERR_clear_error();
+	SSL_CTX_free(context);
+}
+
+void tls_client_serve(struct tls_client *client, struct channel *keeper, const struct message *m)
+{
+	if (m->type == MSG_signature) {
+		tls_remote_signature(&client->remote, &m->signature);
+	} else if (m->type == MSG_certificate) {
+		on_certificate(client, keeper, &m->certificate);
+	} else if (m->type == MSG_certificates_end) {
+		/* Who was met with another certificate, or without one, is met anew. */
+		tls_sessions_clear(client->sessions);
+		identities_free(&client->now);
+		client->now = client->next;
+		client->next.count = client->arrived = 0;
+		client->told = true;
+	}
+}
+
+void tls_client_keeper(struct tls_client *client, struct channel *keeper)
+{
+	tls_remote_keeper(&client->remote, keeper);
+	identities_free(&client->next);
+	client->arrived = 0;
+	client->told = false;
+}
+
+bool tls_client_is_told(const struct tls_client *client)
+{
+	return client->told;
+}
+
+bool tls_client_has(const struct tls_client *client, struct text name)
+{
+	return identity_named(client, name) != NULL;
 }
 
 /* -- wishes ------------------------------------------------------------------------------ */
@@ -178,6 +246,7 @@ static bool wish_key(const struct tls_wish *w, uint8_t key[TLS_KEY_BYTES])
 	hash_text(md, w->peer);
 	hash_text(md, w->name);
 	hash_text(md, w->base);
+	hash_text(md, w->certificate);
 	hash_number(md, w->name_count);
 	for (size_t i = 0; i < w->name_count; i++)
 		hash_text(md, w->names[i]);
@@ -318,7 +387,25 @@ void tls_goal_free(struct tls_goal **at)
 	free(goal);
 }
 
-struct tls_link *tls_link_connect(struct tls_client *client, int fd, const struct tls_wish *wish)
+/* The handshake may wait for the keeper, on a stack of its own. */
+static bool show(SSL *ssl, const struct tls_client *client, const struct tls_wish *w)
+{
+	const struct identity *own =
+	    w->certificate.len ? identity_named(client, w->certificate) : NULL;
+	STACK_OF(X509) *chain = NULL;
+
+	if (!w->certificate.len)
+		return true;
+	if (!own || SSL_CTX_get0_chain_certs(own->context, &chain) != 1 ||
+	    SSL_use_cert_and_key(ssl, SSL_CTX_get0_certificate(own->context),
+				 SSL_CTX_get0_privatekey(own->context), chain, 1) != 1)
+		return false;
+	SSL_set_mode(ssl, SSL_MODE_ASYNC | SSL_MODE_NO_AUTO_CHAIN);
+	return true;
+}
+
+struct tls_link *tls_link_connect(struct tls_client *client, int fd, const struct tls_wish *wish,
+				  void (*woken)(void *arg), void *arg)
 {
 	SSL *ssl = SSL_new(wish->proof == TLS_PROVE_NOTHING ? client->loose : client->strict);
 	struct tls_goal *goal = mem_new(1, sizeof *goal);
@@ -326,9 +413,15 @@ struct tls_link *tls_link_connect(struct tls_client *client, int fd, const struc
 
 	goal->client = client;
 	goal->proof = wish->proof;
-	*link = (struct tls_link){.ssl = ssl, .goal = goal, .fd = fd, .readable = true};
+	*link = (struct tls_link){.ssl = ssl,
+				  .remote = &client->remote,
+				  .goal = goal,
+				  .fd = fd,
+				  .readable = true,
+				  .woken = woken,
+				  .arg = arg};
 	if (!ssl || !tls_wire_put(link, client->wire) || !wish_key(wish, goal->key) ||
-	    !ask(ssl, goal, wish)) {
+	    !ask(ssl, goal, wish) || !show(ssl, client, wish)) {
 		tls_link_free(&link);
 		ERR_clear_error();
 		return NULL;

@@ -8,6 +8,7 @@
 #ifndef LIB_TLS_CLIENT_H
 #define LIB_TLS_CLIENT_H
 
+#include "channel.h"
 #include "log.h"
 #include "tls_facts.h"
 
@@ -45,6 +46,7 @@ struct tls_wish {
 	struct text base; /* TLSA: where the records stand; a name that counts, too */
 	struct tls_tlsa tlsa[TLS_TLSA_MAX];
 	size_t tlsa_count;
+	struct text certificate; /* of ours that is shown when asked for; empty: none */
 	struct text fingerprints[TLS_NAMES_MAX]; /* SHA-256, 64 hexadecimal digits in lower case */
 	size_t fingerprint_count;
 };
@@ -61,14 +63,24 @@ size_t tls_client_trust(struct tls_client *client, struct text pem);
 /* Is the record one that can match anything (RFC 7671 section 5, RFC 7672 section 3.1)? */
 bool tls_tlsa_is_usable(const struct tls_tlsa *r);
 
+/* The channel to the keeper, or NULL when it ended: handshakes that wait for it fail. */
+void tls_client_keeper(struct tls_client *client, struct channel *keeper);
+/* What the keeper says: certificate, certificates_end, signature; others are ignored. */
+void tls_client_serve(struct tls_client *client, struct channel *keeper, const struct message *m);
+/* Has the keeper said which certificates of ours there are? Is there one of that NAME? */
+bool tls_client_is_told(const struct tls_client *client);
+bool tls_client_has(const struct tls_client *client, struct text name);
+
 /* Sessions that are kept now. */
 size_t tls_client_sessions(const struct tls_client *client);
 
 /*
  * The client's side over FD, which stays the owner's. NULL: OpenSSL refuses.
+ * WOKEN is as in tls_link_accept(), of a wish with a certificate.
  * With TLSA records none of which OpenSSL can use nothing is proved, and
  * tls_facts says so.
  */
-struct tls_link *tls_link_connect(struct tls_client *client, int fd, const struct tls_wish *wish);
+struct tls_link *tls_link_connect(struct tls_client *client, int fd, const struct tls_wish *wish,
+				  void (*woken)(void *arg), void *arg);
 
 #endif

@@ -167,13 +167,14 @@ static BIO *bio_over(struct text pem)
 }
 
 /* The leaf with a key that is not here, and what stands behind it in the file. */
-static bool use_chain(struct tls *tls, SSL_CTX *context, const struct msg_certificate *m)
+bool identity_use_chain(struct tls_provider *provider, struct tls_remote *remote, SSL_CTX *context,
+			const struct msg_certificate *m)
 {
 	BIO *bio = bio_over(m->chain);
 	X509 *leaf = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL, *next;
 	EVP_PKEY *public_key = leaf ? X509_get0_pubkey(leaf) : NULL;
 	EVP_PKEY *key =
-	    public_key ? tls_provider_key(tls->provider, public_key, m->key, &tls->signer) : NULL;
+	    public_key ? tls_provider_key(provider, public_key, m->key, &remote->signer) : NULL;
 	bool fine = key && SSL_CTX_use_certificate(context, leaf) == 1 &&
 		    SSL_CTX_use_PrivateKey(context, key) == 1;
 
@@ -266,7 +267,8 @@ static SSL_CTX *context_new(struct tls *tls, const struct msg_certificate *m)
 	SSL_CTX *context = SSL_CTX_new(TLS_server_method());
 
 	if (context && set_policy(tls, context, m->minimum) && set_session_name(context, m) &&
-	    use_chain(tls, context, m) && (!m->client_ca.len || ask_clients(context, m->client_ca)))
+	    identity_use_chain(tls->provider, &tls->remote, context, m) &&
+	    (!m->client_ca.len || ask_clients(context, m->client_ca)))
 		return context;
 	SSL_CTX_free(context);
 	return NULL;
@@ -288,7 +290,8 @@ bool identities_add(struct tls *tls, struct identities *all, const struct msg_ce
 	 * Of two that it can, it prefers ECDSA to Ed25519 to RSA, which costs us the least. */
 	for (size_t i = 0; i < all->count; i++)
 		if (text_equals(m->name, all->at[i].name)) {
-			bool fine = use_chain(tls, all->at[i].context, m);
+			bool fine =
+			    identity_use_chain(tls->provider, &tls->remote, all->at[i].context, m);
 
 			if (!fine)
 				*why = last_reason();

@@ -19,8 +19,13 @@ struct tls_link *tls_link_accept(struct tls *tls, int fd, void (*woken)(void *ar
 	SSL *ssl = SSL_new(tls->now.at[0].context);
 	struct tls_link *link = mem_new(1, sizeof *link);
 
-	*link = (struct tls_link){
-	    .tls = tls, .ssl = ssl, .fd = fd, .readable = true, .woken = woken, .arg = arg};
+	*link = (struct tls_link){.tls = tls,
+				  .remote = &tls->remote,
+				  .ssl = ssl,
+				  .fd = fd,
+				  .readable = true,
+				  .woken = woken,
+				  .arg = arg};
 	if (!ssl || !tls_wire_put(link, tls->wire)) {
 		SSL_free(ssl);
 		free(link);
@@ -109,11 +114,11 @@ static void take_facts(struct tls_link *link)
 static enum tls_result handshake_done(struct tls_link *link)
 {
 	take_facts(link);
+	/* Only a handshake waits for others; what follows needs no stack of its own. */
+	SSL_clear_mode(link->ssl, SSL_MODE_ASYNC);
 	if (link->goal)
 		return tls_goal_judge(link);
 	take_subject(link);
-	/* Only a handshake waits for others; what follows needs no stack of its own. */
-	SSL_clear_mode(link->ssl, SSL_MODE_ASYNC);
 	return TLS_FINE;
 }
 
@@ -178,12 +183,12 @@ enum tls_result tls_link_handshake(struct tls_link *link)
 	if (link->query)
 		return TLS_SIGN;
 	ERR_clear_error();
-	if (link->tls)
-		link->tls->running = link;
+	if (link->remote)
+		link->remote->running = link;
 	int returned = SSL_do_handshake(link->ssl);
 
-	if (link->tls)
-		link->tls->running = NULL;
+	if (link->remote)
+		link->remote->running = NULL;
 	enum tls_result r = result_of(link, returned), sent;
 
 	if (r == TLS_FINE)
@@ -226,17 +231,7 @@ void tls_link_close(struct tls_link *link)
 /* A handshake that waits on a stack of its own must come to its end, or the stack is lost. */
 static void unwind(struct tls_link *link)
 {
-	struct signature_query *q = link->query;
-
-	if (q) {
-		*q->prev = q->next;
-		if (q->next)
-			q->next->prev = q->prev;
-		else
-			link->tls->waiting_last = q->prev;
-		q->done = true;
-		link->query = NULL;
-	}
+	tls_remote_forget(link);
 	if (link->ssl && SSL_waiting_for_async(link->ssl))
 		SSL_do_handshake(link->ssl);
 	ERR_clear_error();

@@ -37,8 +37,24 @@ struct signature_query {
 	bool done;
 };
 
-struct tls {
+/* What is asked of the keeper, by links of servers or of a client. */
+struct tls_remote {
 	struct tls_signer signer; /* first: what keys call */
+	struct channel *keeper;
+	struct signature_query *waiting, **waiting_last;
+	uint64_t queries;
+	struct tls_link *running; /* whose handshake is being computed */
+};
+
+void tls_remote_init(struct tls_remote *remote);
+/* Another keeper, or none (NULL): what the old one was asked it will not answer. */
+void tls_remote_keeper(struct tls_remote *remote, struct channel *keeper);
+void tls_remote_signature(struct tls_remote *remote, const struct msg_signature *m);
+/* Nobody waits any more for what LINK waits for. */
+void tls_remote_forget(struct tls_link *link);
+
+struct tls {
+	struct tls_remote remote;
 	struct loop *loop;
 	struct log *log;
 	struct tls_provider *provider;
@@ -47,16 +63,17 @@ struct tls {
 	size_t arrived;				/* certificates, for next */
 	struct ticket_key tickets[TICKET_KEYS]; /* the first one is new tickets' */
 	size_t ticket_count;
-	struct channel *keeper;
 	bool current; /* NOW is of this keeper: it has those keys */
-	struct signature_query *waiting, **waiting_last;
-	uint64_t queries;
-	struct tls_link *running; /* whose handshake is being computed */
 	void (*changed)(void *owner);
 	void *owner;
 };
 
 struct tls_client {
+	struct tls_remote remote;
+	struct tls_provider *provider;
+	struct identities now, next; /* our certificates; next: until certificates_end */
+	size_t arrived;
+	bool told; /* the keeper has said which there are */
 	struct log *log;
 	BIO_METHOD *wire;
 	SSL_CTX *loose, *strict; /* strict: for who has to prove something */
@@ -76,8 +93,9 @@ struct tls_goal {
 };
 
 struct tls_link {
-	struct tls *tls;       /* of a server, else NULL */
-	struct tls_goal *goal; /* of a client, else NULL; owned */
+	struct tls *tls;	   /* of a server, else NULL */
+	struct tls_remote *remote; /* who has its handshake signed; NULL: nobody need */
+	struct tls_goal *goal;	   /* of a client, else NULL; owned */
 	enum tls_fault fault;
 	SSL *ssl;
 	struct bytes out; /* what OpenSSL has written and tls_link_flush() has not sent */
@@ -99,6 +117,10 @@ struct tls_link {
 bool identities_add(struct tls *tls, struct identities *all, const struct msg_certificate *m,
 		    const char **why);
 void identities_free(struct identities *all);
+
+/* Puts the certificate of M, with a key that REMOTE signs for, and its chain into CONTEXT. */
+bool identity_use_chain(struct tls_provider *provider, struct tls_remote *remote, SSL_CTX *context,
+			const struct msg_certificate *m);
 
 /* tls_wire.c: what links read and write through. NULL: OpenSSL would not have it. */
 BIO_METHOD *tls_wire_method(void);

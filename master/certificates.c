@@ -62,7 +62,7 @@ static int file_open(struct text path)
 
 static void block_post(struct child *keeper, size_t index)
 {
-	const struct config_tls *block = &keeper->master->config->tls[index];
+	const struct config_tls *block = config_certificate(keeper->master->config, index);
 	char name[128];
 
 	text_copy(name, sizeof name, block->label);
@@ -83,7 +83,7 @@ static void block_post(struct child *keeper, size_t index)
 
 void certificates_post(struct child *keeper)
 {
-	for (size_t i = 0; i < keeper->master->config->tls_count; i++)
+	for (size_t i = 0; i < config_certificates(keeper->master->config); i++)
 		block_post(keeper, i);
 }
 
@@ -110,7 +110,7 @@ static bool block_changed(struct certificates *all, size_t index)
 	struct stamp now[FILES];
 
 	for (size_t i = 0; i < FILES; i++)
-		stamp_take(&now[i], path_of(&all->master->config->tls[index], i));
+		stamp_take(&now[i], path_of(config_certificate(all->master->config, index), i));
 	bool changed = memcmp(now, all->stamps[index], sizeof now) != 0;
 
 	memcpy(all->stamps[index], now, sizeof now);
@@ -122,7 +122,7 @@ static bool block_changed(struct certificates *all, size_t index)
 static void block_renew(struct certificates *all, size_t index)
 {
 	struct master *master = all->master;
-	const struct config_tls *block = &master->config->tls[index];
+	const struct config_tls *block = config_certificate(master->config, index);
 	struct child *keeper = child_find(master, PEER_KEEPER, 0);
 	struct config_errors errors = {0};
 	const char *why = NULL;
@@ -164,7 +164,7 @@ void certificates_watch(struct master *master)
 		timer_init(&all->look, master->loop, look, all);
 		master->certificates = all;
 	}
-	all->count = master->config->tls_count;
+	all->count = config_certificates(master->config);
 	free(all->stamps);
 	all->stamps = mem_new(all->count + 1, sizeof *all->stamps);
 	for (size_t i = 0; i < all->count; i++)

@@ -42,6 +42,7 @@ static const struct {
     {PEER_SUBMISSION, PEER_RESOLVER},			     /* names of clients */
     {PEER_SMTPD, PEER_KEEPER},				     /* certificates, signatures */
     {PEER_SUBMISSION, PEER_KEEPER},			     /* the same */
+    {PEER_SMTP_CLIENT, PEER_KEEPER},			     /* the same, for routes */
     {PEER_CHECKER, PEER_FETCHER},			     /* requests for tokens */
     {PEER_FETCHER, PEER_RESOLVER},			     /* hosts */
     {PEER_SMTPD, PEER_TABLE},				     /* lookups */
@@ -72,7 +73,7 @@ unsigned kind_workers(const struct kind_row *row, const struct config *config)
 	if (row->kind == PEER_FETCHER)
 		return config->auth_introspection.len > 0;
 	if (row->kind == PEER_KEEPER)
-		return config->tls_count > 0;
+		return config_certificates(config) > 0;
 	return (unsigned)(row->kind == PEER_SMTPD ? config->workers_smtpd
 						  : config->workers_smtp_client);
 }

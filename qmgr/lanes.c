@@ -519,13 +519,6 @@ void domain_unplace(struct scheduler *s, struct domain *d)
 	d->verdict = NULL;
 }
 
-void domain_set_policy(struct domain *d, struct text words, bool names_domain)
-{
-	free(d->policy);
-	d->policy = words.len ? mem_copy(words.data, words.len) : NULL;
-	d->policy_names_domain = names_domain;
-}
-
 /* As route_policy_key(), of a policy out of a table: that may be longer than a key. */
 static size_t table_policy_key(const struct scheduler *s, const struct domain *d, char *to)
 {

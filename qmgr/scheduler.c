@@ -271,6 +271,13 @@ void scheduler_no_site(struct scheduler *s, uint64_t query, bool permanent, uint
 		s->face.domain_down(s->face.owner, d, wait);
 }
 
+void domain_set_policy(struct domain *d, struct text words, bool names_domain)
+{
+	free(d->policy);
+	d->policy = words.len ? mem_copy(words.data, words.len) : NULL;
+	d->policy_names_domain = names_domain;
+}
+
 void scheduler_ask_again(struct scheduler *s)
 {
 	for (size_t i = 0; i < s->asked.size; i++)

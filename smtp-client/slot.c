@@ -217,7 +217,11 @@ static void slot_secure(struct slot *s)
 
 	tls_wish_make(&wish, (enum tls_need)s->need, s->route, s->job, s->attempt.host);
 	if (!s->worker->tls || !stream_connect_tls(s->stream, s->worker->tls, &wish, limit)) {
-		slot_tls_failed(s, FAULT_HANDSHAKE, "OpenSSL refuses");
+		bool bare = wish.certificate.len && s->worker->tls &&
+			    !tls_client_has(s->worker->tls, wish.certificate);
+
+		slot_tls_failed(s, FAULT_HANDSHAKE,
+				bare ? "our certificate for it is not there" : "OpenSSL refuses");
 		return;
 	}
 	s->state = SLOT_SECURING;
@@ -247,7 +251,8 @@ static void slot_ended(void *owner, int error)
 		slot_try_next(s);
 		return;
 	}
-	if (slot_is_securing(s))
+	/* In TLS 1.3 the receiver looks at our certificate when for us all is done already. */
+	if (slot_is_securing(s) || (tls && s->dialog.secured && !s->dialog.up))
 		slot_tls_failed(s, stream_tls_fault(s->stream), why);
 	else
 		slot_follow(s, dialog_ended(&s->dialog, why));

@@ -18,7 +18,7 @@ static const struct daemon_row row = {
     .root = JAIL_EMPTY,
     .capabilities = "",
     .system_calls = "socket connect bind getsockopt setsockopt pread64",
-    .peers = PEER_QMGR | PEER_RESOLVER,
+    .peers = PEER_QMGR | PEER_RESOLVER | PEER_KEEPER,
 };
 
 static struct worker *worker_of(const struct channel *c)
@@ -64,12 +64,25 @@ static void on_hosts_are(struct channel *c, const struct message *m)
 		     "answered what was not asked");
 }
 
+static void on_keeper(struct channel *c, const struct message *m)
+{
+	struct worker *w = worker_of(c);
+
+	if (c != w->keeper || !w->tls)
+		return;
+	tls_client_serve(w->tls, c, m);
+	if (m->type == MSG_certificates_end)
+		worker_has_certificates(w);
+}
+
 static void on_peer(struct daemon *d, struct channel *c)
 {
 	struct worker *w = d->self;
 
 	if (channel_peer(c) == PEER_QMGR) {
 		worker_set_qmgr(w, c);
+	} else if (channel_peer(c) == PEER_KEEPER) {
+		worker_set_keeper(w, c);
 	} else {
 		w->resolver = c;
 		hosts_set_resolver(w->hosts, c);
@@ -82,6 +95,8 @@ static void on_gone(struct daemon *d, struct channel *c)
 
 	if (c == w->qmgr)
 		worker_set_qmgr(w, NULL);
+	if (c == w->keeper)
+		worker_set_keeper(w, NULL);
 	if (c == w->resolver) {
 		w->resolver = NULL;
 		hosts_set_resolver(w->hosts, NULL);
@@ -123,6 +138,9 @@ static const struct serve serves[] = {
     {MSG_recorded, PEER_QMGR, on_recorded},
     {MSG_slot_close, PEER_QMGR, on_slot_close},
     {MSG_hosts_are, PEER_RESOLVER, on_hosts_are},
+    {MSG_certificate, PEER_KEEPER, on_keeper},
+    {MSG_certificates_end, PEER_KEEPER, on_keeper},
+    {MSG_signature, PEER_KEEPER, on_keeper},
     {MSG_NONE, 0, NULL},
 };
 

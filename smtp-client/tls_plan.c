@@ -123,6 +123,8 @@ void tls_wish_make(struct tls_wish *w, enum tls_need need, const struct config_r
 
 	*w = (struct tls_wish){.proof = TLS_PROVE_NOTHING, .policy = route_policy(route)};
 	w->peer = (struct text){(const char *)host->place, sizeof host->place};
+	if (route->tls_key.len)
+		w->certificate = config_shown(job->config, route);
 	/* RFC 6066 3: no address is a name. */
 	if (!host_address_parse(host->name, address))
 		w->name = host->name;

@@ -23,7 +23,8 @@ enum tls_need {
 /* What a delivery to HOST needs. *WHY it is impossible, for people. */
 enum tls_need tls_need(enum tls_policy policy, const struct host *host, const char **why);
 
-/* What is asked of its TLS; texts are those of ROUTE, JOB and HOST. NEED is not NEED_IMPOSSIBLE. */
+/* What is asked of its TLS; texts are those of ROUTE, JOB (its configuration too) and HOST. NEED is
+ * not NEED_IMPOSSIBLE. */
 void tls_wish_make(struct tls_wish *to, enum tls_need need, const struct config_route *route,
 		   const struct job *job, const struct host *host);
 

@@ -11,6 +11,10 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { CERTIFICATES_WAIT_S = 3 }; /* less than qmgr waits for those who do not tell */
+
+static void certificates_late(void *arg);
+
 struct worker *worker_new(struct daemon *d)
 {
 	struct worker *w = mem_new(1, sizeof *w);
@@ -19,6 +23,7 @@ struct worker *worker_new(struct daemon *d)
 	w->hosts = hosts_new(d->loop);
 	w->failures = failures_new();
 	w->tls = tls_client_new(d->log);
+	timer_init(&w->certificates, d->loop, certificates_late, w);
 	return w;
 }
 
@@ -350,13 +355,48 @@ static void tell_new_qmgr(struct worker *w)
 	channel_send_in_flight_end(w->qmgr, &(struct msg_in_flight_end){count});
 }
 
+/* Jobs come when it has been told. */
+static void tell_now(struct worker *w)
+{
+	bool tell = w->telling && w->qmgr;
+
+	timer_clear(&w->certificates);
+	w->telling = false;
+	if (tell)
+		tell_new_qmgr(w);
+}
+
+static void certificates_late(void *arg)
+{
+	tell_now(arg);
+}
+
+void worker_has_certificates(struct worker *w)
+{
+	tell_now(w);
+}
+
+void worker_set_keeper(struct worker *w, struct channel *keeper)
+{
+	w->keeper = keeper;
+	if (w->tls)
+		tls_client_keeper(w->tls, keeper);
+}
+
+/* At the start what a route shows may not be here yet, and its mail would fail for that alone. */
 void worker_set_qmgr(struct worker *w, struct channel *qmgr)
 {
+	bool wait = w->daemon->config && w->daemon->config->shown_count && w->tls &&
+		    !tls_client_is_told(w->tls);
+
 	w->qmgr = NULL;
 	orphan_slots(w);
 	w->qmgr = qmgr;
-	if (qmgr)
-		tell_new_qmgr(w);
+	w->telling = qmgr != NULL;
+	if (qmgr && wait)
+		timer_set(&w->certificates, SECONDS(CERTIFICATES_WAIT_S));
+	else
+		tell_now(w);
 	drain_check(w);
 }
 

@@ -23,8 +23,11 @@ struct slot;
 
 struct worker {
 	struct daemon *daemon;
-	struct channel *qmgr;	  /* NULL while there is none */
-	struct channel *resolver; /* the same */
+	struct channel *qmgr;	   /* NULL while there is none */
+	struct channel *resolver;  /* the same */
+	struct channel *keeper;	   /* the same */
+	struct timer certificates; /* how long a new qmgr is told nothing for want of them */
+	bool telling;		   /* it is to be told */
 	struct hosts *hosts;
 	struct failures *failures;
 	struct tls_client *tls; /* NULL: OpenSSL refuses */
@@ -55,6 +58,10 @@ void worker_slot_close(struct worker *w,
 
 /* A fresh channel to qmgr is told what runs and what is unconfirmed; NULL: it is gone. */
 void worker_set_qmgr(struct worker *w, struct channel *qmgr);
+
+void worker_set_keeper(struct worker *w, struct channel *keeper);
+/* Keeper has said which certificates routes show. */
+void worker_has_certificates(struct worker *w);
 
 void worker_drain(struct worker *w, struct duration limit);
 

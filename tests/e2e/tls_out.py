@@ -318,7 +318,7 @@ class Client:
                       recipients=[dict(number=0, address=f"x@{domain}")], prelude=b"Subject: x\r\n\r\n", body=body, body_length=len(body))
         asked = self.resolver.expect("hosts_ask", 5, target=domain.encode())
         v.equal(asked["tlsa_wanted"], wanted, "TLSA records wanted")
-        self.resolver.say("hosts_are", query=asked["query"], lifetime_s=0, hosts=hosts)
+        self.resolver.say("hosts_are", query=asked["query"], lifetime_s=0, hosts=[dict(h, preference=i) for i, h in enumerate(hosts)])
         got = self.qmgr.expect("outcome", 10, job=n)
         self.qmgr.say("recorded", job=n)
         self.qmgr.say("slot_close", slot=n)

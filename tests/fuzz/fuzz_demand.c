@@ -38,6 +38,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		memcpy(again + 68, t.data + 68, t.len - 68);
 		must(memcmp(again, t.data, t.len) == 0);
 		must(t.len - 68 >= 32 && t.len - 68 <= 133);
+	} else if (demand == DEMAND_CLIENT && t.data[0] == ' ') {
+		must(memcmp(t.data, verify, 64 + 9) == 0);
+		must(memcmp(t.data + 64 + 9, "client CertificateVerify", 25) == 0);
+		must(t.len == sizeof verify + 32 || t.len == sizeof verify + 48);
+	} else if (demand == DEMAND_CLIENT) {
+		must(t.len >= 8 && t.data[0] == 1);
 	}
 	return 0;
 }

@@ -121,7 +121,7 @@ static void signs_nothing_else(void **state)
 	/* A client's CertificateVerify is another text. */
 	s = good;
 	memcpy(s.data + 73, "client", 6);
-	assert_int_equal(read_sample(0x0403, &s), DEMAND_NONE);
+	assert_int_equal(read_sample(0x0403, &s), DEMAND_CLIENT);
 	/* A certificate to be signed, a hash alone. */
 	s = (struct sample){.data = "\x30\x82\x01\x0a", .len = 270};
 	assert_int_equal(read_sample(0x0403, &s), DEMAND_NONE);
@@ -200,6 +200,53 @@ static bool is_signature(EVP_PKEY *key, unsigned scheme, const struct sample *s,
 
 	EVP_MD_CTX_free(c);
 	return good;
+}
+
+static void add_message(struct sample *s, unsigned type, unsigned len)
+{
+	s->data[s->len] = (char)type;
+	s->data[s->len + 1] = 0;
+	s->data[s->len + 2] = (char)(len >> 8);
+	s->data[s->len + 3] = (char)len;
+	memset(s->data + s->len + 4, 0x55, len);
+	s->len += 4 + len;
+}
+
+/* What a client signs: in TLS 1.3 as a server, in other words; in TLS 1.2 all that was said. */
+static void signs_what_clients_sign(void **state)
+{
+	static const unsigned flight[] = {2, 11, 12, 13, 14, 11, 16};
+	struct sample s = certificate_verify(32), whole = {.len = 0};
+
+	(void)state;
+	memcpy(s.data + 64 + 9, "client", 6);
+	assert_int_equal(read_sample(0x0403, &s), DEMAND_CLIENT);
+	assert_int_equal(read_sample(0x0401, &s), DEMAND_NONE);
+	add_message(&whole, 1, 100);
+	for (size_t i = 0; i < sizeof flight / sizeof *flight; i++) {
+		assert_int_equal(read_sample(0x0401, &whole), DEMAND_NONE);
+		add_message(&whole, flight[i], 20 + (unsigned)i);
+	}
+	assert_int_equal(read_sample(0x0401, &whole), DEMAND_CLIENT);
+	assert_int_equal(read_sample(0x0804, &whole), DEMAND_CLIENT);
+	assert_int_equal(read_sample(0x0201, &whole), DEMAND_NONE);
+	for (size_t i = 0; i < whole.len; i++) {
+		struct sample cut = {.len = i};
+
+		memcpy(cut.data, whole.data, i);
+		assert_int_equal(read_sample(0x0401, &cut), DEMAND_NONE);
+	}
+	add_message(&whole, 15, 1); /* behind the key exchange nothing is signed */
+	assert_int_equal(read_sample(0x0401, &whole), DEMAND_NONE);
+	whole = (struct sample){.len = 0};
+	add_message(&whole, 2, 40); /* begins in the middle */
+	add_message(&whole, 16, 40);
+	assert_int_equal(read_sample(0x0401, &whole), DEMAND_NONE);
+	whole = (struct sample){.len = 0};
+	add_message(&whole, 1, 40);
+	add_message(&whole, 20, 40); /* no part of it */
+	add_message(&whole, 16, 40);
+	assert_int_equal(read_sample(0x0401, &whole), DEMAND_NONE);
 }
 
 static void signatures_are_good(void **state)
@@ -302,6 +349,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(signs_handshakes),
 	    cmocka_unit_test(signs_nothing_else),
+	    cmocka_unit_test(signs_what_clients_sign),
 	    cmocka_unit_test(signatures_are_good),
 	    cmocka_unit_test(takes_pairs_only),
 	    cmocka_unit_test(old_keys_live_on_for_a_while),
