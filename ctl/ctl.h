@@ -22,7 +22,7 @@ struct ctl {
 	struct config *config;	 /* after ctl_config_load() */
 	char **words;		 /* what is left: no verb, no options */
 	int count;
-	bool json, yes, all, by_sender, help;
+	bool json, yes, all, by_sender, connect, help;
 	bool config_given; /* by -c */
 };
 

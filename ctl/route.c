@@ -9,6 +9,7 @@
 #include "control.h"
 #include "next_hops.h"
 #include "print.h"
+#include "route_try.h"
 #include "route_view.h"
 
 #include <stdio.h>
@@ -239,13 +240,50 @@ static void find_line(const struct ctl *ctl, struct route_view *v)
 		v->changed = true;
 }
 
+/* Has the hosts tried; the exit status. */
+static int route_connect(struct control *control, const struct msg_route_ask *ask, json_t *to)
+{
+	const struct msg_try_ask again = {.request = 2, .address = ask->address};
+	struct message m;
+
+	if (!control_ask(control, MSG_try_ask, &again, MSG_tried, &m))
+		return EX_UNAVAILABLE;
+	if (m.tried.error.len) {
+		ctl_say("not tried: %.*s", (int)m.tried.error.len, m.tried.error.data);
+		return 1;
+	}
+	if (to)
+		json_object_set_new(to, "tried", tried_json(&m.tried));
+	else
+		tried_text(&m.tried);
+	return !tried_well(&m.tried);
+}
+
+/* What was answered, and what is met there; the exit status. */
+static int route_show(const struct ctl *ctl, struct control *control,
+		      const struct msg_route_ask *ask, const struct route_view *view)
+{
+	const struct msg_route_is *is = view->is;
+	json_t *json = ctl->json ? route_json(view) : NULL;
+	bool hop = is->kind == ROUTE_HOP && is->verdict == HOP_FOUND && !is->tls_why.len;
+	int status = is->kind == ROUTE_REJECT || is->verdict != HOP_FOUND || is->tls_why.len > 0;
+
+	if (!json)
+		view_text(view);
+	if (ctl->connect && hop) /* its answer takes the place of the first one */
+		status = route_connect(control, ask, json);
+	if (json)
+		json_print(json, stdout);
+	return status;
+}
+
 int route_verb(struct ctl *ctl)
 {
 	struct message m;
 	int status;
 
 	if (ctl->count != 1) {
-		ctl_say("usage: veredus route ADDRESS|DOMAIN [--json] [-c FILE]");
+		ctl_say("usage: veredus route ADDRESS|DOMAIN [--connect] [--json] [-c FILE]");
 		return EX_USAGE;
 	}
 	struct msg_route_ask ask = {.request = 1, .address = text_of(ctl->words[0])};
@@ -272,11 +310,7 @@ int route_verb(struct ctl *ctl)
 		goto out;
 	}
 	find_line(ctl, &view);
-	if (ctl->json)
-		json_print(route_json(&view), stdout);
-	else
-		view_text(&view);
-	status = is->kind == ROUTE_REJECT || is->verdict != HOP_FOUND || is->tls_why.len > 0;
+	status = route_show(ctl, control, &ask, &view);
 out:
 	control_close(&control);
 	return status;

@@ -21,7 +21,8 @@ static const struct verb verbs[] = {
     {"check", check_verb, "[-c FILE]", "say everything that is wrong with the configuration"},
     {"config", config_verb, "show [--all]", "the effective values and where each came from"},
     {"status", status_verb, "[--json]", "rates, depth, oldest mail, the busiest sites"},
-    {"route", route_verb, "ADDRESS|DOMAIN [--json]", "where a mail would go now, and why"},
+    {"route", route_verb, "ADDRESS|DOMAIN [--connect] [--json]",
+     "where a mail would go now, and why; --connect also tries it, and sends nothing"},
     {"queue", queue_verb, "VERB ...", "look at queued mail and act on it; veredus queue --help"},
     {"trace", trace_verb, "ID|MESSAGE-ID|ADDRESS|LOGIN [--json]", "a message's whole story"},
     {"user", user_verb, "VERB NAME", "who may log in: veredus user --help"},
@@ -85,7 +86,8 @@ bool verb_takes(const struct ctl *ctl, const struct verb *verb, const char *of)
 	} options[] = {{"--json", ctl->json},
 		       {"--yes", ctl->yes},
 		       {"--all", ctl->all},
-		       {"--sender", ctl->by_sender}};
+		       {"--sender", ctl->by_sender},
+		       {"--connect", ctl->connect}};
 
 	for (size_t i = 0; i < sizeof options / sizeof *options; i++)
 		if (options[i].given && !strstr(verb->arguments, options[i].name)) {
@@ -107,8 +109,10 @@ static bool take_flag(struct ctl *ctl, const char *word)
 		const char *name;
 		bool *flag;
 	} flags[] = {
-	    {"--json", &ctl->json},	   {"--yes", &ctl->yes},   {"--all", &ctl->all},
-	    {"--sender", &ctl->by_sender}, {"--help", &ctl->help}, {"-h", &ctl->help},
+	    {"--json", &ctl->json},	  {"--yes", &ctl->yes},
+	    {"--all", &ctl->all},	  {"--sender", &ctl->by_sender},
+	    {"--connect", &ctl->connect}, {"--help", &ctl->help},
+	    {"-h", &ctl->help},
 	};
 	const char *names[sizeof flags / sizeof *flags];
 	char shown[64];

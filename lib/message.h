@@ -103,6 +103,16 @@ enum host_use {
 	HOST_UNSEEN,	 /* another failure came first */
 };
 
+/* What a host did when it was tried. */
+enum probe_result {
+	PROBE_FINE,	   /* it would take mail; with TLS, if TLS is told of */
+	PROBE_CLEAR,	   /* TLS fails there, and mail would go in the clear */
+	PROBE_TLS_FAILED,  /* it does not do what the TLS policy wants: no mail */
+	PROBE_REFUSED,	   /* it answered, and would serve nobody */
+	PROBE_UNREACHABLE, /* no connection */
+	PROBE_UNTRIED,
+};
+
 /* Where hosts come from. */
 enum path_origin {
 	ORIGIN_MX,

@@ -96,6 +96,7 @@ static void qmgr_gone(struct daemon *d, struct channel *c)
 	struct qmgr *q = d->self;
 
 	door_gone(q, c);
+	try_gone(q, c);
 	workers_gone(q, c);
 	takeover_gone(q, c);
 	if (channel_peer(c) == PEER_CONTROL)
@@ -229,6 +230,8 @@ static const struct serve serves[] = {
     {MSG_status_ask, PEER_CONTROL, control_status},
     {MSG_waits_ask, PEER_CONTROL, control_waits},
     {MSG_route_ask, PEER_CONTROL, route_ask},
+    {MSG_try_ask, PEER_CONTROL, try_ask},
+    {MSG_probe_is, PEER_SMTP_CLIENT, try_probe_is},
     {MSG_import, PEER_CONTROL, import_mail},
     {MSG_import_open, PEER_CONTROL, import_open},
     {MSG_import_drop, PEER_CONTROL, import_drop},

@@ -11,6 +11,7 @@
  *   report.c    what is owed to senders
  *   control.c   the control socket
  *   route.c     veredus route
+ *   try.c       veredus route --connect
  *   ageing.c    expiry and delay notices
  *   takeover.c  frozen logins
  */
@@ -123,6 +124,7 @@ struct qmgr {
 	struct control_listener *listener;
 	unsigned controls;
 	struct route_query *routes; /* unanswered; at most one a control */
+	struct try_query *tries;    /* the same */
 	uint64_t last_route;
 	struct timer drain;
 	int64_t drain_until_us;
@@ -308,10 +310,18 @@ void control_waits(struct channel *c, const struct message *m);
 
 /* -- route.c ------------------------------------------------------------------------------- */
 
+/* Of the address, or a bare domain, in lower case; else what is wrong with it. */
+const char *route_domain(const struct qmgr *q, struct text t, char *domain, size_t size);
 void route_ask(struct channel *c, const struct message *m);
 void route_path_is(struct channel *c, const struct message *m);
 void route_control_gone(struct qmgr *q, const struct channel *c);
 void route_resolver_gone(struct qmgr *q);
+
+/* -- try.c --------------------------------------------------------------------------------- */
+
+void try_ask(struct channel *c, const struct message *m);
+void try_probe_is(struct channel *c, const struct message *m);
+void try_gone(struct qmgr *q, const struct channel *c); /* who asked, or was asked */
 
 /* -- takeover.c ---------------------------------------------------------------------------- */
 

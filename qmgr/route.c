@@ -73,8 +73,7 @@ static void route_refuse(struct channel *c, uint32_t request, const char *error)
 			      &(struct msg_route_is){.request = request, .error = text_of(error)});
 }
 
-/* Of the address, or a bare domain. */
-static const char *route_domain(const struct qmgr *q, struct text t, char *domain, size_t size)
+const char *route_domain(const struct qmgr *q, struct text t, char *domain, size_t size)
 {
 	struct address a;
 

@@ -379,6 +379,8 @@ static const struct {
 
 static void ehlo_line(struct dialog *d, struct text line)
 {
+	if (d->heard)
+		d->heard(d->hearer, line);
 	if (d->reader.lines > 1) {
 		offers_take(&d->offers, line);
 		return;

@@ -78,6 +78,9 @@ struct dialog {
 	uint8_t next_verb; /* of the transaction; VERB_COUNT: all has been sent */
 	uint8_t place;	   /* enum content_place */
 	struct offers offers;
+	/* Who hears each line of the answer to EHLO, without its code; NULL: nobody. */
+	void (*heard)(void *hearer, struct text line);
+	void *hearer;
 	uint32_t mails;			    /* transactions begun on this connection */
 	uint32_t jobs;			    /* jobs begun on it */
 	uint32_t send_cursor, reply_cursor; /* recipients of the transaction */

@@ -4,6 +4,7 @@
  * outgoing sockets; reads only messages handed to it, settles only
  * recipients handed to it.
  */
+#include "probe.h"
 #include "worker.h"
 
 #include <malloc.h>
@@ -42,6 +43,12 @@ static void on_job(struct channel *c, const struct message *m)
 	}
 	need(c, worker_job(worker_of(c), &m->job, m->fd, m->fd_lost),
 	     "sent a job that was not asked for");
+}
+
+static void on_probe_ask(struct channel *c, const struct message *m)
+{
+	if (c == worker_of(c)->qmgr)
+		probe_begin(worker_of(c), &m->probe_ask);
 }
 
 static void on_recorded(struct channel *c, const struct message *m)
@@ -136,6 +143,7 @@ static void drain(struct daemon *d, struct duration limit)
 static const struct serve serves[] = {
     {MSG_job, PEER_QMGR, on_job},
     {MSG_recorded, PEER_QMGR, on_recorded},
+    {MSG_probe_ask, PEER_QMGR, on_probe_ask},
     {MSG_slot_close, PEER_QMGR, on_slot_close},
     {MSG_hosts_are, PEER_RESOLVER, on_hosts_are},
     {MSG_certificate, PEER_KEEPER, on_keeper},

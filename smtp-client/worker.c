@@ -5,6 +5,7 @@
 #include "file.h"
 #include "mem.h"
 #include "must.h"
+#include "probe.h"
 #include "slot.h"
 
 #include <stdlib.h>
@@ -390,6 +391,7 @@ void worker_set_qmgr(struct worker *w, struct channel *qmgr)
 		    !tls_client_is_told(w->tls);
 
 	w->qmgr = NULL;
+	probes_end(w);
 	orphan_slots(w);
 	w->qmgr = qmgr;
 	w->telling = qmgr != NULL;

@@ -20,6 +20,7 @@ enum {
 };
 
 struct slot;
+struct probe;
 
 struct worker {
 	struct daemon *daemon;
@@ -37,6 +38,8 @@ struct worker {
 	struct slot *slot_buckets[TABLE_BUCKETS]; /* those that qmgr knows */
 	struct job *job_buckets[TABLE_BUCKETS];	  /* running, waiting and unconfirmed */
 	struct bytes items;			  /* lists of messages are encoded here */
+	struct probe *probes;			  /* under way */
+	uint32_t probe_count;
 	struct turn_end bury;
 	struct timer drain_limit, dot_limit;
 	uint32_t cut; /* deliveries cut off while draining */
