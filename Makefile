@@ -19,7 +19,7 @@ DAEMONS := master keeper smtpd submission qmgr bounce resolver smtp-client limit
 LIBS_checker := -lgsasl -lcrypt -lcrypto -ljansson -lpam
 LIBS_fetcher := -lcurl
 LIBS_resolver := -lunbound -lidn2
-LIBS_qmgr := -lpthread
+LIBS_qmgr := -lpthread -lidn2
 LIBS_veredus := -ljansson -lresolv -lgsasl
 
 objs = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard $(1)/*.c))
@@ -202,7 +202,7 @@ HOURS ?= 1
 SIM_OBJS := $(filter-out $(BUILD)/obj/qmgr/qmgr.o $(BUILD)/obj/qmgr/pool.o,$(call objs,qmgr))
 $(BUILD)/sim: $(patsubst %,tests/sim/%.c,sim sim_channel sim_face sim_mail sim_person sim_world scenario book simdisk fault shrink trace) $(SIM_OBJS) $(BUILD)/libqueue.a $(BUILD)/libveredus.a
 	$(CC) $(ALL_CFLAGS) -Iqmgr -Iqueue -Ilib -Itests/sim -MF $@.d $(filter %.c %.o %.a,$^) $(LDFLAGS_ALL) \
-		-Wl,--wrap=queue_open,--wrap=close $(LIBS) -lpthread -o $@
+		-Wl,--wrap=queue_open,--wrap=close -lidn2 $(LIBS) -lpthread -o $@
 sim: $(BUILD)/sim
 	$(BUILD)/sim seed=$(SEED) hours=$(HOURS) $(if $(STEPS),steps=$(STEPS)) $(if $(FROM),from=$(FROM)) \
 		$(if $(MAILS),mails=$(MAILS)) $(if $(CALM),calm=$(CALM)) $(if $(ONLY),only=$(ONLY)) \

@@ -6,6 +6,7 @@
  */
 #include "qmgr.h"
 
+#include "idna.h"
 #include "mem.h"
 #include "must.h"
 #include "way.h"
@@ -460,6 +461,10 @@ void control_waits(struct channel *c, const struct message *m)
 	uint32_t count = 0;
 
 	for (uint32_t i = 0; list_next_wait_domain(&list, &asked); i++) {
+		char ascii[IDNA_BYTES];
+		struct text made = idna_ascii(asked.domain, ascii);
+
+		asked.domain = made.len ? made : asked.domain;
 		const struct domain *d = NULL;
 		struct rec_wait row = {.index = i};
 

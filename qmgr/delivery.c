@@ -238,6 +238,10 @@ static void job_send(struct qmgr *q, struct job *job, const struct queue_placed 
 			    .source = d->source,
 			    .tls_row = text_of(d->policy)};
 
+	m.one_domain = 1;
+	for (uint32_t i = 0; i < job->count; i++)
+		m.one_domain &= job->recipients[i] && job->recipients[i]->lane &&
+				job->recipients[i]->lane->domain == d;
 	m.recipients = job_recipients(job, parts->envelope, &recipients);
 	channel_send(job->worker->channel, MSG_job, &m, fd);
 	bytes_free(&recipients);

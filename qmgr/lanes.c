@@ -5,6 +5,7 @@
  */
 #include "scheduler_private.h"
 
+#include "idna.h"
 #include "mem.h"
 #include "must.h"
 #include "route_tls.h"
@@ -428,6 +429,15 @@ struct way domain_way(const struct domain *d)
 
 struct domain *domain_get(struct scheduler *s, struct text name, const struct way *way)
 {
+	char ascii[IDNA_BYTES];
+
+	/* Routes, policies and certificates are for the name as DNS has it. One that has no such
+	 * form is asked for as it is, and found to be none. */
+	if (!text_is_ascii(name)) {
+		struct text made = idna_ascii(name, ascii);
+
+		name = made.len ? made : name;
+	}
 	uint64_t hash = table_hash_text(&s->domains, name);
 	struct table_link *link = table_first(&s->domains, hash);
 

@@ -8,6 +8,7 @@
 
 #include "address.h"
 #include "config_source.h"
+#include "idna.h"
 #include "mem.h"
 #include "policy_row.h"
 #include "route_tls.h"
@@ -86,6 +87,11 @@ const char *route_domain(const struct qmgr *q, struct text t, char *domain, size
 	} else {
 		text_copy(domain, size, domain_of(q, t));
 	}
+	char ascii[IDNA_BYTES];
+	struct text made = idna_ascii(text_of(domain), ascii);
+
+	if (made.len && made.data == ascii)
+		text_copy(domain, size, made);
 	for (char *c = domain; *c; c++)
 		*c = ascii_lower(*c);
 	return NULL;

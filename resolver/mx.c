@@ -2,11 +2,11 @@
 /* From a next hop to its hosts and their addresses. */
 #include "mx.h"
 
+#include "idna.h"
 #include "mem.h"
 #include "must.h"
 #include "next_hops.h"
 
-#include <idn2.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,6 +28,7 @@ struct mx {
 	uint32_t ttl_s;
 	char name[DNS_NAME_BYTES]; /* as asked for */
 	char reason[257];
+	char canonical[DNS_NAME_BYTES];
 };
 
 /* Only the first KEEP are wanted any more. What is known of the others stays, for people to see. */
@@ -76,6 +77,7 @@ static void mx_finish(struct mx *mx)
 						     : mx->ttl_s;
 	r->hosts = mx->hosts;
 	r->reason = mx->reason;
+	r->canonical = mx->canonical;
 	mx->done(mx->arg, r);
 	mx_free(mx);
 }
@@ -349,6 +351,8 @@ static void set_arrived(void *arg, const struct lookup_result *r)
 	mx_ttl(mx, r->ttl_s);
 	mx->result.secure = r->secure;
 	mx->result.bogus = r->bogus;
+	if (r->secure && r->answer && r->answer->aliased && dns_name_is_host(r->answer->canonical))
+		snprintf(mx->canonical, sizeof mx->canonical, "%s", r->answer->canonical);
 	switch (r->status) {
 	case LOOKUP_FAILED:
 		mx_fail(mx, HOP_TEMPORARY, 451, "4.4.3", "MX lookup failed", r->why);
@@ -416,23 +420,14 @@ static void mx_start_literal(struct mx *mx, const uint8_t *address)
 /* In lower case, A-labels for what is not ASCII (RFC 5891); false: no host name. */
 static bool name_make(struct text t, char *name)
 {
-	char given[DNS_NAME_BYTES * 4];
-	uint8_t *ascii = NULL;
+	char given[DNS_NAME_BYTES], ascii[IDNA_BYTES];
 
 	if (t.len && t.data[t.len - 1] == '.')
 		t.len--;
-	if (t.len >= sizeof given || !text_is_utf8(t))
+	t = idna_ascii(t, ascii);
+	if (!t.len || t.len >= sizeof given || memchr(t.data, 0, t.len))
 		return false;
 	text_copy(given, sizeof given, t);
-	if (strlen(given) != t.len)
-		return false;
-	if (!text_is_ascii(t)) {
-		if (idn2_lookup_u8((const uint8_t *)given, &ascii,
-				   IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL) != IDN2_OK)
-			return false;
-		snprintf(given, sizeof given, "%s", (const char *)ascii);
-		idn2_free(ascii);
-	}
 	if (!dns_name_is_host(given))
 		return false;
 	for (size_t i = 0; (name[i] = ascii_lower(given[i])) != '\0'; i++)

@@ -58,6 +58,7 @@ struct mx_result {
 	uint16_t code; /* of a failure, with dsn and reason */
 	const char *dsn;
 	const char *reason;
+	const char *canonical; /* where the domain's CNAMEs end, all secure; else "" */
 	uint32_t lifetime_s;
 	bool secure;   /* the MX set was validated */
 	bool bogus;    /* the MX set was found not to be genuine */

@@ -229,6 +229,7 @@ static void hosts_done(void *arg, const struct mx_result *r)
 		.reason = text_of(r->reason),
 		.lifetime_s = r->lifetime_s,
 		.hosts = {(uint32_t)count, {(const char *)items.data, bytes_len(&items)}},
+		.canonical = text_of(r->canonical),
 	    });
 	bytes_free(&items);
 	ask_free(ask);

@@ -276,14 +276,14 @@ static struct text text_take(char **at, struct text t)
 /* The octets of all texts, and how many TLSA records there are. */
 static size_t list_measure(const struct msg_hosts_are *m, size_t *records)
 {
-	size_t texts = m->reason.len;
+	size_t texts = m->reason.len + m->canonical.len;
 	struct wire_list in = m->hosts;
 	struct rec_host r;
 	struct rec_tlsa tlsa;
 
 	*records = 0;
 	while (list_next_host(&in, &r)) {
-		texts += r.name.len + r.tlsa_base.len;
+		texts += r.name.len + r.tlsa_base.len + r.tlsa_why.len;
 		while (list_next_tlsa(&r.tlsa, &tlsa)) {
 			texts += tlsa.data.len;
 			++*records;
@@ -307,6 +307,7 @@ static void host_take(struct host *host, struct rec_host *r, struct tls_tlsa **r
 	host->tlsa_state = r->tlsa_state;
 	host->name = text_take(at, r->name);
 	host->tlsa_base = text_take(at, r->tlsa_base);
+	host->tlsa_why = text_take(at, r->tlsa_why);
 	host->tlsa = *records;
 	while (list_next_tlsa(&r->tlsa, &tlsa)) {
 		*(*records)++ = (struct tls_tlsa){tlsa.usage, tlsa.selector, tlsa.matching,
@@ -334,6 +335,7 @@ static struct host_list *list_new(const struct msg_hosts_are *m)
 	list->code = m->code;
 	text_copy(list->dsn, sizeof list->dsn, m->dsn);
 	list->reason = text_take(&at, m->reason);
+	list->canonical = text_take(&at, m->canonical);
 	while (list_next_host(&in, &r))
 		if (r.address.len == sizeof list->items[0].address)
 			host_take(&list->items[list->count++], &r, &records, &at);

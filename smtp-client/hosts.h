@@ -20,6 +20,7 @@ struct host {
 	uint8_t dnssec;	    /* enum dnssec_state */
 	uint8_t tlsa_state; /* enum tlsa_state */
 	struct text tlsa_base;
+	struct text tlsa_why; /* of TLSA_FAILED, for people */
 	uint32_t tlsa_count;
 	const struct tls_tlsa *tlsa;
 };
@@ -32,7 +33,8 @@ struct host_list {
 	uint16_t code;
 	char dsn[12];
 	struct text reason;
-	uint32_t count; /* up to 64, in the order in which they are to be tried */
+	struct text canonical; /* where the CNAMEs of the domain end, all secure; or empty */
+	uint32_t count;	       /* up to 64, in the order in which they are to be tried */
 	struct host items[];
 };
 

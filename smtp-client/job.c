@@ -81,6 +81,7 @@ static void job_fill(struct job *job, const struct msg_job *m, char *at)
 	job->arrival.us = (int64_t)m->arrival_wall;
 	job->active.us = (int64_t)m->active_wall;
 	job->body_length = m->body_length;
+	job->one_domain = m->one_domain == 1;
 	job->prelude_bytes = m->prelude.len;
 	job->content = take_text(&at, m->prelude);
 	job->content.len += take_text(&at, m->body).len;

@@ -57,12 +57,13 @@ struct job {
 	uint64_t body_length; /* in the file, or within content */
 	int fd;		      /* of the body, owned; -1: inline */
 	uint32_t recipient_count;
-	uint32_t open; /* recipients that are not settled */
-	uint8_t scope; /* enum failure_scope: the widest so far */
-	uint8_t unfit; /* enum job_unfit: what some host could not take */
-	bool dotted;   /* a line of content begins with a dot; set before it is sent */
-	bool retried;  /* once more on a fresh connection: only once */
-	bool finished; /* the outcome stands, and waits for recorded */
+	uint32_t open;	 /* recipients that are not settled */
+	uint8_t scope;	 /* enum failure_scope: the widest so far */
+	uint8_t unfit;	 /* enum job_unfit: what some host could not take */
+	bool one_domain; /* qmgr says that all recipients are of its domain */
+	bool dotted;	 /* a line of content begins with a dot; set before it is sent */
+	bool retried;	 /* once more on a fresh connection: only once */
+	bool finished;	 /* the outcome stands, and waits for recorded */
 	struct walltime arrival, active, begun, sending, done; /* for delays= */
 	struct bytes words;	 /* replies of the receiver, and the three below */
 	struct text relay;	 /* in words or static; of the outcome */

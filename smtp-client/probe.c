@@ -133,7 +133,7 @@ static void host_secure(struct probe *p)
 {
 	struct tls_wish wish;
 
-	tls_wish_make(&wish, p->need, p->job->route, p->job, p->host);
+	tls_wish_make(&wish, p->need, p->job->route, p->job, p->host, p->attempt.list->canonical);
 	if (!p->worker->tls ||
 	    !stream_connect_tls(p->stream, p->worker->tls, &wish, SECONDS(HOST_S)))
 		host_tls_failed(p, "TLS can't be begun");
@@ -265,7 +265,10 @@ static void host_begin(struct probe *p)
 	p->heard.start = p->heard.end = 0;
 	p->need = tls_need(route_policy(p->job->route), p->host, &why);
 	if (p->need == NEED_IMPOSSIBLE) {
-		host_done(p, PROBE_TLS_FAILED, why);
+		char text[REPLY_TEXT_MAX];
+
+		tls_need_said(p->host, why, text, sizeof text);
+		host_done(p, PROBE_TLS_FAILED, text);
 		return;
 	}
 	p->stream = connect_host(probe_loop(p), p->host, p->job->source, &face, p, &unbound);

@@ -215,7 +215,8 @@ static void slot_secure(struct slot *s)
 	struct duration limit = s->config->timeout_handshake;
 	struct tls_wish wish;
 
-	tls_wish_make(&wish, (enum tls_need)s->need, s->route, s->job, s->attempt.host);
+	tls_wish_make(&wish, (enum tls_need)s->need, s->route, s->job, s->attempt.host,
+		      s->attempt.list->canonical);
 	if (!s->worker->tls || !stream_connect_tls(s->stream, s->worker->tls, &wish, limit)) {
 		bool bare = wish.certificate.len && s->worker->tls &&
 			    !tls_client_has(s->worker->tls, wish.certificate);
@@ -342,7 +343,10 @@ static bool slot_connect_host(struct slot *s)
 
 	s->need = (uint8_t)tls_need(route_policy(s->job->route), s->attempt.host, &why);
 	if (s->need == NEED_IMPOSSIBLE) {
-		const struct reply trouble = words_make("4.7.5", why);
+		char text[REPLY_TEXT_MAX];
+
+		tls_need_said(s->attempt.host, why, text, sizeof text);
+		const struct reply trouble = words_make("4.7.5", text);
 
 		slot_tls_trouble(s, &trouble);
 		return false;

@@ -34,7 +34,7 @@ static enum tls_need need_by_dane(const struct host *host, bool only, const char
 			   : "DANE is required, and its names are not signed by DNSSEC";
 		return only ? NEED_IMPOSSIBLE : NEED_NOTHING;
 	default:
-		*why = "its TLSA records could not be looked up (veredus route tells why)";
+		*why = "its TLSA records could not be looked up";
 		return NEED_IMPOSSIBLE;
 	}
 }
@@ -60,13 +60,26 @@ enum tls_need tls_need(enum tls_policy policy, const struct host *host, const ch
 	return need_by_dane(host, false, why);
 }
 
+void tls_need_said(const struct host *host, const char *why, char *to, size_t size)
+{
+	bool more = host->tlsa_state == TLSA_FAILED && host->tlsa_why.len;
+
+	snprintf(to, size, "%s%s%.*s", why, more ? ": " : "", more ? (int)host->tlsa_why.len : 0,
+		 host->tlsa_why.data);
+}
+
 /* -- wishes ------------------------------------------------------------------------------ */
 
 bool job_has_one_domain(const struct job *job)
 {
-	for (uint32_t i = 0; i < job->recipient_count; i++)
-		if (!text_equal_case(address_domain(job->recipients[i].address), job->domain))
+	for (uint32_t i = 0; i < job->recipient_count; i++) {
+		struct text domain = address_domain(job->recipients[i].address);
+
+		/* What is written in another form than the job's own, qmgr has compared. */
+		if (!text_equal_case(domain, job->domain) &&
+		    (text_is_ascii(domain) || !job->one_domain))
 			return false;
+	}
 	return true;
 }
 
@@ -99,10 +112,11 @@ static void wish_chain(struct tls_wish *w, const struct config_route *route, con
 
 /*
  * RFC 7672 3.2.2: with DANE-TA(2) the certificate may also be for the domain
- * that the MX belongs to. For mail of several domains that would be the wrong
- * one for some, so there only the host's own name counts.
+ * that the MX belongs to, and for the name that its CNAMEs lead to. For mail of several domains
+ * that would be the wrong one for some, so there only the host's own name counts.
  */
-static void wish_dane(struct tls_wish *w, const struct job *job, const struct host *host)
+static void wish_dane(struct tls_wish *w, const struct job *job, const struct host *host,
+		      struct text canonical)
 {
 	bool anchors = false;
 
@@ -112,12 +126,21 @@ static void wish_dane(struct tls_wish *w, const struct job *job, const struct ho
 		w->tlsa[w->tlsa_count++] = host->tlsa[i];
 		anchors |= host->tlsa[i].usage == 2;
 	}
-	if (anchors && job->how == HOP_MX && job_has_one_domain(job))
-		wish_name(w, job->target);
+	if (!anchors)
+		return;
+	/* The host of a route, found below the end of its CNAMEs: "the original next-hop domain"
+	 * is a further name. */
+	if (job->how == HOP_HOST)
+		wish_name(w, host->name);
+	if (job->how != HOP_MX || !job_has_one_domain(job))
+		return;
+	wish_name(w, job->target);
+	if (canonical.len && !text_equal_case(canonical, job->target))
+		wish_name(w, canonical);
 }
 
 void tls_wish_make(struct tls_wish *w, enum tls_need need, const struct config_route *route,
-		   const struct job *job, const struct host *host)
+		   const struct job *job, const struct host *host, struct text canonical)
 {
 	uint8_t address[16];
 
@@ -131,7 +154,7 @@ void tls_wish_make(struct tls_wish *w, enum tls_need need, const struct config_r
 	if (need == NEED_CHAIN)
 		wish_chain(w, route, job, host);
 	else if (need == NEED_DANE)
-		wish_dane(w, job, host);
+		wish_dane(w, job, host, canonical);
 	if (need != NEED_FINGERPRINT)
 		return;
 	w->proof = TLS_PROVE_FINGERPRINT;

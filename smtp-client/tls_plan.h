@@ -23,10 +23,13 @@ enum tls_need {
 /* What a delivery to HOST needs. *WHY it is impossible, for people. */
 enum tls_need tls_need(enum tls_policy policy, const struct host *host, const char **why);
 
-/* What is asked of its TLS; texts are those of ROUTE, JOB (its configuration too) and HOST. NEED is
- * not NEED_IMPOSSIBLE. */
+/* What is asked of its TLS; CANONICAL is that of the host list; texts are those of ROUTE, JOB (its
+ * configuration too) and HOST. NEED is not NEED_IMPOSSIBLE. */
 void tls_wish_make(struct tls_wish *to, enum tls_need need, const struct config_route *route,
-		   const struct job *job, const struct host *host);
+		   const struct job *job, const struct host *host, struct text canonical);
+
+/* WHY, which tls_need() gave, and what resolver says of it; TO has SIZE bytes. */
+void tls_need_said(const struct host *host, const char *why, char *to, size_t size);
 
 /* Are all recipients of one domain? */
 bool job_has_one_domain(const struct job *job);

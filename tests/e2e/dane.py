@@ -378,8 +378,8 @@ def test_deliveries(t):
         "uselessclear": (None, [useless], "encrypted", "deferred", "4.7.4", "does not offer it", "none"),
         "nothing": (None, [], "may", "sent", "2.0.0", "", "none"),
         "nothingtls": (good, [], "may", "sent", "2.0.0", "", any_tls + "/unverified"),
-        "bogus": (good, [ee], "none", "deferred", "4.7.5", lost, "none"),
-        "servfail": (good, [ee], "none", "deferred", "4.7.5", lost, "none"),
+        "bogus": (good, [ee], "none", "deferred", "4.7.5", lost + ": DNSSEC validation failed", "none"),
+        "servfail": (good, [ee], "none", "deferred", "4.7.5", lost + ": SERVFAIL", "none"),
         "alias": (good, [ee], "dane", "sent", "2.0.0", "", any_tls + "/dane-ee"),
         "only": (good, [], "none", "deferred", "4.7.5", "it has no TLSA records", "none"),
     }
@@ -413,6 +413,46 @@ def test_deliveries(t):
         if len(server.contents) != (status == "sent") or (status == "sent" and server.ways != [tls != "none"]):
             wrong.append(f"{name}: {len(server.contents)} arrived, in TLS: {server.ways}")
     v.check(not wrong, "\n".join(wrong))
+
+
+def test_other_forms(t):
+    """With an anchor a certificate may be for the domain, in A-labels, or for where its CNAMEs end, when those are secure; a route
+    and its policy count for the domain in whatever form a recipient writes it."""
+    ca = secure.Authority(t.folder, "authority", host="Test Authority")
+    end, uni = ca.signed("end", "end.example"), ca.signed("uni", "xn--mller-kva.example")
+    hello = b"250-receiver.example\r\n250-SMTPUTF8\r\n250 8BITMIME\r\n"
+
+    def ehlo(conn):
+        conn.send(hello if isinstance(conn.socket, secure.ssl.SSLSocket) else hello.replace(b"SMTPUTF8", b"STARTTLS"))
+
+    servers = {name: secure.Receiver(t, pair=pair, ehlo=ehlo) for name, pair in (("cname", end), ("far", end), ("dane", uni), ("verify", uni))}
+    anchor = secure.tlsa(ca, 2, 0)
+    anchor = tlsa(anchor["usage"], anchor["selector"], anchor["matching"], anchor["data"])
+    below = {name: f"_{server.port}._tcp.mx {anchor}\n" for name, server in servers.items()}
+    tree = signed.Tree(t, {
+        "example": signed.Zone(f"mx A {v.SINK}\nend MX 10 mx\ncname CNAME end\nfar CNAME end.plain.\nxn--mller-kva MX 10 mx\n" + below["cname"] + below["far"]
+                               + below["dane"]),
+        "plain": signed.Zone("end MX 10 mx.example.\n", sign=None)})
+    ports = {name: server.port for name, server in servers.items()}
+    # One route and one port a case: they are told apart by the port, and by what is demanded.
+    for config, rows in (
+            (f"route cname.example {{ to = mx:{ports['cname']} }}\nroute far.example {{ to = mx:{ports['far']} tls = dane }}\n"
+             f"route xn--mller-kva.example {{ to = mx:{ports['dane']} }}\n",
+             (("cname.example", "sent", "dane-ta", "cname"), ("far.example", "sent", "unverified", "far"), ("m\u00fcller.example", "sent", "dane-ta", "dane"))),
+            (f"tls-authorities = {ca.certificate}\nroute xn--mller-kva.example {{ to = mx:{ports['verify']} tls = verify }}\n",
+             (("m\u00fcller.example", "sent", "verified", "verify"), ("xn--mller-kva.example", "sent", "verified", "verify")))):
+        veredus = t.veredus(f"resolver {{ forward = {{ {tree.forward} }} trust-anchor = {tree.anchor} }}\nretry {{ first = 1h longest = 2h }}\n{config}",
+                            name="v" + rows[0][3]).start()
+        for domain, status, proof, server in rows:
+            before = len(servers[server].contents)
+            client = v.Smtp(veredus.port)
+            client.send("sender@client.example", f"x@{domain}", v.mail("x"), mail_words="" if domain.isascii() else " SMTPUTF8")
+            client.close()
+            v.wait(lambda: len(servers[server].contents) == before + 1, 10, lambda: (domain, re.findall(r"to=<.*", veredus.log_text())))
+            said = veredus.wait_log(rf"to=<x@{re.escape(domain)}>.*")[0]
+            v.check(re.search(rf"status={status}.* tls=\S+/{proof}(/resumed)? ", said), domain, said)
+        v.equal(json.loads(veredus.command("route", rows[-1][0], "--json"))["domain"].isascii(), True, "in A-labels")
+        v.equal(veredus.stop(), 0, "exit status")
 
 
 # -- another program's verdict -----------------------------------------------------------------------

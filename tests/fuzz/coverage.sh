@@ -31,6 +31,7 @@ dialog smtp-client/offers.c
 dialog smtp-client/job.c
 dialog smtp-client/content.c
 dns_packet resolver/dns_packet.c
+dns_packet resolver/tlsa.c
 envelope lib/envelope.c
 envelope lib/wire.c
 exchange checker/dovecot.c -fired|dovecot_(missing|start)

@@ -116,38 +116,64 @@ static void names_that_count(void **state)
 	struct tls_tlsa anchor = {2, 1, 1, TEXT("")}, key = {3, 1, 1, TEXT("")};
 	struct host host = {.name = TEXT("mx.dns.example"), .tlsa_base = TEXT("base.example")};
 	struct job *job = job_to("rcpt.example", NULL), *two = job_to("rcpt.example", "b.example");
+	struct text none = {NULL, 0};
 	struct tls_wish w;
 
 	(void)state;
 	/* What DNS says without a signature is what an attacker says. */
-	tls_wish_make(&w, NEED_CHAIN, &verify, job, &host);
+	tls_wish_make(&w, NEED_CHAIN, &verify, job, &host, none);
 	names_are(&w, "rcpt.example");
 	assert_true(tls_wish_names_domain(&w, job));
 	assert_true(text_equals(w.name, "mx.dns.example"));
 	host.dnssec = DNSSEC_SECURE;
-	tls_wish_make(&w, NEED_CHAIN, &verify, job, &host);
+	tls_wish_make(&w, NEED_CHAIN, &verify, job, &host, none);
 	names_are(&w, "rcpt.example mx.dns.example");
 	verify.tls_names = (struct texts){given, 2};
-	tls_wish_make(&w, NEED_CHAIN, &verify, job, &host);
+	tls_wish_make(&w, NEED_CHAIN, &verify, job, &host, none);
 	names_are(&w, "mx.x.example .y.example");
 	assert_false(tls_wish_names_domain(&w, job));
 	/* RFC 7672 3.2.2: the domain's own name counts with DANE-TA(2), for mail of it alone. */
 	host.tlsa = &anchor;
 	host.tlsa_count = 1;
-	tls_wish_make(&w, NEED_DANE, &dane, job, &host);
+	tls_wish_make(&w, NEED_DANE, &dane, job, &host, none);
 	names_are(&w, "rcpt.example");
 	assert_true(tls_wish_names_domain(&w, job));
 	assert_true(text_equals(w.base, "base.example") && text_equals(w.name, "base.example"));
-	tls_wish_make(&w, NEED_DANE, &dane, two, &host);
+	tls_wish_make(&w, NEED_DANE, &dane, two, &host, none);
 	names_are(&w, "");
+	/* And where its CNAMEs end; of a route's host the host's own name. */
+	tls_wish_make(&w, NEED_DANE, &dane, job, &host, text_of("end.example"));
+	names_are(&w, "rcpt.example end.example");
+	tls_wish_make(&w, NEED_DANE, &dane, job, &host, text_of("RCPT.example"));
+	names_are(&w, "rcpt.example");
+	job->how = HOP_HOST;
+	tls_wish_make(&w, NEED_DANE, &dane, job, &host, none);
+	names_are(&w, "mx.dns.example");
+	job->how = HOP_MX;
 	host.tlsa = &key;
-	tls_wish_make(&w, NEED_DANE, &dane, job, &host);
+	tls_wish_make(&w, NEED_DANE, &dane, job, &host, none);
 	names_are(&w, "");
 	host.name = text_of("192.0.2.1");
-	tls_wish_make(&w, NEED_NOTHING, &dane, job, &host);
+	tls_wish_make(&w, NEED_NOTHING, &dane, job, &host, none);
 	assert_int_equal(w.name.len, 0);
 	free(job);
 	free(two);
+}
+
+/* An address may write its domain in another form: qmgr says that it is the same. */
+static void one_domain_in_two_forms(void **state)
+{
+	struct job *job = job_to("xn--mller-kva.example", "m\xc3\xbcller.example");
+
+	(void)state;
+	assert_false(job_has_one_domain(job));
+	job->one_domain = true;
+	assert_true(job_has_one_domain(job));
+	free(job);
+	job = job_to("a.example", "b.example");
+	job->one_domain = true;
+	assert_false(job_has_one_domain(job));
+	free(job);
 }
 
 /* -- connections ------------------------------------------------------------------------- */
@@ -295,7 +321,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(needs_by_table),	   cmocka_unit_test(records_are_usable_or_not),
-	    cmocka_unit_test(names_that_count),	   cmocka_unit_test(who_shares_a_connection),
+	    cmocka_unit_test(names_that_count),
+	    cmocka_unit_test(one_domain_in_two_forms),	   cmocka_unit_test(who_shares_a_connection),
 	    cmocka_unit_test(settings_contradict), cmocka_unit_test(words_for_the_log),
 	};
 

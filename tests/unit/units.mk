@@ -35,7 +35,7 @@ $(BUILD)/unit/test_dialog $(BUILD)/unit/test_ahead: tests/unit/dialog_play.c
 SCHEDULER_TESTS := test_scheduler test_scheduler_fairness test_scheduler_sites test_scheduler_ways
 $(SCHEDULER_TESTS:%=$(BUILD)/unit/%): $(patsubst %,$(BUILD)/obj/qmgr/%.o,scheduler answers jobs lanes wheel mail table way)
 $(SCHEDULER_TESTS:%=$(BUILD)/unit/%): tests/unit/scheduler_world.c
-$(foreach t,$(SCHEDULER_TESTS),$(eval LIBS_UNIT_$(t) = $$(BUILD)/libqueue.a $$(BUILD)/libveredus.a))
+$(foreach t,$(SCHEDULER_TESTS),$(eval LIBS_UNIT_$(t) = $$(BUILD)/libqueue.a $$(BUILD)/libveredus.a -lidn2))
 $(BUILD)/replay/fuzz_filter $(BUILD)/fuzz/fuzz_filter: $(BUILD)/obj/ctl/filter.o
 LIBS_UNIT_fuzz_filter = $(BUILD)/libveredus.a
 UNITS_fuzz_line := logger
