@@ -63,7 +63,7 @@ bench-programs: $(BENCHES) $(BUILD)/bench/slowsync.so
 $(BUILD)/bench/%: bench/%.c $(wildcard bench/*.h)
 	@mkdir -p $(@D)
 	@echo "LD $@"
-	@$(CC) $(ALL_CFLAGS) -MF $@.d $< -pie -pthread $(if $(filter load,$*),-lssl -lcrypto) -o $@
+	@$(CC) $(ALL_CFLAGS) -MF $@.d $< -pie -pthread $(if $(filter load sink,$*),-lssl -lcrypto) -o $@
 $(BUILD)/bench/slowsync.so: bench/slowsync.c
 	@mkdir -p $(@D)
 	@echo "LD $@"

@@ -65,8 +65,12 @@ configure() {
 	for file in main.cf master.cf; do
 		sed -e "s|@DIR@|$dir|g" -e "s|@PACKAGE@|$package|g" -e "s|@PORT@|$port|g" -e "s|@NEXTHOP@|$nexthop|g" \
 			"$here/postfix/$file" >"$dir/etc/$file"
-		# TLS, written by bench/secure.py; without it Postfix's default is none.
-		[ ! -e "$dir/etc/$file.more" ] || cat "$dir/etc/$file.more" >>"$dir/etc/$file"
+		# TLS and DNS, written by bench/secure.py or bench/outward.py. What is set there is taken out first: each
+		# process of Postfix warns of a setting that stands twice, and postlogd can wait for itself over that.
+		[ -e "$dir/etc/$file.more" ] || continue
+		awk -F '[ =]' 'NR == FNR { set[$1] = /^[a-z]/; next } !set[$1]' "$dir/etc/$file.more" "$dir/etc/$file" >"$dir/etc/$file.new"
+		cat "$dir/etc/$file.new" "$dir/etc/$file.more" >"$dir/etc/$file"
+		rm "$dir/etc/$file.new"
 	done
 	: >"$dir/etc/dynamicmaps.cf"
 	[ -e "$dir/etc/transport" ] || : >"$dir/etc/transport"
@@ -116,6 +120,8 @@ start() {
 		setsid unshare --mount --propagation private /bin/sh -c '
 			mount --bind "$DIR/etc/passwd.copy" /etc/passwd &&
 			mount --bind "$DIR/etc/group.copy" /etc/group || exit 2
+			# Names are asked of a resolver of its own, written by bench/outward.py.
+			[ ! -e "$DIR/etc/resolv.conf" ] || mount --bind "$DIR/etc/resolv.conf" /etc/resolv.conf || exit 2
 			echo $$ >"$DIR/master.pid"
 			if [ -n "$PRELOAD" ]; then
 				LD_PRELOAD=$PRELOAD

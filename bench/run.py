@@ -30,6 +30,7 @@ import threading
 import time
 
 sys.dont_write_bytecode = True
+import outward
 import secure
 from scenarios import DEFAULT_SCENARIOS, SCENARIOS
 
@@ -145,10 +146,12 @@ class Server:
         self.process = None
         self.pid = 0
         self.secure = None  # with TLS: its certificate, its users, its ports
+        self.outward = None  # with destinations to be looked up: their DNS
 
     def masters(self):
         """Whose processes do its work: its own, and those that it asks for logins."""
-        return [self.pid] + ([self.secure.dovecot.process.pid] if self.secure and self.secure.dovecot else [])
+        return [self.pid] + ([self.secure.dovecot.process.pid] if self.secure and self.secure.dovecot else []) + (
+            [self.outward.unbound.pid] if self.outward and self.outward.unbound else [])
 
     def entry(self, scenario):
         """Where the load goes."""
@@ -214,6 +217,8 @@ class Postfix(Server):
                 file.write(f"d{number}.sink.example smtp:[127.0.0.1]:{port}\n")
         if self.secure:
             self.secure.postfix_settings()
+        if self.outward:
+            self.outward.postfix_settings()
         self.script("start", self.folder, str(self.port), f"[127.0.0.1]:{self.sink_port}")
         with open(os.path.join(self.folder, "master.pid"), encoding="ascii") as file:
             self.pid = int(file.read())
@@ -235,7 +240,8 @@ class Veredus(Server):
                 f"queue = {queue}\n"
                 "relay-from = { 127.0.0.0/8 }\n"
                 f"listen smtp {{ address = 127.0.0.1:{self.port} }}\n"
-                f"route * {{ to = smtp:[127.0.0.1]:{self.sink_port} }}\n"
+                + (self.outward.veredus_settings() if self.outward else
+                   f"route * {{ to = smtp:[127.0.0.1]:{self.sink_port} }}\n")
                 + "".join(
                     f"route d{number}.sink.example {{ to = smtp:[127.0.0.1]:{port} }}\n"
                     for number, port in enumerate(self.sink_ports[1:])
@@ -286,12 +292,12 @@ class Strace:
         die("strace gave no total")
 
 
-def start_sink(build, folder, arguments, ports):
+def start_sink(build, folder, arguments, ports, address="127.0.0.1"):
     """The sink and its ports; each given one is 0 for any."""
     ready = os.path.join(folder, "sink.ready")
     command = [os.path.join(build, "bench", "sink"), "--ready-file", ready, *arguments]
     for port in ports:
-        command += ["--listen", f"127.0.0.1:{port}"]
+        command += ["--listen", f"{address}:{port}"]
     sink = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     end = time.monotonic() + START_LIMIT_S
     while not os.path.exists(ready):
@@ -308,17 +314,24 @@ def serving(options, name, scenario, sink_arguments):
     folder = tempfile.mkdtemp(prefix=f"{name}-", dir=options.folder)
     os.chmod(folder, 0o755)
     ports = [0] * (scenario.get("destinations", 0) + 1)
-    sink, sink_ports = start_sink(options.build, folder, sink_arguments + scenario.get("sink", []), ports)
+    out = outward.Outward(options.build, folder, scenario["out"], free_port) if "out" in scenario else None
+    sink_arguments = sink_arguments + scenario.get("sink", []) + (out.sink_arguments if out else [])
+    sink, sink_ports = start_sink(options.build, folder, sink_arguments, ports, "0.0.0.0" if out else "127.0.0.1")
     server = SERVERS[name](options.build, folder, free_port(), sink_ports, scenario.get("slow_ms"))
+    server.outward = out
     if "tls" in scenario:
         server.secure = secure.Secure(options.build, folder, scenario["tls"]["key"], free_port)
     try:
+        if out:
+            out.start(sink_ports[0])
         server.start()
         yield server, sink
     finally:
         server.stop()
         if server.secure:
             server.secure.stop()
+        if out:
+            out.stop()
         if sink.poll() is None:
             sink.kill()
         sink.wait()
@@ -345,11 +358,13 @@ def measure_mail(options, name, scenario, strace=False):
         tracer = Strace(server) if strace else None
         memory = PeakMemory(*server.masters())
         cpu_us = cpu_us_of(*server.masters())
+        asked = server.outward.queries() if server.outward else 0
         sent = run_load(options, server, scenario, "--messages", str(messages), "--timeout", limit)
         got = json.loads(sink.communicate()[0])
         time.sleep(0.2)  # the last outcomes are recorded and logged after the last arrival
         cpu_us = cpu_us_of(*server.masters()) - cpu_us
         memory_kb = memory.kb()
+        asked = server.outward.queries() - asked if server.outward else 0
         calls = tracer.total() if tracer else None
     seconds = (got["last_arrival_ns"] - sent["first_send_ns"]) / 1e9
     good = (
@@ -368,6 +383,8 @@ def measure_mail(options, name, scenario, strace=False):
         "reply_p50_ms": sent["dot_to_250_p50_ms"],
         "reply_p99_ms": sent["dot_to_250_p99_ms"],
     }
+    if "out" in scenario:
+        result.update(dns_queries=asked / messages, handshakes=got["handshakes"] / messages, resumed=got["resumed"] / messages)
     if strace:
         result = {"good": good, "system_calls": calls / messages}
     if not good:
@@ -554,6 +571,9 @@ def print_mail(result):
         print(f"{name:10}{row['delivered_per_s']:12.0f}{row['cpu_us']:12.1f}{calls:>11}{row['arrival_p50_ms']:13.2f}"
               f"{row['arrival_p99_ms']:10.2f}{row['reply_p50_ms']:10.3f}{row['reply_p99_ms']:10.3f}{row['memory_mb']:10.1f}"
               f"{'' if row['good'] else '  NOT GOOD'}")
+        if "dns_queries" in row:
+            print(f"{'':10}  a message: {row['dns_queries']:.2f} DNS queries, {row['handshakes']:.3f} TLS handshakes, "
+                  f"{row['resumed']:.3f} of them resumed")
     for pair, ratio in result["ratios"].items():
         print(f"{pair}: {ratio['delivered_per_s']:.2f} times the messages/s, {ratio['cpu_us']:.4f} of the CPU a message")
 

@@ -92,8 +92,30 @@ SCENARIOS = {
         "tls": {"key": "ecdsa", "entry": "submissions", "login": True},
     },
 }
+
+
+def out_scenarios():
+    """Mail out by MX and STARTTLS: to so many domains, with DANE or without, to receivers that are near or take 100 ms for
+    each reply and each handshake."""
+    messages = {  # about ten seconds' worth each
+        ("near", 1): (4000, 60000), ("near", 200): (3000, 40000), ("near", 5000): (2500, 10000),
+        ("far", 1): (1500, 1500), ("far", 200): (3000, 40000), ("far", 5000): (2500, 15000),
+    }
+    for (place, domains), (postfix, veredus) in messages.items():
+        for dane in (False, True):
+            yield f"out-{domains}{'-dane' if dane else ''}-{place}", {
+                "text": f"out by MX and TLS{' with DANE' if dane else ''} to {domains} domain{'s' if domains > 1 else ''}"
+                        + (", 100 ms away" if place == "far" else ""),
+                "messages": {"postfix": postfix, "veredus": veredus},
+                "load": ["--sessions", "50", "--domains", str(domains)],
+                "sink": ["--delay-ms", "100"] if place == "far" else [],
+                "out": {"domains": domains, "dane": dane},
+            }
+
+
+SCENARIOS.update(out_scenarios())
 DEFAULT_SCENARIOS = [
     "main", "one-per-connection", "slow-sync-50", "slow-sync-500", "lone", "slow-receivers", "5MB", "idle10k", "million",
     "tls", "tls-one-per-connection", "tls-relay-one-per-connection", "tls-handshakes-full", "tls-handshakes-full-rsa",
-    "tls-handshakes-resumed", "tls-idle",
+    "tls-handshakes-resumed", "tls-idle", *dict(out_scenarios()),
 ]

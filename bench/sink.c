@@ -11,174 +11,15 @@
  * nothing is missing, doubled or corrupt. With port 0 the kernel chooses; --ready-file tells what
  * it chose.
  *
+ * With --certificate and --key STARTTLS is offered (sink_tls.h).
+ *
  * --dump writes NUMBER.eml (the content as received, dots unstuffed) and after it NUMBER.json (the
  * envelope: peer, helo, mail and rcpt with their parameters as sent), each by rename, so that a
  * test may poll for NUMBER.json.
  */
-#include "sink_state.h"
+#include "sink_conn.h"
 #include "sink_message.h"
 #include "sink_options.h"
-
-/* ---- connections ---- */
-
-static void conn_unwait(struct conn *conn)
-{
-	if (!conn->waiting)
-		return;
-	conn->waiting = false;
-	*(conn->previous == NULL ? &self.waiting_first : &conn->previous->next) = conn->next;
-	*(conn->next == NULL ? &self.waiting_last : &conn->next->previous) = conn->previous;
-}
-
-/* All delays are equal, so the end of the list is the right place. */
-static void conn_wait(struct conn *conn)
-{
-	conn->waiting = true;
-	conn->due_ns = bench_now_ns() + self.delay_ns;
-	conn->previous = self.waiting_last;
-	conn->next = NULL;
-	*(self.waiting_last == NULL ? &self.waiting_first : &self.waiting_last->next) = conn;
-	self.waiting_last = conn;
-}
-
-/* Freed after the loop turn: an event of this turn may still name it. */
-static void conn_end(struct conn *conn, bool reset)
-{
-	struct linger abort = {.l_onoff = 1, .l_linger = 0};
-	if (conn->dead)
-		return;
-	conn_unwait(conn);
-	if (reset)
-		setsockopt(conn->fd, SOL_SOCKET, SO_LINGER, &abort, sizeof abort);
-	close(conn->fd);
-	conn->dead = true;
-	conn->next_dead = self.dead;
-	self.dead = conn;
-	self.open--;
-}
-
-static void conn_bury(void)
-{
-	while (self.dead != NULL) {
-		struct conn *conn = self.dead;
-		self.dead = conn->next_dead;
-		buffer_free(&conn->in);
-		buffer_free(&conn->out);
-		buffer_free(&conn->held);
-		buffer_free(&conn->content);
-		buffer_free(&conn->helo);
-		buffer_free(&conn->mail);
-		buffer_free(&conn->rcpt);
-		free(conn);
-	}
-}
-
-static void conn_watch(struct conn *conn, int operation, bool want_write)
-{
-	bool want_read = !conn->closing && !conn->deaf;
-	struct epoll_event event = {
-	    .events = (want_read ? EPOLLIN : 0u) | (want_write ? EPOLLOUT : 0u), .data.ptr = conn};
-	if (epoll_ctl(self.poll, operation, conn->fd, &event) != 0)
-		bench_die("epoll_ctl: %s", strerror(errno));
-	conn->want_write = want_write;
-}
-
-static void conn_flush(struct conn *conn)
-{
-	while (buffer_length(&conn->out) > 0) {
-		ssize_t n = send(conn->fd, buffer_head(&conn->out), buffer_length(&conn->out),
-				 MSG_NOSIGNAL);
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
-			break;
-		if (n < 0) {
-			conn_end(conn, false);
-			return;
-		}
-		buffer_consume(&conn->out, (size_t)n);
-	}
-	bool more = buffer_length(&conn->out) > 0;
-	if (!more && conn->closing) {
-		conn_end(conn, false);
-		return;
-	}
-	if (more != conn->want_write)
-		conn_watch(conn, EPOLL_CTL_MOD, more);
-}
-
-static void conn_say(struct conn *conn, const char *text)
-{
-	struct bench_buffer *to = self.delay_ns > 0 ? &conn->held : &conn->out;
-	buffer_add_text(to, text);
-	buffer_add(to, "\r\n", 2);
-	if (self.delay_ns > 0)
-		conn_wait(conn);
-}
-
-static void conn_wrong(struct conn *conn, const char *text)
-{
-	self.protocol_errors++;
-	conn_say(conn, text);
-}
-
-static void conn_reset(struct conn *conn)
-{
-	if (conn->phase != PHASE_NEW)
-		conn->phase = PHASE_READY;
-	conn->rcpts = 0;
-	conn->eightbit = false;
-	conn->utf8 = false;
-	conn->spoilt = false;
-	conn->last_chunk = false;
-	buffer_clear(&conn->mail);
-	buffer_clear(&conn->rcpt);
-	buffer_clear(&conn->content);
-	if (conn->content.size > SINK_KEEP_BYTES)
-		buffer_free(&conn->content);
-}
-
-static struct sink_rule *rule_find(enum sink_stage stage, const char *address, size_t n)
-{
-	for (unsigned i = 0; i < self.rule_count; i++) {
-		struct sink_rule *rule = &self.rules[i];
-		if (rule->stage != stage || rule->left == 0)
-			continue;
-		if (rule->address != NULL &&
-		    (strlen(rule->address) != n || strncasecmp(rule->address, address, n) != 0))
-			continue;
-		rule->left -= rule->left == UINT64_MAX ? 0 : 1;
-		return rule;
-	}
-	return NULL;
-}
-
-/* Answers with `good` unless a rule says otherwise; returns whether the peer is told of success (or
- * may go on). */
-static bool conn_answer(struct conn *conn, enum sink_stage stage, const char *address, size_t n,
-			const char *good)
-{
-	struct sink_rule *rule = rule_find(stage, address, n);
-	if (rule == NULL) {
-		conn_say(conn, good);
-		return true;
-	}
-	switch (rule->action) {
-	case ACTION_REPLY:
-		conn_say(conn, rule->text);
-		if (strncmp(rule->text, "421", 3) == 0)
-			conn->closing = true;
-		return rule->text[0] == '2' || rule->text[0] == '3';
-	case ACTION_HANG:
-		conn->hung = true;
-		break;
-	case ACTION_RESET:
-		conn_end(conn, true);
-		break;
-	case ACTION_CLOSE:
-		conn_end(conn, false);
-		break;
-	}
-	return false;
-}
 
 /* ---- content ---- */
 
@@ -292,6 +133,8 @@ static void conn_ehlo(struct conn *conn, const char *argument, size_t n, bool ex
 	buffer_clear(&conn->helo);
 	buffer_add(&conn->helo, argument, n);
 	unsigned left = extended ? self.extensions : 0;
+	if (self.tls == NULL || conn->tls == TLS_ON)
+		left &= ~(unsigned)EXT_STARTTLS;
 	for (size_t i = 0; i < SINK_EXTENSIONS; i++) {
 		if ((left & sink_extensions[i].bit) == 0)
 			continue;
@@ -441,6 +284,18 @@ static void chunk_end(struct conn *conn)
 	}
 }
 
+/* RFC 3207, 4.2: what was said before counts no longer. */
+static void conn_starttls(struct conn *conn)
+{
+	if (buffer_length(&conn->in) > 0)
+		self.protocol_errors++;
+	buffer_clear(&conn->in);
+	conn_say(conn, "220 2.0.0 Go");
+	conn_reset(conn);
+	conn->phase = PHASE_NEW;
+	conn->tls = TLS_READY;
+}
+
 static bool verb_is(const char *line, size_t n, const char *verb)
 {
 	size_t length = strlen(verb);
@@ -467,6 +322,9 @@ static void conn_command(struct conn *conn, const char *line, size_t n)
 			conn_reset(conn);
 	} else if (conn->phase == PHASE_NEW)
 		conn_wrong(conn, "503 5.5.1 EHLO first");
+	else if (verb_is(line, n, "STARTTLS") && n == 8 && self.tls != NULL &&
+		 conn->tls == TLS_NONE)
+		conn_starttls(conn);
 	else if (verb_is(line, n, "MAIL") && n > 5)
 		conn_mail(conn, line + 5, n - 5);
 	else if (verb_is(line, n, "RCPT") && n > 5)
@@ -536,19 +394,46 @@ static void conn_deafen(struct conn *conn, bool deaf)
 	conn_watch(conn, EPOLL_CTL_MOD, conn->want_write);
 }
 
-static void conn_read(struct conn *conn)
+/* The first flight has come. The answer to it is as late as any other. */
+static void conn_handshake(struct conn *conn)
 {
-	buffer_reserve(&conn->in, 16384);
-	ssize_t n = recv(conn->fd, conn->in.data + conn->in.end, conn->in.size - conn->in.end, 0);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n <= 0) {
-		conn_end(conn, false);
+	if (conn->tls == TLS_READY && self.delay_ns > 0) {
+		conn->tls = TLS_SHAKING;
+		conn_wait(conn);
+		conn_deafen(conn, true);
 		return;
 	}
-	if (conn->hung) /* what a hung one is sent is read and dropped */
+	conn->tls = TLS_SHAKING;
+	if (tls_handshake(conn) != 1 && errno != EAGAIN)
+		conn_end(conn, false);
+}
+
+/* Returns false when nothing came, or the connection has ended. */
+static bool conn_read_some(struct conn *conn)
+{
+	buffer_reserve(&conn->in, 16384);
+	ssize_t n = wire_receive(conn, conn->in.data + conn->in.end, conn->in.size - conn->in.end);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	if (n <= 0) {
+		conn_end(conn, false);
+		return false;
+	}
+	if (!conn->hung) /* what a hung one is sent is read and dropped */
+		conn->in.end += (size_t)n;
+	return true;
+}
+
+static void conn_read(struct conn *conn)
+{
+	if (conn->tls == TLS_READY || conn->tls == TLS_SHAKING)
+		conn_handshake(conn);
+	if (conn->dead || conn->tls == TLS_READY || conn->tls == TLS_SHAKING)
 		return;
-	conn->in.end += (size_t)n;
+	while (conn_read_some(conn) && wire_has_more(conn))
+		;
+	if (conn->dead || conn->hung)
+		return;
 	conn_work(conn);
 	conn_settle(conn);
 }
@@ -558,12 +443,18 @@ static void conn_release(struct conn *conn)
 	conn_unwait(conn);
 	buffer_add(&conn->out, buffer_head(&conn->held), buffer_length(&conn->held));
 	buffer_clear(&conn->held);
-	conn_work(conn);
+	if (conn->tls == TLS_SHAKING)
+		conn_handshake(conn);
+	else
+		conn_work(conn);
 	if (conn->dead)
 		return;
 	if (!conn->waiting)
 		conn_deafen(conn, false);
 	conn_flush(conn);
+	/* A peer that is quick has answered the flight before the handshake returned. */
+	if (!conn->dead && !conn->waiting && wire_has_more(conn))
+		conn_read(conn);
 }
 
 static void conn_accept(struct conn *listener)
@@ -708,6 +599,7 @@ int main(int argc, char **argv)
 	self.max_connections = 20000;
 	self.size_limit = 64u << 20;
 	sink_arguments(argc, argv);
+	tls_prepare();
 	uint64_t expect = self.expect;
 	self.linger_ns += self.delay_ns;
 	sink_start();

@@ -101,7 +101,9 @@ enum sink_option {
 	OPTION_WITH,
 	OPTION_WITHOUT,
 	OPTION_READY,
-	OPTION_ARRIVED
+	OPTION_ARRIVED,
+	OPTION_CERTIFICATE,
+	OPTION_KEY
 };
 
 static const struct option sink_options[] = {
@@ -124,6 +126,8 @@ static const struct option sink_options[] = {
     {"without", 1, NULL, OPTION_WITHOUT},
     {"ready-file", 1, NULL, OPTION_READY},
     {"arrived-list", 1, NULL, OPTION_ARRIVED},
+    {"certificate", 1, NULL, OPTION_CERTIFICATE},
+    {"key", 1, NULL, OPTION_KEY},
     {NULL, 0, NULL, 0},
 };
 
@@ -183,6 +187,12 @@ static void sink_option_set(int option, const char *name)
 		break;
 	case OPTION_READY:
 		self.ready_file = optarg;
+		break;
+	case OPTION_CERTIFICATE:
+		self.certificate = optarg;
+		break;
+	case OPTION_KEY:
+		self.key = optarg;
 		break;
 	case OPTION_ARRIVED:
 		self.arrived_list = fopen(optarg, "we");

@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <getopt.h>
+#include <openssl/ssl.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
@@ -27,7 +28,8 @@ enum sink_extension {
 	EXT_ENHANCED = 8,
 	EXT_SMTPUTF8 = 16,
 	EXT_DSN = 32,
-	EXT_CHUNKING = 64
+	EXT_CHUNKING = 64,
+	EXT_STARTTLS = 128 /* with a certificate, until TLS is there */
 };
 
 static const struct {
@@ -41,6 +43,7 @@ static const struct {
     {"SMTPUTF8", EXT_SMTPUTF8},
     {"DSN", EXT_DSN},
     {"CHUNKING", EXT_CHUNKING},
+    {"STARTTLS", EXT_STARTTLS},
 };
 #define SINK_EXTENSIONS (sizeof sink_extensions / sizeof sink_extensions[0])
 
@@ -70,6 +73,9 @@ struct sink_rule {
 
 enum conn_phase { PHASE_NEW, PHASE_READY, PHASE_MAIL, PHASE_RCPT, PHASE_CONTENT, PHASE_CHUNKS };
 
+/* READY: 220 was said. */
+enum conn_tls { TLS_NONE, TLS_READY, TLS_SHAKING, TLS_ON };
+
 struct conn {
 	int fd;
 	bool listener;
@@ -84,6 +90,8 @@ struct conn {
 	bool spoilt; /* content over the limit */
 	bool last_chunk;
 	enum conn_phase phase;
+	enum conn_tls tls;
+	SSL *ssl;
 	uint64_t chunk_left;
 	uint64_t due_ns;
 	uint64_t rcpts;
@@ -122,6 +130,9 @@ static struct sink {
 	uint64_t max_connections;
 	uint64_t size_limit;
 	const char *dump;
+	const char *certificate;
+	const char *key;
+	SSL_CTX *tls;
 	const char *ready_file;
 	FILE *arrived_list;
 	int poll;
@@ -142,6 +153,8 @@ static struct sink {
 	uint64_t long_lines;
 	uint64_t eightbit_undeclared;
 	uint64_t dumped;
+	uint64_t handshakes;
+	uint64_t resumed;
 	uint64_t first_ns;
 	uint64_t last_ns;
 	struct bench_histogram latency;
@@ -173,6 +186,8 @@ static void sink_report(void)
 	       seconds, seconds > 0 ? (double)total / seconds : 0.0,
 	       (double)histogram_percentile(&self.latency, 50) / 1e6,
 	       (double)histogram_percentile(&self.latency, 99) / 1e6);
+	printf("\"handshakes\": %llu, \"resumed\": %llu, ", (unsigned long long)self.handshakes,
+	       (unsigned long long)self.resumed);
 	printf("\"first_arrival_ns\": %llu, \"last_arrival_ns\": %llu}\n",
 	       (unsigned long long)self.first_ns, (unsigned long long)self.last_ns);
 	fflush(stdout);
