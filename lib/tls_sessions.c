@@ -10,8 +10,8 @@
 #include <sys/queue.h>
 
 enum {
-	BUCKETS = 512,
-	SESSIONS_MAX = 2048, /* of about 8 KB each, the receiver's certificates included */
+	BUCKETS = 2048,
+	SESSIONS_MAX = 8192, /* of about 8 KB each, the receiver's certificates included */
 	LIFETIME_S = 3600,
 };
 
