@@ -3,8 +3,8 @@
  * A small file that is read whole at the start and replaced whole when its
  * content has changed. A broken one is none.
  */
-#ifndef LIMITS_SNAPSHOT_H
-#define LIMITS_SNAPSHOT_H
+#ifndef QUEUE_SNAPSHOT_H
+#define QUEUE_SNAPSHOT_H
 
 #include "bytes.h"
 #include "log.h"
