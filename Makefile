@@ -17,7 +17,7 @@ LIBS := -lssl -lcrypto -levent -lseccomp -lcap
 
 DAEMONS := master keeper smtpd submission qmgr bounce resolver smtp-client limits table logger checker fetcher
 LIBS_checker := -lgsasl -lcrypt -lcrypto -ljansson -lpam
-LIBS_fetcher := -lcurl
+LIBS_fetcher := -lcurl -lidn2
 LIBS_resolver := -lunbound -lidn2
 LIBS_qmgr := -lpthread -lidn2
 LIBS_veredus := -ljansson -lresolv -lgsasl

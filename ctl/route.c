@@ -11,6 +11,7 @@
 #include "print.h"
 #include "route_try.h"
 #include "route_view.h"
+#include "sts.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -204,8 +205,37 @@ static void host_text(const struct msg_route_is *m, const struct rec_path_host *
 	}
 	putchar('\n');
 	tlsa_text(m, h);
+	if (m->sts_mode == STS_TESTING && !sts_names(m->sts_mx, h->name))
+		printf("%12sSTS   no mx of the policy names it, which is in testing\n", "");
 	if (h->use == HOST_USED && m->how != HOP_LMTP_UNIX)
-		printf("%12sTLS   %s\n", "", level_text(host_level(m->tls, h)));
+		printf("%12sTLS   %s\n", "", level_text(host_level(m, h)));
+}
+
+/* Its domain's MTA-STS policy. */
+static void policy_text(const struct msg_route_is *m)
+{
+	struct duration age = {walltime_read().us - (int64_t)m->sts_fetched_wall};
+	char text[SHORT_BYTES];
+
+	if (!m->sts_asked)
+		return;
+	field("mta-sts");
+	if (m->sts_mode == STS_NONE && !m->sts_id.len) {
+		fputs("none", stdout);
+	} else {
+		printf("%s, id ", sts_mode_name(m->sts_mode));
+		print_text(m->sts_id, stdout);
+		printf(", fetched %s ago", print_age(text, age));
+		printf(", max_age %u s", m->sts_max_age_s);
+		if (m->sts_mx.len)
+			fputs("; mx ", stdout);
+		print_text(m->sts_mx, stdout);
+	}
+	if (m->sts_why.len) {
+		fputs(": ", stdout);
+		print_text(m->sts_why, stdout);
+	}
+	putchar('\n');
 }
 
 static void view_text(const struct route_view *v)
@@ -217,6 +247,7 @@ static void view_text(const struct route_view *v)
 	field_text("domain", m->domain);
 	route_text(v);
 	next_hop_text(m);
+	policy_text(m);
 	verdict_text(m);
 	site_text(m);
 	if (list.count)

@@ -4,6 +4,7 @@
 
 #include "print.h"
 #include "route_tls.h"
+#include "sts.h"
 
 #define WORD_OF(words, n) ((n) < sizeof(words) / sizeof *(words) ? (words)[n] : "?")
 
@@ -91,8 +92,19 @@ static enum tls_level level_by_dane(const struct rec_path_host *h, bool only)
 	}
 }
 
-enum tls_level host_level(uint8_t policy, const struct rec_path_host *h)
+/* The same steps as tls_need_of() in smtp-client. */
+static enum tls_level level_by_sts(const struct msg_route_is *m, const struct rec_path_host *h,
+				   enum tls_level level)
 {
+	if (m->sts_mode != STS_ENFORCE || (level != LEVEL_MAY && level != LEVEL_ENCRYPTED))
+		return level;
+	return sts_names(m->sts_mx, h->name) ? LEVEL_STS : LEVEL_UNNAMED;
+}
+
+enum tls_level host_level(const struct msg_route_is *m, const struct rec_path_host *h)
+{
+	uint8_t policy = m->tls;
+
 	if (h->use != HOST_USED)
 		return LEVEL_NONE;
 	switch (policy) {
@@ -105,7 +117,7 @@ enum tls_level host_level(uint8_t policy, const struct rec_path_host *h)
 	case POLICY_FINGERPRINT:
 		return LEVEL_FINGERPRINT;
 	default:
-		return level_by_dane(h, policy == POLICY_DANE_ONLY);
+		return level_by_sts(m, h, level_by_dane(h, policy == POLICY_DANE_ONLY));
 	}
 }
 
@@ -114,7 +126,8 @@ const char *level_word(enum tls_level level)
 	static const char *const words[] = {
 	    [LEVEL_MAY] = "may",	   [LEVEL_ENCRYPTED] = "encrypted",
 	    [LEVEL_VERIFIED] = "verified", [LEVEL_FINGERPRINT] = "fingerprint",
-	    [LEVEL_DANE] = "dane",	   [LEVEL_NONE] = "none"};
+	    [LEVEL_DANE] = "dane",	   [LEVEL_NONE] = "none",
+	    [LEVEL_STS] = "sts",	   [LEVEL_UNNAMED] = "none"};
 
 	return words[level];
 }
@@ -127,6 +140,9 @@ const char *level_text(enum tls_level level)
 	    [LEVEL_VERIFIED] = "required, with a certificate that tls-authorities vouch for",
 	    [LEVEL_FINGERPRINT] = "required, with a certificate or key that the route names",
 	    [LEVEL_DANE] = "required, with a certificate that one of these records fits",
+	    [LEVEL_STS] =
+		"required, with a certificate for this name that tls-authorities vouch for",
+	    [LEVEL_UNNAMED] = "no mx of the MTA-STS policy names it: no mail goes to this host",
 	    [LEVEL_NONE] =
 		"as the route demands it, is not to be had: no mail goes to this host now"};
 
@@ -204,7 +220,9 @@ static json_t *host_json(const struct msg_route_is *m, const struct rec_path_hos
 	json_object_set_new(o, "addresses", addresses);
 	json_object_set_new(o, "why", json_text(h->why));
 	json_object_set_new(o, "tlsa", tlsa_json(h));
-	json_object_set_new(o, "tls", json_string(level_word(host_level(m->tls, h))));
+	json_object_set_new(o, "sts_named",
+			    json_boolean(m->sts_mode != STS_NONE && sts_names(m->sts_mx, h->name)));
+	json_object_set_new(o, "tls", json_string(level_word(host_level(m, h))));
 	return o;
 }
 
@@ -237,6 +255,23 @@ static json_t *tls_table_json(const struct msg_route_is *m)
 	json_object_set_new(o, "key", json_text(m->tls_key));
 	json_object_set_new(o, "row", json_text(m->tls_row));
 	json_object_set_new(o, "why", json_text(m->tls_why));
+	return o;
+}
+
+static json_t *policy_json(const struct msg_route_is *m)
+{
+	json_t *o = json_object(), *mx = json_array();
+	struct text left = m->sts_mx, pattern;
+
+	while (sts_next(&left, &pattern))
+		json_array_append_new(mx, json_text(pattern));
+	json_object_set_new(o, "asked", json_boolean(m->sts_asked));
+	json_object_set_new(o, "mode", json_string(sts_mode_name(m->sts_mode)));
+	json_object_set_new(o, "id", json_text(m->sts_id));
+	json_object_set_new(o, "max_age", json_u64(m->sts_max_age_s));
+	json_object_set_new(o, "fetched", json_u64(m->sts_fetched_wall / 1000000));
+	json_object_set_new(o, "mx", mx);
+	json_object_set_new(o, "why", json_text(m->sts_why));
 	return o;
 }
 
@@ -278,6 +313,7 @@ json_t *route_json(const struct route_view *v)
 		json_object_set_new(o, "port", json_integer(m->port));
 		json_object_set_new(o, "tls", json_string(policy_of(m->tls)));
 		json_object_set_new(o, "tls_table", tls_table_json(m));
+		json_object_set_new(o, "sts", policy_json(m));
 		json_object_set_new(o, "origin", json_string(origin_word(m->origin)));
 		json_object_set_new(o, "dnssec", json_string(dnssec_word(m->dnssec)));
 		json_object_set_new(o, "lifetime", json_u64(m->lifetime_s));

@@ -22,16 +22,19 @@ const char *tlsa_state_text(uint8_t state); /* for people */
 const char *tlsa_fault_text(uint8_t fault);
 const char *host_use_text(uint8_t use);
 
-/* What the connection to a host will be, by the route's policy and the host's TLSA records. */
+/* What the connection to a host will be, by the route's policy, the host's TLSA records, and the
+ * domain's MTA-STS policy. */
 enum tls_level {
 	LEVEL_MAY,	   /* TLS if it is offered, else in the clear */
 	LEVEL_ENCRYPTED,   /* TLS, with whatever certificate */
 	LEVEL_VERIFIED,	   /* TLS, with a certificate that tls-authorities vouch for */
 	LEVEL_FINGERPRINT, /* TLS, with a certificate or key that the route names */
 	LEVEL_DANE,	   /* TLS, with a certificate that a TLSA record fits */
+	LEVEL_STS,	   /* TLS, with a certificate for its name: the domain's MTA-STS policy */
+	LEVEL_UNNAMED,	   /* no mail to it: that policy does not name it */
 	LEVEL_NONE,	   /* no mail to it now */
 };
-enum tls_level host_level(uint8_t policy, const struct rec_path_host *host);
+enum tls_level host_level(const struct msg_route_is *m, const struct rec_path_host *host);
 const char *level_word(enum tls_level level); /* for programs */
 const char *level_text(enum tls_level level); /* for people */
 

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * fetcher: makes requests over HTTPS for processes that have no network of
- * their own, and only those that the configuration names (permission.c). It
- * asks the resolver for addresses, and touches nothing but its connections.
+ * their own, and only those that the configuration names (permission.c); and
+ * finds the MTA-STS policies of recipient domains for qmgr (policies.h). It asks the
+ * resolver for addresses and TXT records, and touches nothing but its
+ * connections and the folder with the policies.
  */
 #include "daemon.h"
 #include "mem.h"
 #include "permission.h"
+#include "resolve.h"
+#include "policies.h"
 #include "transfer.h"
 #include "url.h"
 
@@ -14,22 +18,22 @@
 #include <string.h>
 #include <sys/queue.h>
 #include <sysexits.h>
+#include <unistd.h>
 
-/* libcurl's own: TCP to servers. */
+/* libcurl's own: TCP to servers. And the file of policies, in a folder of its own. */
 static const struct daemon_row row = {
     .name = "fetcher",
     .kind = PEER_FETCHER,
     .user = "veredus-fetcher",
-    .root = JAIL_EMPTY,
+    .root = JAIL_FETCHER,
     .capabilities = "",
-    .system_calls = "socket connect getsockopt setsockopt getsockname getpeername poll",
-    .peers = PEER_CHECKER | PEER_RESOLVER,
+    .system_calls = "socket connect getsockopt setsockopt getsockname getpeername poll "
+		    "pread64 openat renameat renameat2 fdatasync",
+    .peers = PEER_CHECKER | PEER_RESOLVER | PEER_QMGR,
 };
 
 enum {
-	ASKS_MAX = 256,	     /* of a peer under way; above it the answer is FETCH_BUSY */
-	ADDRESSES_MAX = 8,   /* of a host that are tried */
-	RESOLVE_BYTES = 768, /* a host, a port and that many addresses */
+	ASKS_MAX = 256, /* of a peer under way; above it the answer is FETCH_BUSY */
 	BACKLOG_MAX = 8 * 1024 * 1024,
 };
 
@@ -51,6 +55,7 @@ struct ask {
 struct fetcher {
 	struct daemon *d;
 	struct transfers *transfers;
+	struct policies *policies;
 	struct channel *resolver;
 	TAILQ_HEAD(, ask) asks;
 	uint64_t lookups;
@@ -128,38 +133,6 @@ static void lookup_late(void *arg)
 	ask_fail(arg, FETCH_TIMEOUT, text_of("its address was not found in time"));
 }
 
-/* As CURLOPT_RESOLVE wants it, empty for a host that is an address; false: there is none. */
-static bool resolve_make(struct text url, struct wire_list hosts, char *to)
-{
-	struct rec_host host;
-	struct url parts;
-	uint8_t literal[16];
-	char address[46];
-	size_t n = 0, count = 0;
-
-	if (url_read(url, &parts))
-		return false;
-	*to = '\0';
-	/* There is nothing to tell libcurl, and an IPv6 one it would not understand. */
-	if (host_address_parse(parts.host, literal))
-		return true;
-	int head = snprintf(to, RESOLVE_BYTES, "%.*s:%u:", (int)parts.host.len, parts.host.data,
-			    parts.port);
-
-	while (list_next_host(&hosts, &host) && count < ADDRESSES_MAX) {
-		if (host.address.len != 16)
-			continue;
-		const uint8_t *octets = (const uint8_t *)host.address.data;
-		const char *brackets = host_address_is_ipv4(octets) ? "" : "[]";
-
-		n += (size_t)snprintf(
-		    to + head + n, RESOLVE_BYTES - (size_t)head - n, "%s%.1s%s%s", count ? "," : "",
-		    brackets, host_address_print(octets, address), *brackets ? brackets + 1 : "");
-		count++;
-	}
-	return count > 0;
-}
-
 static struct ask *ask_of_lookup(struct fetcher *self, uint64_t lookup)
 {
 	struct ask *ask;
@@ -198,8 +171,11 @@ static void on_hosts(struct channel *c, const struct message *m)
 	struct ask *ask = ask_of_lookup(fetcher_of(c), answer->query);
 	char resolve[RESOLVE_BYTES];
 
-	if (!ask)
-		return; /* given up meanwhile */
+	if (!ask) {
+		/* To whom else it was, if not, has given up meanwhile. */
+		(void)policies_hosts(fetcher_of(c)->policies, answer);
+		return;
+	}
 	if (answer->verdict != HOP_FOUND ||
 	    !resolve_make(text_of(ask->url), answer->hosts, resolve))
 		ask_fail(ask, FETCH_NO_HOST,
@@ -274,9 +250,24 @@ static void on_fetch(struct channel *c, const struct message *m)
 	}
 }
 
+/* -- policies ------------------------------------------------------------------------------------
+ */
+
+static void on_txt(struct channel *c, const struct message *m)
+{
+	policies_txt(fetcher_of(c)->policies, &m->txt_is);
+}
+
+static void on_sts(struct channel *c, const struct message *m)
+{
+	policies_ask(fetcher_of(c)->policies, c, &m->sts_ask);
+}
+
 static const struct serve serves[] = {
     {MSG_fetch, PEER_CHECKER, on_fetch},
     {MSG_hosts_are, PEER_RESOLVER, on_hosts},
+    {MSG_txt_is, PEER_RESOLVER, on_txt},
+    {MSG_sts_ask, PEER_QMGR, on_sts},
     {MSG_NONE, 0, NULL},
 };
 
@@ -286,8 +277,10 @@ static void fetcher_peer(struct daemon *d, struct channel *c)
 {
 	struct fetcher *self = d->self;
 
-	if (channel_peer(c) == PEER_RESOLVER)
-		self->resolver = c;
+	if (channel_peer(c) != PEER_RESOLVER)
+		return;
+	self->resolver = c;
+	policies_set_resolver(self->policies, c);
 }
 
 static void fetcher_gone(struct daemon *d, struct channel *c)
@@ -295,8 +288,11 @@ static void fetcher_gone(struct daemon *d, struct channel *c)
 	struct fetcher *self = d->self;
 	bool resolver = channel_peer(c) == PEER_RESOLVER;
 
-	if (resolver)
+	policies_asker_gone(self->policies, c);
+	if (resolver && self->resolver == c) {
 		self->resolver = NULL;
+		policies_set_resolver(self->policies, NULL);
+	}
 	for (struct ask *ask = TAILQ_FIRST(&self->asks), *next; ask; ask = next) {
 		next = TAILQ_NEXT(ask, line);
 		if (ask->asker == c)
@@ -314,7 +310,8 @@ static void authorities_read(struct fetcher *self, enum fetch_purpose purpose)
 
 	self->authorities[purpose] = X509_STORE_new();
 	if (!self->authorities[purpose] ||
-	    X509_STORE_load_file(self->authorities[purpose], path) != 1)
+	    (X509_STORE_load_file(self->authorities[purpose], path) != 1 &&
+	     self->d->config->auth_introspection.len))
 		log_warning(self->d->log,
 			    "%s: no certificates can be read there; no server is trusted", path);
 	self->authority_files[purpose] = path;
@@ -327,8 +324,9 @@ static void fetcher_warm_up(struct daemon *d)
 	d->self = self;
 	self->d = d;
 	TAILQ_INIT(&self->asks);
-	self->transfers = transfers_new(d->loop);
-	if (!self->transfers) {
+	self->transfers = transfers_new(d->loop, TRANSFER_CONNECTIONS);
+	self->policies = policies_new(d, &self->lookups);
+	if (!self->transfers || !self->policies) {
 		log_error(d->log, "libcurl cannot start");
 		exit(EX_SOFTWARE);
 	}
@@ -338,7 +336,28 @@ static void fetcher_warm_up(struct daemon *d)
 
 static void fetcher_start(struct daemon *d)
 {
-	(void)d;
+	struct fetcher *self = d->self;
+
+	policies_open(self->policies, ".");
+}
+
+static void fetcher_handle(struct daemon *d, const struct msg_handle *m, int fd)
+{
+	struct fetcher *self = d->self;
+
+	if (m->role == HANDLE_TLS_AUTHORITIES)
+		policies_trust(self->policies, fd);
+	else
+		close(fd);
+}
+
+static void fetcher_drain(struct daemon *d, struct duration limit)
+{
+	struct fetcher *self = d->self;
+
+	(void)limit;
+	policies_save(self->policies);
+	daemon_drained(d, 0);
 }
 
 /* Other authorities are another fetcher: the jail has no files. Master starts it. */
@@ -356,6 +375,8 @@ static const struct daemon_face face = {
     .warm_up = fetcher_warm_up,
     .start = fetcher_start,
     .reload = fetcher_reload,
+    .handle = fetcher_handle,
+    .drain = fetcher_drain,
     .peer = fetcher_peer,
     .gone = fetcher_gone,
     .serves = serves,

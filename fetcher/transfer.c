@@ -2,12 +2,15 @@
 /* libcurl's multi interface on our loop. */
 #include "transfer.h"
 
+#include "config.h"
 #include "mem.h"
 #include "must.h"
+#include "url.h"
 
 #include <curl/curl.h>
 #include <openssl/crypto.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,6 +30,7 @@ struct point {
 struct transfer {
 	struct transfers *all;
 	CURL *easy;
+	char host[256]; /* whose name the certificate must bear */
 	struct curl_slist *fields, *resolve;
 	X509_STORE *authorities;
 	struct bytes body, answer;
@@ -43,6 +47,7 @@ static void transfer_free(struct transfer *t)
 	curl_easy_cleanup(t->easy);
 	curl_slist_free_all(t->fields);
 	curl_slist_free_all(t->resolve);
+	X509_STORE_free(t->authorities);
 	if (t->body.data)
 		OPENSSL_cleanse(t->body.data, t->body.size);
 	bytes_free(&t->body);
@@ -209,6 +214,16 @@ static CURLcode on_tls(CURL *easy, void *context, void *arg)
 
 	(void)easy;
 	SSL_CTX_set1_cert_store(context, t->authorities);
+	/* RFC 9525 6.3: the common name is no identity. libcurl would take it where there is no
+	 * other, and looks itself at what is an address. */
+	if (*t->host) {
+		X509_VERIFY_PARAM *names = SSL_CTX_get0_param(context);
+
+		X509_VERIFY_PARAM_set_hostflags(names, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
+							   X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+		if (X509_VERIFY_PARAM_set1_host(names, t->host, 0) != 1)
+			return CURLE_OUT_OF_MEMORY;
+	}
 	return CURLE_OK;
 }
 
@@ -270,6 +285,8 @@ static bool options_set(struct transfer *t, const struct transfer_request *reque
 	SET(CURLOPT_HEADERFUNCTION, on_header);
 	SET(CURLOPT_HEADERDATA, t);
 	SET(CURLOPT_ERRORBUFFER, t->error);
+	SET(CURLOPT_FRESH_CONNECT, (long)request->once);
+	SET(CURLOPT_FORBID_REUSE, (long)request->once);
 	SET(CURLOPT_PRIVATE, t);
 	if (request->method == FETCH_POST) {
 		SET(CURLOPT_POST, 1L);
@@ -277,6 +294,16 @@ static bool options_set(struct transfer *t, const struct transfer_request *reque
 		SET(CURLOPT_POSTFIELDS, bytes_at(&t->body));
 	}
 	return fine;
+}
+
+/* Empty for one that is an address. */
+static void host_take(struct transfer *t, struct text url)
+{
+	uint8_t literal[16];
+	struct url parts;
+
+	if (!url_read(url, &parts) && !host_address_parse(parts.host, literal))
+		text_copy(t->host, sizeof t->host, parts.host);
 }
 
 struct transfer *transfer_start(struct transfers *all, const struct transfer_request *request,
@@ -288,6 +315,8 @@ struct transfer *transfer_start(struct transfers *all, const struct transfer_req
 
 	t->all = all;
 	t->authorities = request->authorities;
+	X509_STORE_up_ref(t->authorities);
+	host_take(t, request->url);
 	t->answer_max = request->answer_max;
 	t->done = done;
 	t->arg = arg;
@@ -306,7 +335,7 @@ struct transfer *transfer_start(struct transfers *all, const struct transfer_req
 	return t;
 }
 
-struct transfers *transfers_new(struct loop *loop)
+struct transfers *transfers_new(struct loop *loop, unsigned connections)
 {
 	struct transfers *all = mem_new(1, sizeof *all);
 
@@ -318,7 +347,7 @@ struct transfers *transfers_new(struct loop *loop)
 	curl_multi_setopt(all->multi, CURLMOPT_SOCKETDATA, all);
 	curl_multi_setopt(all->multi, CURLMOPT_TIMERFUNCTION, on_timer);
 	curl_multi_setopt(all->multi, CURLMOPT_TIMERDATA, all);
-	curl_multi_setopt(all->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)TRANSFER_CONNECTIONS);
-	curl_multi_setopt(all->multi, CURLMOPT_MAXCONNECTS, (long)TRANSFER_CONNECTIONS);
+	curl_multi_setopt(all->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)connections);
+	curl_multi_setopt(all->multi, CURLMOPT_MAXCONNECTS, (long)connections);
 	return all;
 }

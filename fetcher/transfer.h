@@ -23,7 +23,7 @@ enum {
 struct transfers;
 struct transfer;
 
-/* Copied by transfer_start(), but for AUTHORITIES. */
+/* Copied by transfer_start(). */
 struct transfer_request {
 	struct text url, body;
 	struct wire_list fields; /* rec_field */
@@ -31,7 +31,8 @@ struct transfer_request {
 	enum fetch_method method;
 	size_t answer_max;
 	struct duration limit;
-	X509_STORE *authorities; /* who may sign; lives as long as the transfer */
+	X509_STORE *authorities; /* who may sign; held until the end */
+	bool once;		 /* the connection is for nothing else, before or after */
 };
 
 /* Texts live until the callback returns. */
@@ -41,8 +42,11 @@ struct transfer_result {
 	struct text reason, type, body;
 };
 
-/* Before the jail: libcurl and OpenSSL read their settings. NULL: libcurl cannot start. */
-struct transfers *transfers_new(struct loop *loop);
+/*
+ * At most CONNECTIONS at once. Before the jail: libcurl and OpenSSL read their
+ * settings. NULL: libcurl cannot start.
+ */
+struct transfers *transfers_new(struct loop *loop, unsigned connections);
 
 /* DONE follows once, never from within; the transfer is gone after it. NULL: it cannot be made. */
 struct transfer *transfer_start(struct transfers *all, const struct transfer_request *request,

@@ -115,6 +115,7 @@ struct config_route {
 	uint16_t port;	    /* 25 unless said; of several the first one's */
 	struct text source; /* of a source or a pool, or empty */
 	uint8_t tls;	    /* enum tls_policy, as written: route_policy() */
+	uint8_t sts;	    /* are MTA-STS policies obeyed? */
 	struct texts tls_names;		      /* "mx.example" or "*.example" */
 	struct texts tls_fingerprints;	      /* 64 hexadecimal digits in lower case */
 	struct text tls_certificate, tls_key; /* ours; both or neither */

@@ -66,6 +66,8 @@ const char *jail_root_name(enum jail_root root)
 		return "queue";
 	case JAIL_LIMITS:
 		return "limits";
+	case JAIL_FETCHER:
+		return "fetcher";
 	case JAIL_NONE:
 		break;
 	}

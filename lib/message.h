@@ -152,6 +152,22 @@ enum fetch_outcome {
 	FETCH_OUTCOMES
 };
 
+/* What a domain's MTA-STS policy asks for (RFC 8461 section 5). */
+enum sts_mode {
+	STS_NONE,    /* nothing, or there is no policy */
+	STS_TESTING, /* deliver as without it, and tell what would have failed */
+	STS_ENFORCE, /* no mail to a host that is not named, or does not prove that it is that */
+};
+
+/* Why a policy could not be had; the kinds that TLS reports tell apart (RFC 8460 section 4.3.2.2).
+ */
+enum sts_fault {
+	STS_FAULT_NONE,
+	STS_FAULT_FETCH,   /* sts-policy-fetch-error */
+	STS_FAULT_INVALID, /* sts-policy-invalid */
+	STS_FAULT_WEBPKI,  /* sts-webpki-invalid */
+};
+
 enum body_type { BODY_7BIT, BODY_8BITMIME, BODY_BINARYMIME };
 /* What the sender asked of TLS on the way (RFC 8689). */
 enum mail_tls {

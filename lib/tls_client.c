@@ -243,6 +243,7 @@ static bool wish_key(const struct tls_wish *w, uint8_t key[TLS_KEY_BYTES])
 	}
 	hash_number(md, w->proof);
 	hash_number(md, w->policy);
+	hash_number(md, w->note);
 	hash_text(md, w->peer);
 	hash_text(md, w->name);
 	hash_text(md, w->base);
@@ -317,6 +318,16 @@ static bool ask_dane(SSL *ssl, const struct tls_wish *w, size_t *usable)
 	return ask_names(ssl, w);
 }
 
+/* The handshake goes on whatever is found; OpenSSL keeps what it was. */
+static bool ask_note(SSL *ssl, struct tls_goal *goal, const struct tls_wish *w)
+{
+	goal->note = true;
+	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
+				   X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+	return SSL_set1_verify_cert_store(ssl, SSL_CTX_get_cert_store(goal->client->strict)) == 1 &&
+	       ask_names(ssl, w);
+}
+
 static uint8_t hex_digit(char c)
 {
 	return (uint8_t)(c <= '9' ? c - '0' : ascii_lower(c) - 'a' + 10);
@@ -361,7 +372,7 @@ static bool ask(SSL *ssl, struct tls_goal *goal, const struct tls_wish *w)
 		take_fingerprints(goal, w);
 		return true;
 	case TLS_PROVE_NOTHING:
-		break;
+		return !w->note || ask_note(ssl, goal, w);
 	}
 	return true;
 }
@@ -497,6 +508,10 @@ static enum tls_fault judge(struct tls_link *link)
 		break;
 	}
 	link->facts.proof = PROOF_NONE;
+	if (goal->note && !verified)
+		link->facts.noted = SSL_get_verify_result(link->ssl) == X509_V_ERR_HOSTNAME_MISMATCH
+					? FAULT_NAME
+					: FAULT_CHAIN;
 	return FAULT_NONE;
 }
 

@@ -47,6 +47,7 @@ struct tls_wish {
 	struct tls_tlsa tlsa[TLS_TLSA_MAX];
 	size_t tlsa_count;
 	struct text certificate; /* of ours that is shown when asked for; empty: none */
+	bool note; /* with TLS_PROVE_NOTHING: chain and names are looked at, for tls_facts */
 	struct text fingerprints[TLS_NAMES_MAX]; /* SHA-256, 64 hexadecimal digits in lower case */
 	size_t fingerprint_count;
 };

@@ -30,6 +30,7 @@ struct tls_facts {
 	bool resumed;
 	bool binds;	      /* tls_link_exporter() has something to give */
 	enum tls_proof proof; /* of a receiver */
+	enum tls_fault noted; /* what a look at its certificate came to, where one was wished */
 };
 
 #endif

@@ -90,6 +90,7 @@ struct tls_goal {
 	SSL_SESSION *fresh;   /* came before the handshake was found good; owned, or NULL */
 	enum tls_proof known; /* of the session that was offered */
 	bool proved;
+	bool note; /* what was found goes to the facts */
 };
 
 struct tls_link {

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: ISC */
-/* Whose signatures count, from the disk to smtp-client. */
+/* Whose signatures count, from the disk to smtp-client and fetcher. */
 #include "authorities.h"
 
 #include "mem.h"
 #include "route_tls.h"
 #include "state.h"
+#include "sts.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,6 +24,8 @@ struct authorities {
 
 static bool authorities_count(const struct config *config)
 {
+	if (config_asks_sts(config))
+		return true;
 	for (size_t i = 0; i < config->route_count; i++)
 		if (route_policy(&config->routes[i]) == POLICY_VERIFY)
 			return true;
@@ -34,9 +37,9 @@ static bool path_make(const struct config *config, char *to, size_t size)
 	return text_copy(to, size, config->tls_authorities) == config->tls_authorities.len;
 }
 
-void authorities_post(struct child *client)
+void authorities_post(struct child *child)
 {
-	struct master *master = client->master;
+	struct master *master = child->master;
 	char path[PATH_MAX], name[512];
 	struct stat st;
 
@@ -47,7 +50,7 @@ void authorities_post(struct child *client)
 
 	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
 		text_copy(name, sizeof name, master->config->tls_authorities);
-		child_post(client, MSG_handle,
+		child_post(child, MSG_handle,
 			   &(struct msg_handle){HANDLE_TLS_AUTHORITIES, 0, text_of(name)}, fd);
 		return;
 	}
@@ -85,7 +88,7 @@ static void look(void *arg)
 	for (size_t i = 0; i < master->children.count; i++) {
 		struct child *child = master->children.at[i];
 
-		if (child->row->kind == PEER_SMTP_CLIENT && child->channel)
+		if ((child->row->handles & 1u << HANDLE_TLS_AUTHORITIES) && child->channel)
 			authorities_post(child);
 	}
 }

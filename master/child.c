@@ -274,7 +274,7 @@ void child_configure(struct child *child)
 		login_handles_post(child);
 	if (child->row->kind == PEER_KEEPER)
 		certificates_post(child);
-	if (child->row->kind == PEER_SMTP_CLIENT)
+	if (child->row->handles & 1u << HANDLE_TLS_AUTHORITIES)
 		authorities_post(child);
 	child->begin_due = true;
 	begin_when_posted(child);

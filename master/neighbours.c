@@ -3,6 +3,7 @@
 #include "neighbours.h"
 
 #include "peer.h"
+#include "sts.h"
 
 #define GETS(role) (1u << (role))
 
@@ -16,7 +17,7 @@ const struct kind_row kind_rows[] = {
     {PEER_CHECKER, "veredus-checker", 0,
      GETS(HANDLE_USERS) | GETS(HANDLE_DOVECOT) | GETS(HANDLE_TOKEN_SECRET) |
 	 GETS(HANDLE_CHECKER_KEY)},
-    {PEER_FETCHER, "veredus-fetcher", 0, 0},
+    {PEER_FETCHER, "veredus-fetcher", 0, GETS(HANDLE_TLS_AUTHORITIES)},
     {PEER_TABLE, "veredus-table", 1, GETS(HANDLE_TABLE)},
     {PEER_QMGR, "veredus-qmgr", 1, GETS(HANDLE_LISTEN_CONTROL)},
     {PEER_BOUNCE, "veredus-bounce", 1, 0},
@@ -44,7 +45,8 @@ static const struct {
     {PEER_SUBMISSION, PEER_KEEPER},			     /* the same */
     {PEER_SMTP_CLIENT, PEER_KEEPER},			     /* the same, for routes */
     {PEER_CHECKER, PEER_FETCHER},			     /* requests for tokens */
-    {PEER_FETCHER, PEER_RESOLVER},			     /* hosts */
+    {PEER_FETCHER, PEER_RESOLVER},			     /* hosts, TXT records */
+    {PEER_QMGR, PEER_FETCHER},				     /* MTA-STS policies */
     {PEER_SMTPD, PEER_TABLE},				     /* lookups */
     {PEER_SUBMISSION, PEER_TABLE},			     /* lookups */
     {PEER_QMGR, PEER_TABLE},				     /* TLS policies */
@@ -71,7 +73,7 @@ unsigned kind_workers(const struct kind_row *row, const struct config *config)
 	if (row->kind == PEER_CHECKER)
 		return config_has_logins(config);
 	if (row->kind == PEER_FETCHER)
-		return config->auth_introspection.len > 0;
+		return config->auth_introspection.len > 0 || config_asks_sts(config);
 	if (row->kind == PEER_KEEPER)
 		return config_certificates(config) > 0;
 	return (unsigned)(row->kind == PEER_SMTPD ? config->workers_smtpd

@@ -40,9 +40,8 @@ static const struct place {
 	const char *user; /* NULL: root */
 	mode_t mode;
 } places[] = {
-    {"queue", "veredus-qmgr", 0700},
-    {"empty", NULL, 0555},
-    {"limits", "veredus-limits", 0700},
+    {"queue", "veredus-qmgr", 0700},	 {"empty", NULL, 0555},
+    {"limits", "veredus-limits", 0700},	 {"fetcher", "veredus-fetcher", 0700},
     {"history", "veredus-logger", 0700},
 };
 

@@ -242,6 +242,13 @@ static void job_send(struct qmgr *q, struct job *job, const struct queue_placed 
 	for (uint32_t i = 0; i < job->count; i++)
 		m.one_domain &= job->recipients[i] && job->recipients[i]->lane &&
 				job->recipients[i]->lane->domain == d;
+	if (d->sts) {
+		m.sts_mode = d->sts->mode;
+		m.sts_max_age_s = d->sts->max_age_s;
+		m.sts_id = d->sts->id;
+		m.sts_mx = d->sts->mx;
+	}
+
 	m.recipients = job_recipients(job, parts->envelope, &recipients);
 	channel_send(job->worker->channel, MSG_job, &m, fd);
 	bytes_free(&recipients);
@@ -593,6 +600,7 @@ static void face_ask(void *owner, const struct domain *d)
 	join_begin(q, d);
 	if (!q->resolver)
 		return; /* asked again when it is back */
+	policy_begin(q, d);
 	channel_send_site_ask(q->resolver, &(struct msg_site_ask){.query = d->query,
 								  .how = (uint8_t)d->how,
 								  .target = text_of(d->target),
@@ -602,6 +610,9 @@ static void face_ask(void *owner, const struct domain *d)
 void delivery_site_settle(struct qmgr *q, const struct msg_site_is *a)
 {
 	uint32_t lifetime = a->lifetime_s;
+
+	if (policy_site_is(q, a))
+		return;
 
 	/* None at all would mean a question for each job. */
 	if (lifetime < LIFETIME_LEAST_S)

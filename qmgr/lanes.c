@@ -16,6 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { STS_KEY_BYTES = 48 };
+
 /* -- sites ----------------------------------------------------------------- */
 
 void site_pump_later(struct scheduler *s, struct site *site)
@@ -493,6 +495,7 @@ static void domain_free(struct scheduler *s, struct domain *d)
 	free(d->target);
 	free(d->policy);
 	free(d->verdict);
+	free(d->sts);
 	free(d);
 	if (site) {
 		site->domains--;
@@ -540,14 +543,36 @@ static size_t table_policy_key(const struct scheduler *s, const struct domain *d
 	return n < ROUTE_KEY_BYTES ? (size_t)n : ROUTE_KEY_BYTES - 1;
 }
 
+void domain_policy(struct domain *d, const struct sts_policy *policy, int64_t until_us)
+{
+	free(d->sts);
+	d->sts = policy && policy->mode != STS_NONE ? sts_copy(policy) : NULL;
+	d->sts_until_us = until_us;
+}
+
+/*
+ * Domains that name the same hosts under the same conditions share connections;
+ * that of a host counts there, and not for whom (RFC 8461 section 4.2).
+ */
+static size_t sts_key(const struct scheduler *s, const struct domain *d, char *to)
+{
+	*to = '\0';
+	if (!d->sts)
+		return 0;
+	return (size_t)snprintf(to, STS_KEY_BYTES, " sts=%s:%016llx", sts_mode_name(d->sts->mode),
+				(unsigned long long)table_hash_text(&s->domains, d->sts->mx));
+}
+
 /* The key of a connection: where it leads to, under what TLS policy, which way. */
 static char *connection_key(const struct scheduler *s, const struct domain *d, struct text hop)
 {
-	char policy[ROUTE_KEY_BYTES], way[WAY_HOP_BYTES];
+	char policy[ROUTE_KEY_BYTES + STS_KEY_BYTES], way[WAY_HOP_BYTES];
 	const struct config_route *route = config_route(s->config, d->name);
 	struct way its = domain_way(d);
 	size_t len = d->policy ? table_policy_key(s, d, policy)
 			       : route_policy_key(s->config, route, d->name, policy);
+
+	len += sts_key(s, d, policy + len);
 	size_t way_len = way_hop_key(&its, way);
 	char *key = mem_resize(NULL, hop.len + len + way_len + 1, 1);
 

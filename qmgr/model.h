@@ -144,6 +144,8 @@ struct domain {
 	char *policy; /* owned; words of the table tls-policies, or NULL */
 	bool policy_names_domain;
 	uint16_t port;
+	struct sts_policy *sts; /* owned; its MTA-STS policy, NULL: none */
+	int64_t sts_until_us;	/* monotonic: it is too old then */
 };
 
 /* A submitter's part of a site's work. */

@@ -24,7 +24,7 @@ static const struct daemon_row row = {
 	"clone clone3 set_robust_list rseq set_tid_address sched_yield sched_getaffinity "
 	"prctl eventfd2 accept4 getsockopt geteuid",
     .peers = PEER_SMTPD | PEER_SUBMISSION | PEER_BOUNCE | PEER_RESOLVER | PEER_SMTP_CLIENT |
-	     PEER_LIMITS | PEER_TABLE,
+	     PEER_LIMITS | PEER_TABLE | PEER_FETCHER,
 };
 
 enum {
@@ -50,6 +50,8 @@ static void qmgr_tick(void *arg)
 	reports_tick(q);
 	takeover_tick(q);
 	joins_tick(q);
+	policy_tick(q);
+	route_tick(q);
 	ageing_clock(q);
 	bool urgent = q->intake == INTAKE_FULL || q->intake == INTAKE_BROKEN || !q->loaded;
 
@@ -86,6 +88,9 @@ static void qmgr_peer(struct daemon *d, struct channel *c)
 	case PEER_LIMITS:
 		takeover_peer(q, c);
 		break;
+	case PEER_FETCHER:
+		policy_fetcher(q, c);
+		break;
 	default:
 		break;
 	}
@@ -109,6 +114,8 @@ static void qmgr_gone(struct daemon *d, struct channel *c)
 		q->table = NULL;
 		lookups_gone(q->lookups);
 	}
+	if (q->fetcher == c)
+		policy_fetcher(q, NULL);
 	if (q->bounce == c) {
 		q->bounce = NULL;
 		if (q->reports)
@@ -221,6 +228,7 @@ static const struct serve serves[] = {
     {MSG_site_is, PEER_RESOLVER, delivery_site_is},
     {MSG_path_is, PEER_RESOLVER, route_path_is},
     {MSG_looked_up, PEER_TABLE, join_looked_up},
+    {MSG_sts_is, PEER_FETCHER, policy_is},
     {MSG_report_failed, PEER_BOUNCE, report_failed},
     {MSG_frozen, PEER_LIMITS, takeover_frozen},
     {MSG_login_settled, PEER_LIMITS, takeover_settled},

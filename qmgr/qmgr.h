@@ -12,6 +12,7 @@
  *   control.c   the control socket
  *   route.c     veredus route
  *   try.c       veredus route --connect
+ *   policy.c    MTA-STS policies of domains
  *   ageing.c    expiry and delay notices
  *   takeover.c  frozen logins
  */
@@ -104,12 +105,16 @@ struct qmgr {
 	/* delivery.c, workers.c */
 	struct worker workers[WORKERS_MAX];
 	size_t worker_count;
-	struct channel *resolver, *bounce, *table;
+	struct channel *resolver, *bounce, *table, *fetcher;
 	struct lookups *lookups; /* of table */
 	struct table joins;	 /* domains about which not all have answered; by query */
 	struct timer in_flight_limit;
 	bool delivering;
 	int64_t short_said_us; /* when too few descriptors were last warned of */
+
+	/* policy.c */
+	struct table policy_asks;
+	int64_t policy_said_us; /* when a fetcher that does not answer was last warned of */
 
 	struct reports *reports;
 	struct takeover *takeover;
@@ -316,6 +321,19 @@ void route_ask(struct channel *c, const struct message *m);
 void route_path_is(struct channel *c, const struct message *m);
 void route_control_gone(struct qmgr *q, const struct channel *c);
 void route_resolver_gone(struct qmgr *q);
+bool route_policy_is(struct qmgr *q, const struct msg_sts_is *m); /* false: to no question here */
+void route_fetcher(struct qmgr *q);				  /* it came, or went */
+void route_tick(struct qmgr *q);
+
+/* -- policy.c ------------------------------------------------------------------------------ */
+
+/* The resolver is being asked for D: so is fetcher, where a policy of it would count. */
+void policy_begin(struct qmgr *q, const struct domain *d);
+/* The resolver's answer; true: it waits for fetcher's, and scheduler_site_is() follows. */
+bool policy_site_is(struct qmgr *q, const struct msg_site_is *m);
+void policy_is(struct channel *c, const struct message *m);
+void policy_fetcher(struct qmgr *q, struct channel *c); /* it came, or went (NULL) */
+void policy_tick(struct qmgr *q);			/* once a second is enough */
 
 /* -- try.c --------------------------------------------------------------------------------- */
 

@@ -12,10 +12,16 @@
 #include "mem.h"
 #include "policy_row.h"
 #include "route_tls.h"
+#include "sts.h"
 #include "way.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+/* Among fetcher's questions those of this file. */
+#define OF_ROUTE (UINT64_C(1) << 63)
+
+enum { POLICY_US = 6 * 1000 * 1000 };
 
 struct route_query {
 	struct route_query *next;
@@ -27,7 +33,12 @@ struct route_query {
 	struct policy_find *find;
 	struct policy_row *row; /* that it found; NULL: none */
 	struct bytes path;	/* path_is, encoded; empty until it comes */
-	char domain[256], key[256], words[POLICY_ROW_BYTES + 1], why[256];
+	/* What fetcher says of its MTA-STS policy, as far as it has. */
+	struct sts_policy *sts; /* owned */
+	uint64_t fetched_wall;
+	int64_t sts_asked_us; /* of fetcher; 0: it is not waited for any more */
+	bool sts_asked;	      /* one would count by this route */
+	char domain[256], key[256], words[POLICY_ROW_BYTES + 1], why[256], sts_why[257];
 };
 
 static void route_free(struct route_query *rq)
@@ -36,6 +47,7 @@ static void route_free(struct route_query *rq)
 	policy_row_drop(&rq->row);
 	bytes_free(&rq->path);
 	config_drop(&rq->config);
+	free(rq->sts);
 	free(rq);
 }
 
@@ -97,7 +109,7 @@ const char *route_domain(const struct qmgr *q, struct text t, char *domain, size
 	return NULL;
 }
 
-static void route_answer(struct qmgr *q, struct route_query *rq);
+static void route_look(struct qmgr *q, struct route_query *rq);
 
 static void route_table_said(void *arg, const struct policy_found *found)
 {
@@ -111,8 +123,18 @@ static void route_table_said(void *arg, const struct policy_found *found)
 		rq->row = policy_row_new(rq->route, found->words, rq->why);
 		text_copy(rq->words, sizeof rq->words, found->words);
 	}
-	if (bytes_len(&rq->path))
-		route_answer(qmgr_of(rq->control), rq);
+	route_look(qmgr_of(rq->control), rq);
+}
+
+static void route_sts_ask(struct qmgr *q, struct route_query *rq)
+{
+	if (!q->fetcher) {
+		text_copy(rq->sts_why, sizeof rq->sts_why, text_of("the fetcher does not run"));
+		return;
+	}
+	rq->sts_asked_us = now_us(q);
+	channel_send_sts_ask(q->fetcher, &(struct msg_sts_ask){.query = rq->query | OF_ROUTE,
+							       .domain = text_of(rq->domain)});
 }
 
 void route_ask(struct channel *c, const struct message *m)
@@ -151,7 +173,62 @@ void route_ask(struct channel *c, const struct message *m)
 								  .how = is.how,
 								  .target = is.target,
 								  .port = is.port});
+	rq->sts_asked = route_asks_sts(rq->route);
+	if (rq->sts_asked)
+		route_sts_ask(q, rq);
 }
+
+/* -- its policy ------------------------------------------------------------------------------ */
+
+bool route_policy_is(struct qmgr *q, const struct msg_sts_is *m)
+{
+	struct route_query *rq = q->routes;
+
+	if (!(m->query & OF_ROUTE))
+		return false;
+	while (rq && (rq->query != (m->query & ~OF_ROUTE) || !rq->sts_asked_us))
+		rq = rq->next;
+	if (!rq)
+		return true; /* too late */
+	free(rq->sts);
+	rq->sts = sts_copy(&(struct sts_policy){.mode = m->mode <= STS_ENFORCE ? m->mode : STS_NONE,
+						.max_age_s = m->max_age_s,
+						.id = m->id,
+						.mx = m->mx});
+	rq->fetched_wall = m->fetched_wall;
+	text_copy(rq->sts_why, sizeof rq->sts_why, m->why);
+	rq->sts_asked_us = 0;
+	route_look(q, rq);
+	return true;
+}
+
+/* Deliveries wait for longer; a person is told that it takes long. */
+static void route_sts_give_up(struct qmgr *q, struct route_query *rq, const char *why)
+{
+	text_copy(rq->sts_why, sizeof rq->sts_why, text_of(why));
+	rq->sts_asked_us = 0;
+	route_look(q, rq);
+}
+
+void route_fetcher(struct qmgr *q)
+{
+	for (struct route_query *rq = q->routes, *next; rq; rq = next) {
+		next = rq->next;
+		if (rq->sts_asked_us)
+			route_sts_give_up(q, rq, "the fetcher ended meanwhile");
+	}
+}
+
+void route_tick(struct qmgr *q)
+{
+	for (struct route_query *rq = q->routes, *next; rq; rq = next) {
+		next = rq->next;
+		if (rq->sts_asked_us && now_us(q) - rq->sts_asked_us > POLICY_US)
+			route_sts_give_up(q, rq, "not known yet: it takes long to be fetched");
+	}
+}
+
+/* -- the answer ------------------------------------------------------------------------------ */
 
 /* Takes the first out of the list that belongs to CONTROL, or answers QUERY (0: any). */
 static struct route_query *route_take(struct qmgr *q, const struct channel *control, uint64_t query)
@@ -194,6 +271,19 @@ static void route_site(const struct qmgr *q, const struct config *config, struct
 	is->last_error = text_of(site->failures ? site->last_error : "");
 }
 
+static void route_sts_put(const struct route_query *rq, struct msg_route_is *is)
+{
+	is->sts_asked = rq->sts_asked;
+	is->sts_why = text_of(rq->sts_why);
+	if (!rq->sts)
+		return;
+	is->sts_mode = rq->sts->mode;
+	is->sts_max_age_s = rq->sts->max_age_s;
+	is->sts_id = rq->sts->id;
+	is->sts_mx = rq->sts->mx;
+	is->sts_fetched_wall = rq->fetched_wall;
+}
+
 /* All that was asked for is there. */
 static void route_answer(struct qmgr *q, struct route_query *asked)
 {
@@ -215,10 +305,17 @@ static void route_answer(struct qmgr *q, struct route_query *asked)
 	is.origin = p->origin;
 	is.dnssec = p->dnssec;
 	is.hosts = p->hosts;
+	route_sts_put(rq, &is);
 	if (is.site.len)
 		route_site(q, rq->config, &is);
 	channel_send_route_is(rq->control, &is);
 	route_free(rq);
+}
+
+static void route_look(struct qmgr *q, struct route_query *rq)
+{
+	if (bytes_len(&rq->path) && !rq->find && !rq->sts_asked_us)
+		route_answer(q, rq);
 }
 
 void route_path_is(struct channel *c, const struct message *m)
@@ -231,8 +328,7 @@ void route_path_is(struct channel *c, const struct message *m)
 	if (!rq || bytes_len(&rq->path)) /* who asked has left */
 		return;
 	message_encode(&rq->path, MSG_path_is, &m->path_is);
-	if (!rq->find)
-		route_answer(q, rq);
+	route_look(q, rq);
 }
 
 void route_control_gone(struct qmgr *q, const struct channel *c)

@@ -223,9 +223,20 @@ void domain_answer(struct scheduler *s, uint64_t query, struct text site, struct
 
 	if (!d)
 		return;
+	if (d->sts && d->sts_until_us <= now_us)
+		domain_policy(d, NULL, 0);
 	domain_place(s, d, site, hop);
 	d->until_us = now_us + lifetime_us(lifetime_s);
 	domain_collect(s, d);
+}
+
+void scheduler_policy_is(struct scheduler *s, uint64_t query, const struct sts_policy *policy,
+			 int64_t until_us)
+{
+	struct domain *d = scheduler_asked(s, query);
+
+	if (d)
+		domain_policy(d, policy, until_us);
 }
 
 void scheduler_site_is(struct scheduler *s, uint64_t query, struct text site, struct text hop,

@@ -14,6 +14,7 @@
 #define QMGR_SCHEDULER_H
 
 #include "mail.h"
+#include "sts.h"
 
 struct scheduler;
 
@@ -82,6 +83,13 @@ void scheduler_no_site(struct scheduler *s, uint64_t query, bool permanent, uint
 struct domain *scheduler_asked(const struct scheduler *s, uint64_t query);
 /* Words of the table tls-policies for it (copied), empty: none. Before its site is told. */
 void domain_set_policy(struct domain *d, struct text words, bool names_domain);
+/*
+ * The MTA-STS policy of the domain that is asked for (NULL: it has none), good
+ * up to UNTIL_US; before scheduler_site_is(). Without this call a policy that it had
+ * stays, until it is too old.
+ */
+void scheduler_policy_is(struct scheduler *s, uint64_t query, const struct sts_policy *policy,
+			 int64_t until_us);
 /* The resolver was restarted: questions in the air are asked again. */
 void scheduler_ask_again(struct scheduler *s);
 

@@ -98,6 +98,7 @@ void lane_drop(struct scheduler *s, struct lane *lane); /* a recipient leaves it
 void domain_place(struct scheduler *s, struct domain *d, struct text site, struct text hop);
 void domain_unplace(struct scheduler *s, struct domain *d);
 void domain_ask(struct scheduler *s, struct domain *d);
+void domain_policy(struct domain *d, const struct sts_policy *policy, int64_t until_us);
 void domain_stop(struct scheduler *s, struct domain *d, enum domain_state state, int64_t until_us,
 		 const struct domain_verdict *verdict);
 void domain_end_some(struct scheduler *s, struct domain *d, unsigned *budget);

@@ -57,12 +57,14 @@ static bool job_measure(const struct msg_job *m, bool in_file, size_t *size)
 	struct wire_list list = m->recipients;
 	struct rec_job_recipient r;
 
-	if (!m->recipients.count || m->how > HOP_LOCAL || !m->prelude.len)
+	if (!m->recipients.count || m->how > HOP_LOCAL || !m->prelude.len ||
+	    m->sts_mode > STS_ENFORCE)
 		return false;
 	if (in_file ? m->body.len != 0 : m->body.len != m->body_length)
 		return false;
 	*size = m->site.len + m->hop.len + m->target.len + m->domain.len + m->sender.len +
-		m->envid.len + m->source.len + m->prelude.len + m->body.len + m->tls_row.len;
+		m->envid.len + m->source.len + m->prelude.len + m->body.len + m->tls_row.len +
+		m->sts_id.len + m->sts_mx.len;
 	while (list_next_job_recipient(&list, &r))
 		*size += r.address.len + r.orcpt.len;
 	return true;
@@ -93,6 +95,10 @@ static void job_fill(struct job *job, const struct msg_job *m, char *at)
 	job->envid = take_text(&at, m->envid);
 	job->source_name = take_text(&at, m->source);
 	job->tls_row = take_text(&at, m->tls_row);
+	job->sts = (struct sts_policy){.mode = m->sts_mode,
+				       .max_age_s = m->sts_max_age_s,
+				       .id = take_text(&at, m->sts_id),
+				       .mx = take_text(&at, m->sts_mx)};
 	if (!parameter_is_safe(job->envid))
 		job->envid.len = 0;
 	struct wire_list list = m->recipients;

@@ -13,6 +13,7 @@
 #include "config.h"
 #include "message.h"
 #include "policy_row.h"
+#include "sts.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -52,10 +53,11 @@ struct job {
 	const struct config_source *source;
 	struct text source_name; /* empty: the system chooses */
 	struct text site, hop, target, domain, sender, envid, tls_row;
-	struct text content;  /* prelude, and the body behind it unless a file holds that */
-	size_t prelude_bytes; /* of content */
-	uint64_t body_length; /* in the file, or within content */
-	int fd;		      /* of the body, owned; -1: inline */
+	struct sts_policy sts; /* of the domain; STS_NONE: it has none */
+	struct text content;   /* prelude, and the body behind it unless a file holds that */
+	size_t prelude_bytes;  /* of content */
+	uint64_t body_length;  /* in the file, or within content */
+	int fd;		       /* of the body, owned; -1: inline */
 	uint32_t recipient_count;
 	uint32_t open;	 /* recipients that are not settled */
 	uint8_t scope;	 /* enum failure_scope: the widest so far */

@@ -184,6 +184,7 @@ static void slot_tls_failed(struct slot *s, unsigned fault, const char *why)
 {
 	char text[REPLY_TEXT_MAX];
 
+	slot_sts(s, sts_verdict_of(fault == FAULT_NONE ? FAULT_HANDSHAKE : fault));
 	tls_fault_said(fault, why, text, sizeof text);
 	if (s->need == NEED_NOTHING) {
 		slot_log_tls(s, text, "sent without TLS");
@@ -235,6 +236,9 @@ static void slot_secured(void *owner)
 {
 	struct slot *s = owner;
 
+	const struct tls_facts *facts = stream_tls(s->stream);
+
+	slot_sts(s, s->need == NEED_CHAIN ? STS_FITS : sts_verdict_of(facts->noted));
 	s->state = SLOT_OPEN;
 	dialog_secured(&s->dialog);
 	slot_step_done(s);
@@ -339,9 +343,16 @@ static const struct stream_face face = {
 /* False: not to this host. */
 static bool slot_connect_host(struct slot *s)
 {
+	enum sts_verdict verdict;
 	const char *why;
 
-	s->need = (uint8_t)tls_need(route_policy(s->job->route), s->attempt.host, &why);
+	s->need = (uint8_t)tls_need_of(s->job, s->attempt.host, &why, &verdict);
+	/* Once more in the clear: what it came to stands. */
+	if (!s->clear) {
+		s->sts = (uint8_t)verdict;
+		s->sts_said = false;
+	}
+	s->sts_mode = s->job->sts.mode;
 	if (s->need == NEED_IMPOSSIBLE) {
 		char text[REPLY_TEXT_MAX];
 
@@ -432,6 +443,8 @@ static void slot_connect(struct slot *s)
 	}
 	bool tlsa = policy_asks_tlsa(route_policy(job->route));
 
+	s->sts = STS_FREE;
+
 	s->state = SLOT_ASKING;
 	struct host_list *list =
 	    hosts_ask(s->worker->hosts, &(struct hop_key){job->how, job->target, job->port, tlsa},
@@ -457,6 +470,15 @@ static bool slot_is_idle(const struct slot *s)
 	       dialog_is_answered(&s->dialog);
 }
 
+/* The receiver has proved its name, or goes by DANE: it counts for whom it is one of the hosts. */
+static bool slot_sts_fits(const struct slot *s, const struct job *job)
+{
+	if (job->sts.mode != s->sts_mode)
+		return false;
+	return job->sts.mode != STS_ENFORCE || s->sts == STS_FREE ||
+	       sts_names(job->sts.mx, s->attempt.host->name);
+}
+
 /* A connection carries only mail of the policy that it was opened under. */
 static bool slot_policy_fits(const struct slot *s, const struct job *job)
 {
@@ -464,7 +486,7 @@ static bool slot_policy_fits(const struct slot *s, const struct job *job)
 
 	if (s->bound && (!text_equal_case(bound, job->domain) || !job_has_one_domain(job)))
 		return false;
-	return route_policy_same(s->route, bound, job->route, job->domain);
+	return route_policy_same(s->route, bound, job->route, job->domain) && slot_sts_fits(s, job);
 }
 
 /* May JOB go over the connection that there is, next? */
@@ -562,9 +584,10 @@ static void slot_refused(struct slot *s)
 	const struct reply *why = dialog_trouble(&s->dialog);
 	bool reused = s->dialog.jobs > 1;
 
-	if (s->dialog.lacks_tls)
+	if (s->dialog.lacks_tls) {
+		slot_sts(s, STS_NO_TLS);
 		slot_tls_trouble(s, why);
-	else
+	} else
 		slot_host_failed(s, why);
 	slot_leave_host(s);
 	/* Hosts that an earlier job could not reach count for this one. */
@@ -598,6 +621,8 @@ static void slot_follow(struct slot *s, enum dialog_says says)
 	case DIALOG_READY:
 		if (s->dialog.declined)
 			slot_log_tls(s, dialog_trouble(&s->dialog)->text, "sent without TLS");
+		if (!stream_tls(s->stream))
+			slot_sts(s, STS_NO_TLS);
 		slot_give(s);
 		return;
 	case DIALOG_CONTENT:

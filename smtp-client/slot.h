@@ -42,7 +42,10 @@ struct slot {
 	struct policy_row *own;		  /* held, or NULL */
 	char *bound;  /* the one domain that the receiver proved itself for; NULL: any */
 	uint8_t need; /* enum tls_need of the present host */
-	bool clear;   /* its handshake failed: once more, without TLS */
+	uint8_t sts;  /* enum sts_verdict on it, under the policy of the job it was opened for */
+	uint8_t sts_mode; /* of that policy */
+	bool sts_said;	  /* what would have failed is in the log */
+	bool clear;	  /* its handshake failed: once more, without TLS */
 	struct stream *stream;
 	struct dialog dialog;  /* valid in SLOT_OPEN and SLOT_QUITTING */
 	struct reply *trouble; /* why the last host was of no use; NULL: none so far */

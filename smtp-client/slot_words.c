@@ -93,12 +93,25 @@ void slot_tls_trouble(struct slot *s, const struct reply *why)
 	s->tls_trouble = true;
 }
 
+void slot_sts(struct slot *s, enum sts_verdict verdict)
+{
+	if (s->sts != STS_OPEN && s->sts != STS_UNNAMED)
+		return;
+	if (s->sts == STS_OPEN)
+		s->sts = (uint8_t)verdict;
+	if (s->sts_mode != STS_TESTING || s->sts == STS_FITS || s->sts_said)
+		return;
+	s->sts_said = true;
+	slot_log_tls(s, sts_verdict_text((enum sts_verdict)s->sts),
+		     "used all the same, since the policy is in testing");
+}
+
 /* Where the job went, under what policy, and what TLS there was. */
 void slot_say_way(struct slot *s)
 {
 	char relay[RELAY_BYTES] = "none", policy[TLS_SAID_BYTES], tls[TLS_SAID_BYTES];
 	size_t relay_len = s->attempt.host ? host_relay(s->attempt.host, relay) : 4;
-	size_t policy_len = tls_policy_said(s->job->route, policy);
+	size_t policy_len = tls_policy_said(s->job, (enum sts_verdict)s->sts, policy);
 	size_t tls_len = tls_facts_said(s->stream ? stream_tls(s->stream) : NULL, tls);
 
 	job_set_way(s->job, (struct text){relay, relay_len}, (struct text){policy, policy_len},

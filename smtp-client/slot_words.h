@@ -8,6 +8,7 @@
 #define SMTP_CLIENT_SLOT_WORDS_H
 
 #include "slot.h"
+#include "tls_plan.h"
 
 /* A reply that is ours and has no code. */
 struct reply words_make(const char *dsn, const char *what);
@@ -27,6 +28,10 @@ void slot_tls_trouble(struct slot *s, const struct reply *why);
 
 /* A line of what TLS there was not, and what was done THEN. */
 void slot_log_tls(struct slot *s, const char *what, const char *then);
+
+/* What the present host comes to under the domain's MTA-STS policy, if there is one; for a policy
+ * in testing a line of what would have failed. Once a connection. */
+void slot_sts(struct slot *s, enum sts_verdict verdict);
 
 /* Where the job went, under what policy, and what TLS there was: into its outcome. */
 void slot_say_way(struct slot *s);

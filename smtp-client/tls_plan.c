@@ -68,6 +68,61 @@ void tls_need_said(const struct host *host, const char *why, char *to, size_t si
 		 host->tlsa_why.data);
 }
 
+/*
+ * RFC 8461 section 2: senders "MUST NOT allow MTA-STS Policy validation to
+ * override a failing DANE validation", so a host whose TLSA records count has
+ * nothing else. Section 5, of "enforce": no mail "to hosts that fail MX matching
+ * or certificate validation or that do not support STARTTLS"; of "testing": "as
+ * though there were no MTA-STS validation failure".
+ */
+enum tls_need tls_need_of(const struct job *job, const struct host *host, const char **why,
+			  enum sts_verdict *verdict)
+{
+	enum tls_need need = tls_need(route_policy(job->route), host, why);
+
+	*verdict = STS_FREE;
+	if (job->sts.mode == STS_NONE || !route_asks_sts(job->route) ||
+	    (need != NEED_NOTHING && need != NEED_TLS))
+		return need;
+	*verdict = sts_names(job->sts.mx, host->name) ? STS_OPEN : STS_UNNAMED;
+	if (job->sts.mode != STS_ENFORCE)
+		return need;
+	if (*verdict == STS_OPEN)
+		return NEED_CHAIN;
+	*why = sts_verdict_text(*verdict);
+	return NEED_IMPOSSIBLE;
+}
+
+enum sts_verdict sts_verdict_of(unsigned fault)
+{
+	switch (fault) {
+	case FAULT_NONE:
+		return STS_FITS;
+	case FAULT_NAME:
+		return STS_OTHER_NAME;
+	case FAULT_CHAIN:
+		return STS_UNTRUSTED;
+	default:
+		return STS_HANDSHAKE;
+	}
+}
+
+const char *sts_verdict_text(enum sts_verdict verdict)
+{
+	static const char *const texts[] = {
+	    [STS_FREE] = "no MTA-STS policy",
+	    [STS_OPEN] = "not known",
+	    [STS_FITS] = "as the domain's MTA-STS policy wants it",
+	    [STS_UNNAMED] = "MTA-STS: no mx of the domain's policy names it",
+	    [STS_NO_TLS] = "MTA-STS: it offers no TLS",
+	    [STS_HANDSHAKE] = "MTA-STS: there is no TLS with it",
+	    [STS_OTHER_NAME] = "MTA-STS: its certificate is for another name",
+	    [STS_UNTRUSTED] = "MTA-STS: its certificate is not trusted",
+	};
+
+	return texts[verdict];
+}
+
 /* -- wishes ------------------------------------------------------------------------------ */
 
 bool job_has_one_domain(const struct job *job)
@@ -100,6 +155,12 @@ static void wish_chain(struct tls_wish *w, const struct config_route *route, con
 		       const struct host *host)
 {
 	w->proof = TLS_PROVE_CHAIN;
+	/* RFC 8461 section 4.2: "a DNS-ID matching the hostname". That the name is the right one
+	 * says the policy. */
+	if (route_policy(route) != POLICY_VERIFY) {
+		wish_name(w, host->name);
+		return;
+	}
 	for (size_t i = 0; i < route->tls_names.count; i++)
 		wish_name(w, route->tls_names.items[i]);
 	if (w->name_count)
@@ -155,6 +216,10 @@ void tls_wish_make(struct tls_wish *w, enum tls_need need, const struct config_r
 		wish_chain(w, route, job, host);
 	else if (need == NEED_DANE)
 		wish_dane(w, job, host, canonical);
+	else if (need != NEED_FINGERPRINT && job->sts.mode == STS_TESTING) {
+		w->note = true;
+		wish_name(w, host->name);
+	}
 	if (need != NEED_FINGERPRINT)
 		return;
 	w->proof = TLS_PROVE_FINGERPRINT;
@@ -183,9 +248,18 @@ static size_t said_add(char *to, size_t at, struct text t)
 	return at + n;
 }
 
-size_t tls_policy_said(const struct config_route *route, char *to)
+size_t tls_policy_said(const struct job *job, enum sts_verdict verdict, char *to)
 {
-	size_t n = said_add(to, 0, text_of(policy_name(route_policy(route))));
+	const struct config_route *route = job->route;
+	size_t n;
+
+	if (verdict != STS_FREE) {
+		n = said_add(to, 0, (struct text)TEXT("sts/"));
+		n = said_add(to, n, text_of(sts_mode_name(job->sts.mode)));
+		n = said_add(to, n, (struct text)TEXT("/"));
+		return said_add(to, n, job->sts.id);
+	}
+	n = said_add(to, 0, text_of(policy_name(route_policy(route))));
 
 	n = said_add(to, n, (struct text)TEXT("/"));
 	return said_add(to, n,

@@ -16,7 +16,7 @@ import veredus as v
 
 # Daemon: root folder below the queue (None: not chrooted).
 ROOTS = {"smtpd": "empty", "submission": "empty", "keeper": "empty", "bounce": "empty", "resolver": "empty", "smtp-client": "empty",
-         "qmgr": "queue", "limits": "limits", "logger": None, "checker": "empty", "table": "empty", "fetcher": "empty"}
+         "qmgr": "queue", "limits": "limits", "logger": None, "checker": "empty", "table": "empty", "fetcher": "fetcher"}
 
 
 def enter_namespace():

@@ -17,7 +17,7 @@ class Daemon:
     def __init__(self, test, kind, config="", handles=()):
         home = test.veredus(config)
         self.test, self.kind, self.bit = test, kind, f.KINDS[kind]
-        for name in "", "queue", "empty", "limits", "history", "control":
+        for name in "", "queue", "empty", "limits", "fetcher", "history", "control":
             os.mkdir(os.path.join(home.queue, name))
             if v.IS_ROOT:
                 os.chown(os.path.join(home.queue, name), v.NOBODY, v.NOBODY)

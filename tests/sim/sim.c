@@ -261,7 +261,8 @@ void sim_init(struct sim *s, const struct recipe *recipe, const struct plan *pla
 	s->crash_random = s->random + 3;
 	fault_next(recipe, &s->fault);
 	snprintf(text, sizeof text,
-		 "hostname = mail.example.net\npostmaster = u0@d7.example\nqueue = /q\n%s\n",
+		 "hostname = mail.example.net\npostmaster = u0@d7.example\nqueue = /q\n"
+		 "route * { to = mx sts = no }\n%s\n",
 		 plan ? plan->settings
 		      : "retry { first = 10s longest = 3m expire = 30m notice = 5m }\n"
 			"site s3 { mx = *.slow.example rate = 900 }");

@@ -49,7 +49,8 @@ static const struct wall {
     {"bounce", ""},
     {"resolver", "socket connect"},
     {"smtp-client", "socket connect"},
-    {"limits", "openat"}, /* its counts, in a folder of its own */
+    {"limits", "openat"},		  /* its counts, in a folder of its own */
+    {"fetcher", "socket connect openat"}, /* servers; the policies, likewise */
     {"table", ""},
     {"logger", "openat connect"}, /* connect to syslog again, on a socket that master made */
 };

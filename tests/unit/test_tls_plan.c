@@ -303,10 +303,15 @@ static void words_for_the_log(void **state)
 	char said[TLS_SAID_BYTES];
 
 	(void)state;
-	tls_policy_said(&verify, said);
+	struct job job = {.route = &verify, .sts = {.mode = STS_TESTING, .id = TEXT("2026")}};
+
+	tls_policy_said(&job, STS_FREE, said);
 	assert_string_equal(said, "verify/.x.example");
-	tls_policy_said(&unsaid, said);
+	job.route = &unsaid;
+	tls_policy_said(&job, STS_FREE, said);
 	assert_string_equal(said, "dane/default");
+	tls_policy_said(&job, STS_UNNAMED, said);
+	assert_string_equal(said, "sts/testing/2026");
 	tls_facts_said(NULL, said);
 	assert_string_equal(said, "none");
 	tls_facts_said(&facts, said);
@@ -317,13 +322,73 @@ static void words_for_the_log(void **state)
 	assert_string_equal(said, "TLSv1.3/TLS_AES_128_GCM_SHA256/no/dane-ee/resumed");
 }
 
+static void sts_beside_the_route(void **state)
+{
+	static const struct {
+		uint8_t mode, tlsa_state, dnssec, sts;
+		const char *mx;
+		enum tls_need need;
+		enum sts_verdict verdict;
+	} rows[] = {
+	    {STS_ENFORCE, TLSA_NONE, DNSSEC_INSECURE, 1, "mx.example", NEED_CHAIN, STS_OPEN},
+	    {STS_ENFORCE, TLSA_NONE, DNSSEC_SECURE, 1, "*.example", NEED_CHAIN, STS_OPEN},
+	    {STS_ENFORCE, TLSA_NONE, DNSSEC_INSECURE, 1, "b.example", NEED_IMPOSSIBLE, STS_UNNAMED},
+	    {STS_ENFORCE, TLSA_NONE, DNSSEC_INSECURE, 0, "b.example", NEED_NOTHING, STS_FREE},
+	    {STS_ENFORCE, TLSA_USABLE, DNSSEC_SECURE, 1, "b.example", NEED_DANE, STS_FREE},
+	    {STS_ENFORCE, TLSA_USABLE, DNSSEC_SECURE, 1, "mx.example", NEED_DANE, STS_FREE},
+	    {STS_ENFORCE, TLSA_UNUSABLE, DNSSEC_SECURE, 1, "mx.example", NEED_CHAIN, STS_OPEN},
+	    {STS_ENFORCE, TLSA_UNUSABLE, DNSSEC_SECURE, 1, "b.example", NEED_IMPOSSIBLE,
+	     STS_UNNAMED},
+	    {STS_ENFORCE, TLSA_FAILED, DNSSEC_SECURE, 1, "mx.example", NEED_IMPOSSIBLE, STS_FREE},
+	    {STS_ENFORCE, TLSA_NONE, DNSSEC_BOGUS, 1, "mx.example", NEED_IMPOSSIBLE, STS_FREE},
+	    {STS_TESTING, TLSA_NONE, DNSSEC_INSECURE, 1, "mx.example", NEED_NOTHING, STS_OPEN},
+	    {STS_TESTING, TLSA_NONE, DNSSEC_INSECURE, 1, "b.example", NEED_NOTHING, STS_UNNAMED},
+	    {STS_TESTING, TLSA_UNUSABLE, DNSSEC_SECURE, 1, "b.example", NEED_TLS, STS_UNNAMED},
+	    {STS_TESTING, TLSA_USABLE, DNSSEC_SECURE, 1, "b.example", NEED_DANE, STS_FREE},
+	    {STS_NONE, TLSA_NONE, DNSSEC_INSECURE, 1, "", NEED_NOTHING, STS_FREE},
+	};
+	struct tls_wish w;
+	const char *why;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		const struct config_route route = {
+		    .kind = ROUTE_HOP, .how = HOP_MX, .sts = rows[i].sts};
+		const struct host host = {.name = TEXT("mx.example"),
+					  .dnssec = rows[i].dnssec,
+					  .tlsa_state = rows[i].tlsa_state};
+		const struct job job = {.how = HOP_MX,
+					.route = &route,
+					.target = TEXT("example"),
+					.domain = TEXT("example"),
+					.sts = {.mode = rows[i].mode, .mx = text_of(rows[i].mx)}};
+		enum sts_verdict verdict;
+		enum tls_need need = tls_need_of(&job, &host, &why, &verdict);
+
+		if (need != rows[i].need || verdict != rows[i].verdict)
+			fail_msg("row %zu: %d, %d", i, need, verdict);
+		assert_true(need != NEED_IMPOSSIBLE || *why);
+		if (need == NEED_IMPOSSIBLE)
+			continue;
+		tls_wish_make(&w, need, &route, &job, &host, (struct text){NULL, 0});
+		/* The host's own name and no other; looked at, too, where nothing need be proved.
+		 */
+		assert_int_equal(w.note, rows[i].mode == STS_TESTING && need != NEED_DANE);
+		if (need == NEED_CHAIN || w.note) {
+			assert_int_equal(w.name_count, 1);
+			assert_true(text_equals(w.names[0], "mx.example"));
+			assert_true(text_equals(w.name, "mx.example"));
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(needs_by_table),	   cmocka_unit_test(records_are_usable_or_not),
-	    cmocka_unit_test(names_that_count),
-	    cmocka_unit_test(one_domain_in_two_forms),	   cmocka_unit_test(who_shares_a_connection),
-	    cmocka_unit_test(settings_contradict), cmocka_unit_test(words_for_the_log),
+	    cmocka_unit_test(needs_by_table),	       cmocka_unit_test(records_are_usable_or_not),
+	    cmocka_unit_test(names_that_count),	       cmocka_unit_test(one_domain_in_two_forms),
+	    cmocka_unit_test(who_shares_a_connection), cmocka_unit_test(settings_contradict),
+	    cmocka_unit_test(words_for_the_log),       cmocka_unit_test(sts_beside_the_route),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

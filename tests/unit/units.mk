@@ -55,3 +55,8 @@ $(BUILD)/replay/fuzz_token_message $(BUILD)/fuzz/fuzz_token_message: $(BUILD)/ob
 LIBS_UNIT_fuzz_token_message = $(BUILD)/libveredus.a -ljansson -lgsasl -lcrypto
 $(BUILD)/unit/test_tokens: $(BUILD)/obj/checker/introspection.o $(BUILD)/obj/fetcher/permission.o
 LIBS_UNIT_test_tokens = $(BUILD)/libveredus.a -ljansson -lgsasl -lcrypto
+# Policies alone: the rest of the fetcher leans on its main.
+STS_OBJS := $(patsubst %,$(BUILD)/obj/fetcher/%.o,sts_policy sts_store sts_domain)
+$(BUILD)/unit/test_sts $(BUILD)/replay/fuzz_sts $(BUILD)/fuzz/fuzz_sts: $(STS_OBJS)
+LIBS_UNIT_test_sts = $(BUILD)/libqueue.a $(BUILD)/libveredus.a -lidn2
+LIBS_UNIT_fuzz_sts = $(BUILD)/libqueue.a $(BUILD)/libveredus.a -lidn2

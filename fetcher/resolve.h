@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: ISC */
+/* From resolver's hosts to what libcurl is told of a server's addresses. */
+#ifndef FETCHER_RESOLVE_H
+#define FETCHER_RESOLVE_H
+
+#include "message.h"
+
+enum { RESOLVE_BYTES = 768 }; /* a host, a port and the addresses that are tried */
+
+/*
+ * As CURLOPT_RESOLVE wants it, empty for a host that is an address; false:
+ * there is none. RESOLVE_BYTES at TO.
+ */
+bool resolve_make(struct text url, struct wire_list hosts, char *to);
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The policies that are known, by domain, on disk as well: each up to its
+ * max_age, bounded in number and octets (who was asked for longest ago goes
+ * first). Does no I/O but reading and writing its file, and reads no clock: times are seconds
+ * since 1970.
+ */
+#ifndef FETCHER_STS_STORE_H
+#define FETCHER_STS_STORE_H
+
+#include "bytes.h"
+#include "log.h"
+#include "sts.h"
+#include "sts_domain.h"
+
+#include <sys/queue.h>
+
+enum {
+	STS_STORED_MOST = 20000,	     /* policies */
+	STS_STORED_BYTES = 16 * 1024 * 1024, /* of them all */
+};
+
+/* One that is known. */
+struct sts_known {
+	TAILQ_ENTRY(sts_known) age; /* the latest that was asked for last */
+	struct sts_known *next;	    /* in its bucket */
+	struct sts_policy policy;   /* STS_NONE, too: the domain says so itself */
+	int64_t fetched_s, asked_s;
+	struct text domain; /* in lower case */
+	size_t bytes;
+};
+
+struct sts_store;
+
+struct sts_store *sts_store_new(void);
+void sts_store_free(struct sts_store **store);
+
+/* NULL: none is known, or it is older than its max_age by NOW_S: then it is forgotten. */
+struct sts_known *sts_store_find(struct sts_store *store, struct text domain, int64_t now_s);
+
+/* It was asked for. */
+void sts_store_use(struct sts_store *store, struct sts_known *known, int64_t now_s);
+
+/* Replaces what was known of the domain. */
+struct sts_known *sts_store_put(struct sts_store *store, struct text domain,
+				const struct sts_policy *policy, int64_t now_s);
+void sts_store_forget(struct sts_store *store, struct sts_known *known);
+
+/* All, whom nobody asked for for longest first. */
+struct sts_known *sts_store_first(const struct sts_store *store);
+size_t sts_store_count(const struct sts_store *store);
+
+/* Does the file lack something? */
+bool sts_store_changed(const struct sts_store *store);
+size_t sts_store_bytes(const struct sts_store *store); /* of the file, about */
+
+/* The file FOLDER/sts. What is broken, too old or from the future is left out. */
+void sts_store_load(struct sts_store *store, const char *folder, int64_t now_s);
+bool sts_store_save(struct sts_store *store, const char *folder, struct log *log);
+
+/* Its content; for the two above. False: it is broken, and the store has what came before. */
+void sts_store_encode(const struct sts_store *store, struct bytes *to);
+bool sts_store_decode(struct sts_store *store, struct text content, int64_t now_s);
+
+#endif
