@@ -18,6 +18,8 @@
 
 enum { STS_KEY_BYTES = 48 };
 
+static const int64_t STS_KEPT_US = INT64_C(3600) * 1000 * 1000;
+
 /* -- sites ----------------------------------------------------------------- */
 
 void site_pump_later(struct scheduler *s, struct site *site)
@@ -515,7 +517,11 @@ void domain_collect(struct scheduler *s, struct domain *d)
 
 void domain_sweep(struct scheduler *s, struct domain *d, int64_t now_us)
 {
-	if (!d->lane_count && d->state != DOMAIN_ASKED && d->until_us <= now_us)
+	/* A policy is known a while longer, should fetcher be away when it is asked for again. */
+	bool known = d->sts && d->sts_until_us > now_us && s->domains.count < DOMAINS_KEPT / 2 &&
+		     now_us - d->until_us < STS_KEPT_US;
+
+	if (!d->lane_count && d->state != DOMAIN_ASKED && d->until_us <= now_us && !known)
 		domain_free(s, d);
 }
 

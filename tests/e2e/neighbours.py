@@ -470,7 +470,36 @@ def test_fetcher(t):
         ("fields with line ends", odd_fields, LIVES),
         ("a flood", flood, LIVES),
     ], serves("checker"))
+    def policies(peer):
+        """Domains that can have none are answered at once; about the others the resolver is asked."""
+        for domain in b"", b".", b"a..b", b"[192.0.2.1]", b"\0", b"\xff.example", b"a b.example", b"../x", b"x" * 64 + b".example", b"a." * 127 + b"b":
+            peer.say("sts_ask", query=5, domain=domain)
+            v.equal(peer.expect("sts_is", query=5)["mode"], 0, domain)
+            peer.got.clear()
+        peers["resolver"].got.clear()
+        peer.say("sts_ask", query=6, domain="b\u00fccher.example".encode())
+        asked = peers["resolver"].expect("txt_ask", name=b"_mta-sts.xn--bcher-kva.example")["query"]
+        text = b"v=STSv1; id=1;"
+        peers["resolver"].say("txt_is", query=asked, verdict=FOUND, total=17, records=[dict(length=len(text), data=text)])
+        v.check(b"more than are read" in peer.expect("sts_is", query=6)["why"], "taken from a list that was cut")
+        peer.say("sts_ask", query=7, domain=b"cut.example")
+        asked = peers["resolver"].expect("txt_ask", name=b"_mta-sts.cut.example")["query"]
+        peers["resolver"].say("txt_is", query=asked, verdict=FOUND, total=1, records=[dict(length=2000, data=text)])
+        v.check(b"too long" in peer.expect("sts_is", query=7)["why"], "taken from a record that was cut")
+
+    def asks_and_leaves(peer):
+        for n in range(500):
+            peer.say("sts_ask", query=n, domain=f"d{n}.example".encode())
+        daemon.lives("policies")
+
+    common(daemon, "qmgr", 0, serves("qmgr"))
+    run_cases(daemon, "qmgr", 0, [
+        ("odd domains", policies, LIVES),
+        ("policies that nobody waits for", asks_and_leaves, LIVES),
+        ("too many policies at once", lambda p: p.write(b"".join(f.frame("sts_ask", query=n, domain=b"e%d.example" % n) for n in range(9000))), ENDS),
+    ], serves("qmgr"))
     run_cases(daemon, "resolver", 0, [
+        ("records never asked for", lambda p: [p.say("txt_is", query=n, total=1, records=[dict(length=15, data=b"v=STSv1; id=1;x")]) for n in range(2000)], LIVES),
         ("answers to nothing", lambda p: [p.say("hosts_are", query=n, hosts=[dict(address=LOOPBACK)]) for n in range(2000)], LIVES),
         ("addresses of a wrong length", says("hosts_are", query=1, hosts=[dict(address=b"x" * 15)] * 64), LIVES),
     ], serves("resolver"))
@@ -1306,8 +1335,8 @@ def test_smtp_client(t):
 class Qmgr:
     """qmgr with honest neighbours: two engines (smtpd and submission), two workers, a resolver, bounce."""
 
-    def __init__(self, t):
-        self.daemon = Daemon(t, "qmgr", "retry { first = 1h }\n")
+    def __init__(self, t, sts="no"):
+        self.daemon = Daemon(t, "qmgr", f"retry {{ first = 1h }}\nroute * {{ to = mx  sts = {sts} }}\n")
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(self.daemon.control)
         os.chmod(self.daemon.control, 0o777)
@@ -1958,6 +1987,102 @@ def test_qmgr_deletes_what_it_cannot_read(t):
 
     v.wait(lambda: not queued(), 3, "its end")
     qmgr.serves()
+
+
+def test_qmgr_policies(t):
+    """MTA-STS policies: a domain is known when resolver and fetcher have answered, in either order; what a fetcher does that is
+    away, mute or insane."""
+    qmgr = Qmgr(t, sts="yes")
+    daemon, worker = qmgr.daemon, qmgr.peers["smtp-client"]
+    fetcher = qmgr.peers["fetcher"] = daemon.peer("fetcher")
+    policy = dict(mode=2, id=b"7", mx=b"*.example", max_age_s=1000, left_s=900, lifetime_s=600)
+
+    def ask(domain=None):
+        domain = domain or qmgr.domain()
+        return domain, qmgr.submit(domain)
+
+    def known(domain, **more):
+        query = fetcher.expect("sts_ask", domain=domain.encode())["query"]
+        fetcher.say("sts_is", **dict(policy, query=query, **more))
+
+    def job(id, seconds=5):
+        got = worker.expect("job", seconds, id=id)
+        worker.say("outcome", **outcome_of(got))
+        worker.say("slot_done", slot=got["slot"])
+        return got
+
+    # In either order; not before both are there.
+    domain, id = ask()
+    known(domain)
+    daemon.lives("policies")
+    worker.pump(0.3)
+    v.check(not any(name == "job" for name, _ in worker.got), "sent before its site was known")
+    qmgr.site(domain)
+    got = job(id)
+    v.equal((got["sts_mode"], got["sts_id"], got["sts_mx"], got["sts_max_age_s"]), (2, b"7", b"*.example", 1000))
+    v.check(got["hop"].startswith(domain.encode() + b" sts=enforce:"), got["hop"])
+    key = got["hop"].partition(b" ")[2]
+    domain, id = ask()
+    qmgr.site(domain)
+    worker.pump(0.3)
+    v.check(not any(name == "job" for name, _ in worker.got), "sent before its policy was known")
+    known(domain, id=b"8", max_age_s=5)
+    got = job(id)
+    v.equal((got["sts_id"], got["hop"].partition(b" ")[2]), (b"8", key), "the same hosts, another key")
+    domain, id = ask()
+    qmgr.site(domain)
+    known(domain, mode=1, mx=b"*.example")
+    v.check(job(id)["hop"].partition(b" ")[2] not in (key, b""), "testing shares connections with what is enforced")
+    domain, id = ask()
+    qmgr.site(domain)
+    known(domain, mode=0, mx=b"", id=b"")
+    got = job(id)
+    v.equal((got["sts_mode"], got["hop"]), (0, domain.encode()))
+    # Insane, and never asked for.
+    for mode, mx in (255, b""), (3, b"x" * 4096):
+        domain, id = ask()
+        qmgr.site(domain)
+        known(domain, mode=mode, mx=mx, lifetime_s=0xffffffff, left_s=0xffffffff, max_age_s=0xffffffff)
+        v.equal(job(id)["sts_mode"], 0)
+    for query in 0, 1, 1 << 63, (1 << 64) - 1:
+        fetcher.say("sts_is", **dict(policy, query=query))
+    daemon.lives("answers to nothing")
+    v.check(not fetcher.over, "its channel ended")
+    # Mute: then it is away, and mail goes on after some seconds; one that comes is asked.
+    domain, id = ask()
+    qmgr.site(domain)
+    fetcher.expect("sts_ask", domain=domain.encode())
+    fetcher.close()
+    before = time.time()
+    v.equal(job(id, 10)["sts_mode"], 0)
+    v.check(3 < time.time() - before < 8 * v.PATIENCE, "waited", time.time() - before)
+    domain, id = ask()
+    qmgr.site(domain)
+    fetcher = qmgr.peers["fetcher"] = daemon.peer("fetcher")
+    known(domain)
+    v.equal(job(id)["sts_mode"], 2)
+    # What is known counts on while it is away.
+    domain, id = ask()
+    qmgr.site(domain, lifetime_s=5)
+    known(domain, lifetime_s=1)
+    v.equal(job(id)["sts_mode"], 2)
+    fetcher.close()
+    time.sleep(5.5)
+    _, id = ask(domain)
+    qmgr.site(domain)
+    v.equal(job(id, 10)["sts_mode"], 2)
+    # veredus route, with a fetcher and without.
+    person = daemon.peer("control")
+    person.say("route_ask", request=1, address="a@b.example")
+    qmgr.peers["resolver"].say("path_is", query=qmgr.peers["resolver"].expect("path_ask", target=b"b.example")["query"])
+    told = person.expect("route_is", request=1)
+    v.equal((told["sts_asked"], told["sts_mode"], told["sts_why"]), (1, 0, b"the fetcher does not run"))
+    fetcher = daemon.peer("fetcher")
+    person.say("route_ask", request=2, address="a@c.example")
+    qmgr.peers["resolver"].say("path_is", query=qmgr.peers["resolver"].expect("path_ask", target=b"c.example")["query"])
+    known("c.example")
+    told = person.expect("route_is", request=2)
+    v.equal((told["sts_mode"], told["sts_id"], told["sts_mx"]), (2, b"7", b"*.example"))
 
 
 def test_qmgr_others(t):

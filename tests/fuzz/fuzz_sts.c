@@ -10,6 +10,7 @@
 
 #include "must.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,6 +31,22 @@ static void record(struct text t)
 		must(ascii_is_alnum(id.data[i]));
 }
 
+/* A wildcard is one label, neither none nor two. */
+static void wildcard(struct text pattern)
+{
+	char host[300];
+	int base = (int)pattern.len - 1;
+
+	snprintf(host, sizeof host, "h%.*s", base, pattern.data + 1);
+	must(sts_names(pattern, text_of(host)));
+	snprintf(host, sizeof host, "h%.*s.", base, pattern.data + 1);
+	must(sts_names(pattern, text_of(host)));
+	snprintf(host, sizeof host, "a.h%.*s", base, pattern.data + 1);
+	must(!sts_names(pattern, text_of(host)));
+	snprintf(host, sizeof host, "%.*s", base, pattern.data + 1);
+	must(!sts_names(pattern, text_of(host)));
+}
+
 static void file(struct text t)
 {
 	struct sts_file file;
@@ -47,6 +64,8 @@ static void file(struct text t)
 		must(sts_is_domain(
 		    (struct text){pattern.data + (wild ? 2 : 0), pattern.len - (wild ? 2 : 0)}));
 		must(wild || sts_names(file.policy.mx, pattern));
+		if (wild)
+			wildcard(pattern);
 	}
 	must(!file.policy.mx.len || len == file.policy.mx.len + 1);
 }
