@@ -73,6 +73,23 @@ struct lookups *lookups_new(struct loop *loop, uint8_t failed, uint8_t most, str
 	return l;
 }
 
+void lookups_free(struct lookups **lookups)
+{
+	struct lookups *l = *lookups;
+
+	*lookups = NULL;
+	if (!l)
+		return;
+	while (l->first) {
+		struct lookup *q = l->first;
+
+		lookup_unlink(q);
+		free(q);
+	}
+	timer_clear(&l->timer);
+	free(l);
+}
+
 void lookups_open(struct lookups *l, struct channel *c)
 {
 	l->channel = c;

@@ -18,6 +18,9 @@ typedef void lookup_answer(void *owner, uint8_t verdict, struct text value);
 /* FAILED is the verdict where there is none within WAIT; a verdict above MOST is FAILED too. */
 struct lookups *lookups_new(struct loop *loop, uint8_t failed, uint8_t most, struct duration wait);
 
+/* Nobody is answered any more. Takes NULL, leaves NULL. */
+void lookups_free(struct lookups **lookups);
+
 /* The channel to the neighbour, and its end. */
 void lookups_open(struct lookups *l, struct channel *c);
 void lookups_gone(struct lookups *l);

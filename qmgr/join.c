@@ -18,6 +18,7 @@ enum {
 	JOIN_TABLE = 2,
 	/* A table is seen without a reload, so what it said is asked for again that often. */
 	TABLE_LIFETIME_S = 60,
+	TABLE_WAIT_S = 10,
 };
 
 struct join {
@@ -145,6 +146,21 @@ void joins_tick(struct qmgr *q)
 			if (!scheduler_asked(q->scheduler, j->query))
 				join_free(j);
 		}
+}
+
+void joins_init(struct qmgr *q)
+{
+	table_init(&q->joins);
+	q->lookups = lookups_new(q->loop, TABLE_FAILED, TABLE_FAILED, SECONDS(TABLE_WAIT_S));
+}
+
+void joins_free(struct qmgr *q)
+{
+	for (size_t i = 0; i < q->joins.size; i++)
+		while (q->joins.slots[i])
+			join_free(ITEM_OF(q->joins.slots[i], struct join, link));
+	table_free(&q->joins);
+	lookups_free(&q->lookups);
 }
 
 void join_looked_up(struct channel *c, const struct message *m)

@@ -34,7 +34,6 @@ enum {
 	PUMP_JOBS = 256,   /* started in one turn */
 	FETCHES_MAX = 256, /* messages being read from disk at once */
 	DRAIN_LOOK_MS = 20,
-	TABLE_WAIT_S = 10,
 	BATCH_MAPPING_BYTES = 1 << 20,
 };
 
@@ -144,8 +143,7 @@ static void qmgr_warm_up(struct daemon *d)
 	q->intake = INTAKE_CLOSED;
 	q->started = loop_wall(q->loop);
 	takeover_init(q);
-	table_init(&q->joins);
-	q->lookups = lookups_new(q->loop, TABLE_FAILED, TABLE_FAILED, SECONDS(TABLE_WAIT_S));
+	joins_init(q);
 	timer_init(&q->tick, q->loop, qmgr_tick, q);
 }
 

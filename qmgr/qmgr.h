@@ -234,6 +234,8 @@ void join_begin(struct qmgr *q, const struct domain *d);
 /* Resolver's answer; true: it waits for the others, or nobody waits for it. */
 bool join_site_is(struct qmgr *q, const struct msg_site_is *m);
 void join_looked_up(struct channel *c, const struct message *m);
+void joins_init(struct qmgr *q); /* before any peer comes */
+void joins_free(struct qmgr *q);
 void joins_tick(struct qmgr *q); /* ends those that nobody waits for */
 
 /* A message is durable: its recipients may go. Domains are read from the envelope. */

@@ -142,6 +142,7 @@ static bool qmgr_opens(struct sim *s)
 	s->q.started = loop_wall(s->q.loop);
 	timer_init(&s->q.tick, s->q.loop, tick, &s->q);
 	takeover_init(&s->q);
+	joins_init(&s->q);
 	reports_init(&s->q);
 	delivery_init(&s->q);
 	s->q.resolver = sim_channel(&s->resolver);

@@ -399,6 +399,7 @@ void sim_store_drop(struct sim *s)
 	for (size_t i = 0; i < s->q.engine_count; i++)
 		engine_free(&s->q.engines[i]);
 	takeover_free(&s->q);
+	joins_free(&s->q);
 	reports_free(&s->q);
 	scheduler_free(&s->q.scheduler);
 	mails_free(&s->q.mails);
