@@ -81,6 +81,10 @@ void control_gone(struct qmgr *q, struct channel *c)
 
 	q->controls--;
 	route_control_gone(q, c);
+	if (control) {
+		free(control->told);
+		control->told = NULL;
+	}
 	if (control)
 		import_gone(q, control);
 }

@@ -66,6 +66,9 @@ struct control {
 	uint32_t
 	    importing; /* its request that is under way, else 0; so long it outlives its channel */
 	uint64_t file; /* the id whose body file it has and did not hand in yet, else 0 */
+	/* The MTA-STS policy that route told last, and of which domain; owned, or NULL. */
+	struct sts_policy *told;
+	char told_of[256];
 };
 
 struct counters {
@@ -339,6 +342,8 @@ void policy_tick(struct qmgr *q);			/* once a second is enough */
 
 /* -- try.c --------------------------------------------------------------------------------- */
 
+/* What route told of a domain holds when it is tried; takes over *STS. */
+void try_remember(struct channel *control, const char *domain, struct sts_policy **sts);
 void try_ask(struct channel *c, const struct message *m);
 void try_probe_is(struct channel *c, const struct message *m);
 void try_gone(struct qmgr *q, const struct channel *c); /* who asked, or was asked */

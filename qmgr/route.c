@@ -309,6 +309,7 @@ static void route_answer(struct qmgr *q, struct route_query *asked)
 	if (is.site.len)
 		route_site(q, rq->config, &is);
 	channel_send_route_is(rq->control, &is);
+	try_remember(rq->control, rq->domain, &rq->sts);
 	route_free(rq);
 }
 

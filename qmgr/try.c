@@ -7,6 +7,7 @@
 
 #include "config_source.h"
 #include "mem.h"
+#include "sts.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,16 @@ static void try_end(struct qmgr *q, struct try_query *t)
 	free(t);
 }
 
+void try_remember(struct channel *c, const char *domain, struct sts_policy **sts)
+{
+	struct control *control = daemon_peer_state(c);
+
+	free(control->told);
+	control->told = *sts;
+	*sts = NULL;
+	text_copy(control->told_of, sizeof control->told_of, text_of(domain));
+}
+
 static void try_refuse(struct channel *control, uint32_t request, const char *error)
 {
 	channel_send_tried(control,
@@ -55,6 +66,10 @@ static void try_ask_worker(struct qmgr *q, struct try_query *t, struct text word
 	const struct config_source *source =
 	    config_source_of(t->config, r, (struct text){NULL, 0}, t->query);
 
+	const struct control *control = daemon_peer_state(t->control);
+	bool told = control->told && strcmp(control->told_of, t->domain) == 0;
+	const struct sts_policy sts = told ? *control->told : (struct sts_policy){0};
+
 	t->worker = some_worker(q);
 	if (!t->worker) {
 		try_refuse(t->control, t->request, "no smtp-client runs; try again in a moment");
@@ -69,6 +84,10 @@ static void try_ask_worker(struct qmgr *q, struct try_query *t, struct text word
 				   .port = r->port,
 				   .domain = text_of(t->domain),
 				   .tls_row = words,
+				   .sts_mode = sts.mode,
+				   .sts_max_age_s = sts.max_age_s,
+				   .sts_id = sts.id,
+				   .sts_mx = sts.mx,
 				   .source = source ? source->label : (struct text){NULL, 0},
 			       });
 }

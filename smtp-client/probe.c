@@ -254,6 +254,7 @@ static const struct stream_face face = {
 
 static void host_begin(struct probe *p)
 {
+	enum sts_verdict verdict;
 	const char *why;
 	bool unbound;
 
@@ -263,7 +264,7 @@ static void host_begin(struct probe *p)
 		p->host_until = p->until;
 	timer_set(&p->timer, monotime_since(p->host_until, p->began));
 	p->heard.start = p->heard.end = 0;
-	p->need = tls_need(route_policy(p->job->route), p->host, &why);
+	p->need = tls_need_of(p->job, p->host, &why, &verdict);
 	if (p->need == NEED_IMPOSSIBLE) {
 		char text[REPLY_TEXT_MAX];
 
@@ -335,6 +336,10 @@ static struct job *job_made_up(const struct worker *w, const struct msg_probe_as
 	    .domain = m->domain,
 	    .tls_row = m->tls_row,
 	    .source = m->source,
+	    .sts_mode = m->sts_mode,
+	    .sts_max_age_s = m->sts_max_age_s,
+	    .sts_id = m->sts_id,
+	    .sts_mx = m->sts_mx,
 	    .prelude = TEXT("\r\n"),
 	    .recipients = {1, {(const char *)bytes_at(&item), bytes_len(&item)}},
 	};

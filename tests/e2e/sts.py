@@ -391,6 +391,8 @@ def test_cases(t):
     v.check("redirected" not in world.route("file-moved")["sts"]["why"], "")
     v.check("status 301" in world.route("file-moved")["sts"]["why"], world.route("file-moved"))
     v.equal(world.route("route-no")["sts"]["asked"], False)
+    tried = json.loads(world.veredus.command("route", "x@enforce-good.plain", "--connect", "--json"))["tried"]
+    v.check(tried[0]["result"] == "fine" and "/verified" in tried[0]["tls"], "tried under the policy:", tried)
     text = world.veredus.command("route", "x@enforce-good.plain")
     v.check(re.search(r"mta-sts +enforce, id 20260101, fetched \S+ ago, max_age 604800 s; mx enforce-good\.mx\.plain\n", text), text)
 
