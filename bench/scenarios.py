@@ -95,8 +95,8 @@ SCENARIOS = {
 
 
 def out_scenarios():
-    """Mail out by MX and STARTTLS: to so many domains, with DANE or without, to receivers that are near or take 100 ms for
-    each reply and each handshake."""
+    """Mail out by MX and STARTTLS: to so many domains, with DANE or without, to receivers that are near or answer 100 ms
+    after what they were sent, in a handshake, too."""
     messages = {  # about ten seconds' worth each
         ("near", 1): (4000, 60000), ("near", 200): (3000, 40000), ("near", 5000): (2500, 10000),
         ("far", 1): (1500, 1500), ("far", 200): (3000, 40000), ("far", 5000): (2500, 15000),
@@ -108,7 +108,7 @@ def out_scenarios():
                         + (", 100 ms away" if place == "far" else ""),
                 "messages": {"postfix": postfix, "veredus": veredus},
                 "load": ["--sessions", "50", "--domains", str(domains)],
-                "sink": ["--delay-ms", "100"] if place == "far" else [],
+                "sink": ["--away-ms", "100"] if place == "far" else [],
                 "out": {"domains": domains, "dane": dane},
             }
 

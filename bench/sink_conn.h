@@ -17,6 +17,8 @@ static void conn_unwait(struct conn *conn)
 /* All delays are equal, so the end of the list is the right place. */
 static void conn_wait(struct conn *conn)
 {
+	if (conn->waiting)
+		return;
 	conn->waiting = true;
 	conn->due_ns = bench_now_ns() + self.delay_ns;
 	conn->previous = self.waiting_last;

@@ -85,6 +85,7 @@ static void extensions_change(char *list, bool on)
 enum sink_option {
 	OPTION_LISTEN,
 	OPTION_DELAY,
+	OPTION_AWAY,
 	OPTION_EXPECT,
 	OPTION_TIMEOUT,
 	OPTION_LINGER,
@@ -109,6 +110,7 @@ enum sink_option {
 static const struct option sink_options[] = {
     {"listen", 1, NULL, OPTION_LISTEN},
     {"delay-ms", 1, NULL, OPTION_DELAY},
+    {"away-ms", 1, NULL, OPTION_AWAY},
     {"expect", 1, NULL, OPTION_EXPECT},
     {"timeout", 1, NULL, OPTION_TIMEOUT},
     {"linger-ms", 1, NULL, OPTION_LINGER},
@@ -136,6 +138,10 @@ static void sink_option_set(int option, const char *name)
 	switch ((enum sink_option)option) {
 	case OPTION_LISTEN:
 		sink_listen(optarg);
+		break;
+	case OPTION_AWAY:
+		self.away = true;
+		self.delay_ns = bench_number(name, optarg, 3600000) * BENCH_NS_PER_MS;
 		break;
 	case OPTION_DELAY:
 		self.delay_ns = bench_number(name, optarg, 3600000) * BENCH_NS_PER_MS;

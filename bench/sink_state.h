@@ -123,6 +123,7 @@ static struct sink {
 	unsigned rule_count;
 	unsigned extensions;
 	uint64_t delay_ns;
+	bool away; /* what came together is answered together */
 	uint64_t expect;
 	uint64_t timeout_s;
 	uint64_t linger_ns;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Part of sink.c: STARTTLS, with --certificate and --key (PEM, with its chain). A handshake with
- * --delay-ms takes that long once, as one with a receiver that is so far away does in TLS 1.3.
- * Tickets are given and taken, so a client may resume.
+ * --delay-ms or --away-ms takes that long once, as one with a receiver that is so far away does in
+ * TLS 1.3. Tickets are given and taken, so a client may resume.
  */
 #ifndef SINK_TLS_H
 #define SINK_TLS_H
