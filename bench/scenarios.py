@@ -99,7 +99,7 @@ def out_scenarios():
     after what they were sent, in a handshake, too."""
     messages = {  # about ten seconds' worth each
         ("near", 1): (4000, 60000), ("near", 200): (3000, 40000), ("near", 5000): (2500, 10000),
-        ("far", 1): (1500, 1500), ("far", 200): (3000, 40000), ("far", 5000): (2500, 15000),
+        ("far", 1): (1500, 5000), ("far", 200): (3000, 40000), ("far", 5000): (2500, 15000),
     }
     for (place, domains), (postfix, veredus) in messages.items():
         for dane in (False, True):
