@@ -121,6 +121,7 @@ static void pending_send(struct pending *p)
 		.recipients = {1, {(const char *)bytes_at(&recipients), bytes_len(&recipients)}},
 		.content = {(const char *)bytes_at(&p->content), bytes_len(&p->content)},
 		.content_length = bytes_len(&p->content),
+		.tls = p->form.tls,
 	    });
 	bytes_free(&recipients);
 	timer_set(&p->limit, SECONDS(HANDED_LIMIT_S));

@@ -290,8 +290,9 @@ static void put_original(struct maker *k)
 	const struct msg_report *r = k->r;
 	size_t used = bytes_len(&k->words) + bytes_len(&k->status) + AROUND_BYTES;
 	size_t room = used < REPORT_CONTENT_MAX ? REPORT_CONTENT_MAX - used : 0;
-	bool whole = r->ret != RET_HDRS && k->counts[REPORT_FAILED] && !r->body_cut &&
-		     r->prelude.len <= room && r->body.len <= room - r->prelude.len;
+	bool whole = r->ret != RET_HDRS && r->tls != MAIL_TLS_REQUIRED &&
+		     k->counts[REPORT_FAILED] && !r->body_cut && r->prelude.len <= room &&
+		     r->body.len <= room - r->prelude.len;
 
 	if (whole) {
 		k->original_type = k->utf8 ? "message/global" : "message/rfc822";
@@ -395,6 +396,9 @@ void report_build(const struct report_maker *m, const struct msg_report *report,
 	    .to = to,
 	    .body_type = eight || utf8_header ? BODY_8BITMIME : BODY_7BIT,
 	    .smtputf8 = utf8_header,
+	    /* RFC 8689 section 5: "All non-delivery messages resulting from messages with the
+	     * REQUIRETLS SMTP option [...] MUST also specify the REQUIRETLS SMTP option". */
+	    .tls = report->tls == MAIL_TLS_REQUIRED ? MAIL_TLS_REQUIRED : MAIL_TLS_ANY,
 	};
 	bytes_free(&k.words);
 	bytes_free(&k.status);

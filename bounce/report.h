@@ -28,6 +28,7 @@ struct report_form {
 	struct text to;	   /* the one recipient; the maker's or the report's memory */
 	uint8_t body_type; /* BODY_7BIT or BODY_8BITMIME */
 	uint8_t smtputf8;
+	uint8_t tls; /* enum mail_tls */
 };
 
 /*

@@ -312,6 +312,8 @@ json_t *route_json(const struct route_view *v)
 		json_object_set_new(o, "target", json_text(m->target));
 		json_object_set_new(o, "port", json_integer(m->port));
 		json_object_set_new(o, "tls", json_string(policy_of(m->tls)));
+		if (m->source.len)
+			json_object_set_new(o, "source", json_text(m->source));
 		json_object_set_new(o, "tls_table", tls_table_json(m));
 		json_object_set_new(o, "sts", policy_json(m));
 		json_object_set_new(o, "origin", json_string(origin_word(m->origin)));

@@ -168,7 +168,7 @@ struct config {
 	uint64_t queue_limit;
 	struct networks relay_from;
 	struct texts relay_to;
-	uint8_t bare_newline, log_format, log_connections;
+	uint8_t bare_newline, log_format, log_connections, heed_tls_required;
 	struct text submission_senders, submission_aliases, submission_domain;
 	uint8_t submission_unqualified, submission_date, submission_message_id, submission_from,
 	    submission_addresses, submission_duplicates, submission_eight_bit_header,

@@ -119,6 +119,13 @@ static bool take_smtputf8(struct esmtp_mail *m, struct text v)
 	return v.data == NULL;
 }
 
+/* RFC 8689 section 2: "No value is associated with this parameter." */
+static bool take_requiretls(struct esmtp_mail *m, struct text v)
+{
+	m->requiretls = true;
+	return v.data == NULL;
+}
+
 static bool take_auth(struct esmtp_mail *m, struct text v)
 {
 	m->auth = v;
@@ -130,8 +137,13 @@ static const struct {
 	const char *name;
 	bool (*take)(struct esmtp_mail *m, struct text value);
 } mail_parameters[] = {
-    {"SIZE", take_size},   {"BODY", take_body},		{"RET", take_ret},
-    {"ENVID", take_envid}, {"SMTPUTF8", take_smtputf8}, {"AUTH", take_auth},
+    {"SIZE", take_size},
+    {"BODY", take_body},
+    {"RET", take_ret},
+    {"ENVID", take_envid},
+    {"SMTPUTF8", take_smtputf8},
+    {"AUTH", take_auth},
+    {"REQUIRETLS", take_requiretls},
 };
 
 enum esmtp_result esmtp_read_mail(struct text args, struct esmtp_mail *m)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The parameters of MAIL and RCPT: SIZE (RFC 1870), BODY (RFC 6152), RET,
- * ENVID, NOTIFY, ORCPT (RFC 3461), SMTPUTF8 (RFC 6531), AUTH (RFC 4954).
+ * ENVID, NOTIFY, ORCPT (RFC 3461), SMTPUTF8 (RFC 6531), AUTH (RFC 4954), REQUIRETLS (RFC 8689).
  */
 #ifndef LIB_ESMTP_H
 #define LIB_ESMTP_H
@@ -25,6 +25,7 @@ struct esmtp_mail {
 	uint8_t body_type; /* enum body_type */
 	uint8_t ret;	   /* enum dsn_ret */
 	uint8_t smtputf8;
+	bool requiretls; /* RFC 8689 section 2 */
 	unsigned seen;
 };
 

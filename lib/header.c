@@ -83,10 +83,19 @@ static bool is_named(const struct header_field *f, const char *name, size_t len)
 	return f->name.len == len && text_equal_case(f->name, (struct text){name, len});
 }
 
+/* The one word of a field's value: [FWS] "No". */
+static struct text unfolded(struct text value)
+{
+	while (value.len && strchr(" \t\r\n", value.data[0]) && value.data[0])
+		value = (struct text){value.data + 1, value.len - 1};
+	return value;
+}
+
 struct header_facts header_read_facts(struct text block)
 {
 	struct header_facts facts = {0};
 	struct header_field f;
+	unsigned tls_required = 0;
 
 	while (header_next(&block, &f)) {
 		if (is_named(&f, "Received", 8)) {
@@ -95,6 +104,12 @@ struct header_facts header_read_facts(struct text block)
 			if (!facts.has_message_id)
 				facts.message_id = id_of(f.value);
 			facts.has_message_id = true;
+		} else if (is_named(&f, "TLS-Required", 12)) {
+			/* RFC 8689 section 3: "More than one instance of the TLS-Required header
+			 * field MUST NOT appear": which of them counts nobody knows. */
+			facts.tls_optional =
+			    !tls_required++ &&
+			    text_equal_case(text_trim(unfolded(f.value)), (struct text)TEXT("No"));
 		} else if (is_named(&f, "Date", 4)) {
 			facts.date = true;
 		} else if (is_named(&f, "From", 4)) {

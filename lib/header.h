@@ -29,6 +29,7 @@ struct header_facts {
 	unsigned received;
 	bool date, from;
 	bool has_message_id;
+	bool tls_optional; /* TLS-Required: No, and no second such field (RFC 8689 section 3) */
 };
 struct header_facts header_read_facts(struct text block);
 

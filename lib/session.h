@@ -229,10 +229,10 @@ const struct config *session_config(const struct session *s);
 /*
  * Mail that is handed in whole: the same transaction without the dialogue.
  * Each returns false when the mail is refused; session_hand_verdict() tells
- * why. At session_hand_end() POINT_DATA is asked, or the mail refused.
+ * why. TLS: enum mail_tls. At session_hand_end() POINT_DATA is asked, or the mail refused.
  */
 bool session_hand_sender(struct session *s, struct moment now, struct text sender, bool smtputf8,
-			 uint8_t body_type);
+			 uint8_t body_type, uint8_t tls);
 bool session_hand_recipient(struct session *s, struct text address, uint8_t notify);
 /* How much was taken: less than LEN when the session is blocked, or, when it is not, refused. */
 size_t session_hand_content(struct session *s, struct moment now, const uint8_t *data, size_t len);

@@ -345,6 +345,9 @@ static void settle_message(struct session *s)
 		refuse_message(s, &reply_loop);
 		return;
 	}
+	/* RFC 8689 section 4.1: with REQUIRETLS "the TLS-Required header field MUST be ignored". */
+	if (facts.tls_optional && !t->tls && s->setup.config->heed_tls_required)
+		t->tls = MAIL_TLS_OPTIONAL;
 	transaction_make_prelude(s, &facts);
 	transaction_make_envelope(s);
 	s->setup.face->event(s->setup.owner, EVENT_message_id, t->id, &t->message_id, 1);

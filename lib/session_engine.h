@@ -48,6 +48,7 @@ struct transaction {
 	uint64_t id; /* from open() on */
 	struct text sender, envid;
 	uint8_t body_type, ret, smtputf8;
+	uint8_t tls; /* enum mail_tls */
 	struct walltime arrival;
 	struct monotime began;
 

@@ -11,7 +11,7 @@ static bool refuse(struct session *s, uint16_t code, const char *dsn, const char
 }
 
 bool session_hand_sender(struct session *s, struct moment now, struct text sender, bool smtputf8,
-			 uint8_t body_type)
+			 uint8_t body_type, uint8_t tls)
 {
 	struct address a;
 	enum address_result r = session_complete(s, &a, address_read(sender, &a));
@@ -25,6 +25,7 @@ bool session_hand_sender(struct session *s, struct moment now, struct text sende
 		s->t->sender = (struct text){arena_copy(s->t->arena, a.text, a.len), a.len};
 	s->t->smtputf8 = smtputf8;
 	s->t->body_type = body_type <= BODY_8BITMIME ? body_type : BODY_8BITMIME;
+	s->t->tls = tls == MAIL_TLS_REQUIRED ? MAIL_TLS_REQUIRED : MAIL_TLS_ANY;
 	session_ask(s, POINT_SENDER);
 	return s->step == STEP_SENDER;
 }

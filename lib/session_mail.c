@@ -24,6 +24,8 @@ static const struct reply reply_recipient_ok = REPLY(250, "2.1.5", "Ok");
 static const struct reply reply_unknown_parameter =
     REPLY(555, "5.5.4", "Error: parameter not recognized");
 static const struct reply reply_bad_parameter = REPLY(501, "5.5.4", "Error: bad parameter value");
+static const struct reply reply_requiretls =
+    REPLY(555, "5.5.4", "Error: REQUIRETLS is offered under TLS only");
 static const struct reply reply_utf8 =
     REPLY(553, "5.6.7", "Error: address needs SMTPUTF8, which was not given");
 
@@ -196,6 +198,12 @@ void session_verb_mail(struct session *s, struct text args)
 		read = ESMTP_UNKNOWN;
 	if (!say_parameters(s, read, args) || !size_is_fine(s, m.size))
 		return;
+	/* RFC 8689 section 2: "The session itself MUST employ TLS transmission." In the clear it
+	 * was not offered. */
+	if (m.requiretls && !s->tls) {
+		session_say(s, &reply_requiretls);
+		return;
+	}
 	if (a.utf8 && !m.smtputf8) {
 		session_say(s, &reply_utf8);
 		return;
@@ -206,6 +214,7 @@ void session_verb_mail(struct session *s, struct text args)
 	s->t->body_type = m.body_type;
 	s->t->ret = m.ret;
 	s->t->smtputf8 = m.smtputf8;
+	s->t->tls = m.requiretls ? MAIL_TLS_REQUIRED : MAIL_TLS_ANY;
 	session_ask(s, POINT_SENDER);
 }
 

@@ -149,6 +149,7 @@ void transaction_make_envelope(struct session *s)
 					       .ret = t->ret,
 					       .body_type = t->body_type,
 					       .smtputf8 = t->smtputf8,
+					       .tls = t->tls,
 					       .source = config_sender_source(
 						   s->setup.config, t->sender, s->setup.login),
 					       .arrival_wall = (uint64_t)t->arrival.us,

@@ -63,6 +63,8 @@ static void verb_ehlo(struct session *s, struct text args)
 	 * GNU SASL's client does not see it. */
 	if (s->setup.offers_tls && !s->tls)
 		lines[count++] = text_of("STARTTLS");
+	if (s->tls)
+		lines[count++] = text_of("REQUIRETLS");
 	lines[count++] = text_of("CHUNKING");
 	/* RFC 4954 section 4.3: what is not offered is not named. */
 	lines[count] = (struct text){auth, session_auth_offer(s, auth, sizeof auth)};

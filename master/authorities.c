@@ -24,7 +24,8 @@ struct authorities {
 
 static bool authorities_count(const struct config *config)
 {
-	if (config_asks_sts(config))
+	/* With the latter REQUIRETLS is offered. */
+	if (config_asks_sts(config) || config->tls_count)
 		return true;
 	for (size_t i = 0; i < config->route_count; i++)
 		if (route_policy(&config->routes[i]) == POLICY_VERIFY)

@@ -236,7 +236,8 @@ static void job_send(struct qmgr *q, struct job *job, const struct queue_placed 
 			    .body = parts->body,
 			    .body_length = body_length,
 			    .source = d->source,
-			    .tls_row = text_of(d->policy)};
+			    .tls_row = text_of(d->policy),
+			    .tls = d->tls};
 
 	m.one_domain = 1;
 	for (uint32_t i = 0; i < job->count; i++)

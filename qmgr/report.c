@@ -439,22 +439,27 @@ static void report_send(struct report *r, const struct mail *mail, const struct 
 			const struct bytes *list)
 {
 	struct qmgr *q = r->q;
+	/* RFC 8689 section 5: "the server MUST behave as if RET=HDRS was present"; "If both
+	 * RET=FULL and REQUIRETLS are present, the RET=FULL MUST be disregarded." */
+	bool headers = e->tls == MAIL_TLS_REQUIRED;
 	bool whole =
-	    r->owed == QUEUE_OWED_FAILURE && !r->content.body_in_file && e->sender.len &&
+	    !headers && r->owed == QUEUE_OWED_FAILURE && !r->content.body_in_file &&
+	    e->sender.len &&
 	    r->content.prelude.len + r->content.body.len <= q->d->config->limit_return_body;
 	struct msg_report m = {.report = r->id,
 			       .id = r->mail,
 			       .double_bounce = e->sender.len == 0,
 			       .to = e->sender,
 			       .envid = e->envid,
-			       .ret = e->ret,
+			       .ret = headers ? RET_HDRS : e->ret,
 			       .smtputf8 = e->smtputf8,
 			       .arrival_wall = e->arrival_wall,
 			       .expires_wall =
 				   (uint64_t)(mail->arrival_wall + q->d->config->retry_expire.us),
 			       .recipients = {r->count, {(const char *)list->data, list->end}},
 			       .prelude = r->content.prelude,
-			       .body_cut = !whole};
+			       .body_cut = !whole,
+			       .tls = e->tls};
 
 	if (whole)
 		m.body = r->content.body;

@@ -63,9 +63,9 @@ struct text way_load(struct text stored, struct way *way)
 	*way = (struct way){0};
 	if (behind >= stored.len)
 		return submitter;
-	for (uint8_t i = 0; i < sizeof letters; i++)
+	for (size_t i = 0; i < sizeof letters; i++)
 		if (letters[i] == stored.data[behind])
-			way->tls = i;
+			way->tls = (uint8_t)i;
 	way->source = (struct text){stored.data + behind + 1, stored.len - behind - 1};
 	return submitter;
 }

@@ -42,6 +42,7 @@ void answer_hosts(struct bytes *to, const struct mx_told *told, size_t count)
 		    .tlsa_base = text_of(d->base),
 		    .weight = h->weight,
 		    .tlsa_why = d->state == TLSA_FAILED ? why_text(d->why) : (struct text){NULL, 0},
+		    .vouched = told[i].vouched,
 		};
 
 		if (d->state == TLSA_USABLE && d->set->bytes > left) {

@@ -564,6 +564,7 @@ static void tell_family(struct told_list *told, const struct mx_result *r, const
 		    .host = h,
 		    .address = a->items[(first + i) % a->count],
 		    .secure = (r->secure || !r->by_mx) && !a->insecure,
+		    .vouched = r->secure || !r->by_mx,
 		};
 }
 
@@ -607,7 +608,7 @@ size_t mx_tell(const struct mx_result *r, enum family_word prefer, struct mx_tol
 		if (h->v4.count + h->v6.count)
 			tell_host(&told, r, h, prefer);
 		else if (*h->name == '/') /* a UNIX socket */
-			told.items[told.count++] = (struct mx_told){h, NULL, false};
+			told.items[told.count++] = (struct mx_told){h, NULL, false, true};
 	}
 	return told.count;
 }

@@ -86,6 +86,7 @@ struct mx_told {
 	const struct mx_host *host;
 	const uint8_t *address; /* NULL: a UNIX socket, whose path is the host's name */
 	bool secure;
+	bool vouched; /* its name alone is */
 };
 
 /*

@@ -169,6 +169,7 @@ static enum dialog_says greeted(struct dialog *d)
 		ring_push(d, VERB_STARTTLS);
 		return DIALOG_WAIT;
 	}
+	d->lacks_for_good = true;
 	return d->tls == DIALOG_TLS_NEEDED ? lacks_tls(d, "the receiver does not offer it")
 					   : session_up(d);
 }
@@ -185,6 +186,7 @@ static enum dialog_says on_starttls(struct dialog *d, struct reply *r)
 		return fail(d, "4.5.0", "protocol error: unexpected reply to STARTTLS");
 	if (r->code == 421)
 		return refused(d);
+	d->lacks_for_good = reply_class(r) == 5;
 	snprintf(what, sizeof what, "STARTTLS was refused: %.*s", most, r->text);
 	if (d->tls == DIALOG_TLS_NEEDED)
 		return lacks_tls(d, what);
@@ -383,6 +385,8 @@ static void ehlo_line(struct dialog *d, struct text line)
 		d->heard(d->hearer, line);
 	if (d->reader.lines > 1) {
 		offers_take(&d->offers, line);
+		if (!d->proved)
+			d->offers.set &= ~(unsigned)OFFERS_REQUIRETLS;
 		return;
 	}
 	size_t n = 0;
@@ -525,6 +529,8 @@ static bool refuse_unasked(struct dialog *d, struct job *job)
 /* RFC 6152 section 3 and RFC 6531 3.2: what the receiver does not take is never sent. */
 static enum job_unfit unfit_here(const struct dialog *d, const struct job *job)
 {
+	if (d->requires && !(d->offers.set & OFFERS_REQUIRETLS))
+		return UNFIT_REQUIRETLS;
 	if (!(d->offers.set & OFFERS_SMTPUTF8) && job_needs_utf8(job))
 		return UNFIT_UTF8;
 	if (job->body_type == BODY_8BITMIME && !(d->offers.set & OFFERS_8BITMIME) &&

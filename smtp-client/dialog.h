@@ -92,13 +92,17 @@ struct dialog {
 	bool over;	    /* nothing can be begun any more */
 	bool needs_rset;
 	bool mail_refused, mail_answered;
-	bool feeding;	/* blocks of the body are wanted */
-	bool unflushed; /* content was appended and has not left */
-	bool loops;	/* the receiver calls itself by our name */
-	bool was_ahead; /* the job under way */
-	bool secured;	/* all that is said is said within TLS */
-	bool lacks_tls; /* it was refused for that */
-	bool declined;	/* it offered STARTTLS and then would not */
+	bool feeding;	     /* blocks of the body are wanted */
+	bool unflushed;	     /* content was appended and has not left */
+	bool loops;	     /* the receiver calls itself by our name */
+	bool was_ahead;	     /* the job under way */
+	bool secured;	     /* all that is said is said within TLS */
+	bool lacks_tls;	     /* it was refused for that */
+	bool lacks_for_good; /* and not for the moment */
+	/* The owner's to set: REQUIRETLS may be used, since TLS proved who the receiver is; and no
+	 * job goes without (RFC 8689 section 4.2.1). */
+	bool proved, requires;
+	bool declined; /* it offered STARTTLS and then would not */
 };
 
 /* Waits for the greeting. */

@@ -304,6 +304,7 @@ static void host_take(struct host *host, struct rec_host *r, struct tls_tlsa **r
 	host->place[16] = (uint8_t)(r->port >> 8);
 	host->place[17] = (uint8_t)r->port;
 	host->dnssec = r->dnssec;
+	host->vouched = r->vouched != 0;
 	host->tlsa_state = r->tlsa_state;
 	host->name = text_take(at, r->name);
 	host->tlsa_base = text_take(at, r->tlsa_base);

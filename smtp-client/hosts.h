@@ -18,6 +18,7 @@ struct host {
 	uint16_t preference;
 	uint16_t weight;    /* its share among those of its preference; at least 1 */
 	uint8_t dnssec;	    /* enum dnssec_state */
+	bool vouched;	    /* its name comes from the route, or from an MX set that is secure */
 	uint8_t tlsa_state; /* enum tlsa_state */
 	struct text tlsa_base;
 	struct text tlsa_why; /* of TLSA_FAILED, for people */

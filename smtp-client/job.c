@@ -80,6 +80,7 @@ static void job_fill(struct job *job, const struct msg_job *m, char *at)
 	job->ret = m->ret;
 	job->body_type = m->body_type;
 	job->smtputf8 = m->smtputf8;
+	job->tls_wish = m->tls <= MAIL_TLS_OPTIONAL ? m->tls : MAIL_TLS_REQUIRED;
 	job->arrival.us = (int64_t)m->arrival_wall;
 	job->active.us = (int64_t)m->active_wall;
 	job->body_length = m->body_length;

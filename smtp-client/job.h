@@ -43,6 +43,8 @@ struct job {
 	uint64_t number, id;
 	uint32_t slot;
 	uint8_t how, ret, body_type, smtputf8;
+	uint8_t tls_wish; /* enum mail_tls */
+	bool relaxed;	  /* a report that found no way with REQUIRETLS: now without */
 	uint16_t port;
 	struct config *config; /* in force when the job came; held, NULL before */
 	/* In it, or in own: of the job's domain. */
@@ -74,7 +76,7 @@ struct job {
 };
 
 /* What of a message not every receiver takes. */
-enum job_unfit { UNFIT_NONE, UNFIT_8BIT, UNFIT_UTF8 };
+enum job_unfit { UNFIT_NONE, UNFIT_8BIT, UNFIT_UTF8, UNFIT_REQUIRETLS };
 
 /*
  * Copies M; takes over FD (-1: none). FD_LOST: there was one that we could not take, so that all

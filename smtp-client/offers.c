@@ -13,6 +13,7 @@ static const struct {
     {TEXT("DSN"), OFFERS_DSN},
     {TEXT("CHUNKING"), OFFERS_CHUNKING},
     {TEXT("STARTTLS"), OFFERS_STARTTLS},
+    {TEXT("REQUIRETLS"), OFFERS_REQUIRETLS},
 };
 
 /* Takes the next word off T. */
@@ -108,6 +109,8 @@ void offers_put_mail(const struct offers *o, struct bytes *out, const struct job
 		PUT(out, " ENVID=");
 		put_text(out, job->envid);
 	}
+	if ((o->set & OFFERS_REQUIRETLS) && job->tls_wish == MAIL_TLS_REQUIRED)
+		PUT(out, " REQUIRETLS");
 	PUT(out, "\r\n");
 }
 

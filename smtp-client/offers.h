@@ -6,13 +6,14 @@
 #include "job.h"
 
 enum offer {
-	OFFERS_PIPELINING = 1, /* RFC 2920 */
-	OFFERS_8BITMIME = 2,   /* RFC 6152 */
-	OFFERS_SMTPUTF8 = 4,   /* RFC 6531 */
-	OFFERS_SIZE = 8,       /* RFC 1870 */
-	OFFERS_DSN = 16,       /* RFC 3461 */
-	OFFERS_CHUNKING = 32,  /* RFC 3030 */
-	OFFERS_STARTTLS = 64,  /* RFC 3207 */
+	OFFERS_PIPELINING = 1,	 /* RFC 2920 */
+	OFFERS_8BITMIME = 2,	 /* RFC 6152 */
+	OFFERS_SMTPUTF8 = 4,	 /* RFC 6531 */
+	OFFERS_SIZE = 8,	 /* RFC 1870 */
+	OFFERS_DSN = 16,	 /* RFC 3461 */
+	OFFERS_CHUNKING = 32,	 /* RFC 3030 */
+	OFFERS_STARTTLS = 64,	 /* RFC 3207 */
+	OFFERS_REQUIRETLS = 128, /* RFC 8689; known only where it may be used */
 };
 
 struct offers {

@@ -255,6 +255,7 @@ static const struct stream_face face = {
 static void host_begin(struct probe *p)
 {
 	enum sts_verdict verdict;
+	bool final;
 	const char *why;
 	bool unbound;
 
@@ -264,7 +265,7 @@ static void host_begin(struct probe *p)
 		p->host_until = p->until;
 	timer_set(&p->timer, monotime_since(p->host_until, p->began));
 	p->heard.start = p->heard.end = 0;
-	p->need = tls_need_of(p->job, p->host, &why, &verdict);
+	p->need = tls_need_of(p->job, p->host, &why, &verdict, &final);
 	if (p->need == NEED_IMPOSSIBLE) {
 		char text[REPLY_TEXT_MAX];
 

@@ -21,6 +21,7 @@ enum {
 };
 
 static void slot_begin(struct slot *s);
+static void slot_connect(struct slot *s);
 static void slot_advance(struct slot *s);
 static void slot_try_next(struct slot *s);
 static bool slot_connect_host(struct slot *s);
@@ -99,9 +100,7 @@ static void slot_job_done(struct slot *s)
 	slot_say_way(s);
 	s->job = NULL;
 	s->job_deadline.us = 0;
-	free(s->trouble);
-	s->trouble = NULL;
-	s->tls_trouble = false;
+	slot_forget_trouble(s);
 	worker_finish_job(s->worker, job);
 	slot_want(s);
 }
@@ -118,44 +117,16 @@ static void slot_settle(struct slot *s, const struct verdict *v, enum failure_sc
 /* No host is left to try. */
 static void slot_exhausted(struct slot *s)
 {
-	static const struct verdict unfit[] = {
-	    [UNFIT_8BIT] = {OUTCOME_FAILED, 0, "5.6.3",
-			    TEXT(
-				"the message has 8-bit content, which the receiver does not take")},
-	    [UNFIT_UTF8] = {OUTCOME_FAILED, 0, "5.6.7",
-			    TEXT("the message needs SMTPUTF8, which the receiver does not offer")},
-	};
-	struct verdict v = {OUTCOME_DEFERRED, 0, "4.4.1", TEXT("no host could be reached")};
-
-	if (s->job->unfit && !s->trouble) {
-		slot_settle(s, &unfit[s->job->unfit], SCOPE_MESSAGE);
-		slot_advance(s);
-		return;
-	}
-	if (!s->trouble && s->attempt.strange)
-		slot_strange(s);
-	if (s->trouble) {
-		v.code = s->trouble->code;
-		v.dsn = s->trouble->dsn;
-		v.reply = (struct text){s->trouble->text, s->trouble->len};
-	}
-	/* A host that is ourselves will be that tomorrow, too. */
-	if (s->trouble && strcmp(v.dsn, "5.4.6") == 0 && !v.code) {
-		v.kind = OUTCOME_FAILED;
-		slot_settle(s, &v, SCOPE_DOMAIN);
-		slot_advance(s);
-		return;
-	}
-	/* A 5xx greeting refuses the connection, not the mail: it is tried again, with a status
-	 * that says so. */
+	struct verdict v;
 	char dsn[REPLY_DSN_BYTES];
 
-	text_copy(dsn, sizeof dsn, text_of(v.dsn));
-	dsn[0] = '4';
-	v.dsn = dsn;
-	/* What the policy asks for is this domain's affair; others are served there as they were.
-	 */
-	slot_settle(s, &v, s->tls_trouble ? SCOPE_DOMAIN : SCOPE_SITE);
+	if (slot_relaxes(s)) {
+		slot_connect(s);
+		return;
+	}
+	enum failure_scope scope = slot_verdict(s, &v, dsn);
+
+	slot_settle(s, &v, scope);
 	slot_advance(s);
 }
 
@@ -176,6 +147,8 @@ static void slot_connected(void *owner)
 	/* That of the job is in the same configuration, which the connection holds. */
 	if (s->job->source)
 		s->dialog.helo = s->job->source->helo;
+	/* Who takes over the mail for good passes it on to nobody. */
+	s->dialog.requires = s->job->how != HOP_LMTP && job_requires_tls(s->job, s->attempt.host);
 	slot_set_deadline(s, dialog_patience(&s->dialog));
 }
 
@@ -195,10 +168,14 @@ static void slot_tls_failed(struct slot *s, unsigned fault, const char *why)
 		return;
 	}
 	/* RFC 3463 3.8, X.7.5: "necessary information such as key was not available or such
-	 * information was invalid". */
+	 * information was invalid". RFC 8689 section 4.2.1: 5.7.10, "Encryption needed". */
 	const struct reply trouble = words_make("4.7.5", text);
 
-	slot_tls_trouble(s, &trouble);
+	if (fault != FAULT_HANDSHAKE && fault != FAULT_NONE &&
+	    job_requires_tls(s->job, s->attempt.host))
+		slot_tls_final(s, "5.7.10", text);
+	else
+		slot_tls_trouble(s, &trouble);
 	slot_drop_connection(s);
 	slot_try_next(s);
 }
@@ -240,6 +217,7 @@ static void slot_secured(void *owner)
 
 	slot_sts(s, s->need == NEED_CHAIN ? STS_FITS : sts_verdict_of(facts->noted));
 	s->state = SLOT_OPEN;
+	s->dialog.proved = stream_tls(s->stream)->proof != PROOF_NONE;
 	dialog_secured(&s->dialog);
 	slot_step_done(s);
 }
@@ -345,8 +323,9 @@ static bool slot_connect_host(struct slot *s)
 {
 	enum sts_verdict verdict;
 	const char *why;
+	bool final;
 
-	s->need = (uint8_t)tls_need_of(s->job, s->attempt.host, &why, &verdict);
+	s->need = (uint8_t)tls_need_of(s->job, s->attempt.host, &why, &verdict, &final);
 	/* Once more in the clear: what it came to stands. */
 	if (!s->clear) {
 		s->sts = (uint8_t)verdict;
@@ -359,7 +338,10 @@ static bool slot_connect_host(struct slot *s)
 		tls_need_said(s->attempt.host, why, text, sizeof text);
 		const struct reply trouble = words_make("4.7.5", text);
 
-		slot_tls_trouble(s, &trouble);
+		if (final)
+			slot_tls_final(s, "5.7.10", why);
+		else
+			slot_tls_trouble(s, &trouble);
 		return false;
 	}
 	bool unbound;
@@ -378,6 +360,7 @@ static bool slot_connect_host(struct slot *s)
 	s->own = s->job->own ? policy_row_keep(s->job->own) : NULL;
 	s->hop = mem_copy(s->job->hop.data, s->job->hop.len);
 	s->hop_len = s->job->hop.len;
+	s->relaxed = s->job->relaxed;
 	slot_set_deadline(s, s->config->timeout_connect);
 	return true;
 }
@@ -493,8 +476,8 @@ static bool slot_policy_fits(const struct slot *s, const struct job *job)
 static bool slot_fits(const struct slot *s, const struct job *job)
 {
 	return s->state == SLOT_OPEN && text_equal((struct text){s->hop, s->hop_len}, job->hop) &&
-	       s->dialog.how == job->how && s->dialog.jobs < s->config->limit_site_messages &&
-	       slot_policy_fits(s, job);
+	       s->dialog.how == job->how && s->relaxed == job->relaxed &&
+	       s->dialog.jobs < s->config->limit_site_messages && slot_policy_fits(s, job);
 }
 
 /* The next job's commands go behind the content of the one that runs, as soon as both are there. */
@@ -586,7 +569,10 @@ static void slot_refused(struct slot *s)
 
 	if (s->dialog.lacks_tls) {
 		slot_sts(s, STS_NO_TLS);
-		slot_tls_trouble(s, why);
+		if (s->dialog.lacks_for_good && job_requires_tls(s->job, s->attempt.host))
+			slot_tls_final(s, "5.7.10", why->text);
+		else
+			slot_tls_trouble(s, why);
 	} else
 		slot_host_failed(s, why);
 	slot_leave_host(s);
@@ -601,6 +587,10 @@ static void slot_unfit(struct slot *s)
 {
 	bool reused = s->dialog.jobs > 0;
 
+	if (s->job->unfit == UNFIT_REQUIRETLS) {
+		s->job->unfit = UNFIT_NONE;
+		slot_tls_final(s, "5.7.30", "REQUIRETLS support required, and not offered there");
+	}
 	slot_leave_host(s);
 	/* Hosts that an earlier job could not reach count for this one. */
 	if (reused)

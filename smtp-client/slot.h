@@ -50,6 +50,9 @@ struct slot {
 	struct dialog dialog;  /* valid in SLOT_OPEN and SLOT_QUITTING */
 	struct reply *trouble; /* why the last host was of no use; NULL: none so far */
 	bool tls_trouble;      /* it is that of a host which did not do what the policy wants */
+	bool final;	       /* and it will not tomorrow */
+	bool strict_failed;    /* some host did not do what REQUIRETLS asks for */
+	bool relaxed;	       /* the connection was made for a job that does not ask for it */
 	struct timer timer;
 	struct monotime deadline, armed; /* the timer is moved only when it would be late */
 	struct monotime job_deadline;	 /* up to the final dot */

@@ -6,12 +6,15 @@
 #include "tls_plan.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 /* That a host did not do what the policy wants is said in the end, whatever befell the others. */
 static void slot_trouble(struct slot *s, const struct reply *why)
 {
 	if (s->tls_trouble)
 		return;
+	s->final = false;
 	if (!s->trouble)
 		s->trouble = mem_new(1, sizeof *s->trouble);
 	*s->trouble = *why;
@@ -104,6 +107,76 @@ void slot_sts(struct slot *s, enum sts_verdict verdict)
 	s->sts_said = true;
 	slot_log_tls(s, sts_verdict_text((enum sts_verdict)s->sts),
 		     "used all the same, since the policy is in testing");
+}
+
+void slot_tls_final(struct slot *s, const char *dsn, const char *what)
+{
+	const struct reply why = words_make(dsn, what);
+	bool first = !s->trouble || s->final;
+
+	slot_log_tls(s, why.text, "no mail is sent there");
+	s->strict_failed = true;
+	/* What may pass is waited for. */
+	if (!first)
+		return;
+	slot_trouble(s, &why);
+	s->final = true;
+}
+
+bool slot_relaxes(struct slot *s)
+{
+	if (s->job->tls_wish != MAIL_TLS_REQUIRED || s->job->sender.len || s->job->relaxed ||
+	    !s->strict_failed)
+		return false;
+	s->job->relaxed = true;
+	slot_forget_trouble(s);
+	return true;
+}
+
+void slot_forget_trouble(struct slot *s)
+{
+	free(s->trouble);
+	s->trouble = NULL;
+	s->tls_trouble = s->final = s->strict_failed = false;
+}
+
+enum failure_scope slot_verdict(struct slot *s, struct verdict *v, char *dsn)
+{
+	static const struct verdict unfit[] = {
+	    [UNFIT_8BIT] = {OUTCOME_FAILED, 0, "5.6.3",
+			    TEXT(
+				"the message has 8-bit content, which the receiver does not take")},
+	    [UNFIT_UTF8] = {OUTCOME_FAILED, 0, "5.6.7",
+			    TEXT("the message needs SMTPUTF8, which the receiver does not offer")},
+	};
+
+	if (s->job->unfit && !s->trouble) {
+		*v = unfit[s->job->unfit];
+		return SCOPE_MESSAGE;
+	}
+	*v = (struct verdict){OUTCOME_DEFERRED, 0, "4.4.1", TEXT("no host could be reached")};
+	if (!s->trouble && s->attempt.strange)
+		slot_strange(s);
+	if (s->trouble) {
+		v->code = s->trouble->code;
+		v->dsn = s->trouble->dsn;
+		v->reply = (struct text){s->trouble->text, s->trouble->len};
+	}
+	/* A host that is ourselves will be that tomorrow, too. */
+	bool loops = s->trouble && strcmp(v->dsn, "5.4.6") == 0 && !v->code;
+
+	if (loops || s->final) {
+		v->kind = OUTCOME_FAILED;
+		return loops ? SCOPE_DOMAIN : SCOPE_MESSAGE;
+	}
+	/* A 5xx greeting refuses the connection, not the mail: it is tried again, with a status
+	 * that says so. */
+	text_copy(dsn, REPLY_DSN_BYTES, text_of(v->dsn));
+	dsn[0] = '4';
+	v->dsn = dsn;
+	/* What the policy asks for is this domain's affair; others are served there as they were.
+	 */
+	return s->tls_trouble ? SCOPE_DOMAIN : SCOPE_SITE;
 }
 
 /* Where the job went, under what policy, and what TLS there was. */

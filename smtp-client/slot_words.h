@@ -26,6 +26,21 @@ void slot_strange(struct slot *s);
 /* The present host did not do what the TLS policy wants. */
 void slot_tls_trouble(struct slot *s, const struct reply *why);
 
+/* The same, of what REQUIRETLS asks for and will not be there tomorrow either. */
+void slot_tls_final(struct slot *s, const char *dsn, const char *what);
+
+/*
+ * RFC 8689 section 5: "When the MAIL FROM return-path is empty, the REQUIRETLS
+ * parameter SHOULD NOT cause a bounce message to be discarded even if the
+ * next-hop relay does not advertise REQUIRETLS." True when that is so, and its
+ * hosts are to be tried again.
+ */
+bool slot_relaxes(struct slot *s);
+void slot_forget_trouble(struct slot *s);
+
+/* What becomes of a job that no host would take; DSN has REPLY_DSN_BYTES for the verdict's. */
+enum failure_scope slot_verdict(struct slot *s, struct verdict *v, char *dsn);
+
 /* A line of what TLS there was not, and what was done THEN. */
 void slot_log_tls(struct slot *s, const char *what, const char *then);
 

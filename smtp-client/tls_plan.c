@@ -75,8 +75,8 @@ void tls_need_said(const struct host *host, const char *why, char *to, size_t si
  * or certificate validation or that do not support STARTTLS"; of "testing": "as
  * though there were no MTA-STS validation failure".
  */
-enum tls_need tls_need_of(const struct job *job, const struct host *host, const char **why,
-			  enum sts_verdict *verdict)
+static enum tls_need need_by_policies(const struct job *job, const struct host *host,
+				      const char **why, enum sts_verdict *verdict)
 {
 	enum tls_need need = tls_need(route_policy(job->route), host, why);
 
@@ -91,6 +91,61 @@ enum tls_need tls_need_of(const struct job *job, const struct host *host, const 
 		return NEED_CHAIN;
 	*why = sts_verdict_text(*verdict);
 	return NEED_IMPOSSIBLE;
+}
+
+/*
+ * The extension is for relays, submission and LMTP (RFC 8689 section 2); a
+ * mail store on this very machine is where the mail's way has ended.
+ */
+bool job_requires_tls(const struct job *job, const struct host *host)
+{
+	return job->tls_wish == MAIL_TLS_REQUIRED && !job->relaxed &&
+	       !(job->how == HOP_LMTP && host_address_is_loopback(host->address));
+}
+
+/*
+ * RFC 8689 section 2: "If the SMTP server to which the message is being
+ * transmitted is identified through an MX record lookup, its name MUST be
+ * validated via a DNSSEC signature on the recipient domain's MX record, or
+ * the MX hostname MUST be validated by an MTA-STS policy". A host that has
+ * the domain's own name needs neither: its certificate is for that.
+ */
+static bool host_is_validated(const struct job *job, const struct host *host,
+			      enum sts_verdict verdict)
+{
+	return job->how != HOP_MX || host->vouched || verdict == STS_OPEN ||
+	       text_equal_case(host->name, job->target);
+}
+
+enum tls_need tls_need_of(const struct job *job, const struct host *host, const char **why,
+			  enum sts_verdict *verdict, bool *final)
+{
+	enum tls_policy policy = route_policy(job->route);
+	uint8_t address[16];
+
+	*final = false;
+	*verdict = STS_FREE;
+	*why = "";
+	/* RFC 8689 section 3: "ignoring policy-based mechanisms (including MTA-STS and DANE), if
+	 * any, asserted by the recipient domain". What our administrator demands is none. */
+	if (job->tls_wish == MAIL_TLS_OPTIONAL && policy == POLICY_DANE)
+		return NEED_NOTHING;
+	enum tls_need need = need_by_policies(job, host, why, verdict);
+
+	if (!job_requires_tls(job, host) || need == NEED_IMPOSSIBLE)
+		return need;
+	*final = true;
+	if (!host_is_validated(job, host, *verdict)) {
+		*why = "REQUIRETLS: neither DNSSEC nor MTA-STS vouches for its name";
+		return NEED_IMPOSSIBLE;
+	}
+	if (need != NEED_NOTHING && need != NEED_TLS)
+		return need;
+	if (host_address_parse(host->name, address)) {
+		*why = "REQUIRETLS: there is no name that its certificate could be for";
+		return NEED_IMPOSSIBLE;
+	}
+	return NEED_CHAIN;
 }
 
 enum sts_verdict sts_verdict_of(unsigned fault)
@@ -156,7 +211,8 @@ static void wish_chain(struct tls_wish *w, const struct config_route *route, con
 {
 	w->proof = TLS_PROVE_CHAIN;
 	/* RFC 8461 section 4.2: "a DNS-ID matching the hostname". That the name is the right one
-	 * says the policy. */
+	 * says the policy. RFC 8689 section 4.2.1: "The hostname
+	 * from the MX record lookup [...] MUST match the DNS-ID or CN-ID of the certificate". */
 	if (route_policy(route) != POLICY_VERIFY) {
 		wish_name(w, host->name);
 		return;
@@ -253,6 +309,11 @@ size_t tls_policy_said(const struct job *job, enum sts_verdict verdict, char *to
 	const struct config_route *route = job->route;
 	size_t n;
 
+	if (job->tls_wish && !job->relaxed)
+		return said_add(to, 0,
+				job->tls_wish == MAIL_TLS_REQUIRED
+				    ? (struct text)TEXT("requiretls/message")
+				    : (struct text)TEXT("optional/message"));
 	if (verdict != STS_FREE) {
 		n = said_add(to, 0, (struct text)TEXT("sts/"));
 		n = said_add(to, n, text_of(sts_mode_name(job->sts.mode)));

@@ -36,10 +36,14 @@ enum sts_verdict {
 /* What a delivery to HOST needs. *WHY it is impossible, for people. */
 enum tls_need tls_need(enum tls_policy policy, const struct host *host, const char **why);
 
-/* The same for JOB, by its route and the policy of its domain. *VERDICT is FREE, OPEN or UNNAMED.
- */
+/* Must TLS prove who HOST is before the job goes there, and REQUIRETLS be used where mail is passed
+ * on (RFC 8689 section 4.2.1)? */
+bool job_requires_tls(const struct job *job, const struct host *host);
+
+/* The same for JOB, by its route, the policy of its domain, and what its sender asked for. *VERDICT
+ * is FREE, OPEN or UNNAMED. *FINAL: what makes it impossible will not pass. */
 enum tls_need tls_need_of(const struct job *job, const struct host *host, const char **why,
-			  enum sts_verdict *verdict);
+			  enum sts_verdict *verdict, bool *final);
 
 /* What enum tls_fault comes to. */
 enum sts_verdict sts_verdict_of(unsigned fault);

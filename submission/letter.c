@@ -339,7 +339,7 @@ void letter_new(struct submission *self, struct channel *from, const struct msg_
 	struct letter *l = letter_make(self, from, m, fd);
 
 	if (!session_hand_sender(l->session, moment_of(l), m->sender, m->smtputf8 != 0,
-				 m->body_type) ||
+				 m->body_type, m->tls) ||
 	    !put_recipients(l, m->recipients)) {
 		letter_finish(l);
 		return;

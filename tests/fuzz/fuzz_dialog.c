@@ -48,6 +48,7 @@ static struct job *make_job(unsigned flags)
 	    .ret = RET_FULL,
 	    .body_type = flags & FLAG_8BIT ? BODY_8BITMIME : BODY_7BIT,
 	    .smtputf8 = (flags & FLAG_UTF8) != 0,
+	    .tls = flags & FLAG_8BIT ? MAIL_TLS_REQUIRED : MAIL_TLS_ANY,
 	    .prelude = TEXT("Subject: x\r\n\r\n"),
 	    .body_length = body.len,
 	};
@@ -136,6 +137,7 @@ static bool follow(struct dialog *d, struct jobs *jobs, enum dialog_says says, u
 	while (says != DIALOG_WAIT && says != DIALOG_CONTENT) {
 		if (says == DIALOG_SECURE) {
 			must(!d->up && !d->job && !d->secured);
+			d->proved = (flags & FLAG_UTF8) != 0;
 			dialog_secured(d);
 			return true;
 		}
@@ -205,6 +207,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	bool open = true;
 
 	dialog_start(&d, &config, flags & FLAG_LMTP ? HOP_LMTP : HOP_MX, DIALOG_TLS_MAY, &out);
+	d.requires = (flags & FLAG_8BIT) && (flags & FLAG_UTF8) && !(flags & FLAG_LMTP);
 	for (size_t i = 1; i < size && open; i++) {
 		size_t used = 1;
 

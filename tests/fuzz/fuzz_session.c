@@ -37,7 +37,7 @@ struct host {
 static const char config_text[] =
     "hostname = mx.test\nrelay-from = { 10.0.0.0/8 }\nrelay-to = { c.d }\n"
     "route no.d { to = \"reject: no\" }\nroute gone.d { to = \"reject: 550 5.1.1 gone\" }\n"
-    "postmaster = ann@c.d\n"
+    "postmaster = ann@c.d\nsource a { ipv4 = 192.0.2.1 }\nsender .b.c { source = a }\n"
     "limits { message = 64K header = 4K recipients = 100 errors = 30 idle-commands = 60 received = "
     "25 }\n";
 
@@ -204,7 +204,8 @@ static void hand_in(struct host *h, struct text t, uint8_t choice)
 {
 	struct session *s = h->session;
 	struct text sender = take_line(&t);
-	bool fine = session_hand_sender(s, h->now, sender, choice & 1, choice >> 3);
+	bool fine =
+	    session_hand_sender(s, h->now, sender, choice & 1, choice >> 3, choice >> 1 & 3);
 	struct text rcpt;
 
 	while (fine && (rcpt = take_line(&t)).len)

@@ -106,6 +106,7 @@ struct job *mail_job(const struct mail *mail)
 	    .ret = mail->ret,
 	    .body_type = mail->body_type,
 	    .smtputf8 = mail->smtputf8,
+	    .tls = mail->tls,
 	    .prelude = text_of(mail->prelude ? mail->prelude : "Subject: x\r\n\r\n"),
 	    .body = text_of(mail->fd	 ? ""
 			    : mail->body ? mail->body

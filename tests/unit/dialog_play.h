@@ -49,7 +49,7 @@ void play_script(struct play *p, const char *script);
 struct mail {
 	const char *sender, *to[8], *prelude, *body;
 	const char *envid, *orcpt;
-	uint8_t ret, notify, body_type, smtputf8;
+	uint8_t ret, notify, body_type, smtputf8, tls;
 	int fd;
 	uint64_t body_length;
 };

@@ -44,6 +44,11 @@ static void test_mail(void **state)
 	    {"AUTH=a+0Ab", ESMTP_VALUE},
 	    {"AUTH=<> AUTH=<>", ESMTP_VALUE},
 	    {"AUTHX=<>", ESMTP_UNKNOWN},
+	    {"RequireTLS SIZE=1", ESMTP_FINE},
+	    {"REQUIRETLS=", ESMTP_VALUE},
+	    {"REQUIRETLS=YES", ESMTP_VALUE},
+	    {"REQUIRETLS REQUIRETLS", ESMTP_VALUE},
+	    {"REQUIRETL", ESMTP_UNKNOWN},
 	    {"=1", ESMTP_UNKNOWN},
 	    {"SIZEX=1", ESMTP_UNKNOWN},
 	};
@@ -61,6 +66,9 @@ static void test_mail(void **state)
 	assert_int_equal(m.ret, RET_HDRS);
 	assert_int_equal(m.smtputf8, 1);
 	assert_true(text_equals(m.envid, "q+2Bq"));
+	assert_false(m.requiretls);
+	assert_int_equal(esmtp_read_mail(text_of("REQUIRETLS"), &m), ESMTP_FINE);
+	assert_true(m.requiretls);
 }
 
 static void test_rcpt(void **state)

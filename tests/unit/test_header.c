@@ -56,6 +56,35 @@ static void test_facts(void **state)
 	assert_int_equal(f.received, 0);
 }
 
+/* RFC 8689 section 3: one such field, and its one word. */
+static void test_tls_required(void **state)
+{
+	static const struct {
+		const char *header;
+		bool optional;
+	} rows[] = {
+	    {"TLS-Required: No\r\n", true},
+	    {"tls-required:no\r\n", true},
+	    {"TLS-Required:\r\n\tNO \r\n", true},
+	    {"A: b\r\nTLS-Required: No\r\nC: d\r\n\r\n", true},
+	    {"", false},
+	    {"TLS-Required:\r\n", false},
+	    {"TLS-Required: Yes\r\n", false},
+	    {"TLS-Required: No, please\r\n", false},
+	    {"TLS-Required: N\r\n o\r\n", false},
+	    {"TLS-Required: No\r\nTLS-Required: No\r\n", false},
+	    {"TLS-Required: No\r\nTLS-Required: No\r\nTLS-Required: No\r\n", false},
+	    {"TLS-Required: Yes\r\nTLS-Required: No\r\n", false},
+	    {"X-TLS-Required: No\r\n", false},
+	    {"\r\nTLS-Required: No\r\n", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		if (header_read_facts(text_of(rows[i].header)).tls_optional != rows[i].optional)
+			fail_msg("%s", rows[i].header);
+}
+
 struct sink {
 	struct bytes body;
 };
@@ -138,9 +167,8 @@ static void test_content(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_fields),
-	    cmocka_unit_test(test_what_is_a_field),
-	    cmocka_unit_test(test_facts),
+	    cmocka_unit_test(test_fields),  cmocka_unit_test(test_what_is_a_field),
+	    cmocka_unit_test(test_facts),   cmocka_unit_test(test_tls_required),
 	    cmocka_unit_test(test_content),
 	};
 

@@ -166,16 +166,21 @@ static void ret_hdrs_and_cut_bodies_return_the_header(void **state)
 	struct report_form form;
 
 	(void)state;
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 4; i++) {
 		struct msg_report r = report_about((struct text)TEXT("ann@example.org"));
 
-		if (i)
+		if (i == 0)
 			r.body_cut = 1;
-		else
+		else if (i == 1)
 			r.ret = RET_HDRS;
+		else /* RFC 8689 section 5: whatever RET says */
+			r.tls = MAIL_TLS_REQUIRED;
+		if (i == 3)
+			r.ret = RET_FULL;
 		char *text = build(&r, failed, 1, &form);
 
 		assert_string_equal(part(text, 3), headers_part);
+		assert_int_equal(form.tls, i > 1 ? MAIL_TLS_REQUIRED : MAIL_TLS_ANY);
 		free(text);
 	}
 }

@@ -845,6 +845,55 @@ static void test_starttls(void **state)
 	host_end(&h);
 }
 
+/* RFC 8689 section 2: offered and taken within TLS alone; section 4.1: it goes before the header
+ * field. */
+static void test_requiretls(void **state)
+{
+	static const struct tls_facts facts = {.version = TEXT("TLSv1.3"), .cipher = TEXT("TLS_X")};
+	static const struct {
+		const char *mail, *header, *more;
+		uint8_t tls;
+	} rows[] = {
+	    {" REQUIRETLS", "", NULL, MAIL_TLS_REQUIRED},
+	    {" requiretls", "TLS-Required: No\r\n", NULL, MAIL_TLS_REQUIRED},
+	    {"", "TLS-Required: No\r\n", NULL, MAIL_TLS_OPTIONAL},
+	    {"", "TLS-Required: No\r\n", "heed-tls-required = no\n", MAIL_TLS_ANY},
+	    {" REQUIRETLS", "", "heed-tls-required = no\n", MAIL_TLS_REQUIRED},
+	    {"", "TLS-Required: No\r\ntls-required: no\r\n", NULL, MAIL_TLS_ANY},
+	    {"", "", NULL, MAIL_TLS_ANY},
+	};
+	char text[512];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct host h = {.offers_tls = true};
+		struct envelope e;
+
+		host_begin(&h, rows[i].more, US);
+		speaks(&h, EHLO "MAIL FROM:<a@b.example> REQUIRETLS\r\n");
+		assert_null(strstr(bytes_text(&h.out), "250-REQUIRETLS"));
+		assert_non_null(
+		    strstr(bytes_text(&h.out),
+			   "555 5.5.4 Error: REQUIRETLS is offered under TLS only\r\n"));
+		speaks(&h, "STARTTLS\r\n");
+		session_secured(h.session, h.now, &facts);
+		h.out.start = h.out.end = 0;
+		speaks(&h, EHLO "MAIL FROM:<a@b.example> REQUIRETLS=1\r\n");
+		assert_non_null(strstr(bytes_text(&h.out), "250-REQUIRETLS\r\n"));
+		assert_non_null(
+		    strstr(bytes_text(&h.out), "501 5.5.4 Error: bad parameter value\r\n"));
+		snprintf(text, sizeof text,
+			 "MAIL FROM:<a@b.example>%s\r\n" RCPT "DATA\r\n%s\r\nx\r\n.\r\n",
+			 rows[i].mail, rows[i].header);
+		speaks(&h, text);
+		assert_int_equal(h.messages, 1);
+		assert_true(envelope_decode(
+		    (struct text){(const char *)h.envelope.data, h.envelope.end}, &e));
+		assert_int_equal(e.tls, rows[i].tls);
+		host_end(&h);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -866,6 +915,7 @@ int main(void)
 	    cmocka_unit_test(test_early_talker),
 	    cmocka_unit_test(test_drain),
 	    cmocka_unit_test(test_starttls),
+	    cmocka_unit_test(test_requiretls),
 	    cmocka_unit_test(test_lost),
 	    cmocka_unit_test(test_reject_line),
 	    cmocka_unit_test(test_named),

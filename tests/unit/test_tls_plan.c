@@ -292,6 +292,102 @@ static void settings_contradict(void **state)
 	}
 }
 
+/* RFC 8689: REQUIRETLS makes needs narrower, TLS-Required: No what the receiver's domain asserts
+ * none. */
+static void needs_by_message(void **state)
+{
+	static const struct {
+		enum tls_policy policy;
+		/* With a name that is vouched for, and one that is not; the domain's own. */
+		enum tls_need vouched, not, own, optional;
+	} rows[] = {
+	    {POLICY_DEFAULT, NEED_CHAIN, NO, NEED_CHAIN, MAY},
+	    {POLICY_MAY, NEED_CHAIN, NO, NEED_CHAIN, MAY},
+	    {POLICY_ENCRYPT, NEED_CHAIN, NO, NEED_CHAIN, TLS},
+	    {POLICY_VERIFY, NEED_CHAIN, NO, NEED_CHAIN, NEED_CHAIN},
+	    {POLICY_DANE, NEED_CHAIN, NO, NEED_CHAIN, MAY},
+	    {POLICY_FINGERPRINT, NEED_FINGERPRINT, NO, NEED_FINGERPRINT, NEED_FINGERPRINT},
+	};
+	struct config_route route = {.how = HOP_MX};
+	struct job *job = job_to("rcpt.example", NULL);
+	struct host host = {.name = TEXT("mx.dns.example"), .dnssec = DNSSEC_INSECURE};
+	struct tls_wish w;
+	const char *why;
+	enum sts_verdict verdict;
+	bool final;
+
+	(void)state;
+	job->route = &route;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		route.tls = (uint8_t)rows[i].policy;
+		job->tls_wish = MAIL_TLS_REQUIRED;
+		host.vouched = true;
+		assert_int_equal(tls_need_of(job, &host, &why, &verdict, &final), rows[i].vouched);
+		host.vouched = false;
+		assert_int_equal(tls_need_of(job, &host, &why, &verdict, &final), rows[i].not );
+		assert_true(final && strstr(why, "REQUIRETLS: neither DNSSEC nor MTA-STS"));
+		host.name = text_of("RCPT.example");
+		assert_int_equal(tls_need_of(job, &host, &why, &verdict, &final), rows[i].own);
+		host.name = text_of("mx.dns.example");
+		job->relaxed = true;
+		assert_int_equal(tls_need_of(job, &host, &why, &verdict, &final),
+				 tls_need(rows[i].policy, &host, &why));
+		job->relaxed = false;
+		job->tls_wish = MAIL_TLS_OPTIONAL;
+		assert_int_equal(tls_need_of(job, &host, &why, &verdict, &final), rows[i].optional);
+	}
+	/* DANE: its records prove; what could not be looked up is waited for, unless it counts not.
+	 */
+	route.tls = POLICY_DEFAULT;
+	host.vouched = true;
+	host.dnssec = DNSSEC_SECURE;
+	for (int tls = MAIL_TLS_REQUIRED; tls <= MAIL_TLS_OPTIONAL; tls++) {
+		bool required = tls == MAIL_TLS_REQUIRED;
+
+		job->tls_wish = (uint8_t)tls;
+		host.tlsa_state = TLSA_USABLE;
+		assert_int_equal(tls_need_of(job, &host, &why, &verdict, &final),
+				 required ? DANE : MAY);
+		host.tlsa_state = TLSA_FAILED;
+		assert_int_equal(tls_need_of(job, &host, &why, &verdict, &final),
+				 required ? NO : MAY);
+		assert_false(final);
+		host.tlsa_state = TLSA_NONE;
+	}
+	/* A policy that names it vouches for it, be it in testing; one that does not changes
+	 * nothing. */
+	host.vouched = false;
+	route.sts = true;
+	job->tls_wish = MAIL_TLS_REQUIRED;
+	job->sts.mx = text_of("mx.dns.example");
+	job->sts.mode = STS_TESTING;
+	assert_int_equal(tls_need_of(job, &host, &why, &verdict, &final), NEED_CHAIN);
+	job->sts.mode = STS_ENFORCE;
+	assert_int_equal(tls_need_of(job, &host, &why, &verdict, &final), NEED_CHAIN);
+	job->sts.mx = text_of("mx.other.example");
+	assert_int_equal(tls_need_of(job, &host, &why, &verdict, &final), NO);
+	job->tls_wish = MAIL_TLS_OPTIONAL;
+	assert_int_equal(tls_need_of(job, &host, &why, &verdict, &final), MAY);
+	assert_int_equal(verdict, STS_FREE);
+	job->sts.mode = STS_NONE;
+	/* The name is the MX host's. */
+	job->tls_wish = MAIL_TLS_REQUIRED;
+	tls_wish_make(&w, NEED_CHAIN, &route, job, &host, (struct text){NULL, 0});
+	names_are(&w, "mx.dns.example");
+	/* A route's own host needs no DNS, an address has no name, a mail store here no TLS. */
+	job->how = HOP_LITERAL;
+	host.name = text_of("192.0.2.1");
+	assert_int_equal(tls_need_of(job, &host, &why, &verdict, &final), NO);
+	assert_true(final);
+	job->how = HOP_LMTP;
+	host.name = text_of("store.example");
+	assert_int_equal(tls_need_of(job, &host, &why, &verdict, &final), NEED_CHAIN);
+	assert_true(host_address_parse(text_of("127.0.0.1"), host.address));
+	assert_int_equal(tls_need_of(job, &host, &why, &verdict, &final), MAY);
+	assert_false(job_requires_tls(job, &host));
+	free(job);
+}
+
 static void words_for_the_log(void **state)
 {
 	struct config_route verify = {.label = TEXT(".x.example"), .tls = POLICY_VERIFY},
@@ -312,6 +408,12 @@ static void words_for_the_log(void **state)
 	assert_string_equal(said, "dane/default");
 	tls_policy_said(&job, STS_UNNAMED, said);
 	assert_string_equal(said, "sts/testing/2026");
+	job.tls_wish = MAIL_TLS_REQUIRED;
+	tls_policy_said(&job, STS_OPEN, said);
+	assert_string_equal(said, "requiretls/message");
+	job.tls_wish = MAIL_TLS_OPTIONAL;
+	tls_policy_said(&job, STS_FREE, said);
+	assert_string_equal(said, "optional/message");
 	tls_facts_said(NULL, said);
 	assert_string_equal(said, "none");
 	tls_facts_said(&facts, said);
@@ -363,7 +465,8 @@ static void sts_beside_the_route(void **state)
 					.domain = TEXT("example"),
 					.sts = {.mode = rows[i].mode, .mx = text_of(rows[i].mx)}};
 		enum sts_verdict verdict;
-		enum tls_need need = tls_need_of(&job, &host, &why, &verdict);
+		bool final;
+		enum tls_need need = tls_need_of(&job, &host, &why, &verdict, &final);
 
 		if (need != rows[i].need || verdict != rows[i].verdict)
 			fail_msg("row %zu: %d, %d", i, need, verdict);
@@ -389,6 +492,7 @@ int main(void)
 	    cmocka_unit_test(names_that_count),	       cmocka_unit_test(one_domain_in_two_forms),
 	    cmocka_unit_test(who_shares_a_connection), cmocka_unit_test(settings_contradict),
 	    cmocka_unit_test(words_for_the_log),       cmocka_unit_test(sts_beside_the_route),
+	    cmocka_unit_test(needs_by_message),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
