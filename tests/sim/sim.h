@@ -216,6 +216,7 @@ void sim_descriptors_of(
 struct text sim_domain_name(char *to, size_t size, uint64_t domain);
 uint64_t sim_domain(struct sim *s, uint64_t id, uint32_t recipient);
 struct text sim_prelude(void);
+uint8_t sim_tls(uint64_t id); /* enum mail_tls of that message */
 /* One message for one recipient; its ID, or 0. */
 uint64_t sim_send(struct sim *s, struct text submitter);
 void sim_sender_sends(struct sim *s, bool really);

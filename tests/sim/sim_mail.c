@@ -220,6 +220,15 @@ static void put_recipient(struct sim *s, struct letter *l, uint64_t domain, uint
 	(void)s;
 }
 
+/* What a message's sender asked for follows from its ID. */
+uint8_t sim_tls(uint64_t id)
+{
+	static const uint8_t wishes[] = {MAIL_TLS_REQUIRED, MAIL_TLS_OPTIONAL, MAIL_TLS_ANY,
+					 MAIL_TLS_ANY, MAIL_TLS_ANY};
+
+	return wishes[id % sizeof wishes];
+}
+
 static uint64_t sends(struct sim *s, struct text submitter, uint32_t recipients, uint64_t notify)
 {
 	static const uint8_t wants[] = {NOTIFY_NEVER, NOTIFY_SUCCESS | NOTIFY_FAILURE,
@@ -237,6 +246,7 @@ static uint64_t sends(struct sim *s, struct text submitter, uint32_t recipients,
 	envelope_put_head(&l->envelope, &(struct envelope){.sender = text_of(sender),
 							   .submitter = submitter,
 							   .protocol = text_of("ESMTP"),
+							   .tls = sim_tls(id),
 							   .arrival_wall = (uint64_t)sim_wall(s)});
 	while (l->count < recipients)
 		put_recipient(s, l, sim_domain(s, id, l->count), want);
@@ -313,6 +323,7 @@ static bool hand_in(struct sim *s, const struct handin *h)
 	l->count = 1;
 	envelope_put_head(&l->envelope, &(struct envelope){.submitter = text_of("bounce"),
 							   .protocol = text_of("ESMTP"),
+							   .tls = sim_tls(id),
 							   .arrival_wall = (uint64_t)sim_wall(s)});
 	envelope_put_recipient(&l->envelope, &(struct envelope_recipient){.address = text_of(h->to),
 									  .notify = NOTIFY_NEVER});

@@ -180,6 +180,8 @@ void sim_job(struct sim *s, unsigned worker, const struct msg_job *m, int fd)
 
 	must(m->recipients.count <= TASK_MAX);
 	content_check(s, m, fd);
+	if (m->tls != sim_tls(m->id))
+		book_break(&s->book, "a job that forgot what its sender asked for", m->id);
 	t->job = m->job;
 	t->mail = m->id;
 	t->slot = m->slot;
