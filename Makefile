@@ -15,7 +15,7 @@ ALL_CFLAGS := -std=c17 -D_GNU_SOURCE -DVEREDUS_VERSION='"$(VERSION)"' $(WARNINGS
 LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(LDFLAGS)
 LIBS := -lssl -lcrypto -levent -lseccomp -lcap
 
-DAEMONS := master keeper smtpd submission qmgr bounce resolver smtp-client limits table logger checker fetcher
+DAEMONS := master keeper smtpd submission qmgr bounce resolver smtp-client limits table logger checker fetcher local
 LIBS_checker := -lgsasl -lcrypt -lcrypto -ljansson -lpam
 LIBS_fetcher := -lcurl -lidn2
 LIBS_resolver := -lunbound -lidn2
@@ -99,7 +99,7 @@ fmt:
 # PREFIX and DESTDIR as usual. Users are made only on this very machine: as root, without DESTDIR
 # (packages use examples/veredus.sysusers).
 PREFIX ?= /usr/local
-USERS := keeper smtpd submission qmgr bounce resolver smtp-client limits table logger checker pam fetcher
+USERS := keeper smtpd submission qmgr bounce resolver smtp-client limits table logger checker pam fetcher local
 EXAMPLES := relay bulk isp fail2ban-veredus
 install: $(DAEMONS:%=$(BUILD)/%) $(BUILD)/veredus $(BUILD)/man/veredus.conf.5
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/libexec/veredus $(DESTDIR)/etc/veredus \

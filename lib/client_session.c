@@ -169,8 +169,10 @@ static void client_ask(void *owner, enum session_point point)
 		ask_login(c);
 		return;
 	case POINT_RECIPIENT:
-		session_answer(c->session, moment_of(c),
-			       budget_is_spent(&c->all->budget) ? &reply_no_memory : NULL);
+		if (budget_is_spent(&c->all->budget))
+			session_answer(c->session, moment_of(c), &reply_no_memory);
+		else
+			ask_policy(c, point);
 		return;
 	case POINT_NONE:
 		break;

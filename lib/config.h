@@ -195,6 +195,8 @@ struct config {
 	uint8_t resolver_prefer, resolver_client_names;
 	struct config_route *routes;
 	size_t route_count;
+	struct text local_mailbox, local_separators;
+	uint64_t local_deliveries;
 	struct config_site *sites;
 	size_t site_count;
 	struct config_source *sources;
@@ -276,6 +278,9 @@ bool config_relays_from(const struct config *config, const uint8_t *address);
 
 /* Is there anybody who can log in (users, dovecot, pam, introspection)? */
 bool config_has_logins(const struct config *config);
+
+/* Is there a route to local? */
+bool config_has_local(const struct config *config);
 
 /* Where double bounces and notices go: the setting, else postmaster at our own name. */
 void config_postmaster(const struct config *config, char *to, size_t size);

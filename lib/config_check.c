@@ -225,6 +225,38 @@ static void check_sources(const struct check *c)
 	}
 }
 
+/* A user's own path, so that no two share a mailbox. */
+static const char *mailbox_fault(struct text pattern)
+{
+	bool own = pattern.data[0] == '~';
+
+	if (pattern.data[0] != '/' && !text_starts_case(pattern, "~/"))
+		return "a path from / on, or from the user's home, ~/";
+	for (size_t i = 0; i + 1 < pattern.len; i++) {
+		if (pattern.data[i] != '%')
+			continue;
+		if (pattern.data[i + 1] != 'u' && pattern.data[i + 1] != 'd')
+			return "behind % stands u or d";
+		own |= pattern.data[i + 1] == 'u';
+	}
+	if (pattern.data[pattern.len - 1] == '%')
+		return "behind % stands u or d";
+	return own ? NULL : "without ~/ and %u all users would have one mailbox";
+}
+
+static void check_local(const struct check *c)
+{
+	const char *fault = mailbox_fault(c->config->local_mailbox);
+	char name[SHOWN_BYTES];
+
+	if (fault)
+		config_errors_add(c->errors, false, line_of(c, BLOCK_local, "mailbox"), 1,
+				  "mailbox: %s: %s", shown(name, c->config->local_mailbox), fault);
+	if (c->config->local_separators.len > 8)
+		config_errors_add(c->errors, false, line_of(c, BLOCK_local, "separators"), 1,
+				  "separators: more than 8 characters");
+}
+
 static void check_hostname(const struct check *c)
 {
 	char own[256] = "", name[SHOWN_BYTES];
@@ -383,6 +415,7 @@ bool config_check_machine(const struct config *config, struct config_errors *err
 	check_users(&c);
 	check_pam_user(&c);
 	check_introspection(&c);
+	check_local(&c);
 	check_tables(&c);
 	check_sources(&c);
 	for (size_t i = before; i < errors->count; i++)

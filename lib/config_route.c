@@ -182,6 +182,14 @@ const struct config_route *config_route(const struct config *config, struct text
 	return found ? found : &fallback;
 }
 
+bool config_has_local(const struct config *config)
+{
+	for (size_t i = 0; i < config->route_count; i++)
+		if (config->routes[i].kind == ROUTE_LOCAL)
+			return true;
+	return false;
+}
+
 bool config_relays_to(const struct config *config, struct text domain)
 {
 	if (config_route(config, domain)->kind == ROUTE_LOCAL ||

@@ -144,8 +144,8 @@ static bool to_discard(struct target *t)
 
 static bool to_local(struct target *t)
 {
-	return WRONG(t, "to: local is not in this version; hand mail to a mail store with "
-			"lmtp:HOST:PORT");
+	t->route->kind = ROUTE_LOCAL;
+	return true;
 }
 
 /* A name that ends in a colon begins the target; others are the whole of it. */
@@ -182,7 +182,7 @@ static bool no_form(struct target *t)
 
 	return WRONG(t,
 		     "to: \"%s\" is none of mx, mx:PORT, smtp:HOST[:PORT], smtp:[ADDRESS][:PORT], "
-		     "lmtp:HOST:PORT, \"reject: a text\", discard%s%s%s",
+		     "lmtp:HOST:PORT, local, \"reject: a text\", discard%s%s%s",
 		     shown(name, word), near ? "; did you mean " : "", near ? near : "",
 		     near ? "?" : "");
 }

@@ -7,6 +7,7 @@
 #include <grp.h>
 #include <limits.h>
 #include <pwd.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -211,24 +212,45 @@ static void filter_load(const struct daemon_row *row)
 
 /* -- for modules -------------------------------------------------------------------- */
 
-static const char modules_denied[] =
-    "ptrace process_vm_readv process_vm_writev kcmp pidfd_getfd bpf perf_event_open userfaultfd "
-    "io_uring_setup io_uring_enter io_uring_register "
-    "mount umount2 pivot_root chroot move_mount open_tree fsopen fsconfig fsmount fspick "
-    "mount_setattr open_by_handle_at name_to_handle_at unshare setns "
-    "init_module finit_module delete_module kexec_load kexec_file_load reboot "
-    "swapon swapoff acct quotactl quotactl_fd settimeofday clock_settime clock_adjtime adjtimex "
-    "sethostname setdomainname iopl ioperm vhangup nfsservctl lookup_dcookie personality "
-    "mknod mknodat syslog";
+/* By number, whose registers hold it, wherever root is asked for: a process that may become
+ * anybody must not become root. */
+static void deny_root(const struct daemon_row *row, scmp_filter_ctx filter)
+{
+	static const struct {
+		const char *name;
+		unsigned arguments;
+	} calls[] = {{"setuid", 1},    {"setgid", 1},	 {"setreuid", 2}, {"setregid", 2},
+		     {"setresuid", 3}, {"setresgid", 3}, {"setfsuid", 1}, {"setfsgid", 1}};
 
-static void denials_load(const struct daemon_row *row)
+	for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
+		for (unsigned arg = 0; arg < calls[i].arguments; arg++) {
+			const struct scmp_arg_cmp zero = {arg, SCMP_CMP_MASKED_EQ, UINT32_MAX, 0};
+			int error = seccomp_rule_add_array(
+			    filter, SCMP_ACT_ERRNO(EPERM),
+			    seccomp_syscall_resolve_name(calls[i].name), 1, &zero);
+
+			if (error != 0)
+				jail_fail(row, calls[i].name, -error);
+		}
+	/* A user namespace has a root of its own. What clone3 is asked for lies in memory; without
+	 * it the C library takes clone. */
+	const struct scmp_arg_cmp new_user = {0, SCMP_CMP_MASKED_EQ, CLONE_NEWUSER, CLONE_NEWUSER};
+	int error =
+	    seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1, &new_user);
+
+	if (error == 0)
+		error = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+	if (error != 0)
+		jail_fail(row, "clone", -error);
+}
+
+static void denials_load(const struct daemon_row *row, bool never_root)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
-	char names[sizeof modules_denied];
+	char names[] = JAIL_DENIED;
 	int error;
 
 	need(row, filter != NULL, "seccomp");
-	memcpy(names, modules_denied, sizeof names);
 	for (char *save = NULL, *name = strtok_r(names, " ", &save); name;
 	     name = strtok_r(NULL, " ", &save)) {
 		int number = seccomp_syscall_resolve_name(name);
@@ -240,6 +262,8 @@ static void denials_load(const struct daemon_row *row)
 		if (error != 0)
 			jail_fail(row, name, -error);
 	}
+	if (never_root)
+		deny_root(row, filter);
 	error = seccomp_load(filter);
 	if (error != 0)
 		jail_fail(row, "seccomp_load", -error);
@@ -282,7 +306,7 @@ void jail_enter_for_modules(const struct daemon_row *row, const char *name)
 	capabilities_keep(row, privileged && user->pw_uid == 0 && has_capabilities(row));
 	need(row, prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "no_new_privs");
 	need(row, prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0, "dumpable");
-	denials_load(row);
+	denials_load(row, false);
 }
 
 void jail_enter(const struct daemon_row *row, struct text queue)
@@ -306,7 +330,10 @@ void jail_enter(const struct daemon_row *row, struct text queue)
 	need(row, prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0, "dumpable");
 	if (privileged && !*row->capabilities && (setuid(0) == 0 || setgid(0) == 0))
 		jail_fail(row, "root could be had back", EPERM);
-	filter_load(row);
+	if (row->system_calls[0] == '!')
+		denials_load(row, true);
+	else
+		filter_load(row);
 	jailed = 1;
 	(void)jailed;
 }

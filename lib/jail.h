@@ -24,6 +24,18 @@ void jail_enter(const struct daemon_row *row, struct text queue);
  */
 void jail_enter_for_modules(const struct daemon_row *row, const char *user);
 
+/* What no daemon and nothing that it runs has a use for; a row whose system calls begin with "!" is
+ * refused these (EPERM), and to be root, and is allowed all others. */
+#define JAIL_DENIED                                                                                \
+	"ptrace process_vm_readv process_vm_writev kcmp pidfd_getfd bpf perf_event_open "          \
+	"userfaultfd io_uring_setup io_uring_enter io_uring_register "                             \
+	"mount umount2 pivot_root chroot move_mount open_tree fsopen fsconfig fsmount fspick "     \
+	"mount_setattr open_by_handle_at name_to_handle_at unshare setns "                         \
+	"init_module finit_module delete_module kexec_load kexec_file_load reboot "                \
+	"swapon swapoff acct quotactl quotactl_fd settimeofday clock_settime clock_adjtime "       \
+	"adjtimex sethostname setdomainname iopl ioperm vhangup nfsservctl lookup_dcookie "        \
+	"personality mknod mknodat syslog"
+
 /* The folder below the queue folder that is a row's root, e.g. "empty"; NULL for JAIL_NONE. */
 const char *jail_root_name(enum jail_root root);
 

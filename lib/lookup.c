@@ -166,6 +166,19 @@ struct lookup *lookup_name(struct lookups *l, const uint8_t *address, lookup_ans
 	return q;
 }
 
+struct lookup *lookup_user(struct lookups *l, struct text address, lookup_answer *answer,
+			   void *owner)
+{
+	if (!l->channel) {
+		answer(owner, l->failed, (struct text){NULL, 0});
+		return NULL;
+	}
+	struct lookup *q = lookup_new(l, answer, owner);
+
+	channel_send_user_ask(l->channel, &(struct msg_user_ask){q->number, address});
+	return q;
+}
+
 bool lookups_are_open(const struct lookups *l)
 {
 	return l->channel != NULL;

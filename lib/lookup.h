@@ -44,6 +44,11 @@ struct lookup *lookup_count(struct lookups *l, struct msg_count_ask *m, lookup_a
 struct lookup *lookup_name(struct lookups *l, const uint8_t *address, lookup_answer *answer,
 			   void *owner);
 
+/* Asks local whether there can be mail for ADDRESS; VERDICT is an enum table_verdict. As
+ * lookup_ask(). */
+struct lookup *lookup_user(struct lookups *l, struct text address, lookup_answer *answer,
+			   void *owner);
+
 /* Is there such a neighbour now? */
 bool lookups_are_open(const struct lookups *l);
 

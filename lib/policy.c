@@ -2,6 +2,7 @@
 /* The questions of the named points. */
 #include "policy.h"
 
+#include "address.h"
 #include "lookup.h"
 #include "mem.h"
 #include "rights_check.h"
@@ -15,7 +16,7 @@ enum {
 };
 
 struct policy {
-	struct lookups *lookups, *counts;
+	struct lookups *lookups, *counts, *users;
 	struct names *names;
 	struct channel *limits; /* NULL while there is none */
 	struct frozen *frozen;
@@ -31,7 +32,7 @@ struct question {
 	struct policy *policy;
 	struct session *session;
 	struct rights_check *rights;
-	struct lookup *count;
+	struct lookup *count, *user;
 	bool counts;		 /* once its sender has the right, or has not, it is counted */
 	struct refusal *refusal; /* owned; NULL: none so far */
 	void (*done)(void *owner, const struct reply *r);
@@ -45,6 +46,7 @@ struct policy *policy_new(struct loop *loop)
 
 	p->lookups = lookups_new(loop, TABLE_FAILED, TABLE_FAILED, SECONDS(TABLE_WAIT_S));
 	p->counts = lookups_new(loop, COUNT_FINE, COUNT_REFUSE, SECONDS(COUNT_WAIT_S));
+	p->users = lookups_new(loop, TABLE_FAILED, TABLE_FAILED, SECONDS(TABLE_WAIT_S));
 	p->names = names_new(loop);
 	p->frozen = frozen_new();
 	return p;
@@ -56,6 +58,8 @@ void policy_peer(struct policy *p, struct channel *c)
 		lookups_open(p->lookups, c);
 	else if (channel_peer(c) == PEER_RESOLVER)
 		names_open(p->names, c);
+	else if (channel_peer(c) == PEER_LOCAL)
+		lookups_open(p->users, c);
 	if (channel_peer(c) != PEER_LIMITS)
 		return;
 	lookups_open(p->counts, c);
@@ -68,6 +72,8 @@ void policy_gone(struct policy *p, struct channel *c)
 		lookups_gone(p->lookups);
 	else if (channel_peer(c) == PEER_RESOLVER)
 		names_gone(p->names);
+	else if (channel_peer(c) == PEER_LOCAL)
+		lookups_gone(p->users);
 	if (channel_peer(c) != PEER_LIMITS)
 		return;
 	p->limits = NULL;
@@ -81,6 +87,9 @@ void policy_serve(struct policy *p, const struct message *m)
 	else if (m->type == MSG_looked_up)
 		lookups_serve(p->lookups, m->looked_up.query, m->looked_up.verdict,
 			      m->looked_up.value);
+	else if (m->type == MSG_user_is)
+		lookups_serve(p->users, m->user_is.query, m->user_is.verdict,
+			      (struct text){NULL, 0});
 	else if (m->type == MSG_name_is)
 		names_serve(p->names, &m->name_is);
 	else
@@ -235,12 +244,50 @@ static void ask_rights(struct question *q, bool header)
 		q->rights = check;
 }
 
+/* -- users of this machine --------------------------------------------------------- */
+
+static void user_answered(void *owner, uint8_t verdict, struct text value)
+{
+	static const struct reply later =
+	    REPLY(451, "4.3.0", "Error: users can't be looked up now, try again later");
+	struct question *q = owner;
+	struct text address = address_text(session_pending(q->session));
+	char text[REPLY_TEXT_MAX + 1];
+	struct reply unknown = {550, "5.1.1", {text, 0}};
+
+	(void)value;
+	q->user = NULL;
+	snprintf(text, sizeof text, "<%.*s>: there is no such user here",
+		 (int)(address.len < 320 ? address.len : 320), address.data);
+	unknown.text = text_of(text);
+	question_settle(q, verdict == TABLE_FOUND    ? NULL
+			   : verdict == TABLE_ABSENT ? &unknown
+						     : &later);
+}
+
+/* Is it the address of a mailbox here? Reports are queued first: they fail as they must. */
+static bool needs_user(const struct session *s, enum session_point point)
+{
+	return point == POINT_RECIPIENT && !session_is_handed_in(s) &&
+	       config_route(session_config(s), address_host(session_pending(s)))->kind ==
+		   ROUTE_LOCAL;
+}
+
+static void ask_user(struct question *q)
+{
+	struct lookup *lookup = lookup_user(
+	    q->policy->users, address_text(session_pending(q->session)), user_answered, q);
+
+	if (lookup)
+		q->user = lookup;
+}
+
 struct question *policy_ask(struct policy *p, struct session *s, enum session_point point,
 			    void (*done)(void *owner, const struct reply *r), void *owner)
 {
-	bool rights = needs_rights(s, point), counts = needs_count(s);
+	bool rights = needs_rights(s, point), counts = needs_count(s), user = needs_user(s, point);
 
-	if (!rights && !(counts && point == POINT_HEADER)) {
+	if (!rights && !user && !(counts && point == POINT_HEADER)) {
 		done(owner, NULL);
 		return NULL;
 	}
@@ -252,7 +299,9 @@ struct question *policy_ask(struct policy *p, struct session *s, enum session_po
 			       .done = done,
 			       .owner = owner,
 			       .inside = true};
-	if (rights)
+	if (user)
+		ask_user(q);
+	else if (rights)
 		ask_rights(q, point == POINT_HEADER);
 	else
 		count(q);
@@ -269,6 +318,7 @@ void policy_cancel(struct question **question)
 		return;
 	rights_check_cancel(&(*question)->rights);
 	lookup_cancel(&(*question)->count);
+	lookup_cancel(&(*question)->user);
 	free((*question)->refusal);
 	free(*question);
 	*question = NULL;

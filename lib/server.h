@@ -32,14 +32,15 @@ struct server_setup {
 
 /* The neighbours that a server has channels with, for the daemon's row. */
 #define SERVER_PEERS                                                                               \
-	(PEER_QMGR | PEER_LIMITS | PEER_RESOLVER | PEER_CHECKER | PEER_KEEPER | PEER_TABLE)
+	(PEER_QMGR | PEER_LIMITS | PEER_RESOLVER | PEER_CHECKER | PEER_KEEPER | PEER_TABLE |       \
+	 PEER_LOCAL)
 
 /* What it serves them, for the daemon's rows. */
 #define SERVER_SERVES                                                                              \
 	{MSG_leased, PEER_QMGR, server_serve}, {MSG_intake, PEER_QMGR, server_serve},              \
 	    {MSG_body_file, PEER_QMGR, server_serve}, {MSG_settled, PEER_QMGR, server_serve},      \
 	    {MSG_looked_up, PEER_TABLE, server_serve}, {MSG_count_is, PEER_LIMITS, server_serve},  \
-	    {MSG_name_is, PEER_RESOLVER, server_serve},                                            \
+	    {MSG_name_is, PEER_RESOLVER, server_serve}, {MSG_user_is, PEER_LOCAL, server_serve},   \
 	    {MSG_client_verdict, PEER_LIMITS, server_serve},                                       \
 	    {MSG_frozen, PEER_LIMITS, server_serve}, {MSG_auth_offer, PEER_CHECKER, server_serve}, \
 	    {MSG_auth_challenge, PEER_CHECKER, server_serve},                                      \

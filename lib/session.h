@@ -154,6 +154,9 @@ bool session_is_refused(const struct session *s);
 struct text session_header(const struct session *s);
 uint32_t session_recipients(const struct session *s); /* of the transaction; 0 without one */
 
+/* At POINT_RECIPIENT: whom it is about; canonical. */
+const struct address *session_pending(const struct session *s);
+
 /* At POINT_HEADER: the message is to be held in the queue when it is taken; WHY is copied. */
 void session_hold_message(struct session *s, struct text why);
 

@@ -82,6 +82,11 @@ uint32_t session_recipients(const struct session *s)
 	return s->t ? s->t->recipient_count : 0;
 }
 
+const struct address *session_pending(const struct session *s)
+{
+	return &s->t->pending;
+}
+
 bool session_has_all(const struct session *s)
 {
 	return s->step == STEP_SETTLE;

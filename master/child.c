@@ -70,7 +70,7 @@ const char *child_name(const struct child *child, char *to)
 	const char *name = peer_name(child->row->kind);
 
 	if (child->row->workers == 1 ||
-	    (child->row->kind & (PEER_CHECKER | PEER_KEEPER | PEER_FETCHER)))
+	    (child->row->kind & (PEER_CHECKER | PEER_KEEPER | PEER_FETCHER | PEER_LOCAL)))
 		snprintf(to, CHILD_NAME_BYTES, "%s", name);
 	else
 		snprintf(to, CHILD_NAME_BYTES, "%s-%u", name, child->instance);

@@ -24,6 +24,7 @@ const struct kind_row kind_rows[] = {
     {PEER_SUBMISSION, "veredus-submission", 1,
      GETS(HANDLE_LISTEN_SUBMISSION) | GETS(HANDLE_LISTEN_SUBMISSIONS)},
     {PEER_SMTP_CLIENT, "veredus-smtp-client", 0, GETS(HANDLE_TLS_AUTHORITIES)},
+    {PEER_LOCAL, "veredus-local", 0, 0},
     {PEER_SMTPD, "veredus-smtpd", 0, GETS(HANDLE_LISTEN_SMTP)},
     {0, NULL, 0, 0},
 };
@@ -54,6 +55,9 @@ static const struct {
     {PEER_BOUNCE, PEER_SUBMISSION},			     /* the door for them */
     {PEER_QMGR, PEER_RESOLVER},				     /* sites */
     {PEER_QMGR, PEER_SMTP_CLIENT},			     /* jobs and outcomes */
+    {PEER_QMGR, PEER_LOCAL},				     /* jobs and outcomes */
+    {PEER_SMTPD, PEER_LOCAL},				     /* is there such a user? */
+    {PEER_SUBMISSION, PEER_LOCAL},			     /* the same */
     {PEER_SMTP_CLIENT, PEER_RESOLVER},			     /* hosts */
     {PEER_LOGGER, PEER_ALL & ~(PEER_LOGGER | PEER_CONTROL)}, /* events of all, master's as well */
 };
@@ -74,6 +78,8 @@ unsigned kind_workers(const struct kind_row *row, const struct config *config)
 		return config_has_logins(config);
 	if (row->kind == PEER_FETCHER)
 		return config->auth_introspection.len > 0 || config_asks_sts(config);
+	if (row->kind == PEER_LOCAL)
+		return config_has_local(config);
 	if (row->kind == PEER_KEEPER)
 		return config_certificates(config) > 0;
 	return (unsigned)(row->kind == PEER_SMTPD ? config->workers_smtpd

@@ -177,8 +177,11 @@ static struct wire_list job_recipients(const struct job *job, struct text envelo
 		r->flags |= text_equals(job->mail->submitter->name, "bounce")
 				? FLAG_NOTIFY_KNOWN
 				: notify_flags(er.notify);
-		rec_job_recipient_encode(
-		    to, &(struct rec_job_recipient){number, er.address, er.orcpt, er.notify});
+		rec_job_recipient_encode(to, &(struct rec_job_recipient){.number = number,
+									 .address = er.address,
+									 .orcpt = er.orcpt,
+									 .notify = er.notify,
+									 .original = er.original});
 		list.count++;
 	}
 	list.items = (struct text){(const char *)to->data, to->end};
@@ -620,7 +623,7 @@ void delivery_site_settle(struct qmgr *q, const struct msg_site_is *a)
 		lifetime = LIFETIME_LEAST_S;
 	if (lifetime > LIFETIME_MOST_S)
 		lifetime = LIFETIME_MOST_S;
-	if (a->verdict == HOP_FOUND)
+	if (a->verdict == HOP_FOUND && !text_equals(a->site, LOCAL_SITE))
 		scheduler_site_is(q->scheduler, a->query, a->site, a->hop, lifetime, now_us(q));
 	else
 		scheduler_no_site(q->scheduler, a->query, a->verdict == HOP_PERMANENT, a->code,

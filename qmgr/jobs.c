@@ -61,7 +61,7 @@ static struct worker *choose_worker(struct scheduler *s, const struct site *site
 	for (size_t i = 0; i < n; i++) {
 		struct worker *w = &s->workers[(first + i) % n];
 
-		if (w->channel && w->told && !w->choked)
+		if (w->channel && w->told && !w->choked && (w->kind == PEER_LOCAL) == site->local)
 			return w;
 	}
 	return NULL;
@@ -304,6 +304,9 @@ struct job *job_make(struct scheduler *s, struct lane *lane)
 	bool beside = lane->share->site->ring && lane->share->site->ring->next;
 	uint32_t turn = beside ? TURN_RECIPIENTS : 1000;
 
+	/* One after the other in a slot: several slots are faster. */
+	if (lane->share->site->local)
+		turn = LOCAL_RECIPIENTS;
 	if (most > turn)
 		most = turn;
 	for (uint32_t i = first; i < end && n < most; i++)

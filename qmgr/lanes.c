@@ -125,6 +125,9 @@ struct site_limits site_limits(const struct config *config, struct text name)
 {
 	struct site_limits limits = {(uint32_t)config->limit_site_connections, 0};
 
+	if (text_equals(name, LOCAL_SITE))
+		return (struct site_limits){(uint32_t)config->local_deliveries, 0};
+
 	for (size_t i = 0; i < config->site_count; i++) {
 		const struct config_site *c = &config->sites[i];
 
@@ -180,6 +183,7 @@ static struct site *site_get(struct scheduler *s, struct text name)
 		memcpy(copy, name.data, name.len);
 	site->name = (struct text){copy, name.len};
 	site->ring_end = &site->ring;
+	site->local = text_equals(name, LOCAL_SITE);
 	site->window = FIRST_WINDOW;
 	site->threshold = UINT32_MAX;
 	site_configure(s, site);
@@ -653,13 +657,20 @@ static bool domain_route(struct scheduler *s, struct domain *d)
 		domain_stop(s, d, DOMAIN_ENDING, INT64_MAX, &v);
 		return true;
 	}
-	d->how = route->kind == ROUTE_LOCAL ? HOP_LOCAL : route->how;
-	d->port = route->port;
-	if (route->how == HOP_MX)
+	bool local = route->kind == ROUTE_LOCAL;
+
+	d->how = local ? HOP_LOCAL : route->how;
+	d->port = local ? 0 : route->port;
+	if (!local && route->how == HOP_MX)
 		target = d->name;
 	free(d->target);
 	d->target = mem_copy(target.data, target.len);
-	return false;
+	if (!local)
+		return false;
+	/* Nobody need be asked where this machine is. */
+	domain_place(s, d, text_of(LOCAL_SITE), text_of(LOCAL_SITE));
+	d->until_us = INT64_MAX;
+	return true;
 }
 
 void domain_ask(struct scheduler *s, struct domain *d)

@@ -183,6 +183,7 @@ struct site {
 	uint64_t relayed, rate;			/* rate: messages a minute, 0: any */
 	int64_t down_until_us;			/* monotonic; 0: it takes mail */
 	int64_t next_send_us;			/* by its rate */
+	bool local;				/* mailboxes of this machine */
 	bool proven;				/* it answered since it failed last */
 	uint32_t soon;				/* of its ready ones, those counted in ready_soon */
 	int64_t job_us;				/* how long a job takes there, of late */

@@ -24,7 +24,7 @@ static const struct daemon_row row = {
 	"clone clone3 set_robust_list rseq set_tid_address sched_yield sched_getaffinity "
 	"prctl eventfd2 accept4 getsockopt geteuid",
     .peers = PEER_SMTPD | PEER_SUBMISSION | PEER_BOUNCE | PEER_RESOLVER | PEER_SMTP_CLIENT |
-	     PEER_LIMITS | PEER_TABLE | PEER_FETCHER,
+	     PEER_LIMITS | PEER_TABLE | PEER_FETCHER | PEER_LOCAL,
 };
 
 enum {

@@ -18,6 +18,9 @@
 
 struct scheduler;
 
+/* The site of this machine's mailboxes: no name that a host or a person's block can have. */
+#define LOCAL_SITE ":local"
+
 /* Of a recipient that was to be held when it comes back from its job. */
 #define HELD_BY_WISH_DSN "4.7.0"
 

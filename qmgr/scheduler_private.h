@@ -17,6 +17,7 @@ enum {
 	LOOKUP_FIRST_US = 15 * 1000 * 1000, /* after a first failed lookup at most; doubles */
 	CRASHES_MAX = 3,
 	TURN_RECIPIENTS = 100,	      /* of one job, while another submitter waits at the site */
+	LOCAL_RECIPIENTS = 20,	      /* of one job for mailboxes here */
 	SLOT_INDEX = 0xfffff,	      /* of a slot's number; the rest differs from life to life */
 	SLOW_US = 50 * 1000,	      /* a site where a job takes longer is slow */
 	SLOW_COUNT = 4,		      /* of a slow site's ready ones so many slow the intake */

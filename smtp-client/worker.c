@@ -2,6 +2,7 @@
 /* The worker: tables of slots and jobs, outcomes, the log, draining. */
 #include "worker.h"
 
+#include "delays.h"
 #include "file.h"
 #include "mem.h"
 #include "must.h"
@@ -120,40 +121,6 @@ void worker_forget_job(struct worker *w, struct job *job)
 
 /* -- the log -------------------------------------------------------------------------- */
 
-/* Seconds with two digits below ten, one below a hundred: "0.05", "2.1", "330". */
-static void put_seconds(struct bytes *to, int64_t us)
-{
-	uint64_t hundredths = us > 0 ? (uint64_t)us / 10000 : 0;
-
-	put_number(to, hundredths / 100);
-	hundredths %= 100;
-	if (us >= 100000000 || !hundredths)
-		return;
-	PUT(to, ".");
-	put_number(to, hundredths / 10);
-	if (us < 10000000 && hundredths % 10)
-		put_number(to, hundredths % 10);
-}
-
-static int64_t between(struct walltime from, struct walltime to)
-{
-	return from.us && to.us > from.us ? to.us - from.us : 0;
-}
-
-/* Before the queue's turn, waiting in it, connecting, sending. */
-static void put_delays(struct bytes *to, const struct job *job)
-{
-	struct walltime sending = job->sending.us ? job->sending : job->done;
-
-	put_seconds(to, between(job->arrival, job->active));
-	PUT(to, "/");
-	put_seconds(to, between(job->active, job->begun));
-	PUT(to, "/");
-	put_seconds(to, between(job->begun, sending));
-	PUT(to, "/");
-	put_seconds(to, between(sending, job->done));
-}
-
 static struct text status_word(unsigned kind)
 {
 	static const struct text sent = TEXT("sent"), deferred = TEXT("deferred"),
@@ -168,11 +135,13 @@ static void job_log(struct worker *w, const struct job *job)
 {
 	struct bytes *b = &w->items;
 
+	const struct delays d = {job->arrival, job->active, job->begun, job->sending, job->done};
+
 	b->start = b->end = 0;
-	put_seconds(b, between(job->arrival, job->done));
+	delays_put_total(b, &d);
 	size_t delay_len = b->end;
 
-	put_delays(b, job);
+	delays_put(b, &d);
 	const char *text = (const char *)b->data;
 
 	for (uint32_t i = 0; i < job->recipient_count; i++) {

@@ -144,7 +144,7 @@ static const struct {
     {"resolver { forward = { dns.example } }", 1, 24, "no address", false},
     {"resolver { forward = { 127.0.0.1@0 } }", 1, 24, "no port", false},
     {"resolver { prefer = ipv5 }", 1, 21, "did you mean ipv4?", false},
-    {"route a.example { to = local }", 1, 24, "not in this version", false},
+    {"route a.example { to = lokal }", 1, 24, "did you mean local?", false},
     {"route a.example { to = stmp:x }", 1, 24, "did you mean smtp:?", false},
     {"route a.example { to = relay.example }", 1, 24, "did you mean smtp:relay.example?", false},
     {"route a.example { to = 192.0.2.1 }", 1, 24, "did you mean smtp:[192.0.2.1]?", false},

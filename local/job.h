@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A job: recipients of one message who are on this machine, its content, and
+ * what became of each. It lives until qmgr has recorded its outcome.
+ */
+#ifndef LOCAL_JOB_H
+#define LOCAL_JOB_H
+
+#include "child.h"
+#include "config.h"
+#include "message.h"
+
+struct recipient {
+	struct text address, original, target;
+	uint32_t number;
+	bool settled;
+	struct result result;
+};
+
+struct slot;
+struct worker;
+
+struct job {
+	struct job *next; /* all of the worker's */
+	struct job *next_waiting;
+	struct worker *worker;
+	struct slot *slot; /* NULL: qmgr has forgotten it */
+	struct config *config;
+	uint64_t number, id;
+	uint32_t slot_number;
+	struct text domain, sender, prelude, body;
+	uint64_t body_length;
+	int fd; /* of the body, owned; -1: inline */
+	struct walltime arrival, active, begun, sending, done;
+	bool finished, waiting;
+	struct child child; /* of the recipient at AT */
+	uint32_t at, count;
+	struct recipient recipients[];
+};
+
+/* Copies M; takes over FD (-1: none). NULL, and FD closed, when M makes no sense. */
+struct job *job_new(const struct msg_job *m, int fd);
+void job_free(struct job **job);
+
+/* The messages about it; lists are encoded into ITEMS, which is emptied first. */
+struct msg_outcome job_outcome(const struct job *job, struct bytes *items);
+struct msg_in_flight job_in_flight(const struct job *job, struct bytes *items);
+
+#endif

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * local: puts mail into the mailboxes of this machine's users. It parses no
+ * mail and touches no mailbox itself: for each delivery a child becomes the
+ * recipient for good. Never root, never the network.
+ */
+#include "worker.h"
+
+#include "jail.h"
+#include "plan.h"
+
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+static const struct daemon_row row = {
+    .name = "local",
+    .kind = PEER_LOCAL,
+    .user = "veredus-local",
+    .root = JAIL_NONE,
+    .capabilities = "cap_setuid,cap_setgid=ep",
+    .system_calls = "!" JAIL_DENIED,
+    .peers = PEER_QMGR | PEER_SMTPD | PEER_SUBMISSION,
+};
+
+static struct worker *worker_of(const struct channel *c)
+{
+	return daemon_of(c)->self;
+}
+
+static void need(struct channel *c, bool fine, const char *why)
+{
+	if (!fine)
+		channel_end(c, why);
+}
+
+static void on_job(struct channel *c, const struct message *m)
+{
+	/* An older channel of a qmgr that was replaced may still hold frames. */
+	if (c != worker_of(c)->qmgr) {
+		if (m->fd >= 0)
+			close(m->fd);
+		return;
+	}
+	need(c, worker_job(worker_of(c), &m->job, m->fd, m->fd_lost),
+	     "sent a job that was not asked for");
+}
+
+static void on_recorded(struct channel *c, const struct message *m)
+{
+	if (c == worker_of(c)->qmgr)
+		need(c, worker_recorded(worker_of(c), m->recorded.job),
+		     "recorded a job that has no outcome");
+}
+
+static void on_slot_close(struct channel *c, const struct message *m)
+{
+	if (c == worker_of(c)->qmgr)
+		worker_slot_close(worker_of(c), m->slot_close.slot);
+}
+
+static void on_user_ask(struct channel *c, const struct message *m)
+{
+	const struct daemon *d = daemon_of(c);
+
+	channel_send_user_is(
+	    c, &(struct msg_user_is){
+		   m->user_ask.query,
+		   (uint8_t)plan_knows(d->config, m->user_ask.address, d->unprivileged)});
+}
+
+static void on_peer(struct daemon *d, struct channel *c)
+{
+	if (channel_peer(c) == PEER_QMGR)
+		worker_set_qmgr(d->self, c);
+}
+
+static void on_gone(struct daemon *d, struct channel *c)
+{
+	struct worker *w = d->self;
+
+	if (c == w->qmgr)
+		worker_set_qmgr(w, NULL);
+}
+
+static void start(struct daemon *d)
+{
+	struct worker *w = d->self;
+
+	text_copy(w->host, sizeof w->host, d->config->hostname);
+	signal(SIGCHLD, SIG_DFL);
+	loop_signal(d->loop, SIGCHLD, children_reap, NULL);
+}
+
+static void reload(struct daemon *d)
+{
+	struct worker *w = d->self;
+
+	text_copy(w->host, sizeof w->host, d->config->hostname);
+}
+
+static void warm_up(struct daemon *d)
+{
+	d->self = worker_new(d);
+}
+
+static void drain(struct daemon *d, struct duration limit)
+{
+	worker_drain(d->self, limit);
+}
+
+static const struct serve serves[] = {
+    {MSG_job, PEER_QMGR, on_job},
+    {MSG_recorded, PEER_QMGR, on_recorded},
+    {MSG_slot_close, PEER_QMGR, on_slot_close},
+    {MSG_user_ask, PEER_SMTPD | PEER_SUBMISSION, on_user_ask},
+    {MSG_NONE, 0, NULL},
+};
+
+static const struct daemon_face face = {
+    .warm_up = warm_up,
+    .start = start,
+    .reload = reload,
+    .peer = on_peer,
+    .gone = on_gone,
+    .drain = drain,
+    .serves = serves,
+};
+
+int main(int argc, char **argv)
+{
+	return daemon_main(argc, argv, &row, &face);
+}

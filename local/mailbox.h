@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Putting a letter into a mailbox. Called in a child that has become the
+ * mailbox's owner: what the owner's folders hold (links, FIFOs, devices) can
+ * lead it to nothing that the owner could not write himself.
+ */
+#ifndef LOCAL_MAILBOX_H
+#define LOCAL_MAILBOX_H
+
+#include "letter.h"
+#include "result.h"
+
+/* A path that ends in "/" is a Maildir, any other an mbox file. */
+bool mailbox_is_maildir(const char *path);
+
+/*
+ * Asked right before the letter is there for readers: false when whoever would
+ * hear of it is gone, so that it is not delivered twice.
+ */
+struct mailbox_face {
+	bool (*still_wanted)(void *arg);
+	void *arg;
+};
+
+/*
+ * maildir.c. Written to tmp/ and synced, then linked into new/, whose folder is
+ * synced. The name follows from message and recipient: a second attempt after a
+ * crash finds the first one's file, and makes no other. Folders are made if need be.
+ */
+void maildir_deliver(const struct letter *l, const char *path, const char *host,
+		     const struct mailbox_face *face, struct result *r);
+
+/*
+ * mbox.c. PATH.lock (if the folder can be written) and fcntl(2), then appended and
+ * synced; cut back to where it ended when it can't be written whole.
+ */
+void mbox_deliver(const struct letter *l, const char *path, const struct mailbox_face *face,
+		  struct result *r);
+
+/* What ERRNO means for a delivery: deferred, with the status that says why. */
+void mailbox_failed(struct result *r, int error, const char *what);
+
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What a child says of its delivery, over its pipe: kind, code, status, a line
+ * for people, and the addresses and targets that take the recipient's place.
+ * The child runs as the recipient, so its words are not trusted: read strictly.
+ */
+#ifndef LOCAL_RESULT_H
+#define LOCAL_RESULT_H
+
+#include "bytes.h"
+#include "message.h"
+
+enum {
+	RESULT_REPLY_MAX = 500,
+	RESULT_TARGET_MAX = 1000,
+	RESULT_ADDITIONS_MAX = 1000,
+	RESULT_BYTES_MAX = 1024 * 1024,
+};
+
+struct result {
+	uint8_t kind; /* enum outcome_kind: delivered, deferred, failed, expanded */
+	uint16_t code;
+	char dsn[12];
+	char reply[RESULT_REPLY_MAX + 1];
+	uint32_t added;		/* expanded: of these so many */
+	struct bytes additions; /* one after the other: u32 length and address, u32 and target */
+};
+
+/* Sets all but the additions; the text as printf gives it, cut, without control characters. */
+void result_set(struct result *r, enum outcome_kind kind, uint16_t code, const char *dsn,
+		const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+/* An addition. False: too many, or too long. */
+bool result_add(struct result *r, struct text address, struct text target);
+
+/* Takes the next one off *LIST, which lies over the additions; false at the end. */
+bool result_next(struct text *list, struct text *address, struct text *target);
+
+void result_encode(struct bytes *to, const struct result *r);
+
+/* Strict; *R is empty before. False: it is no result. */
+bool result_decode(struct text from, struct result *r);
+void result_free(struct result *r);
+
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The users of this machine, as the system knows them (getpwnam). A name is
+ * looked up in lower case; of ann+lists, when nobody is called that, what
+ * stands before the separator counts.
+ */
+#ifndef LOCAL_USER_H
+#define LOCAL_USER_H
+
+#include "text.h"
+
+#include <limits.h>
+#include <sys/types.h>
+
+enum { USER_NAME_MAX = 64, USER_GROUPS_MAX = 1024 };
+
+enum user_found {
+	USER_FOUND,
+	USER_ABSENT,
+	USER_FAILED, /* not known now: the user database can't be asked */
+};
+
+struct user {
+	char name[USER_NAME_MAX + 1];
+	char home[PATH_MAX];
+	uid_t uid;
+	gid_t gid;
+	gid_t groups[USER_GROUPS_MAX];
+	int group_count;
+};
+
+/* LOCAL is a local part without quotes; SEPARATORS characters that end the user's name, "" for
+ * none. */
+enum user_found user_find(struct user *u, struct text local, const char *separators);
+
+/* The local part of ADDRESS in lower case and without quotes, to TO; false: too long to be a name.
+ */
+bool user_part(struct text address, char *to, size_t size);
+
+/* Where PATTERN (config.h, local_mailbox) says that the user's mailbox is, of mail for DOMAIN.
+ * False: too long, or the domain is no name of a folder. */
+bool user_mailbox(const struct user *u, struct text pattern, struct text domain, char *to,
+		  size_t size);
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The worker: slots and jobs that qmgr gives, a child for each delivery, and
+ * outcomes that are kept until qmgr has recorded them (the rules of
+ * smtp-client's worker.h, but that a slot has one job and none ahead).
+ */
+#ifndef LOCAL_WORKER_H
+#define LOCAL_WORKER_H
+
+#include "daemon.h"
+#include "job.h"
+
+enum {
+	JOBS_MAX = 20000, /* of a qmgr that is sane */
+	SLOTS_MAX = 10000,
+};
+
+struct slot {
+	struct slot *next;
+	uint32_t number;
+	struct job *job; /* NULL: it waits for one */
+	bool closing;
+};
+
+struct worker {
+	struct daemon *daemon;
+	struct channel *qmgr; /* NULL while there is none */
+	struct slot *slots;
+	struct job *jobs;		    /* running and unconfirmed */
+	struct job *waiting, **waiting_end; /* for a child to end */
+	uint32_t slot_count, job_count;
+	uint64_t children;  /* that run */
+	struct bytes items; /* lists of messages are encoded here */
+	char host[256];
+	struct timer again, drain_limit;
+	bool draining, drained;
+};
+
+struct worker *worker_new(struct daemon *d);
+
+/* What qmgr sends; false: it broke the rules. FD_LOST: a body that we could not take. */
+bool worker_job(struct worker *w, const struct msg_job *m, int fd, bool fd_lost);
+bool worker_recorded(struct worker *w, uint64_t job);
+void worker_slot_close(struct worker *w, uint32_t slot);
+
+/* A fresh channel to qmgr is told what runs and what is unconfirmed; NULL: it is gone. */
+void worker_set_qmgr(struct worker *w, struct channel *qmgr);
+void worker_drain(struct worker *w, struct duration limit);
+
+#endif

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: ISC
+"""Mail into the mailboxes of this machine's users, by Veredus as it is started by root, on a machine with users of its
+own; and started by an ordinary user, for that user alone."""
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+
+import glob
+import mailbox
+import pwd
+import re
+
+import users
+import veredus as v
+
+BODY = b"Hello\r\nFrom the start\r\n>From there\r\n.\r\n..\r\n\x80\xff bytes\r\n\r\nend\r\n"
+
+
+def start(t, config="", **more):
+    """As root, with ann, bob and carol."""
+    veredus = t.veredus("hostname = relay.example\nroute here.example { to = local }\n" + config, **more)
+    veredus.demote = {}
+    os.chown(veredus.folder, 0, 0)
+    return veredus.start()
+
+
+def in_mailbox(sent, address, sender="sender@client.example", original=None):
+    """What SENT is in a mailbox: its header lines, and the content behind those that were added."""
+    head = f"Return-Path: <{sender}>\n"
+    if original:
+        head += f"X-Original-To: {original}\n"
+    return (head + f"Delivered-To: {address}\n").encode(), sent.replace(b"\r\n", b"\n")
+
+
+def is_delivered(found, sent, address, **more):
+    head, content = in_mailbox(sent, address, **more)
+    v.check(found.startswith(head), "its head:", found[:400])
+    v.check(found.endswith(content), "changed on its way:", found[-600:])
+    added = found[len(head):-len(content)]
+    v.check(re.fullmatch(rb"Received: [^\n]*\n(?:[ \t][^\n]*\n)*", added), "added", added)
+
+
+def maildir(path, count, seconds=20):
+    """The COUNT files of its new/, by their names."""
+    v.wait(lambda: len(glob.glob(path + "/new/*")) >= count, seconds, lambda: f"{count} in {path}: {os.listdir(os.path.dirname(path))}")
+    found = sorted(glob.glob(path + "/new/*"))
+    v.equal(len(found), count, path)
+    v.equal(os.listdir(path + "/tmp"), [], "tmp")
+    return found
+
+
+def need_root():
+    if not v.IS_ROOT:
+        raise v.Skip("needs root")
+
+
+def test_maildir(t):
+    """Octet for octet, small and large, once for each recipient; its files are the recipient's own."""
+    need_root()
+    veredus = start(t, "local { mailbox = ~/Maildir/ }\n")
+    small, large = v.mail("small", BODY, "Return-Path: <forged@x.example>\r\nContent-Length: 5\r\n"), v.mail("large", b"0123456789abcdef\r\n" * 20000)
+    smtp = v.Smtp(veredus.port)
+    ids = [smtp.send("sender@client.example", ["ann@here.example", "BOB+tag@here.example"], small),
+           smtp.send("", "ann@here.example", large)]
+    smtp.expect(250, "MAIL FROM:<sender@client.example>")
+    reply = smtp.expect(550, "RCPT TO:<nobody-of-that-name@here.example>")
+    v.check(reply.startswith("550 5.1.1 "), reply)
+    smtp.expect(550, "RCPT TO:<\"../ann\"@here.example>")
+    smtp.expect(250, "RCPT TO:<carol@here.example>")
+    smtp.close()
+    expected = re.sub(rb"(?:Return-Path|Content-Length):[^\n]*\n", b"", small)
+    found = maildir(users.home("ann") + "/Maildir", 2)
+    contents = sorted(map(v.read, found), key=len)
+    is_delivered(contents[0], expected, "ann@here.example")
+    is_delivered(contents[1], large, "ann@here.example", sender="")
+    bob = maildir(users.home("bob") + "/Maildir", 1)
+    is_delivered(v.read(bob[0]), expected, "BOB+tag@here.example")
+    for path in found:
+        st = os.stat(path)
+        v.equal((st.st_uid, st.st_gid, st.st_mode & 0o777), (pwd.getpwnam("ann").pw_uid,) * 2 + (0o600,), path)
+        v.check(path.endswith(f",S={st.st_size}"), path)
+    veredus.wait_empty()
+    v.check(re.search(ids[0] + r": to=<ann@here.example>, relay=local, delay=[0-9.]+, delays=[0-9./]+, dsn=2.0.0, status=sent \(delivered to maildir\)",
+                      veredus.log_text()), veredus.log_text())
+    v.equal(veredus.stop(), 0, "exit status")
+
+
+def test_mbox(t):
+    """/var/mail/%u: appended with From_ lines, quoted, readable by others' readers; made with the folder's group."""
+    need_root()
+    veredus = start(t)
+    path = users.machine() + "/mail/carol"
+    sent = [v.mail(f"mail {i}", BODY) for i in range(4)]
+    v.write(path, b"From old Sat Nov 21 22:05:00 2026\nSubject: cut")  # a letter that was cut off
+    os.chown(path, pwd.getpwnam("carol").pw_uid, 8)
+    os.chmod(path, 0o600)
+    smtp = v.Smtp(veredus.port)
+    for content in sent:
+        smtp.send("sender@client.example", ["carol@here.example", "ann@here.example"], content)
+    smtp.close()
+    veredus.wait_empty()
+    found = mailbox.mbox(path)
+    v.equal(len(found), 5, v.read(path))
+    subjects = sorted(m["Subject"] for m in found)
+    v.equal(subjects, ["cut", "mail 0", "mail 1", "mail 2", "mail 3"])
+    for letter in list(found)[1:]:
+        body = letter.get_payload(decode=False)
+        v.check("\n>From the start\n>>From there\n.\n..\n" in "\n" + body, body)
+        v.equal(letter["Delivered-To"], "carol@here.example")
+    raw = v.read(path)
+    for i in range(4):
+        v.check(sent[i].split(b"\r\n\r\n", 1)[0].replace(b"\r\n", b"\n") in raw, "its header", i)
+    st = os.stat(users.machine() + "/mail/ann")
+    v.equal((st.st_uid, st.st_mode & 0o777), (pwd.getpwnam("ann").pw_uid, 0o600), "made for ann")
+    v.equal(glob.glob(users.machine() + "/mail/*.lock"), [], "locks")
+    v.equal(veredus.stop(), 0, "exit status")
+
+
+def test_walls(t):
+    """local has the two capabilities and no root; a child has none, and no descriptor but its own."""
+    need_root()
+    veredus = start(t, "local { mailbox = ~/Maildir/ }\n")
+    pid = veredus.daemons("local")[0]
+    fields = dict(line.split(":\t", 1) for line in v.read(f"/proc/{pid}/status").decode().splitlines() if ":\t" in line)
+    v.equal(set(fields["Uid"].split()), {str(pwd.getpwnam("veredus-local").pw_uid)}, "uid")
+    v.equal(set(fields["Gid"].split()), {str(pwd.getpwnam("veredus-local").pw_gid)}, "gid")
+    v.equal((fields["CapPrm"], fields["CapEff"]), ("00000000000000c0",) * 2, "setgid and setuid")
+    v.equal([int(fields[k], 16) for k in ("CapInh", "CapBnd", "CapAmb")], [0, 0, 0])
+    v.equal((fields["Seccomp"], fields["NoNewPrivs"]), ("2", "1"))
+    v.equal(veredus.stop(), 0, "exit status")
+
+
+def test_ordinary_user(t):
+    """Started by an ordinary user: that user's mail, nobody else's."""
+    user = pwd.getpwuid(v.NOBODY if v.IS_ROOT else os.geteuid()).pw_name
+    folder = users.own(t.folder + "/boxes", user) if v.IS_ROOT else t.folder
+    veredus = t.veredus(f"route here.example {{ to = local }}\nlocal {{ mailbox = {folder}/%u-%d/ }}\n").start()
+    sent = v.mail("mine", BODY)
+    smtp = v.Smtp(veredus.port)
+    smtp.send("sender@client.example", f"{user}@here.example", sent)
+    smtp.expect(250, "MAIL FROM:<sender@client.example>")
+    smtp.expect(550, "RCPT TO:<games@here.example>")
+    smtp.expect(550, "RCPT TO:<root@here.example>")
+    smtp.close()
+    is_delivered(v.read(maildir(f"{folder}/{user}-here.example", 1)[0]), sent, f"{user}@here.example")
+    veredus.wait_empty()
+    v.equal(veredus.stop(), 0, "exit status")
+
+
+if v.IS_ROOT:
+    users.enter(["ann", "bob", "carol"])
+v.main(globals())
