@@ -24,9 +24,10 @@ enum tag {
 	TAG_HOLD = 14,
 	TAG_TLS = 15,
 	TAG_SOURCE = 16,
+	TAG_ADDED = 24, /* a recipient as well: of an expansion */
 };
 
-enum { RECIPIENT_FIELD_MAX = 4 * 4 + 1 + 2 * ADDRESS_MAX + ORCPT_MAX };
+enum { RECIPIENT_FIELD_MAX = 6 * 4 + 1 + 2 * ADDRESS_MAX + ORCPT_MAX + TARGET_MAX };
 
 static void put_text(struct bytes *w, enum tag tag, struct text t)
 {
@@ -68,25 +69,39 @@ void envelope_put_head(struct bytes *w, const struct envelope *e)
 
 void envelope_put_recipient(struct bytes *w, const struct envelope_recipient *r)
 {
+	bool added = r->target.len || r->parent;
 	size_t len = 3 * 4 + 1 + r->address.len + r->original.len + r->orcpt.len;
 
+	if (added)
+		len += 2 * 4 + r->target.len;
 	must(len <= RECIPIENT_FIELD_MAX);
-	wire_put_u16(w, TAG_RECIPIENT);
+	wire_put_u16(w, added ? TAG_ADDED : TAG_RECIPIENT);
 	wire_put_u32(w, (uint32_t)len);
 	wire_put_text(w, r->address);
 	wire_put_text(w, r->original);
 	wire_put_text(w, r->orcpt);
 	wire_put_u8(w, r->notify);
+	if (!added)
+		return;
+	wire_put_u32(w, r->parent);
+	wire_put_text(w, r->target);
 }
 
-static bool decode_recipient(struct text value, struct envelope_recipient *r)
+static bool decode_recipient(uint16_t tag, struct text value, struct envelope_recipient *r)
 {
 	struct wire_reader in = wire_reader_over(value.data, value.len);
+
+	r->parent = 0;
+	r->target = (struct text){NULL, 0};
 
 	r->address = wire_text(&in, ADDRESS_MAX);
 	r->original = wire_text(&in, ADDRESS_MAX);
 	r->orcpt = wire_text(&in, ORCPT_MAX);
 	r->notify = wire_u8(&in);
+	if (tag == TAG_ADDED) {
+		r->parent = wire_u32(&in);
+		r->target = wire_text(&in, TARGET_MAX);
+	}
 	return wire_done(&in) && r->address.len > 0;
 }
 
@@ -116,7 +131,10 @@ static bool decode_field(struct envelope *e, uint16_t tag, struct text value)
 
 	switch (tag) {
 	case TAG_RECIPIENT:
-		return decode_recipient(value, &r) && e->recipient_count++ < RECIPIENTS_MAX;
+	case TAG_ADDED:
+		/* Whose place it has stands before it. */
+		return decode_recipient(tag, value, &r) && r.parent <= e->recipient_count &&
+		       e->recipient_count++ < RECIPIENTS_MAX;
 	case TAG_SENDER:
 		return take_text(value, ADDRESS_MAX, &e->sender);
 	case TAG_SUBMITTER:
@@ -178,9 +196,9 @@ bool envelope_next(struct envelope_iter *it, struct envelope_recipient *r)
 		uint16_t tag = wire_u16(&it->in);
 		struct text value = wire_text(&it->in, ENVELOPE_MAX);
 
-		if (tag == TAG_RECIPIENT && !it->in.bad) {
+		if ((tag == TAG_RECIPIENT || tag == TAG_ADDED) && !it->in.bad) {
 			it->next++;
-			return decode_recipient(value, r);
+			return decode_recipient(tag, value, r);
 		}
 	}
 	return false;

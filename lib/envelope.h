@@ -12,8 +12,9 @@
 
 enum {
 	ADDRESS_MAX = 320, /* 64 + "@" + 255 (RFC 5321 4.5.3.1) */
-	ORCPT_MAX = 500,   /* RFC 3461 section 4.2 */
-	ENVID_MAX = 100,   /* RFC 3461 section 4.4 */
+	TARGET_MAX = 1000,
+	ORCPT_MAX = 500, /* RFC 3461 section 4.2 */
+	ENVID_MAX = 100, /* RFC 3461 section 4.4 */
 	SUBMITTER_MAX = 255,
 	SOURCE_MAX = 32,	/* of the name of a source, or a pool of them */
 	RECIPIENTS_MAX = 10000, /* of one message, whatever the configuration says */
@@ -45,6 +46,19 @@ struct envelope_recipient {
 	struct text original; /* before an expansion, else empty */
 	struct text orcpt;    /* "rfc822;xtext" as given, or empty */
 	uint8_t notify;	      /* enum dsn_notify bits, 0: not given */
+	/*
+	 * Of an expansion. PARENT is 1 and the number of the recipient whose place it has; 0: none.
+	 * TARGET says what of ADDRESS it is. Whoever delivers to "|" or "/" looks first whether
+	 * that still stands where it came from.
+	 *   ""                 the address, as any
+	 *   "~"                the user: no alias counts any more
+	 *   "\"                the user's mailbox: no .forward counts, either
+	 *   "|COMMAND" "/FILE" what an alias of the address says
+	 *   ":include:/FILE"   the same
+	 *   "~|COMMAND" "~/FILE" "~:include:/FILE"   the same of the user's .forward
+	 */
+	struct text target;
+	uint32_t parent;
 };
 
 /* Recipients in the order in which they were put: numbers count from 0. */

@@ -181,7 +181,8 @@ static struct wire_list job_recipients(const struct job *job, struct text envelo
 									 .address = er.address,
 									 .orcpt = er.orcpt,
 									 .notify = er.notify,
-									 .original = er.original});
+									 .original = er.original,
+									 .target = er.target});
 		list.count++;
 	}
 	list.items = (struct text){(const char *)to->data, to->end};
@@ -494,6 +495,8 @@ static void outcome_final(struct qmgr *q, struct recipient *r,
 		r->attempts++;
 	scheduler_outcome(q->scheduler, r, (enum outcome_kind)o->kind, SCOPE_NONE, now_us(q), &due);
 	r->said = true;
+	if (o->kind == OUTCOME_EXPANDED)
+		return; /* expand.c closes it, with those who take its place */
 	if (o->kind == OUTCOME_FAILED) {
 		q->counters.failed++;
 		if (o->code >= 500)
@@ -531,11 +534,20 @@ static struct job *outcome_adopt(struct qmgr *q, struct worker *w, const struct 
 	return job;
 }
 
-static void outcome_apply(struct qmgr *q, struct job *job, const struct msg_outcome *m)
+/* A person who wanted something of R meanwhile goes before that. */
+static bool outcome_expands(const struct recipient *r, const struct rec_outcome_recipient *o)
+{
+	return o->kind == OUTCOME_EXPANDED && !r->wish;
+}
+
+/* The recipients of JOB that others take the place of come to NUMBERS; returns how many. */
+static uint32_t outcome_apply(struct qmgr *q, struct job *job, const struct msg_outcome *m,
+			      uint32_t *numbers)
 {
 	struct wire_list list = m->recipients;
 	struct rec_outcome_recipient o;
 	struct mail *mail = job->mail;
+	uint32_t expanded = 0;
 	bool relayed = false;
 	char line[QUEUE_TEXT_MAX];
 
@@ -556,23 +568,29 @@ static void outcome_apply(struct qmgr *q, struct job *job, const struct msg_outc
 		struct text text = reply_with_relay(m, &o, line, sizeof line);
 
 		relayed |= o.kind == OUTCOME_RELAYED || o.kind == OUTCOME_DELIVERED;
+		if (outcome_expands(r, &o))
+			numbers[expanded++] = o.number;
 		if (o.kind == OUTCOME_DEFERRED)
 			outcome_deferred(q, r, (enum failure_scope)m->scope, &o, text);
+		else if (o.kind == OUTCOME_EXPANDED && r->wish)
+			outcome_deferred(q, r, SCOPE_NOBODY, &o, text);
 		else
 			outcome_final(q, r, &o, text);
 	}
 	scheduler_job_done(q->scheduler, job, relayed, now_us(q));
+	return expanded;
 }
 
-static bool outcome_is_sound(const struct msg_outcome *m)
+static bool outcome_is_sound(const struct worker *w, const struct msg_outcome *m)
 {
+	unsigned most = w->kind == PEER_LOCAL ? OUTCOME_EXPANDED : OUTCOME_FAILED;
 	struct wire_list list = m->recipients;
 	struct rec_outcome_recipient o;
 
 	while (list_next_outcome_recipient(&list, &o))
-		if (o.kind < OUTCOME_RELAYED || o.kind > OUTCOME_FAILED)
+		if (o.kind < OUTCOME_RELAYED || o.kind > most || o.kind == OUTCOME_HELD)
 			return false;
-	return m->scope <= SCOPE_NOBODY;
+	return m->scope <= SCOPE_NOBODY && (w->kind == PEER_LOCAL || !m->added.count);
 }
 
 void delivery_outcome(struct channel *c, const struct message *m)
@@ -583,16 +601,21 @@ void delivery_outcome(struct channel *c, const struct message *m)
 	workers_heard(q, w, c);
 	struct job *job = scheduler_job(q->scheduler, m->outcome.job);
 
-	if (!outcome_is_sound(&m->outcome) ||
+	if (!outcome_is_sound(w, &m->outcome) ||
 	    (job && (job->worker != w || job->mail->id != m->outcome.id))) {
 		channel_end(c, "sent an outcome that is not its own");
 		return;
 	}
 	if (!job && w->claims)
 		job = outcome_adopt(q, w, &m->outcome);
-	if (job)
-		outcome_apply(q, job, &m->outcome);
-	store_await_job(q, w, m->outcome.job);
+	uint32_t *numbers = job ? mem_new(job->count, sizeof *numbers) : NULL;
+	uint32_t expanded = job ? outcome_apply(q, job, &m->outcome, numbers) : 0;
+
+	if (expanded)
+		expansion_add(q, w, &m->outcome, numbers, expanded);
+	else
+		store_await_job(q, w, m->outcome.job);
+	free(numbers);
 }
 
 /* -- the resolver ------------------------------------------------------------------------------ */

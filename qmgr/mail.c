@@ -185,6 +185,64 @@ bool mail_settle(struct mails *mails, struct recipient *r)
 	return --r->mail->open_count == 0;
 }
 
+static void job_follow(struct job *job, const struct recipient *from, struct recipient *to)
+{
+	job->mail = to->mail;
+	for (uint32_t i = 0; i < job->count; i++)
+		if (job->recipients[i] == from)
+			job->recipients[i] = to;
+}
+
+/* The list that FROM is in, or its job, names TO from here on. */
+static void recipient_move(struct recipient *from, struct recipient *to, struct mail *mail)
+{
+	*to = *from;
+	to->mail = mail;
+	if (to->state == RECIPIENT_FLYING)
+		job_follow(to->job, from, to);
+	if (to->state != RECIPIENT_READY && to->state != RECIPIENT_WAITING)
+		return;
+	*to->prev = to;
+	if (to->next)
+		to->next->prev = &to->next;
+	else if (to->state == RECIPIENT_READY)
+		to->lane->ready_end = &to->next;
+}
+
+struct mail *mail_grow(struct mails *mails, struct mail *mail, uint32_t first, uint32_t count)
+{
+	uint32_t old = mail->recipient_count;
+	struct mail *to = mem_new(1, sizeof *to + ((size_t)old + count) * sizeof(struct recipient));
+
+	*to = *mail;
+	for (uint32_t i = 0; i < old; i++)
+		recipient_move(&mail->recipients[i], &to->recipients[i], to);
+	for (uint32_t i = 0; i < count; i++) {
+		to->recipients[old + i].mail = to;
+		to->recipients[old + i].number = first + i;
+	}
+	to->recipient_count += count;
+	to->open_count += count;
+	mails->recipients += count;
+	if (to->content)
+		to->content->mail = to;
+	table_remove(&mails->by_id, &mail->link);
+	table_add(&mails->by_id, &to->link, table_hash_number(&mails->by_id, to->id));
+	free(mail);
+	return to;
+}
+
+void mail_shrink(struct mails *mails, struct mail *mail, uint32_t first)
+{
+	while (mail->recipient_count &&
+	       mail->recipients[mail->recipient_count - 1].number >= first) {
+		must(mail->recipients[mail->recipient_count - 1].state == RECIPIENT_NEW);
+		mail->recipient_count--;
+		mail->open_count--;
+		mails->recipients--;
+	}
+}
+
 void mail_free(struct mails *mails, struct mail *mail)
 {
 	mail_drop_content(mail);

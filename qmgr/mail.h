@@ -45,6 +45,14 @@ bool mail_settle(struct mails *mails, struct recipient *r);
 /* The recipient is held now, or no longer: for the count alone. */
 void mail_count_held(struct mails *mails, struct recipient *r, bool held);
 
+/*
+ * Room for COUNT recipients more, numbered from FIRST, RECIPIENT_NEW: MAIL and its recipients move,
+ * and whoever names them is told, lanes, wheel and jobs included. Returns where it is now.
+ */
+struct mail *mail_grow(struct mails *mails, struct mail *mail, uint32_t first, uint32_t count);
+/* Takes those from FIRST on away again; all are RECIPIENT_NEW still. */
+void mail_shrink(struct mails *mails, struct mail *mail, uint32_t first);
+
 /* All its recipients must be out of lanes, wheel and jobs. */
 void mail_free(struct mails *mails, struct mail *mail);
 

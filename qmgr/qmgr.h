@@ -7,6 +7,7 @@
  *   import.c    the veredus command hands messages in
  *   delivery.c  jobs to workers, outcomes from them
  *   join.c      what is known of a domain when all have answered
+ *   expand.c    others take a recipient's place
  *   workers.c   workers come and go
  *   report.c    what is owed to senders
  *   control.c   the control socket
@@ -42,6 +43,7 @@ struct round;
 struct reports;
 struct takeover;
 struct control_listener;
+struct expansion;
 
 /* A process that hands mail in. Outlives its channel: settled goes to whoever is there then. */
 struct engine {
@@ -119,6 +121,7 @@ struct qmgr {
 	struct table policy_asks;
 	int64_t policy_said_us; /* when a fetcher that does not answer was last warned of */
 
+	struct expansion *expansions; /* oldest first */
 	struct reports *reports;
 	struct takeover *takeover;
 	struct timer tick, age;
@@ -270,6 +273,16 @@ int64_t mono_of(const struct qmgr *q, struct walltime wall);
 
 /* A settled message leaves memory and disk. */
 void mail_remove(struct qmgr *q, struct mail *mail);
+
+/* -- expand.c ------------------------------------------------------------------------------ */
+
+/* Of an outcome: those NUMBERS, which are RECIPIENT_ENDING, give way to what M adds for them.
+ * `recorded` goes to W when that is durable. */
+void expansion_add(struct qmgr *q, struct worker *w, const struct msg_outcome *m,
+		   const uint32_t *numbers, uint32_t count);
+void expansions_round(struct qmgr *q); /* no batch is in flight: what is ready goes into this one */
+void expansions_committed(struct qmgr *q, bool durable); /* the batch in flight is, or is not */
+void expansions_free(struct qmgr *q);			 /* when no thread reads any more */
 
 /* -- workers.c ---------------------------------------------------------------------------- */
 

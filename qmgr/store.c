@@ -391,6 +391,7 @@ static void append_done(void *arg)
 		queue_batch_outcomes(q->flying_batch, again, q);
 	}
 	queue_batch_done(q->queue, &q->flying_batch, result);
+	expansions_committed(q, result == QUEUE_OK);
 	/* Outcomes that had no room when the round was filled are not durable yet. */
 	jobs_done(q, r, result == QUEUE_OK);
 	for (size_t i = 0; i < r->submit_count; i++)
@@ -471,6 +472,7 @@ static void seal(struct qmgr *q)
 	if (q->flying)
 		return;
 	late_retry(q);
+	expansions_round(q);
 	queue_clean_apply(q->queue);
 	door_stashes(q);
 	enum queue_result result = queue_batch_seal(q->queue, &batch);
@@ -581,6 +583,7 @@ void store_close(struct qmgr *q)
 	pool_free(&q->maintainer);
 	pool_free(&q->readers);
 	pool_free(&q->bodies); /* after readers, which may drop some */
+	expansions_free(q);
 	queue_close(&q->queue);
 	round_free(&q->filling);
 	round_free(&q->flying);
