@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: ISC */
+/* An aliases file in memory. */
+#include "aliases.h"
+
+#include "file.h"
+#include "mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { NAME_MAX_BYTES = 320 };
+
+struct entry {
+	struct text name, list;
+	uint32_t line;
+	bool broken;
+};
+
+struct aliases {
+	struct bytes content;
+	struct entry *entries; /* sorted by name, then by line */
+	size_t count, size;
+};
+
+struct reader {
+	struct aliases *to;
+	table_fault *fault;
+	void *owner;
+	unsigned faults;
+};
+
+static void say(struct reader *r, uint32_t line, const char *what)
+{
+	if (r->fault && r->faults++ < TABLE_FAULTS_MAX)
+		r->fault(r->owner, line, what);
+}
+
+static int compare(struct text a, struct text b)
+{
+	for (size_t i = 0; i < a.len && i < b.len; i++) {
+		int d =
+		    (unsigned char)ascii_lower(a.data[i]) - (unsigned char)ascii_lower(b.data[i]);
+
+		if (d)
+			return d;
+	}
+	return (a.len > b.len) - (a.len < b.len);
+}
+
+static int compare_entries(const void *a, const void *b)
+{
+	const struct entry *x = a, *y = b;
+	int d = compare(x->name, y->name);
+
+	return d ? d : (x->line > y->line) - (x->line < y->line);
+}
+
+static void entry_add(struct reader *r, const struct entry *e)
+{
+	struct aliases *to = r->to;
+
+	if (to->count == to->size) {
+		to->size = to->size ? to->size * 2 : 64;
+		to->entries = mem_resize(to->entries, to->size, sizeof *to->entries);
+	}
+	to->entries[to->count++] = *e;
+}
+
+/* Each item now, so that a fault is known before mail comes. */
+static void entry_check(struct reader *r, struct entry *e)
+{
+	struct alias_item item;
+	struct text list = e->list;
+	const char *why = NULL;
+	enum alias_next next;
+	bool any = false;
+
+	while ((next = alias_next(&list, false, &item, &why)) != ALIAS_END) {
+		any = true;
+		if (next == ALIAS_ITEM)
+			continue;
+		e->broken = true;
+		say(r, e->line, why);
+	}
+	if (any)
+		return;
+	e->broken = true;
+	say(r, e->line, "nothing stands behind the name");
+}
+
+/* LINE is a logical one: its continuations are in it. */
+static void read_line(struct reader *r, struct text line, uint32_t number)
+{
+	struct entry e = {.line = number};
+	size_t i = 0;
+
+	if (line.data[0] == '"') {
+		for (i = 1; i < line.len && line.data[i] != '"' && line.data[i] != '\n'; i++)
+			;
+		e.name = (struct text){line.data + 1, i - 1};
+		i = i < line.len && line.data[i] == '"' ? i + 1 : line.len;
+	} else {
+		while (i < line.len && line.data[i] != ':' && line.data[i] != '\n')
+			i++;
+		e.name = text_trim((struct text){line.data, i});
+	}
+	while (i < line.len && (line.data[i] == ' ' || line.data[i] == '\t'))
+		i++;
+	if (i >= line.len || line.data[i] != ':') {
+		say(r, number, "no colon behind the name");
+		return;
+	}
+	if (!e.name.len || e.name.len > NAME_MAX_BYTES) {
+		say(r, number, "no name");
+		return;
+	}
+	if (text_find(e.name, '@') >= 0)
+		say(r, number, "a name with a domain: it never counts");
+	e.list = (struct text){line.data + i + 1, line.len - i - 1};
+	entry_check(r, &e);
+	entry_add(r, &e);
+}
+
+static size_t line_end(struct text t, size_t at)
+{
+	while (at < t.len && t.data[at] != '\n')
+		at++;
+	return at < t.len ? at + 1 : at;
+}
+
+/* A line goes on over those that begin with a blank; comments between them are no end. */
+static size_t logical_end(struct text t, size_t at)
+{
+	size_t end = line_end(t, at);
+
+	for (size_t next = end; next < t.len; next = line_end(t, next)) {
+		if (t.data[next] == ' ' || t.data[next] == '\t')
+			end = line_end(t, next);
+		else if (t.data[next] != '#')
+			break;
+	}
+	return end;
+}
+
+static uint32_t count_lines(struct text t)
+{
+	uint32_t n = 0;
+
+	for (size_t i = 0; i < t.len; i++)
+		n += t.data[i] == '\n';
+	return n;
+}
+
+static void read_all(struct reader *r, struct text t)
+{
+	uint32_t number = 1;
+
+	for (size_t at = 0; at < t.len;) {
+		char c = t.data[at];
+		size_t end = c == '#' || c == '\n' ? line_end(t, at) : logical_end(t, at);
+		struct text line = {t.data + at, end - at};
+		bool empty = true;
+
+		for (size_t i = 0; i < line.len && empty; i++)
+			empty = strchr(" \t\r\n", line.data[i]) != NULL && line.data[i];
+		if (c == '#' || empty)
+			;
+		else if (c == ' ' || c == '\t')
+			say(r, number, "goes on with a line that is not there");
+		else
+			read_line(r, line, number);
+		number += count_lines(line);
+		at = end;
+	}
+}
+
+struct aliases *aliases_read(struct bytes *content, table_fault *fault, void *owner)
+{
+	struct aliases *to = mem_new(1, sizeof *to);
+	struct reader r = {to, fault, owner, 0};
+
+	to->content = *content;
+	*content = (struct bytes){0};
+	read_all(&r, (struct text){(const char *)bytes_at(&to->content), bytes_len(&to->content)});
+	if (to->count)
+		qsort(to->entries, to->count, sizeof *to->entries, compare_entries);
+	for (size_t i = 1; i < to->count; i++)
+		if (compare(to->entries[i - 1].name, to->entries[i].name) == 0)
+			say(&r, to->entries[i].line, "the name stands twice: the first one counts");
+	return to;
+}
+
+void aliases_free(struct aliases **aliases)
+{
+	if (!*aliases)
+		return;
+	bytes_free(&(*aliases)->content);
+	free((*aliases)->entries);
+	free(*aliases);
+	*aliases = NULL;
+}
+
+enum aliases_found aliases_find(const struct aliases *a, struct text name, struct text *list)
+{
+	size_t low = 0, high = a->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (compare(a->entries[middle].name, name) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == a->count || compare(a->entries[low].name, name) != 0)
+		return ALIASES_ABSENT;
+	*list = a->entries[low].list;
+	return a->entries[low].broken ? ALIASES_BROKEN : ALIASES_FOUND;
+}
+
+size_t aliases_count(const struct aliases *aliases)
+{
+	return aliases->count;
+}
+
+ptrdiff_t aliases_check(const char *path, size_t most, table_fault *fault, void *owner)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	struct bytes content = {0};
+	struct stat st = {0};
+	bool empty = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0;
+
+	if (fd < 0)
+		return -1;
+	if (empty || !S_ISREG(st.st_mode) || (uint64_t)st.st_size > most) {
+		close(fd);
+		errno = empty ? 0 : S_ISREG(st.st_mode) ? EFBIG : EINVAL;
+		return empty ? 0 : -1;
+	}
+	if (!file_take(fd, (size_t)st.st_size, &content)) {
+		errno = EAGAIN; /* it was changed just now */
+		return -1;
+	}
+	struct aliases *a = aliases_read(&content, fault, owner);
+	ptrdiff_t count = (ptrdiff_t)aliases_count(a);
+
+	aliases_free(&a);
+	return count;
+}
