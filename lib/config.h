@@ -195,7 +195,9 @@ struct config {
 	uint8_t resolver_prefer, resolver_client_names;
 	struct config_route *routes;
 	size_t route_count;
-	struct text local_mailbox, local_separators;
+	struct text local_mailbox, local_separators, local_aliases, local_user;
+	struct duration local_command_time;
+	uint8_t local_forward;
 	uint64_t local_deliveries;
 	struct config_site *sites;
 	size_t site_count;

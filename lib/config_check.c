@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* Checks of a configuration that need the machine it is for: folders, files, names. */
+#include "aliases.h"
 #include "config_row.h"
 #include "config_value.h"
 #include "policy_row.h"
@@ -244,6 +245,30 @@ static const char *mailbox_fault(struct text pattern)
 	return own ? NULL : "without ~/ and %u all users would have one mailbox";
 }
 
+static void alias_wrong(void *owner, uint32_t line, const char *what)
+{
+	const struct check *c = owner;
+	char name[SHOWN_BYTES];
+
+	config_errors_add(c->errors, true, line_of(c, BLOCK_local, "aliases"), 1,
+			  "aliases: %s:%u: %s", shown(name, c->config->local_aliases), line, what);
+}
+
+/* A broken alias keeps its own mail waiting, and nobody else's. */
+static void check_aliases(const struct check *c)
+{
+	uint32_t line = line_of(c, BLOCK_local, "aliases");
+	char path[WORD_MAX_BYTES + 1], name[SHOWN_BYTES];
+
+	if (!config_has_local(c->config))
+		return;
+	text_copy(path, sizeof path, c->config->local_aliases);
+	if (aliases_check(path, c->config->tables_size, alias_wrong, (void *)(uintptr_t)c) < 0 &&
+	    (errno != ENOENT || line))
+		config_errors_add(c->errors, true, line, 1, "aliases: %s: %s",
+				  shown(name, c->config->local_aliases), strerror(errno));
+}
+
 static void check_local(const struct check *c)
 {
 	const char *fault = mailbox_fault(c->config->local_mailbox);
@@ -255,6 +280,7 @@ static void check_local(const struct check *c)
 	if (c->config->local_separators.len > 8)
 		config_errors_add(c->errors, false, line_of(c, BLOCK_local, "separators"), 1,
 				  "separators: more than 8 characters");
+	check_aliases(c);
 }
 
 static void check_hostname(const struct check *c)

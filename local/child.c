@@ -3,7 +3,9 @@
 #include "child.h"
 
 #include "become.h"
+#include "command.h"
 #include "file.h"
+#include "list_file.h"
 #include "mailbox.h"
 
 #include <errno.h>
@@ -31,7 +33,7 @@ static bool still_wanted(void *arg)
 	struct pollfd p = {RESULT_FD, 0, 0};
 
 	(void)arg;
-	return poll(&p, 1, 0) == 0;
+	return poll(&p, 1, 0) <= 0 || !(p.revents & (POLLERR | POLLHUP));
 }
 
 /* Nothing of local's is left open: no channel, no other delivery's body. */
@@ -52,7 +54,7 @@ static bool descriptors_settle(int result, int *body)
 	return close_range(BODY_FD + 1, ~0u, 0) == 0;
 }
 
-static void deliver(const struct order *o, struct result *r)
+static void into_mailbox(const struct order *o, const char *note, struct result *r)
 {
 	static const struct mailbox_face face = {still_wanted, NULL};
 
@@ -60,6 +62,84 @@ static void deliver(const struct order *o, struct result *r)
 		maildir_deliver(&o->letter, o->path, o->host, &face, r);
 	else
 		mbox_deliver(&o->letter, o->path, &face, r);
+	if (!note || r->kind != OUTCOME_DELIVERED)
+		return;
+	char said[RESULT_REPLY_MAX + 1];
+
+	memcpy(said, r->reply, sizeof said);
+	result_set(r, OUTCOME_DELIVERED, 250, "2.0.0", "%.100s; .forward does not count: %.200s",
+		   said, note);
+}
+
+/* A .forward that is no good counts as none: the mail is kept, and the log says why. */
+static void as_forward_says(const struct order *o, struct result *r)
+{
+	const char *why = NULL;
+
+	switch (forward_read(o->user, &o->letter, r, &why)) {
+	case LIST_FOUND:
+		result_set(r, OUTCOME_EXPANDED, 250, "2.1.5", "forwarded to %u", r->added);
+		return;
+	case LIST_FAILED:
+		result_set(r, OUTCOME_DEFERRED, 0, "4.3.0", ".forward can't be read: %.200s", why);
+		return;
+	case LIST_ABSENT:
+		why = NULL;
+		break;
+	case LIST_UNUSABLE:
+		break;
+	}
+	into_mailbox(o, why, r);
+}
+
+/* It was changed since: what it says now counts; who has the mail already is left out by qmgr. */
+static void as_changed_forward_says(const struct order *o, struct result *r)
+{
+	const char *why;
+
+	if (forward_read(o->user, &o->letter, r, &why) != LIST_FOUND)
+		result_add(r, o->letter.address, text_of("\\"));
+	result_set(r, OUTCOME_EXPANDED, 250, "2.1.5", ".forward has been changed");
+}
+
+static void as_list_says(const struct order *o, struct result *r)
+{
+	const char *why = NULL;
+
+	if (include_read(o->path, o->user, &o->letter, r, &why) == LIST_FOUND)
+		result_set(r, OUTCOME_EXPANDED, 250, "2.1.5", "list expanded to %u", r->added);
+	else
+		result_set(r, OUTCOME_DEFERRED, 0, "4.3.5", "the list %.200s: %.200s", o->path,
+			   why ? why : "it is empty");
+}
+
+static void deliver(const struct order *o, struct result *r)
+{
+	const struct command command = {.line = o->path,
+					.user = o->user,
+					.folder = o->forward.len ? o->user->home : "/",
+					.limit = o->limit,
+					.still_wanted = still_wanted};
+
+	if (o->forward.len && !forward_has(o->user, &o->letter, o->forward)) {
+		as_changed_forward_says(o, r);
+		return;
+	}
+	switch (o->kind) {
+	case ORDER_USER:
+		as_forward_says(o, r);
+		return;
+	case ORDER_MAILBOX:
+	case ORDER_FILE:
+		into_mailbox(o, NULL, r);
+		return;
+	case ORDER_COMMAND:
+		command_run(&command, &o->letter, r);
+		return;
+	case ORDER_INCLUDE:
+		as_list_says(o, r);
+		return;
+	}
 }
 
 static _Noreturn void child_run(struct order *o, int result)
@@ -68,6 +148,8 @@ static _Noreturn void child_run(struct order *o, int result)
 	struct bytes said = {0};
 	const char *why;
 
+	/* The loop's handler would write to a descriptor that is another one here. */
+	signal(SIGCHLD, SIG_DFL);
 	/* Whoever started us ignores it; it ends a child that hangs. */
 	signal(SIGALRM, SIG_DFL);
 	alarm(FILES_LIMIT_S);

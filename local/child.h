@@ -12,8 +12,19 @@
 #include "result.h"
 #include "user.h"
 
+enum order_kind {
+	ORDER_USER,    /* as the user's .forward says, else into the mailbox */
+	ORDER_MAILBOX, /* into the mailbox at PATH */
+	ORDER_COMMAND, /* PATH is the command */
+	ORDER_FILE,    /* PATH, a Maildir or mbox */
+	ORDER_INCLUDE, /* PATH is a list, of which the addresses are wanted */
+};
+
 /* What a child is to do. */
 struct order {
+	enum order_kind kind;
+	struct text forward;   /* not empty: the target that the user's .forward must still have */
+	struct duration limit; /* for a command */
 	struct letter letter;
 	const struct user *user;
 	bool stays;	     /* started by an ordinary user, who is the recipient */

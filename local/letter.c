@@ -180,7 +180,7 @@ bool letter_each(const struct letter *l, enum letter_form form, letter_put *sink
 	w.failed = w.cr = false;
 	w.len = w.from_seen = 0;
 	w.last = '\n';
-	if (form == LETTER_MBOX)
+	if (form != LETTER_PLAIN)
 		put_from(&w, l);
 	put_head(&w, l);
 	w.quotes = form == LETTER_MBOX;

@@ -25,8 +25,9 @@ struct letter {
 };
 
 enum letter_form {
-	LETTER_PLAIN,
-	LETTER_MBOX, /* From_ line in front, "From " quoted (mboxrd), an empty line behind */
+	LETTER_PLAIN,	/* as it is */
+	LETTER_COMMAND, /* From_ line in front */
+	LETTER_MBOX,	/* From_ line in front, "From " quoted (mboxrd), an empty line behind */
 };
 
 /* Writes it all to FD at its place; false with errno. */

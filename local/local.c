@@ -7,7 +7,6 @@
 #include "worker.h"
 
 #include "jail.h"
-#include "plan.h"
 
 #include <signal.h>
 #include <string.h>
@@ -61,12 +60,12 @@ static void on_slot_close(struct channel *c, const struct message *m)
 
 static void on_user_ask(struct channel *c, const struct message *m)
 {
-	const struct daemon *d = daemon_of(c);
+	struct worker *w = worker_of(c);
 
 	channel_send_user_is(
 	    c, &(struct msg_user_is){
 		   m->user_ask.query,
-		   (uint8_t)plan_knows(d->config, m->user_ask.address, d->unprivileged)});
+		   (uint8_t)plan_knows(&w->planner, w->daemon->config, m->user_ask.address)});
 }
 
 static void on_peer(struct daemon *d, struct channel *c)
@@ -87,7 +86,7 @@ static void start(struct daemon *d)
 {
 	struct worker *w = d->self;
 
-	text_copy(w->host, sizeof w->host, d->config->hostname);
+	text_copy(w->planner.host, sizeof w->planner.host, d->config->hostname);
 	signal(SIGCHLD, SIG_DFL);
 	loop_signal(d->loop, SIGCHLD, children_reap, NULL);
 }
@@ -96,7 +95,7 @@ static void reload(struct daemon *d)
 {
 	struct worker *w = d->self;
 
-	text_copy(w->host, sizeof w->host, d->config->hostname);
+	text_copy(w->planner.host, sizeof w->planner.host, d->config->hostname);
 }
 
 static void warm_up(struct daemon *d)

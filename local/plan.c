@@ -2,8 +2,10 @@
 /* Whose mailbox it is, and where. */
 #include "plan.h"
 
+#include "envelope.h"
 #include "mem.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,26 +18,52 @@ struct plan {
 	struct user user;
 };
 
-static enum user_found find(const struct config *config, struct text address, bool unprivileged,
-			    struct user *u)
+static enum user_found find_name(const struct planner *p, const struct config *config,
+				 struct text part, struct user *u)
 {
-	char part[PART_BYTES], separators[16];
+	char separators[16];
 
-	if (!user_part(address, part, sizeof part))
-		return USER_ABSENT;
 	text_copy(separators, sizeof separators, config->local_separators);
 	if (text_equals(config->local_separators, "none"))
 		separators[0] = '\0';
-	enum user_found found = user_find(u, text_of(part), separators);
+	enum user_found found = user_find(u, part, separators);
 
-	return found == USER_FOUND && unprivileged && u->uid != geteuid() ? USER_ABSENT : found;
+	return found == USER_FOUND && p->unprivileged && u->uid != geteuid() ? USER_ABSENT : found;
 }
 
-unsigned plan_knows(const struct config *config, struct text address, bool unprivileged)
+static enum user_found find(const struct planner *p, const struct config *config,
+			    struct text address, struct user *u)
+{
+	char part[PART_BYTES];
+
+	if (!user_part(address, part, sizeof part))
+		return USER_ABSENT;
+	return find_name(p, config, text_of(part), u);
+}
+
+/* RFC 5321 section 4.5.1: every domain has a postmaster. */
+static bool is_postmaster(struct text address)
+{
+	char part[PART_BYTES];
+
+	return user_part(address, part, sizeof part) && strcmp(part, "postmaster") == 0;
+}
+
+unsigned plan_knows(struct planner *p, const struct config *config, struct text address)
 {
 	static struct user u; /* large */
+	char part[PART_BYTES];
+	struct text list;
 
-	switch (find(config, address, unprivileged, &u)) {
+	if (!user_part(address, part, sizeof part))
+		return TABLE_ABSENT;
+	enum aliases_found alias = alias_file_find(&p->aliases, config, text_of(part), &list);
+
+	if (alias == ALIASES_FOUND || is_postmaster(address))
+		return TABLE_FOUND;
+	if (alias == ALIASES_BROKEN)
+		return TABLE_FAILED;
+	switch (find(p, config, address, &u)) {
 	case USER_FOUND:
 		return TABLE_FOUND;
 	case USER_ABSENT:
@@ -67,15 +95,107 @@ static gid_t folder_group(const char *path)
 	return st.st_gid;
 }
 
-static bool settle(struct result *result, const struct recipient *r, enum user_found found)
+#define SHOWN(address) (int)((address).len < 320 ? (address).len : 320), (address).data
+
+static bool settle_user(struct result *result, struct text address, enum user_found found)
 {
 	if (found == USER_ABSENT)
 		result_set(result, OUTCOME_FAILED, 550, "5.1.1", "there is no user %.*s here",
-			   (int)(r->address.len < 320 ? r->address.len : 320), r->address.data);
+			   SHOWN(address));
 	else if (found == USER_FAILED)
 		result_set(result, OUTCOME_DEFERRED, 0, "4.3.0",
 			   "the users of this machine can't be looked up now");
 	return found != USER_FOUND;
+}
+
+/* Into P's user's mailbox, by way of his .forward or not. */
+static bool plan_mailbox(const struct planner *by, const struct job *job, struct plan *p,
+			 bool forward, struct result *result)
+{
+	struct order *o = &p->order;
+
+	if (letter_loops(&o->letter)) {
+		result_set(result, OUTCOME_FAILED, 554, "5.4.6", "mail forwarding loop for %.*s",
+			   SHOWN(o->letter.address));
+		return false;
+	}
+	if (!user_mailbox(&p->user, job->config->local_mailbox, job->domain, o->path,
+			  sizeof o->path)) {
+		result_set(result, OUTCOME_DEFERRED, 0, "4.3.5",
+			   "the mailbox's path can't be made up from local { mailbox }");
+		return false;
+	}
+	o->kind = forward && job->config->local_forward ? ORDER_USER : ORDER_MAILBOX;
+	o->folder_group = by->unprivileged ? 0 : folder_group(o->path);
+	return true;
+}
+
+/* A command, file or list: TARGET without what says where it comes from. */
+static bool plan_target(struct plan *p, struct text target, struct result *result)
+{
+	static const char include[] = ":include:";
+	size_t skip = 0;
+
+	if (target.data[0] == '|') {
+		p->order.kind = ORDER_COMMAND;
+		skip = 1;
+	} else if (target.data[0] == '/') {
+		p->order.kind = ORDER_FILE;
+	} else if (text_starts_case(target, include)) {
+		p->order.kind = ORDER_INCLUDE;
+		skip = sizeof include - 1;
+	} else {
+		result_set(result, OUTCOME_FAILED, 554, "5.3.5", "an unknown kind of target");
+		return false;
+	}
+	text_copy(p->order.path, sizeof p->order.path,
+		  (struct text){target.data + skip, target.len - skip});
+	return true;
+}
+
+/* What an alias names is done by the user whom the configuration has for it. */
+static bool plan_alias_target(struct planner *by, const struct job *job, const struct recipient *r,
+			      struct plan *p, struct result *result)
+{
+	if (!alias_has(&by->aliases, job->config, r->address, r->target)) {
+		/* They were changed: what they say now counts; who has the mail already is left
+		 * out by qmgr. */
+		if (!alias_expand(&by->aliases, job->config, r->address, result)) {
+			result_add(result, r->address, text_of("~"));
+			result_set(result, OUTCOME_EXPANDED, 250, "2.1.5", "its alias is gone");
+		}
+		return false;
+	}
+	if (find_name(by, job->config, job->config->local_user, &p->user) != USER_FOUND ||
+	    p->user.uid == 0) {
+		result_set(result, OUTCOME_DEFERRED, 0, "4.3.5",
+			   "local { user } is nobody whom we can be here");
+		return false;
+	}
+	if (!plan_target(p, r->target, result))
+		return false;
+	if (p->order.kind == ORDER_FILE && !by->unprivileged)
+		p->order.folder_group = folder_group(p->order.path);
+	return true;
+}
+
+/* Where nobody has said otherwise, postmaster's mail is root's, or goes where double bounces go. */
+static bool plan_postmaster(struct planner *by, const struct job *job, const struct recipient *r,
+			    struct result *result)
+{
+	char to[ADDRESS_MAX + 1];
+	struct text domain = address_domain(r->address), root;
+
+	config_postmaster(job->config, to, sizeof to);
+	if (text_equal_case(text_of(to), r->address)) {
+		snprintf(to, sizeof to, "root@%.*s", SHOWN(domain));
+		if (alias_file_find(&by->aliases, job->config, (struct text)TEXT("root"), &root) ==
+		    ALIASES_ABSENT)
+			return false;
+	}
+	result_add(result, text_of(to), (struct text){NULL, 0});
+	result_set(result, OUTCOME_EXPANDED, 250, "2.1.5", "the postmaster is %s", to);
+	return true;
 }
 
 /* Root's files are worth more than a mailbox: nothing here ever becomes root. */
@@ -85,11 +205,43 @@ static void settle_root(struct result *result)
 		   "root has no mailbox: name who reads its mail in the aliases file (root: ann)");
 }
 
-struct order *plan_recipient(const struct job *job, const struct recipient *r, const char *host,
-			     bool unprivileged, struct result *result)
+static bool plan_user(struct planner *by, const struct job *job, const struct recipient *r,
+		      struct plan *p, struct result *result)
+{
+	struct text target = r->target;
+	enum user_found found = find(by, job->config, r->address, &p->user);
+
+	if (found == USER_ABSENT && !target.len && is_postmaster(r->address) &&
+	    plan_postmaster(by, job, r, result))
+		return false;
+	if (settle_user(result, r->address, found))
+		return false;
+	if (p->user.uid == 0) {
+		settle_root(result);
+		return false;
+	}
+	if (target.len < 2)
+		return plan_mailbox(by, job, p, !text_equals(target, "\\"), result);
+	p->order.forward = target;
+	return plan_target(p, (struct text){target.data + 1, target.len - 1}, result);
+}
+
+static bool plan(struct planner *by, const struct job *job, const struct recipient *r,
+		 struct plan *p, struct result *result)
+{
+	char first = r->target.len ? r->target.data[0] : '\0';
+
+	if (first == '|' || first == '/' || first == ':')
+		return plan_alias_target(by, job, r, p, result);
+	if (!first && alias_expand(&by->aliases, job->config, r->address, result))
+		return false;
+	return plan_user(by, job, r, p, result);
+}
+
+struct order *plan_recipient(struct planner *by, const struct job *job, const struct recipient *r,
+			     struct result *result)
 {
 	struct plan *p = mem_new(1, sizeof *p);
-	const struct config *config = job->config;
 
 	p->order.letter = (struct letter){.sender = job->sender,
 					  .original = r->original,
@@ -102,24 +254,11 @@ struct order *plan_recipient(const struct job *job, const struct recipient *r, c
 					  .id = job->id,
 					  .number = r->number};
 	p->order.user = &p->user;
-	p->order.host = host;
-	p->order.stays = unprivileged;
-	if (settle(result, r, find(config, r->address, unprivileged, &p->user)))
-		;
-	else if (letter_loops(&p->order.letter))
-		result_set(result, OUTCOME_FAILED, 554, "5.4.6", "mail forwarding loop for %.*s",
-			   (int)(r->address.len < 320 ? r->address.len : 320), r->address.data);
-	else if (p->user.uid == 0)
-		settle_root(result);
-	else if (!user_mailbox(&p->user, config->local_mailbox, job->domain, p->order.path,
-			       sizeof p->order.path))
-		result_set(result, OUTCOME_DEFERRED, 0, "4.3.5",
-			   "the mailbox's path can't be made up from local { mailbox }");
-	else {
-		if (!unprivileged)
-			p->order.folder_group = folder_group(p->order.path);
+	p->order.host = by->host;
+	p->order.stays = by->unprivileged;
+	p->order.limit = job->config->local_command_time;
+	if (plan(by, job, r, p, result))
 		return &p->order;
-	}
 	free(p);
 	return NULL;
 }

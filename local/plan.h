@@ -3,16 +3,23 @@
 #ifndef LOCAL_PLAN_H
 #define LOCAL_PLAN_H
 
+#include "alias_file.h"
 #include "job.h"
+
+struct planner {
+	struct alias_file aliases;
+	char host[256];	   /* our own name */
+	bool unprivileged; /* we can be nobody but who we are */
+};
 
 /*
  * An order, which the caller frees, and whose texts live as long as JOB; or NULL, and *RESULT says
- * what becomes of R. HOST is our own name. UNPRIVILEGED: we can be nobody but who we are.
+ * what becomes of R.
  */
-struct order *plan_recipient(const struct job *job, const struct recipient *r, const char *host,
-			     bool unprivileged, struct result *result);
+struct order *plan_recipient(struct planner *p, const struct job *job, const struct recipient *r,
+			     struct result *result);
 
 /* Can there be mail for ADDRESS here? enum table_verdict. */
-unsigned plan_knows(const struct config *config, struct text address, bool unprivileged);
+unsigned plan_knows(struct planner *p, const struct config *config, struct text address);
 
 #endif

@@ -24,7 +24,8 @@ void result_set(struct result *r, enum outcome_kind kind, uint16_t code, const c
 
 bool result_add(struct result *r, struct text address, struct text target)
 {
-	if (r->added >= RESULT_ADDITIONS_MAX || address.len > 320 || target.len > RESULT_TARGET_MAX)
+	if (r->added >= RESULT_ADDITIONS_MAX || address.len > 320 ||
+	    target.len > RESULT_TARGET_MAX || bytes_len(&r->additions) > RESULT_ADDED_BYTES_MAX)
 		return false;
 	wire_put_text(&r->additions, address);
 	wire_put_text(&r->additions, target);

@@ -13,7 +13,8 @@
 enum {
 	RESULT_REPLY_MAX = 500,
 	RESULT_TARGET_MAX = 1000,
-	RESULT_ADDITIONS_MAX = 1000,
+	RESULT_ADDITIONS_MAX = 9000,
+	RESULT_ADDED_BYTES_MAX = 900000, /* of them; a frame takes those of one recipient */
 	RESULT_BYTES_MAX = 1024 * 1024,
 };
 

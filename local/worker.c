@@ -4,7 +4,6 @@
 
 #include "delays.h"
 #include "mem.h"
-#include "plan.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -21,6 +20,8 @@ struct worker *worker_new(struct daemon *d)
 	struct worker *w = mem_new(1, sizeof *w);
 
 	w->daemon = d;
+	w->planner.aliases.log = d->log;
+	w->planner.unprivileged = d->unprivileged;
 	w->waiting_end = &w->waiting;
 	timer_init(&w->again, d->loop, run_waiting, w);
 	return w;
@@ -133,9 +134,27 @@ static void job_finish(struct job *job)
 
 /* -- recipients, one after the other ----------------------------------------------------- */
 
+/* One frame tells qmgr of all of a job: a second large list waits for its next attempt. */
+static void bound_additions(const struct job *job, struct result *result)
+{
+	size_t bytes = bytes_len(&result->additions);
+	uint32_t count = result->added;
+
+	for (uint32_t i = 0; i < job->at; i++) {
+		bytes += bytes_len(&job->recipients[i].result.additions);
+		count += job->recipients[i].result.added;
+	}
+	if (bytes <= RESULT_BYTES_MAX && count <= RESULT_ADDITIONS_MAX)
+		return;
+	result_free(result);
+	result_set(result, OUTCOME_DEFERRED, 0, "4.3.2", "another large list goes first");
+}
+
 static void recipient_settle(struct job *job, struct result *result)
 {
 	struct recipient *r = &job->recipients[job->at];
+
+	bound_additions(job, result);
 
 	r->result = *result;
 	*result = (struct result){0};
@@ -174,7 +193,7 @@ static bool recipient_begin(struct job *job)
 
 	if (w->children >= job->config->local_deliveries)
 		return false;
-	struct order *order = plan_recipient(job, r, w->host, w->daemon->unprivileged, &result);
+	struct order *order = plan_recipient(&w->planner, job, r, &result);
 
 	if (!order) {
 		recipient_settle(job, &result);

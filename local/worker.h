@@ -9,6 +9,7 @@
 
 #include "daemon.h"
 #include "job.h"
+#include "plan.h"
 
 enum {
 	JOBS_MAX = 20000, /* of a qmgr that is sane */
@@ -31,7 +32,7 @@ struct worker {
 	uint32_t slot_count, job_count;
 	uint64_t children;  /* that run */
 	struct bytes items; /* lists of messages are encoded here */
-	char host[256];
+	struct planner planner;
 	struct timer again, drain_limit;
 	bool draining, drained;
 };

@@ -117,6 +117,116 @@ def test_mbox(t):
     v.equal(veredus.stop(), 0, "exit status")
 
 
+def aliases(text):
+    """/etc/aliases, written in one go."""
+    with open("/etc/aliases", "w") as f:
+        f.write(text)
+
+
+def delivered_to(path, count):
+    """The Delivered-To and X-Original-To of each letter in the Maildir, sorted."""
+    found = []
+    for name in maildir(path, count):
+        head = v.read(name).split(b"\n\n", 1)[0].decode(errors="replace").split("\n")
+        found.append(tuple(next((line.split(": ", 1)[1] for line in head if line.startswith(word + ": ")), None)
+                           for word in ("Delivered-To", "X-Original-To")))
+    return sorted(found)
+
+
+def test_aliases(t):
+    """Lists, nested, circular and doubled; each mailbox gets one copy, each outcome one record."""
+    need_root()
+    v.write(users.machine() + "/members", "# a list\ncarol, bob@here.example\n\"Ann Example\" <ann@here.example>\nout@sink.example\n")
+    aliases("""# comment
+postmaster: root
+root: ann
+Team: ann, BOB,
+    carol, "team-file"
+team-file: :include:%s/members
+ann: ann, bob
+loop-a: loop-b
+loop-b: loop-a
+broken: "ann
+file: "/var/mail/filed"
+""" % users.machine())
+    veredus, sink, client = v.world(t, start=False, config="hostname = relay.example\nroute here.example { to = local }\nlocal { mailbox = ~/Aliased/ }\n")
+    veredus.demote = {}
+    os.chown(veredus.folder, 0, 0)
+    veredus.start()
+    smtp = v.Smtp(veredus.port)
+    sent = v.mail("to the team", BODY)
+    smtp.send("sender@client.example", ["team@here.example", "ann@here.example"], sent)
+    smtp.send("sender@client.example", "postmaster@here.example", v.mail("to postmaster", BODY))
+    smtp.send("sender@client.example", "loop-a@here.example", v.mail("round and round", BODY))
+    smtp.send("sender@client.example", "file@here.example", v.mail("to a file", BODY))
+    smtp.expect(250, "MAIL FROM:<>")
+    smtp.expect(451, "RCPT TO:<broken@here.example>")
+    smtp.expect(550, "RCPT TO:<nobody-such@here.example>")
+    smtp.close()
+    home = users.home
+    v.equal(delivered_to(home("carol") + "/Aliased", 1), [("carol@here.example", "team@here.example")])
+    v.equal(delivered_to(home("ann") + "/Aliased", 2),
+            [("ann@here.example", "postmaster@here.example"), ("ann@here.example", "team@here.example")])
+    # Once for the team, whose list and member name him again, and once as ann's second mailbox.
+    v.equal(sorted(to.lower() for to, _ in delivered_to(home("bob") + "/Aliased", 2)), ["bob@here.example"] * 2)
+    envelope, content = sink.wait_mails(1)[0]
+    v.check(len(envelope["rcpt"]) == 1 and "out@sink.example" in str(envelope["rcpt"]), envelope)
+    v.relayed_whole(content, sent)
+    report = client.wait_mails(1)[0][1].decode(errors="replace")
+    v.check("loop-a@here.example" in report and "5.1.1" in report, report)
+    v.wait(lambda: os.path.exists("/var/mail/filed"), 10, "the file")
+    v.equal(pwd.getpwuid(os.stat("/var/mail/filed").st_uid).pw_name, "nobody")
+    veredus.wait_empty()
+    # Broken while its mail waits: nobody is called unknown, and the mail is there when it is mended.
+    aliases("broken: |exit-75\n")
+    smtp = v.Smtp(veredus.port)
+    waits = smtp.send("sender@client.example", "broken@here.example", v.mail("waits", BODY))
+    smtp.close()
+    veredus.wait_log(waits + ".*status=deferred")
+    aliases("broken: \"bob\n")
+    veredus.command("queue", "flush")
+    veredus.wait_log(waits + ".*dsn=4.3.5, status=deferred .*aliases of broken@here.example")
+    aliases("broken: bob\n")
+    veredus.command("queue", "flush")
+    veredus.wait_empty()
+    v.equal(len(maildir(home("bob") + "/Aliased", 3)), 3)
+    v.equal(veredus.stop(), 0, "exit status")
+
+
+def test_forward(t):
+    """Files, commands and addresses of a .forward, as the user; what others may write does not count."""
+    need_root()
+    home = users.home
+    aliases("pipe: \"|cat > %s/as-nobody; id -un >> %s/as-nobody\"\nodd: \"|echo no such person; exit 67\"\nlater: |false-program\n" % ((t.folder,) * 2))
+    os.chmod(t.folder, 0o777)
+    users.own(home("ann") + "/.forward", "ann", "\\ann, bob@here.example\n\"|cat >> command; env | sort >> command; id -un >> command\"\n%s/file\n" % home("ann"))
+    users.own(home("carol") + "/.forward", "carol", "bob\n", 0o666)
+    veredus = start(t, "local { mailbox = ~/Forwarded/ }\n")
+    smtp = v.Smtp(veredus.port)
+    smtp.send("\"$(touch pwned);`id`\"@client.example", "ann+tag@here.example", v.mail("forwarded", BODY))
+    smtp.send("sender@client.example", "carol@here.example", v.mail("unsafe", BODY))
+    smtp.send("sender@client.example", "pipe@here.example", v.mail("piped", BODY))
+    smtp.send("", "odd@here.example", v.mail("refused", BODY))
+    later = smtp.send("sender@client.example", "later@here.example", v.mail("later", BODY))
+    smtp.close()
+    v.equal(delivered_to(home("ann") + "/Forwarded", 1), [("ann+tag@here.example", None)])
+    v.equal(delivered_to(home("bob") + "/Forwarded", 1), [("bob@here.example", "ann+tag@here.example")])
+    v.equal(delivered_to(home("carol") + "/Forwarded", 1), [("carol@here.example", None)])
+    said = v.wait(lambda: os.path.exists(home("ann") + "/command") and v.read(home("ann") + "/command").endswith(b"ann\n") and v.read(home("ann") + "/command"), 20, "the command").decode(errors="replace")
+    v.check(said.startswith("From "), said[:200])
+    v.check("\nRECIPIENT=ann+tag@here.example\n" in said and "\nHOME=" + home("ann") in said, said[-800:])
+    v.check("\nSENDER=__touch_pwned_____id__@client.example\n" in said.replace('"', "_") or "\nSENDER=" in said, said[-800:])
+    v.check("$(" not in said.split("\nSENDER=")[1].split("\n")[0], "the sender in the environment")
+    v.check(not os.path.exists(home("ann") + "/pwned"))
+    v.wait(lambda: os.path.exists(home("ann") + "/file") and [m["Subject"] for m in mailbox.mbox(home("ann") + "/file")] == ["forwarded"], 10, "the file")
+    nobody = v.wait(lambda: os.path.exists(t.folder + "/as-nobody") and v.read(t.folder + "/as-nobody").endswith(b"nobody\n"), 10, "the alias's command")
+    veredus.wait_log("to=<carol@here.example>.*status=sent .*forward does not count: others than its owner may write it")
+    veredus.wait_log("to=<odd@here.example>.*dsn=5.1.1, status=bounced .*ended with 67 .user unknown.: no such person")
+    veredus.wait_log("to=<later@here.example>.*dsn=4.3.5, status=deferred .*ended with 127")
+    v.check(later in [m["queue_id"] for m in veredus.listed()], veredus.listed())
+    v.equal(veredus.stop(), 0, "exit status")
+
+
 def test_walls(t):
     """local has the two capabilities and no root; a child has none, and no descriptor but its own."""
     need_root()
@@ -149,5 +259,5 @@ def test_ordinary_user(t):
 
 
 if v.IS_ROOT:
-    users.enter(["ann", "bob", "carol"])
+    users.enter(["ann", "bob", "carol"], ["/etc/aliases"])
 v.main(globals())

@@ -13,6 +13,8 @@ trap 'rm -rf "$work"' EXIT
 cat >"$work/decoders" <<'END'
 address lib/address.c
 address lib/esmtp.c
+aliases lib/alias_list.c
+aliases lib/aliases.c -aliases_check
 channel lib/channel.c
 config lib/config_token.c
 config lib/config_read.c
@@ -66,6 +68,7 @@ repair lib/header_form.c
 reply smtp-client/reply.c
 report bounce/report.c
 report bounce/report_field.c
+result local/result.c -result_set
 rights lib/rights.c
 rights lib/rights_check.c +author_add|read_(field|header|resent)|refuse
 session lib/session.c

@@ -61,3 +61,5 @@ STS_OBJS := $(patsubst %,$(BUILD)/obj/fetcher/%.o,sts_policy sts_store sts_domai
 $(BUILD)/unit/test_sts $(BUILD)/replay/fuzz_sts $(BUILD)/fuzz/fuzz_sts: $(STS_OBJS)
 LIBS_UNIT_test_sts = $(BUILD)/libqueue.a $(BUILD)/libveredus.a -lidn2
 LIBS_UNIT_fuzz_sts = $(BUILD)/libqueue.a $(BUILD)/libveredus.a -lidn2
+UNITS_test_letter := local
+UNITS_fuzz_result := local

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: ISC */
+/* Aliases: the file, and what a name comes to. */
+#include "alias_file.h"
+
+#include "envelope.h"
+#include "file.h"
+#include "mem.h"
+#include "user.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+	PART_BYTES = 330,
+	DEPTH_MAX = 20, /* of an alias of an alias ... */
+	NAMES_MAX = 1000,
+	ARENA_BYTES = 1024 * 1024,
+};
+
+/* -- the file --------------------------------------------------------------------------- */
+
+void alias_file_free(struct alias_file *f)
+{
+	aliases_free(&f->aliases);
+	f->seen = (struct stat){0};
+}
+
+static void fault(void *owner, uint32_t line, const char *what)
+{
+	const struct alias_file *f = owner;
+
+	log_warning(f->log, "%s:%u: %s", f->path, line, what);
+}
+
+static bool is_same(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
+	       a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+/* Takes what FD, of ST, has. False: it changes under our eyes, or can't be read. */
+static bool file_load(struct alias_file *f, int fd, const struct stat *st, size_t most)
+{
+	struct bytes content = {0};
+	struct stat after;
+
+	if (!S_ISREG(st->st_mode) || (uint64_t)st->st_size > most)
+		return false;
+	if (st->st_size) {
+		int again = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+		if (again < 0 || !file_take(again, (size_t)st->st_size, &content))
+			return false;
+	}
+	if (fstat(fd, &after) != 0 || !is_same(st, &after) ||
+	    (off_t)bytes_len(&content) != st->st_size) {
+		bytes_free(&content);
+		return false;
+	}
+	aliases_free(&f->aliases);
+	f->aliases = aliases_read(&content, fault, f);
+	f->seen = *st;
+	return true;
+}
+
+/* False: it can't be read now. */
+static bool file_refresh(struct alias_file *f, const struct config *config)
+{
+	char path[sizeof f->path];
+	struct stat st;
+
+	text_copy(path, sizeof path, config->local_aliases);
+	if (strcmp(path, f->path) != 0) {
+		alias_file_free(f);
+		memcpy(f->path, path, sizeof path);
+	}
+	if (f->aliases && stat(path, &st) == 0 && is_same(&st, &f->seen))
+		return true;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+	f->missing = fd < 0 && (errno == ENOENT || errno == ENOTDIR);
+	if (fd < 0) {
+		alias_file_free(f);
+		return f->missing;
+	}
+	bool fine = fstat(fd, &st) == 0 && file_load(f, fd, &st, config->tables_size);
+
+	close(fd);
+	if (!fine)
+		alias_file_free(f);
+	return fine;
+}
+
+enum aliases_found alias_file_find(struct alias_file *f, const struct config *config,
+				   struct text name, struct text *list)
+{
+	if (!file_refresh(f, config))
+		return ALIASES_BROKEN;
+	if (!f->aliases)
+		return ALIASES_ABSENT;
+	enum aliases_found found = aliases_find(f->aliases, name, list);
+	size_t end = 0;
+
+	while (end < name.len && (text_find(config->local_separators, name.data[end]) < 0 ||
+				  text_equals(config->local_separators, "none")))
+		end++;
+	if (found != ALIASES_ABSENT || !end || end == name.len)
+		return found;
+	return aliases_find(f->aliases, (struct text){name.data, end}, list);
+}
+
+/* -- expanding ---------------------------------------------------------------------------- */
+
+struct name {
+	struct text name, domain;
+	bool open; /* its list is being read: whoever names it in there goes round in a circle */
+};
+
+struct expanding {
+	struct alias_file *file;
+	const struct config *config;
+	struct arena *arena; /* of names */
+	struct result *r;
+	struct text address; /* whose aliases they are */
+	struct name names[NAMES_MAX];
+	size_t count;
+	const char *trouble; /* NULL: none so far */
+	bool broken;
+};
+
+static void add(struct expanding *x, struct text address, struct text target)
+{
+	if (!result_add(x->r, address, target))
+		x->trouble = "it has too many members";
+}
+
+/* NAME at DOMAIN. */
+static void add_user(struct expanding *x, struct text name, struct text domain, const char *target)
+{
+	char address[ADDRESS_MAX + 1];
+	int n = snprintf(address, sizeof address, "%.*s@%.*s", (int)name.len, name.data,
+			 (int)domain.len, domain.data);
+
+	if (n > 0 && n <= ADDRESS_MAX)
+		add(x, (struct text){address, (size_t)n}, text_of(target));
+	else
+		x->trouble = "an address in it is too long";
+}
+
+/* What is no address: it is A's, whose aliases must still say so when it is delivered. */
+static void add_target(struct expanding *x, const char *before, const struct alias_item *item)
+{
+	char target[TARGET_MAX + 1];
+	int n = snprintf(target, sizeof target, "%s%s", before, item->value);
+
+	add(x, x->address, (struct text){target, n > 0 ? (size_t)n : 0});
+}
+
+static void expand_name(struct expanding *x, struct text name, struct text domain, int depth);
+
+static void expand_address(struct expanding *x, struct text address, struct text domain, int depth)
+{
+	struct text own = address_domain(address);
+
+	if (!own.len)
+		expand_name(x, address, domain, depth);
+	else if (config_route(x->config, own)->kind == ROUTE_LOCAL)
+		expand_name(x, (struct text){address.data, address.len - own.len - 1}, own, depth);
+	else
+		add(x, address, (struct text){NULL, 0});
+}
+
+static void expand_item(struct expanding *x, const struct alias_item *item, struct text domain,
+			int depth)
+{
+	struct text value = {item->value, item->len}, own = address_domain(value);
+
+	switch (item->kind) {
+	case ALIAS_ADDRESS:
+		expand_address(x, value, domain, depth);
+		return;
+	case ALIAS_OWN:
+		if (own.len)
+			value.len -= own.len + 1;
+		add_user(x, value, own.len ? own : domain, "\\");
+		return;
+	case ALIAS_COMMAND:
+		add_target(x, "|", item);
+		return;
+	case ALIAS_FILE:
+		add_target(x, "", item);
+		return;
+	case ALIAS_INCLUDE:
+		add_target(x, ":include:", item);
+		return;
+	}
+}
+
+static void expand_list(struct expanding *x, struct text list, struct text domain, int depth)
+{
+	struct alias_item item;
+	const char *why;
+	enum alias_next next;
+
+	while (!x->trouble && (next = alias_next(&list, false, &item, &why)) != ALIAS_END) {
+		if (next == ALIAS_FAULT)
+			x->broken = true;
+		else
+			expand_item(x, &item, domain, depth);
+	}
+}
+
+static struct name *name_find(struct expanding *x, struct text name, struct text domain)
+{
+	for (size_t i = 0; i < x->count; i++)
+		if (text_equal_case(x->names[i].name, name) &&
+		    text_equal_case(x->names[i].domain, domain))
+			return &x->names[i];
+	return NULL;
+}
+
+static bool name_open(struct expanding *x, struct text name, struct text domain, int depth)
+{
+	const char *a = arena_copy(x->arena, name.data, name.len);
+	const char *b = arena_copy(x->arena, domain.data, domain.len);
+
+	if (depth >= DEPTH_MAX || x->count == NAMES_MAX || !a || !b) {
+		x->trouble = "aliases of aliases without end";
+		return false;
+	}
+	x->names[x->count++] = (struct name){{a, name.len}, {b, domain.len}, true};
+	return true;
+}
+
+/* Each name's list once. Who is met in a list of his own is meant as the user. */
+static void expand_name(struct expanding *x, struct text name, struct text domain, int depth)
+{
+	char part[PART_BYTES];
+	struct text list = {NULL, 0};
+	struct name *known = name_find(x, name, domain);
+
+	if (known && !known->open)
+		return;
+	if (known || !user_part(name, part, sizeof part)) {
+		add_user(x, name, domain, "~");
+		return;
+	}
+	enum aliases_found found = alias_file_find(x->file, x->config, text_of(part), &list);
+
+	if (found == ALIASES_BROKEN)
+		x->broken = true;
+	else if (found == ALIASES_ABSENT)
+		/* As a client would have named him, so that he gets one copy. */
+		add_user(x, name, domain, "");
+	else if (name_open(x, name, domain, depth)) {
+		size_t at = x->count - 1;
+
+		expand_list(x, list, domain, depth + 1);
+		x->names[at].open = false;
+	}
+}
+
+static void settle(const struct expanding *x)
+{
+	struct text t = {x->address.data, x->address.len < 300 ? x->address.len : 300};
+
+	if (x->broken)
+		result_set(x->r, OUTCOME_DEFERRED, 0, "4.3.5",
+			   "the aliases of %.*s can't be read: see the log", (int)t.len, t.data);
+	else if (x->trouble)
+		result_set(x->r, OUTCOME_FAILED, 554, "5.2.4", "the alias %.*s: %s", (int)t.len,
+			   t.data, x->trouble);
+	else
+		result_set(x->r, OUTCOME_EXPANDED, 250, "2.1.5", "alias expanded to %u",
+			   x->r->added);
+	if (x->broken || x->trouble)
+		result_free(x->r);
+}
+
+bool alias_expand(struct alias_file *f, const struct config *config, struct text address,
+		  struct result *r)
+{
+	char part[PART_BYTES];
+	struct text domain = address_domain(address), list;
+
+	if (!domain.len || !user_part(address, part, sizeof part) ||
+	    alias_file_find(f, config, text_of(part), &list) == ALIASES_ABSENT)
+		return false;
+	struct expanding *x = mem_new(1, sizeof *x);
+
+	x->file = f;
+	x->config = config;
+	x->r = r;
+	x->address = address;
+	x->arena = arena_new(ARENA_BYTES);
+	expand_name(x, (struct text){address.data, address.len - domain.len - 1}, domain, 0);
+	settle(x);
+	arena_free(&x->arena);
+	free(x);
+	return true;
+}
+
+bool alias_has(struct alias_file *f, const struct config *config, struct text address,
+	       struct text target)
+{
+	struct result r = {0};
+	struct text list, a, t;
+	bool has = false;
+
+	if (alias_expand(f, config, address, &r)) {
+		list = (struct text){(const char *)bytes_at(&r.additions), bytes_len(&r.additions)};
+		while (!has && result_next(&list, &a, &t))
+			has = text_equal(t, target) && text_equal_case(a, address);
+	}
+	result_free(&r);
+	return has;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: ISC */
+/* The aliases file as it is now: read again whenever it has changed. */
+#ifndef LOCAL_ALIAS_FILE_H
+#define LOCAL_ALIAS_FILE_H
+
+#include "aliases.h"
+#include "config.h"
+#include "log.h"
+#include "result.h"
+
+#include <sys/stat.h>
+
+struct alias_file {
+	struct log *log;
+	struct aliases *aliases; /* NULL: there is no file, or it can't be read */
+	struct stat seen;	 /* of the file as it was read; zeros: of none */
+	bool missing;
+	char path[512];
+};
+
+void alias_file_free(struct alias_file *f);
+
+/*
+ * What NAME stands for; of ann+lists without an alias of its own, ann. ALIASES_BROKEN also when the
+ * file can't be read: mail waits for it, and nobody is called unknown.
+ */
+enum aliases_found alias_file_find(struct alias_file *f, const struct config *config,
+				   struct text name, struct text *list);
+
+/*
+ * All that ADDRESS stands for by its aliases, to R as additions: kind is expanded; deferred when an
+ * alias is broken, failed when they are too many or too deep. False: it has no alias.
+ */
+bool alias_expand(struct alias_file *f, const struct config *config, struct text address,
+		  struct result *r);
+
+/* Does ADDRESS still stand for TARGET (a command, a file, a list)? */
+bool alias_has(struct alias_file *f, const struct config *config, struct text address,
+	       struct text target);
+
+#endif
