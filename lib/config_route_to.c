@@ -19,7 +19,7 @@ struct target {
 	(config_errors_add((t)->errors, false, (t)->word->line, (t)->word->column, __VA_ARGS__),   \
 	 false)
 
-enum { REJECT_MAX_BYTES = 200 };
+enum { SOCKET_PATH_MAX = 107, REJECT_MAX_BYTES = 200 };
 
 static bool take_port(struct target *t, struct text digits)
 {
@@ -96,8 +96,20 @@ static bool to_smtp(struct target *t)
 
 static bool to_lmtp_unix(struct target *t)
 {
-	return WRONG(t, "to: lmtp:unix is not in this version; let the mail store listen on "
-			"loopback and write lmtp:[127.0.0.1]:24");
+	char name[SHOWN_BYTES];
+
+	if (!t->rest.len || t->rest.data[0] != '/')
+		return WRONG(t, "to: \"%s\": behind lmtp:unix: stands a path from / on",
+			     shown(name, t->word->text));
+	if (t->rest.len > SOCKET_PATH_MAX)
+		return WRONG(t, "to: a socket's path has at most %d bytes", SOCKET_PATH_MAX);
+	char *copy = arena_copy(t->arena, t->rest.data, t->rest.len);
+
+	must(copy);
+	t->route->how = HOP_LMTP_UNIX;
+	t->route->port = 0;
+	t->route->target = (struct text){copy, t->rest.len};
+	return true;
 }
 
 /* LMTP has no port of its own, and must not be spoken on 25 (RFC 2033 section 5). */

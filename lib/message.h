@@ -43,6 +43,7 @@ enum handle_role {
 	HANDLE_TLS_AUTHORITIES = 21, /* smtp-client: tls-authorities */
 	HANDLE_TOKEN_SECRET = 22,    /* checker: what introspection is asked with */
 	HANDLE_CHECKER_KEY = 23,     /* checker: its own random key, which outlives it */
+	HANDLE_LMTP_SOCKET = 28,     /* smtp-client: a connection, in answer to socket_ask */
 };
 
 enum intake_state {
@@ -62,6 +63,11 @@ enum hop_how {
 	HOP_LMTP_UNIX, /* LMTP to a UNIX socket */
 	HOP_LOCAL,     /* a mailbox of this machine */
 };
+
+static inline bool hop_is_lmtp(unsigned how)
+{
+	return how == HOP_LMTP || how == HOP_LMTP_UNIX;
+}
 
 enum hop_verdict {
 	HOP_FOUND,

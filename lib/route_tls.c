@@ -12,7 +12,7 @@ enum tls_policy route_policy(const struct config_route *route)
 	if (route->tls != POLICY_DEFAULT)
 		return (enum tls_policy)route->tls;
 	/* A mail store is mostly this machine's own, and has no TLSA records. */
-	return route->how == HOP_LMTP ? POLICY_MAY : POLICY_DANE;
+	return hop_is_lmtp(route->how) ? POLICY_MAY : POLICY_DANE;
 }
 
 const char *policy_name(enum tls_policy policy)

@@ -4,6 +4,7 @@
 
 #include "links.h"
 #include "ready.h"
+#include "sockets.h"
 #include "state.h"
 #include "stop.h"
 #include "tables_open.h"
@@ -193,12 +194,18 @@ static void on_table_look(struct channel *c, const struct message *m)
 		channel_end(c, "asks for a file that is no table");
 }
 
+static void on_socket_ask(struct channel *c, const struct message *m)
+{
+	sockets_connect(channel_owner(c), m->socket_ask.path);
+}
+
 static const struct serve serves[] = {
     {MSG_ready, PEER_ALL, on_ready},
     {MSG_drained, PEER_ALL, on_drained},
     {MSG_want_peer, PEER_ALL, on_want_peer},
     {MSG_handle_ask, PEER_CHECKER, on_handle_ask},
     {MSG_table_look, PEER_TABLE, on_table_look},
+    {MSG_socket_ask, PEER_SMTP_CLIENT, on_socket_ask},
     {MSG_pong, PEER_ALL, on_pong},
     {MSG_NONE, 0, NULL},
 };

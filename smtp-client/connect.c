@@ -181,7 +181,7 @@ bool attempt_next(struct attempt *a, const struct failures *f, const struct conf
 			if (!last_resort && failed_of_late(f, host, mark, now))
 				continue;
 			a->tried |= UINT64_C(1) << i;
-			if (source && !source_address(source, host).len) {
+			if (source && host->port && !source_address(source, host).len) {
 				a->strange = true;
 				continue;
 			}
@@ -194,6 +194,9 @@ bool attempt_next(struct attempt *a, const struct failures *f, const struct conf
 size_t host_relay(const struct host *host, char *to)
 {
 	char address[46];
+
+	if (!host->port)
+		return text_copy(to, RELAY_BYTES, host->name);
 	int n = snprintf(to, RELAY_BYTES, "%.*s[%s]:%u", (int)host->name.len, host->name.data,
 			 host_address_print(host->address, address), host->port);
 

@@ -131,7 +131,7 @@ static enum dialog_says on_greeting(struct dialog *d, struct reply *r)
 {
 	if (reply_class(r) != 2)
 		return refused(d);
-	send_hello(d, d->how == HOP_LMTP ? "LHLO " : "EHLO ", VERB_EHLO);
+	send_hello(d, hop_is_lmtp(d->how) ? "LHLO " : "EHLO ", VERB_EHLO);
 	return DIALOG_WAIT;
 }
 
@@ -199,7 +199,7 @@ static enum dialog_says on_ehlo(struct dialog *d, struct reply *r)
 	if (reply_class(r) == 2)
 		return greeted(d);
 	/* RFC 5321 3.2: a server without EHLO is greeted with HELO. */
-	if (reply_class(r) == 5 && d->how != HOP_LMTP) {
+	if (reply_class(r) == 5 && !hop_is_lmtp(d->how)) {
 		d->offers = (struct offers){0};
 		send_hello(d, "HELO ", VERB_HELO);
 		return DIALOG_WAIT;
@@ -326,7 +326,7 @@ static enum dialog_says on_content(struct dialog *d, struct reply *r)
 /* RFC 2033 section 4.2: after the final dot a reply for each recipient that was accepted. */
 static enum dialog_says on_dot(struct dialog *d, struct reply *r)
 {
-	if (d->how != HOP_LMTP)
+	if (!hop_is_lmtp(d->how))
 		return on_content(d, r);
 	if (d->accepted && d->reply_cursor == d->batch_end)
 		d->reply_cursor = 0;
@@ -491,7 +491,7 @@ void dialog_secured(struct dialog *d)
 	d->offers = (struct offers){0};
 	d->loops = false;
 	memset(&d->reader, 0, sizeof d->reader);
-	send_hello(d, d->how == HOP_LMTP ? "LHLO " : "EHLO ", VERB_EHLO);
+	send_hello(d, hop_is_lmtp(d->how) ? "LHLO " : "EHLO ", VERB_EHLO);
 }
 
 static bool is_too_large(const struct dialog *d, const struct job *job)

@@ -292,17 +292,32 @@ static size_t list_measure(const struct msg_hosts_are *m, size_t *records)
 	return texts;
 }
 
+/* A UNIX socket has none: what tells it from others all the same, as no host's address begins. */
+static void socket_address(struct text path, uint8_t *address)
+{
+	uint64_t hash = 14695981039346656037u;
+
+	for (size_t i = 0; i < path.len; i++)
+		hash = (hash ^ (uint8_t)path.data[i]) * 1099511628211u;
+	address[0] = 0xff;
+	for (size_t i = 1; i <= sizeof hash; i++, hash >>= 8)
+		address[i] = (uint8_t)hash;
+}
+
 static void host_take(struct host *host, struct rec_host *r, struct tls_tlsa **records, char **at)
 {
 	struct rec_tlsa tlsa;
 
-	memcpy(host->address, r->address.data, sizeof host->address);
-	host->port = r->port;
+	if (r->address.len)
+		memcpy(host->address, r->address.data, sizeof host->address);
+	else
+		socket_address(r->name, host->address);
+	host->port = r->address.len ? r->port : 0;
 	host->preference = r->preference;
 	host->weight = r->weight ? r->weight : 1;
 	memcpy(host->place, host->address, sizeof host->address);
-	host->place[16] = (uint8_t)(r->port >> 8);
-	host->place[17] = (uint8_t)r->port;
+	host->place[16] = (uint8_t)(host->port >> 8);
+	host->place[17] = (uint8_t)host->port;
 	host->dnssec = r->dnssec;
 	host->vouched = r->vouched != 0;
 	host->tlsa_state = r->tlsa_state;
@@ -338,7 +353,7 @@ static struct host_list *list_new(const struct msg_hosts_are *m)
 	list->reason = text_take(&at, m->reason);
 	list->canonical = text_take(&at, m->canonical);
 	while (list_next_host(&in, &r))
-		if (r.address.len == sizeof list->items[0].address)
+		if (r.address.len == sizeof list->items[0].address ? r.port != 0 : !r.address.len)
 			host_take(&list->items[list->count++], &r, &records, &at);
 	return list;
 }

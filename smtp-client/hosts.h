@@ -14,7 +14,7 @@ struct host {
 	struct text name;
 	uint8_t address[16]; /* IPv4 as ::ffff:a.b.c.d */
 	uint8_t place[18];   /* address and port, what tells it from others */
-	uint16_t port;
+	uint16_t port;	     /* 0: a UNIX socket, whose path is the name */
 	uint16_t preference;
 	uint16_t weight;    /* its share among those of its preference; at least 1 */
 	uint8_t dnssec;	    /* enum dnssec_state */

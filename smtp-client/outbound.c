@@ -27,7 +27,7 @@ enum dialog_says outbound_job_settled(struct dialog *d)
 static bool chunks(const struct dialog *d, const struct job *job)
 {
 	return (d->offers.set & OFFERS_CHUNKING) && (d->offers.set & OFFERS_PIPELINING) &&
-	       d->how != HOP_LMTP && job->fd < 0;
+	       !hop_is_lmtp(d->how) && job->fd < 0;
 }
 
 /* Marks who is in this transaction, as many as the receiver takes (RFC 9422). */
@@ -173,7 +173,7 @@ enum dialog_says outbound_begin(struct dialog *d)
 
 bool outbound_may_go_ahead(const struct dialog *d, const struct job *job)
 {
-	if (!d->job || d->ahead || d->over || d->feeding || d->needs_rset || d->how == HOP_LMTP)
+	if (!d->job || d->ahead || d->over || d->feeding || d->needs_rset || hop_is_lmtp(d->how))
 		return false;
 	if (!(d->offers.set & OFFERS_PIPELINING) || chunks(d, job))
 		return false;

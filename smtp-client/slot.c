@@ -346,8 +346,12 @@ static bool slot_connect_host(struct slot *s)
 	}
 	bool unbound;
 
-	s->stream = connect_host(slot_loop(s), s->attempt.host, s->job->source, &face, s, &unbound);
-	if (!s->stream) {
+	if (!s->attempt.host->port)
+		worker_ask_socket(s->worker, s->attempt.host->name);
+	else
+		s->stream =
+		    connect_host(slot_loop(s), s->attempt.host, s->job->source, &face, s, &unbound);
+	if (!s->stream && s->attempt.host->port) {
 		if (unbound)
 			slot_unbound(s, strerror(errno));
 		else
@@ -363,6 +367,26 @@ static bool slot_connect_host(struct slot *s)
 	s->relaxed = s->job->relaxed;
 	slot_set_deadline(s, s->config->timeout_connect);
 	return true;
+}
+
+bool slot_awaits_socket(const struct slot *s, struct text path)
+{
+	return s->state == SLOT_CONNECTING && !s->stream && s->attempt.host &&
+	       text_equal(s->attempt.host->name, path);
+}
+
+void slot_socket(struct slot *s, int fd, int error)
+{
+	if (!error) {
+		s->stream = stream_new(slot_loop(s), fd, &face, s);
+		slot_connected(s);
+		slot_step_done(s);
+		return;
+	}
+	close(fd);
+	slot_unreachable(s, strerror(error));
+	slot_drop_connection(s);
+	slot_try_next(s);
 }
 
 static void slot_try_next(struct slot *s)
@@ -405,9 +429,9 @@ static void slot_connect(struct slot *s)
 {
 	const struct job *job = s->job;
 
-	if (job->how == HOP_LMTP_UNIX || job->how == HOP_LOCAL) {
+	if (job->how == HOP_LOCAL) {
 		const struct verdict v = {OUTCOME_DEFERRED, 0, "4.3.5",
-					  TEXT("smtp-client reaches no UNIX sockets or mailboxes")};
+					  TEXT("smtp-client reaches no mailboxes")};
 
 		attempt_end(&s->attempt);
 		slot_settle(s, &v, SCOPE_SITE);

@@ -62,6 +62,11 @@ struct slot {
 	size_t backlog; /* when the deadline was set */
 };
 
+/* Does it wait for a connection to the UNIX socket at PATH; and here it is, or an errno. FD is
+ * taken over. */
+bool slot_awaits_socket(const struct slot *s, struct text path);
+void slot_socket(struct slot *s, int fd, int error);
+
 struct slot *slot_new(struct worker *w, uint32_t number);
 void slot_free(struct slot *s);
 

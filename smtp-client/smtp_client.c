@@ -114,6 +114,8 @@ static void on_handle(struct daemon *d, const struct msg_handle *m, int fd)
 {
 	if (m->role == HANDLE_TLS_AUTHORITIES)
 		worker_trust(d->self, fd);
+	else if (m->role == HANDLE_LMTP_SOCKET)
+		worker_socket(d->self, m, fd);
 	else
 		close(fd);
 }

@@ -41,6 +41,21 @@ void worker_trust(struct worker *w, int fd)
 	bytes_free(&pem);
 }
 
+void worker_ask_socket(struct worker *w, struct text path)
+{
+	channel_send_socket_ask(w->daemon->master, &(struct msg_socket_ask){path});
+}
+
+void worker_socket(struct worker *w, const struct msg_handle *m, int fd)
+{
+	for (struct slot *s = w->slots; s; s = s->next)
+		if (slot_awaits_socket(s, m->name)) {
+			slot_socket(s, fd, m->index);
+			return;
+		}
+	close(fd); /* its time was up */
+}
+
 /* -- tables ------------------------------------------------------------------------ */
 
 static struct slot **slot_bucket(struct worker *w, uint32_t number)

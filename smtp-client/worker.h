@@ -52,6 +52,11 @@ struct worker *worker_new(struct daemon *d);
 /* Whom certificates may lead to: master's descriptor of tls-authorities; taken over. */
 void worker_trust(struct worker *w, int fd);
 
+/* Asks master for a connection to the UNIX socket at PATH; what came of that goes to the slot that
+ * waits for it. Takes over FD. */
+void worker_ask_socket(struct worker *w, struct text path);
+void worker_socket(struct worker *w, const struct msg_handle *m, int fd);
+
 /* What qmgr sends (FD and FD_LOST as in job.h); false: it broke the rules, and its channel must
  * end. */
 bool worker_job(struct worker *w, const struct msg_job *m, int fd, bool fd_lost);

@@ -13,6 +13,7 @@ class Dovecot:
 
     def __init__(self, t, users=None, mechanisms="plain login scram-sha-256", more=""):
         program = v.peer("dovecot-core", "usr/sbin/dovecot")
+        self.wrap = []  # a command that starts it
         self.test, self.home = t, program[:-len("/usr/sbin/dovecot")]
         if self.home:
             self.home = v.reachable(t, self.home, "dovecot")
@@ -56,7 +57,7 @@ service config {{
     def start(self):
         if os.path.exists(self.socket):
             os.remove(self.socket)
-        self.process = v.Process(self.test, "dovecot", [self.home + "/usr/bin/doveconf", "-c", self.conf, "-f", "service=master", "-m", "master",
+        self.process = v.Process(self.test, "dovecot", [*self.wrap, self.home + "/usr/bin/doveconf", "-c", self.conf, "-f", "service=master", "-m", "master",
                                                         "-p", "-e", self.home + "/usr/sbin/dovecot", "-F"],
                                  env=dict(os.environ, LD_LIBRARY_PATH=self.libraries))
         v.wait(lambda: os.path.exists(self.socket) or not self.process.alive(), 10,

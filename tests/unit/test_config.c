@@ -155,7 +155,7 @@ static const struct {
     {"route a.example { to = smtp: }", 1, 24, "no host name", false},
     {"route a.example { to = mx:99999 }", 1, 24, "no port", false},
     {"route a.example { to = lmtp:a }", 1, 24, "did you mean lmtp:a:24?", false},
-    {"route a.example { to = lmtp:unix:x }", 1, 24, "lmtp:unix is not in this version", false},
+    {"route a.example { to = lmtp:unix:x }", 1, 24, "a path from / on", false},
     {"route a.example { to = reject: }", 1, 24, "no text", false},
     {"route a.example { to = \"reject: \xc3\xbc\" }", 1, 24, "plain ASCII", false},
     {"route a.example { }", 1, 1, "lacks its setting to", false},
