@@ -7,6 +7,7 @@
 #include "jail.h"
 #include "mem.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <netinet/in.h>
@@ -392,6 +393,59 @@ static void test_root_keeps_what_is_named(void **state)
 	assert_non_null(strstr(text, "Uid:\t65534\t65534\t65534\t65534\n"));
 }
 
+static void refused(long result, int number)
+{
+	if (result != -1 || errno != EPERM)
+		_exit(number);
+}
+
+/* local's: anybody, but for root. */
+static void never_root(void)
+{
+	const long user = 12345, same = -1;
+	int number = 10;
+
+	refused(syscall(SYS_setuid, 0L), number++);
+	refused(syscall(SYS_setgid, 0L), number++);
+	refused(syscall(SYS_setreuid, 0L, same), number++);
+	refused(syscall(SYS_setreuid, same, 0L), number++);
+	refused(syscall(SYS_setregid, 0L, user), number++);
+	refused(syscall(SYS_setresuid, 0L, user, user), number++);
+	refused(syscall(SYS_setresuid, user, 0L, user), number++);
+	refused(syscall(SYS_setresuid, user, user, 0L), number++);
+	refused(syscall(SYS_setresuid, 1L << 32, user, user), number++);
+	refused(syscall(SYS_setresgid, user, user, 0L), number++);
+	refused(syscall(SYS_setfsuid, 0L), number++);
+	refused(syscall(SYS_unshare, 0x10000000L), number++);
+	refused(syscall(SYS_clone, 0x10000000L | SIGCHLD, 0L, 0L, 0L, 0L), number++);
+	refused(syscall(SYS_mount, "x", "/", "tmpfs", 0L, NULL), number++);
+	refused(syscall(SYS_chroot, "/"), number++);
+	refused(syscall(SYS_ptrace, (long)PTRACE_ATTACH, (long)getppid(), NULL, NULL), number++);
+	refused(syscall(SYS_bpf, 0L, NULL, 0L), number++);
+	if (syscall(SYS_clone3, NULL, 0L) != -1 || errno != ENOSYS)
+		_exit(number);
+	if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1)
+		_exit(number + 1);
+	/* What it is there for. */
+	if (syscall(SYS_setresgid, user, user, user) != 0 ||
+	    syscall(SYS_setresuid, user, user, user) != 0)
+		_exit(1);
+}
+
+static void test_never_root(void **state)
+{
+	static char lines[6][2048];
+	struct daemon_row row = row_of("local", lines);
+
+	(void)state;
+	assert_string_equal(row.capabilities, "cap_setuid,cap_setgid=ep");
+	assert_int_equal(row.system_calls[0], '!');
+	/* An ordinary user can be nobody else. */
+	assert_int_equal(WEXITSTATUS(jailed_run(&row, never_root, true)), 1);
+	if (getuid() == 0)
+		assert_int_equal(jailed_run(&row, never_root, false), 0);
+}
+
 static void nothing(void)
 {
 }
@@ -457,6 +511,7 @@ int main(void)
 	    cmocka_unit_test(test_abort_is_abort),
 	    cmocka_unit_test(test_root_gives_up_everything),
 	    cmocka_unit_test(test_root_keeps_what_is_named),
+	    cmocka_unit_test(test_never_root),
 	    cmocka_unit_test(test_half_a_jail_is_none),
 	};
 
