@@ -11,6 +11,7 @@
 #include "jail.h"
 #include "mem.h"
 #include "must.h"
+#include "relay.h"
 #include "scram.h"
 
 #include <signal.h>
@@ -25,8 +26,8 @@ static const struct daemon_row row = {
     .user = "veredus-checker",
     .root = JAIL_EMPTY,
     .capabilities = "",
-    .system_calls = "pread64 setsockopt",
-    .peers = PEER_SMTPD | PEER_SUBMISSION | PEER_LIMITS | PEER_FETCHER,
+    .system_calls = "pread64 pwrite64 fdatasync setsockopt",
+    .peers = PEER_SMTPD | PEER_SUBMISSION | PEER_LIMITS | PEER_FETCHER | PEER_SMTP_CLIENT,
 };
 
 /* Its pool's: they compute, and have one socket. Those that ask PAM have a row in pam.c. */
@@ -67,7 +68,25 @@ static void on_frozen(struct channel *c, const struct message *m)
 
 static void on_fetched(struct channel *c, const struct message *m)
 {
-	token_fetched(checker_of(c), &m->fetched);
+	if (m->fetched.query & RELAY_FETCH)
+		relays_fetched(checker_of(c)->relays, &m->fetched);
+	else
+		token_fetched(checker_of(c), &m->fetched);
+}
+
+static void on_relay_begin(struct channel *c, const struct message *m)
+{
+	relay_begin(checker_of(c)->relays, c, &m->relay_begin);
+}
+
+static void on_relay_step(struct channel *c, const struct message *m)
+{
+	relay_step(checker_of(c)->relays, c, &m->relay_step);
+}
+
+static void on_relay_heard(struct channel *c, const struct message *m)
+{
+	relay_heard(checker_of(c)->relays, c, &m->relay_heard);
 }
 
 static const struct serve serves[] = {
@@ -76,23 +95,36 @@ static const struct serve serves[] = {
     {MSG_auth_cancel, PEER_SMTPD | PEER_SUBMISSION, on_cancel},
     {MSG_frozen, PEER_LIMITS, on_frozen},
     {MSG_fetched, PEER_FETCHER, on_fetched},
+    {MSG_relay_begin, PEER_SMTP_CLIENT, on_relay_begin},
+    {MSG_relay_step, PEER_SMTP_CLIENT, on_relay_step},
+    {MSG_relay_heard, PEER_SMTP_CLIENT, on_relay_heard},
     {MSG_NONE, 0, NULL},
 };
 
 static void checker_peer(struct daemon *d, struct channel *c)
 {
-	if (channel_peer(c) == PEER_FETCHER)
-		token_fetcher(d->self, c);
-	else if (channel_peer(c) != PEER_LIMITS)
-		offer_peer(d->self, c);
+	struct checker *self = d->self;
+
+	if (channel_peer(c) == PEER_FETCHER) {
+		token_fetcher(self, c);
+		relays_fetcher(self->relays, c);
+	} else if (channel_peer(c) & (PEER_SMTPD | PEER_SUBMISSION)) {
+		offer_peer(self, c);
+	}
 }
 
 static void checker_gone(struct daemon *d, struct channel *c)
 {
-	if (channel_peer(c) == PEER_FETCHER)
-		token_fetcher(d->self, NULL);
-	else
-		offer_gone(d->self, c);
+	struct checker *self = d->self;
+
+	if (channel_peer(c) == PEER_FETCHER) {
+		token_fetcher(self, NULL);
+		relays_fetcher(self->relays, NULL);
+	} else if (channel_peer(c) == PEER_SMTP_CLIENT) {
+		relays_forget(self->relays, c);
+	} else {
+		offer_gone(self, c);
+	}
 }
 
 /* -- life ---------------------------------------------------------------------------- */
@@ -109,6 +141,8 @@ static void checker_handle(struct daemon *d, const struct msg_handle *m, int fd)
 		token_secret_arrived(self, fd);
 	else if (m->role == HANDLE_CHECKER_KEY)
 		file_key_arrived(self, fd);
+	else if (m->role >= HANDLE_RELAY_PASSWORD && m->role <= HANDLE_RELAY_STATE)
+		relays_handle(self->relays, m->role, m->index, fd);
 	else
 		close(fd);
 }
@@ -121,6 +155,8 @@ static void checker_handle_none(struct daemon *d, const struct msg_handle_none *
 		file_missing(self, m->why);
 	else if (m->role == HANDLE_DOVECOT && self->backend == &dovecot_backend)
 		dovecot_missing(self, m->why);
+	else if (m->role >= HANDLE_RELAY_PASSWORD && m->role <= HANDLE_RELAY_STATE)
+		relays_handle_none(self->relays, m->role, m->index, m->why);
 }
 
 /* Where there are tokens and no passwords. Nothing that comes here was offered. */
@@ -155,6 +191,7 @@ static void checker_start(struct daemon *d)
 {
 	struct checker *self = d->self;
 
+	relays_start(self->relays);
 	if (self->backend == &file_backend)
 		file_start(self);
 	else if (self->backend == &dovecot_backend)
@@ -175,6 +212,7 @@ static void checker_reload(struct daemon *d)
 	    (self->backend == &pam_backend && pam_is_another(self)))
 		exit(EX_OK);
 	token_reload(self);
+	relays_start(self->relays);
 	/* Introspection may have come or gone. */
 	if (self->offered)
 		checker_offer(self, self->backend_offers);
@@ -227,6 +265,7 @@ static void checker_warm_up(struct daemon *d)
 	file_init(self);
 	dovecot_init(self);
 	token_init(self);
+	self->relays = relays_new(self);
 	must(gsasl_nonce(nonce, sizeof nonce) == GSASL_OK);
 	must(scram_make_fresh(&warm, text_of("warm")));
 }

@@ -26,6 +26,7 @@ struct dovecot;
 struct holder;
 struct pam_keeping;
 struct stat;
+struct relays;
 struct tokens;
 
 /* What is asked about logins: the users file, Dovecot, PAM, or for tokens introspection. */
@@ -62,6 +63,7 @@ struct checker {
 
 	struct pam_keeping *pam;		    /* pam.c */
 	struct tokens *tokens;			    /* token.c */
+	struct relays *relays;			    /* relay.c */
 	struct dovecot *dovecot;		    /* dovecot.c */
 	struct exchange *awaiting, **awaiting_last; /* await.c */
 };

@@ -56,7 +56,7 @@ static void ask(struct checker *self)
 	if (dovecot->asked || dovecot->stream)
 		return;
 	dovecot->asked = true;
-	channel_send_handle_ask(self->d->master, &(struct msg_handle_ask){HANDLE_DOVECOT});
+	channel_send_handle_ask(self->d->master, &(struct msg_handle_ask){.role = HANDLE_DOVECOT});
 }
 
 static struct exchange *exchange_of(const struct checker *self, uint64_t id)

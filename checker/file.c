@@ -169,7 +169,7 @@ static void file_ask(struct checker *self)
 		return;
 	self->users_asked = true;
 	self->users_asked_at = loop_now(self->d->loop);
-	channel_send_handle_ask(self->d->master, &(struct msg_handle_ask){HANDLE_USERS});
+	channel_send_handle_ask(self->d->master, &(struct msg_handle_ask){.role = HANDLE_USERS});
 }
 
 /* -- names that do not exist ------------------------------------------------------------- */

@@ -229,7 +229,7 @@ static void fetch_failed(struct exchange *x, const struct msg_fetched *m)
 	/* RFC 7662 section 2.3: we are not who may ask. Perhaps the secret is another one now. */
 	if (m->outcome == FETCH_ANSWERED && (m->status == 401 || m->status == 403))
 		channel_send_handle_ask(self->d->master,
-					&(struct msg_handle_ask){HANDLE_TOKEN_SECRET});
+					&(struct msg_handle_ask){.role = HANDLE_TOKEN_SECRET});
 	exchange_end(x, AUTH_TEMPORARY, why);
 }
 

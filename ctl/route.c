@@ -85,6 +85,8 @@ static void next_hop_text(const struct msg_route_is *m)
 		printf("; port %u", m->port);
 	if (m->how == HOP_LMTP || m->how == HOP_LMTP_UNIX)
 		fputs("; LMTP", stdout);
+	if (m->how == HOP_SMTPS)
+		fputs("; TLS from the first octet", stdout);
 	putchar('\n');
 	tls_text(m);
 	if (m->source.len) {
@@ -92,6 +94,8 @@ static void next_hop_text(const struct msg_route_is *m)
 		print_text(m->source, stdout);
 		puts(text_equals(m->route, "*") ? ", unless a sender block says otherwise" : "");
 	}
+	if (m->login.len)
+		field_text("login", m->login);
 }
 
 static void verdict_text(const struct msg_route_is *m)

@@ -9,6 +9,7 @@
 #include "daemon.h"
 #include "mem.h"
 #include "permission.h"
+#include "route_login.h"
 #include "resolve.h"
 #include "policies.h"
 #include "transfer.h"
@@ -307,11 +308,12 @@ static void authorities_read(struct fetcher *self, enum fetch_purpose purpose)
 {
 	struct text name = fetch_authorities(self->d->config, purpose);
 	char *path = mem_copy(name.data, name.len);
+	bool wanted = purpose == FETCH_TOKEN ? route_logins_by_token(self->d->config)
+					     : self->d->config->auth_introspection.len > 0;
 
 	self->authorities[purpose] = X509_STORE_new();
 	if (!self->authorities[purpose] ||
-	    (X509_STORE_load_file(self->authorities[purpose], path) != 1 &&
-	     self->d->config->auth_introspection.len))
+	    (X509_STORE_load_file(self->authorities[purpose], path) != 1 && wanted))
 		log_warning(self->d->log,
 			    "%s: no certificates can be read there; no server is trusted", path);
 	self->authority_files[purpose] = path;

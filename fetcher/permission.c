@@ -7,12 +7,23 @@ static bool is_introspection(const struct config *config, struct text url)
 	return config->auth_introspection.len && text_equal(url, config->auth_introspection);
 }
 
+/* One of those that a route asks for its tokens. */
+static bool is_token_endpoint(const struct config *config, struct text url)
+{
+	for (size_t i = 0; i < config->route_count; i++)
+		if (config->routes[i].token_endpoint.len &&
+		    text_equal(url, config->routes[i].token_endpoint))
+			return true;
+	return false;
+}
+
 static const struct {
 	unsigned peers; /* who may */
 	unsigned methods;
 	bool (*allows)(const struct config *config, struct text url);
 } permissions[FETCH_PURPOSES] = {
     [FETCH_INTROSPECTION] = {PEER_CHECKER, 1u << FETCH_POST, is_introspection},
+    [FETCH_TOKEN] = {PEER_CHECKER, 1u << FETCH_POST, is_token_endpoint},
 };
 
 bool fetch_is_allowed(const struct config *config, unsigned peer, const struct msg_fetch *m)
@@ -25,6 +36,5 @@ bool fetch_is_allowed(const struct config *config, unsigned peer, const struct m
 
 struct text fetch_authorities(const struct config *config, enum fetch_purpose purpose)
 {
-	(void)purpose;
-	return config->auth_introspection_ca;
+	return purpose == FETCH_TOKEN ? config->tls_authorities : config->auth_introspection_ca;
 }

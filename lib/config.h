@@ -121,6 +121,11 @@ struct config_route {
 	struct text tls_certificate, tls_key; /* ours; both or neither */
 	/* ROUTE_REJECT */
 	struct text reject;
+	/* route_login.h; login is empty where nobody logs in */
+	struct text login, password_file;
+	struct text token_endpoint, client_id, client_secret_file, refresh_token_file, token_scope;
+	struct texts mechanisms;
+	uint64_t fingerprint; /* of all that the block says, with a login; else 0 */
 };
 
 struct config_site {

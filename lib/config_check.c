@@ -5,6 +5,8 @@
 #include "config_value.h"
 #include "policy_row.h"
 #include "rights.h"
+#include "route_login.h"
+#include "route_tls.h"
 #include "tables.h"
 #include "users_check.h"
 
@@ -116,7 +118,8 @@ static void check_authorities(const struct check *c)
 
 	text_copy(path, sizeof path, c->config->tls_authorities);
 	for (size_t i = 0; i < c->config->route_count; i++)
-		if (c->config->routes[i].tls == POLICY_VERIFY && access(path, R_OK) != 0) {
+		if (route_policy(&c->config->routes[i]) == POLICY_VERIFY &&
+		    access(path, R_OK) != 0) {
 			config_errors_add(c->errors, true, c->config->routes[i].line, 1,
 					  "tls = verify: tls-authorities %s: %s; nobody is trusted",
 					  shown(name, c->config->tls_authorities), strerror(errno));
@@ -442,6 +445,7 @@ bool config_check_machine(const struct config *config, struct config_errors *err
 	check_pam_user(&c);
 	check_introspection(&c);
 	check_local(&c);
+	route_logins_check(config, errors);
 	check_tables(&c);
 	check_sources(&c);
 	for (size_t i = before; i < errors->count; i++)

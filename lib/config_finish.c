@@ -8,6 +8,7 @@
 #include "config_value.h"
 #include "mem.h"
 #include "must.h"
+#include "route_login.h"
 #include "route_tls.h"
 
 #include <stdlib.h>
@@ -423,6 +424,7 @@ void config_finish(struct config *config, const struct place *ports, struct conf
 	check_policies(&w);
 	config_source_finish(config, errors);
 	gather_shown(&w);
+	route_logins_finish(config, errors);
 	index_routes(&w);
 	index_relay_to(&config->relay_to);
 }

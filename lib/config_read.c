@@ -108,6 +108,8 @@ static const struct {
     {"smtp_helo_name",
      "source NAME { ipv4 = ADDRESS helo = NAME }, and source = NAME in route * { }"},
     {"sender_dependent_default_transport_maps", "sender ADDRESS { source = NAME }, one for each"},
+    {"smtp_sasl_auth_enable", "route * { to = smtp:HOST:587 login = NAME password-file = PATH }"},
+    {"smtp_sasl_password_maps", "route * { to = smtp:HOST:587 login = NAME password-file = PATH }"},
     {"smtp_tls_security_level", "route * { to = mx tls = may }"},
 };
 

@@ -53,10 +53,19 @@ static void item_add(struct bytes *to, const struct config_route *route, uint64_
 	bytes_add(to, behind, strlen(behind));
 }
 
+/* What of a list the whole of it is; HOP_MX where it has no place in one. */
+static enum hop_how list_how(const struct config_route *route)
+{
+	if (route->kind != ROUTE_HOP)
+		return HOP_MX;
+	if (route->how == HOP_LMTP || route->how == HOP_SMTPS)
+		return route->how;
+	return route->how == HOP_HOST || route->how == HOP_LITERAL ? HOP_HOST : HOP_MX;
+}
+
 static bool is_of_lists(const struct config_route *route)
 {
-	return route->kind == ROUTE_HOP &&
-	       (route->how == HOP_HOST || route->how == HOP_LITERAL || route->how == HOP_LMTP);
+	return list_how(route) != HOP_MX;
 }
 
 /* BEFORE is the route without the hop that ROUTE now has as its target. */
@@ -81,7 +90,7 @@ static void list_join(struct arena *arena, const struct config_route *before,
 	item_add(&target, route, weight);
 	route->target = keep(arena, (const char *)bytes_at(&target), bytes_len(&target));
 	route->port = before->port;
-	route->how = route->how == HOP_LMTP ? HOP_LMTP : HOP_HOST;
+	route->how = list_how(route);
 	bytes_free(&to);
 	bytes_free(&target);
 }
@@ -101,14 +110,16 @@ bool route_to_add(const struct token *word, struct arena *arena, struct config_e
 	if (!route_to_read(&bare, arena, errors, route))
 		return false;
 	if (weight && !is_of_lists(route))
-		return WRONG(word, "to: \"%s\": only smtp:HOST and lmtp:HOST have a weight",
+		return WRONG(word,
+			     "to: \"%s\": only smtp:HOST, smtps:HOST and lmtp:HOST have a weight",
 			     shown(name, word->text));
 	if (!before.to.len || !before.target.len)
-		return before.to.len == 0 ||
-		       WRONG(word, "to: several next hops are all smtp:HOST, or all lmtp:HOST");
-	if (!is_of_lists(&before) || !is_of_lists(route) ||
-	    (before.how == HOP_LMTP) != (route->how == HOP_LMTP))
-		return WRONG(word, "to: several next hops are all smtp:HOST, or all lmtp:HOST");
+		return before.to.len == 0 || WRONG(word, "to: several next hops are all smtp:HOST, "
+							 "all smtps:HOST, or all lmtp:HOST");
+	if (!is_of_lists(&before) || !is_of_lists(route) || list_how(&before) != list_how(route))
+		return WRONG(
+		    word,
+		    "to: several next hops are all smtp:HOST, all smtps:HOST, or all lmtp:HOST");
 	list_join(arena, &before, route, weight);
 	if (route->target.len > NEXT_HOPS_BYTES)
 		return WRONG(word, "to: the next hops are more than %d bytes", NEXT_HOPS_BYTES);

@@ -94,6 +94,15 @@ static bool to_smtp(struct target *t)
 	return take_host(t, HOP_HOST);
 }
 
+/* RFC 8314 section 7.3: the port of "Implicit TLS" submission. */
+static bool to_smtps(struct target *t)
+{
+	t->route->port = 465;
+	if (t->rest.len && t->rest.data[0] == '[')
+		return take_literal(t, HOP_SMTPS);
+	return take_host(t, HOP_SMTPS);
+}
+
 static bool to_lmtp_unix(struct target *t)
 {
 	char name[SHOWN_BYTES];
@@ -165,10 +174,9 @@ static const struct {
 	const char *name;
 	bool (*read)(struct target *t);
 } forms[] = {
-    {"mx", to_mx},	     {"mx:", to_mx_port},
-    {"smtp:", to_smtp},	     {"lmtp:unix:", to_lmtp_unix},
-    {"lmtp:", to_lmtp},	     {"reject:", to_reject},
-    {"discard", to_discard}, {"local", to_local},
+    {"mx", to_mx},	    {"mx:", to_mx_port},	  {"smtp:", to_smtp},
+    {"smtps:", to_smtps},   {"lmtp:unix:", to_lmtp_unix}, {"lmtp:", to_lmtp},
+    {"reject:", to_reject}, {"discard", to_discard},	  {"local", to_local},
 };
 enum { FORM_COUNT = sizeof forms / sizeof *forms };
 
@@ -194,7 +202,7 @@ static bool no_form(struct target *t)
 
 	return WRONG(t,
 		     "to: \"%s\" is none of mx, mx:PORT, smtp:HOST[:PORT], smtp:[ADDRESS][:PORT], "
-		     "lmtp:HOST:PORT, local, \"reject: a text\", discard%s%s%s",
+		     "smtps:HOST[:PORT], lmtp:HOST:PORT, local, \"reject: a text\", discard%s%s%s",
 		     shown(name, word), near ? "; did you mean " : "", near ? near : "",
 		     near ? "?" : "");
 }

@@ -43,6 +43,11 @@ enum handle_role {
 	HANDLE_TLS_AUTHORITIES = 21, /* smtp-client: tls-authorities */
 	HANDLE_TOKEN_SECRET = 22,    /* checker: what introspection is asked with */
 	HANDLE_CHECKER_KEY = 23,     /* checker: its own random key, which outlives it */
+	/* checker: what a route logs in with; index as route_login_at() has it */
+	HANDLE_RELAY_PASSWORD = 24,
+	HANDLE_RELAY_CLIENT_SECRET = 25,
+	HANDLE_RELAY_REFRESH_TOKEN = 26,
+	HANDLE_RELAY_STATE = 27, /* to be written: refresh tokens that came later */
 	HANDLE_LMTP_SOCKET = 28,     /* smtp-client: a connection, in answer to socket_ask */
 };
 
@@ -62,6 +67,7 @@ enum hop_how {
 	HOP_LMTP,      /* LMTP to a host's address */
 	HOP_LMTP_UNIX, /* LMTP to a UNIX socket */
 	HOP_LOCAL,     /* a mailbox of this machine */
+	HOP_SMTPS,     /* a host's address, or an address; TLS from the first octet */
 };
 
 static inline bool hop_is_lmtp(unsigned how)
@@ -144,7 +150,7 @@ enum table_verdict {
 };
 
 /* What a request is for: who may make it, where to, and who may have signed the server's name. */
-enum fetch_purpose { FETCH_INTROSPECTION, FETCH_PURPOSES };
+enum fetch_purpose { FETCH_INTROSPECTION, FETCH_TOKEN, FETCH_PURPOSES };
 enum fetch_method { FETCH_GET, FETCH_POST };
 enum fetch_outcome {
 	FETCH_ANSWERED,	 /* status, type and body are there */

@@ -4,6 +4,7 @@
 
 #include "config_row.h"
 #include "next_hops.h"
+#include "route_login.h"
 
 enum { NAMES_MAX = 64 };
 
@@ -11,6 +12,9 @@ enum tls_policy route_policy(const struct config_route *route)
 {
 	if (route->tls != POLICY_DEFAULT)
 		return (enum tls_policy)route->tls;
+	/* A password goes to nobody who has not proved himself. */
+	if (route->login.len)
+		return POLICY_VERIFY;
 	/* A mail store is mostly this machine's own, and has no TLSA records. */
 	return hop_is_lmtp(route->how) ? POLICY_MAY : POLICY_DANE;
 }
@@ -53,13 +57,13 @@ const char *route_policy_fault(const struct config_route *r)
 		return "tls = fingerprint needs tls-fingerprints";
 	if (r->tls != POLICY_FINGERPRINT && r->tls_fingerprints.count)
 		return "tls-fingerprints count with tls = fingerprint only";
-	if (r->tls != POLICY_VERIFY && r->tls_names.count)
+	if (route_policy(r) != POLICY_VERIFY && r->tls_names.count)
 		return "tls-names count with tls = verify only";
 	if (r->tls_names.count > NAMES_MAX || r->tls_fingerprints.count > NAMES_MAX)
 		return "more than 64 tls-names or tls-fingerprints";
 	if (r->tls == POLICY_DANE_ONLY && target_is_address(r))
 		return "an address has no TLSA records, which tls = dane-only needs";
-	if (r->tls == POLICY_VERIFY && !r->tls_names.count && target_is_address(r))
+	if (route_policy(r) == POLICY_VERIFY && !r->tls_names.count && target_is_address(r))
 		return "tls = verify needs tls-names where the target is an address";
 	return NULL;
 }
@@ -79,7 +83,8 @@ bool route_policy_same(const struct config_route *x, struct text a, const struct
 {
 	enum tls_policy policy = route_policy(x);
 
-	if (policy != route_policy(y) || !text_equal(x->tls_certificate, y->tls_certificate) ||
+	if (policy != route_policy(y) || x->fingerprint != y->fingerprint ||
+	    !text_equal(x->tls_certificate, y->tls_certificate) ||
 	    !text_equal(x->tls_key, y->tls_key))
 		return false;
 	if (policy == POLICY_FINGERPRINT)
@@ -97,17 +102,18 @@ size_t route_policy_key(const struct config *config, const struct config_route *
 {
 	enum tls_policy policy = route_policy(route);
 	bool named = route_names_domain(route);
+	size_t login = route_login_key(route, to), room = ROUTE_KEY_BYTES - login;
 	int n;
 
-	*to = '\0';
+	to += login;
 	if (policy == POLICY_DANE && !route->tls_key.len)
-		return 0;
+		return login;
 	/* Under a certificate of ours a policy is a route's own, too. */
 	if (policy != POLICY_VERIFY && policy != POLICY_FINGERPRINT && !route->tls_key.len)
-		n = snprintf(to, ROUTE_KEY_BYTES, " tls=%s", policy_name(policy));
+		n = snprintf(to, room, " tls=%s", policy_name(policy));
 	else /* the number of a route is another one's after a reload */
-		n = snprintf(to, ROUTE_KEY_BYTES, " tls=%s:%u.%zu%s%.*s", policy_name(policy),
+		n = snprintf(to, room, " tls=%s:%u.%zu%s%.*s", policy_name(policy),
 			     config->generation, (size_t)(route - config->routes), named ? ":" : "",
 			     named ? (int)domain.len : 0, domain.data);
-	return n < ROUTE_KEY_BYTES ? (size_t)n : ROUTE_KEY_BYTES - 1;
+	return login + ((size_t)n < room ? (size_t)n : room - 1);
 }

@@ -30,10 +30,11 @@ bool route_policy_same(const struct config_route *x, struct text a, const struct
 
 /*
  * What a hop's name is lengthened by, so that equal names have equal policies:
- * nothing for the default, " tls=encrypt", " tls=verify:2.7:example.net".
+ * nothing for the default, " tls=encrypt", " tls=verify:2.7:example.net"; and
+ * before that " login=FINGERPRINT", so that no login's connection carries another's mail.
  * ROUTE is of CONFIG. ROUTE_KEY_BYTES at TO; returns its length.
  */
-enum { ROUTE_KEY_BYTES = 320 };
+enum { ROUTE_KEY_BYTES = 320 }; /* a domain of 255 octets and the rest */
 size_t route_policy_key(const struct config *config, const struct config_route *route,
 			struct text domain, char *to);
 

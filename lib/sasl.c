@@ -13,6 +13,8 @@ static const struct {
     {SASL_LOGIN, "LOGIN"},
     {SASL_OAUTHBEARER, "OAUTHBEARER"},
     {SASL_XOAUTH2, "XOAUTH2"},
+    {SASL_SCRAM_SHA_1_PLUS, "SCRAM-SHA-1-PLUS"},
+    {SASL_SCRAM_SHA_1, "SCRAM-SHA-1"},
 };
 
 const char *sasl_name(unsigned mechanism)
@@ -24,6 +26,11 @@ const char *sasl_name(unsigned mechanism)
 }
 
 unsigned sasl_mechanism_of(struct text name)
+{
+	return sasl_client_mechanism_of(name) & SASL_ALL;
+}
+
+unsigned sasl_client_mechanism_of(struct text name)
 {
 	for (size_t i = 0; i < sizeof mechanisms / sizeof *mechanisms; i++)
 		if (text_equal_case(name, text_of(mechanisms[i].name)))

@@ -11,6 +11,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 enum {
@@ -46,10 +47,13 @@ struct stream {
 	bool giving;	  /* input() is on the stack */
 	bool cleared;	  /* what has been read in clear is to be thrown away */
 	bool last_words;  /* a close() follows at once, and its FIN leaves with them */
+	bool wipes;	  /* what is to be sent is a secret */
 };
 
 static void stream_destroy(struct stream *s)
 {
+	if (s->wipes && s->out.data)
+		explicit_bzero(s->out.data, s->out.size);
 	watch_remove(&s->watch);
 	turn_end_cancel(&s->flush);
 	turn_end_cancel(&s->reread);
@@ -90,6 +94,11 @@ static void stream_time(struct stream *s, void (*fired)(void *arg), struct durat
 	timer_clear(&s->limit);
 	timer_init(&s->limit, s->loop, fired, s);
 	timer_set(&s->limit, after);
+}
+
+void stream_wipe_sent(struct stream *s)
+{
+	s->wipes = true;
 }
 
 size_t stream_backlog(const struct stream *s)
@@ -205,7 +214,10 @@ static bool stream_send_some(struct stream *s)
 			bytes_free(&s->out);
 			return false;
 		}
+		if (s->wipes)
+			explicit_bzero(bytes_at(&s->out), (size_t)n);
 		bytes_take(&s->out, (size_t)n, 0);
+		s->wipes = s->wipes && bytes_len(&s->out);
 	}
 	return stream_send_tls(s);
 }

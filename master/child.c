@@ -9,6 +9,7 @@
 #include "places.h"
 #include "mem.h"
 #include "must.h"
+#include "route_login.h"
 #include "state.h"
 #include "supervise.h"
 
@@ -214,28 +215,43 @@ static const char *log_name(const struct config *config, char *to, size_t size)
 }
 
 /* Ours to give away whole: nobody else gets a copy. */
-static bool login_handle_post(struct child *child, unsigned role, char *why)
+static bool login_handle_post(struct child *child, unsigned role, unsigned index, char *why)
 {
 	const struct config *config = child->master->config;
-	int fd = logins_open(config, role, why);
-	struct text name = logins_name(config, role);
+	int fd = logins_open(config, role, index, why);
+	struct text name = logins_name(config, role, index);
 
 	if (fd < 0)
 		return false;
 	if (name.len > 512)
 		name.len = 512;
-	child_post(child, MSG_handle, &(struct msg_handle){(uint8_t)role, 0, name}, fd);
+	child_post(child, MSG_handle, &(struct msg_handle){(uint8_t)role, (uint16_t)index, name},
+		   fd);
 	return true;
 }
 
-void child_handle_again(struct child *child, unsigned role)
+void child_handle_again(struct child *child, unsigned role, unsigned index)
 {
 	char why[WHY_BYTES] = "no such logins are configured";
 
-	if (logins_need(child->master->config, role) && login_handle_post(child, role, why))
+	if (logins_need(child->master->config, role, index) &&
+	    login_handle_post(child, role, index, why))
 		return;
 	channel_send_handle_none(
-	    child->channel, &(struct msg_handle_none){(uint8_t)role, {why, strnlen(why, 1024)}});
+	    child->channel,
+	    &(struct msg_handle_none){(uint8_t)role, {why, strnlen(why, 1024)}, (uint16_t)index});
+}
+
+/* What routes log in with. */
+static void relay_handles_post(struct child *child)
+{
+	const struct config *config = child->master->config;
+	char why[WHY_BYTES];
+
+	for (unsigned i = 0; i < route_logins(config); i++)
+		for (unsigned role = HANDLE_RELAY_PASSWORD; role <= HANDLE_RELAY_STATE; role++)
+			if (logins_need(config, role, i) && !login_handle_post(child, role, i, why))
+				log_warning(child->master->log, "%s", why);
 }
 
 /* One that cannot be had now is asked for, and then said; those that are not, are said here. */
@@ -246,9 +262,10 @@ static void login_handles_post(struct child *child)
 	char why[WHY_BYTES];
 
 	for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)
-		if (logins_need(child->master->config, roles[i]) &&
-		    !login_handle_post(child, roles[i], why) && roles[i] >= HANDLE_TOKEN_SECRET)
+		if (logins_need(child->master->config, roles[i], 0) &&
+		    !login_handle_post(child, roles[i], 0, why) && roles[i] >= HANDLE_TOKEN_SECRET)
 			log_warning(child->master->log, "%s", why);
+	relay_handles_post(child);
 }
 
 void child_configure(struct child *child)

@@ -72,7 +72,7 @@ void child_lost_channel(struct child *child);
 void child_buried(struct child *child);
 
 /* What it asked for (handle_ask): opened anew and sent, or why not. */
-void child_handle_again(struct child *child, unsigned role);
+void child_handle_again(struct child *child, unsigned role, unsigned index);
 
 /* Sends a message with a descriptor (ours from here on, closed after sending); waits its turn when
  * many are under way. */

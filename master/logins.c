@@ -3,6 +3,7 @@
 #include "logins.h"
 
 #include "places.h"
+#include "route_login.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,15 +17,37 @@
 
 enum { CHECKER_KEY_BYTES = 32 };
 
-bool logins_need(const struct config *config, unsigned role)
+/* Of the login with that number. Tokens that came later lie beside the queue, by the route's own
+ * name for what it logs in with. */
+static struct text relay_name(const struct config *config, unsigned role, unsigned index)
+{
+	static char state[ROUTE_STATE_BYTES];
+	const struct config_route *r = route_login_at(config, index);
+
+	if (!r)
+		return (struct text){NULL, 0};
+	switch (role) {
+	case HANDLE_RELAY_PASSWORD:
+		return r->password_file;
+	case HANDLE_RELAY_CLIENT_SECRET:
+		return r->client_secret_file;
+	case HANDLE_RELAY_REFRESH_TOKEN:
+		return r->refresh_token_file;
+	default:
+		return r->refresh_token_file.len ? text_of(route_state_name(r, state))
+						 : (struct text){NULL, 0};
+	}
+}
+
+bool logins_need(const struct config *config, unsigned role, unsigned index)
 {
 	/* Where names that do not exist are given salts. */
 	if (role == HANDLE_CHECKER_KEY)
 		return config->auth_users.len > 0;
-	return logins_name(config, role).len > 0;
+	return logins_name(config, role, index).len > 0;
 }
 
-struct text logins_name(const struct config *config, unsigned role)
+struct text logins_name(const struct config *config, unsigned role, unsigned index)
 {
 	switch (role) {
 	case HANDLE_USERS:
@@ -36,6 +59,11 @@ struct text logins_name(const struct config *config, unsigned role)
 						      : (struct text){NULL, 0};
 	case HANDLE_CHECKER_KEY:
 		return text_of("checker.key");
+	case HANDLE_RELAY_PASSWORD:
+	case HANDLE_RELAY_CLIENT_SECRET:
+	case HANDLE_RELAY_REFRESH_TOKEN:
+	case HANDLE_RELAY_STATE:
+		return relay_name(config, role, index);
 	default:
 		return (struct text){NULL, 0};
 	}
@@ -117,14 +145,36 @@ static int key_open(const struct config *config, char *path)
 	return fd;
 }
 
-int logins_open(const struct config *config, unsigned role, char *why)
+/* NAME, in the queue's folder, to be read and written. */
+static int state_open(const struct config *config, char *path)
+{
+	char name[ROUTE_STATE_BYTES];
+	int folder, fd, error;
+
+	text_copy(name, sizeof name, text_of(path));
+	text_copy(path, PATH_MAX, config->queue);
+	folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (folder < 0)
+		return -1;
+	fd = openat(folder, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+	error = errno;
+	close(folder);
+	errno = error;
+	strncat(path, "/", PATH_MAX - strlen(path) - 1);
+	strncat(path, name, PATH_MAX - strlen(path) - 1);
+	return fd;
+}
+
+int logins_open(const struct config *config, unsigned role, unsigned index, char *why)
 {
 	char path[PATH_MAX];
 	int fd;
 
-	text_copy(path, sizeof path, logins_name(config, role));
+	text_copy(path, sizeof path, logins_name(config, role, index));
 	if (role == HANDLE_CHECKER_KEY)
 		fd = key_open(config, path);
+	else if (role == HANDLE_RELAY_STATE)
+		fd = state_open(config, path);
 	else
 		fd = role == HANDLE_DOVECOT ? dovecot_open(path) : file_open(path);
 	if (fd < 0)

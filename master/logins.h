@@ -6,16 +6,17 @@
 #include "config.h"
 
 /* Does the configuration want the checker to have a handle of that role (HANDLE_USERS,
- * HANDLE_DOVECOT, HANDLE_TOKEN_SECRET, HANDLE_CHECKER_KEY)? */
-bool logins_need(const struct config *config, unsigned role);
+ * HANDLE_DOVECOT, HANDLE_TOKEN_SECRET, HANDLE_CHECKER_KEY; HANDLE_RELAY_x of the login INDEX)? */
+bool logins_need(const struct config *config, unsigned role, unsigned index);
 
-/* Its path, for messages to people. */
-struct text logins_name(const struct config *config, unsigned role);
+/* Its path, for messages to people; until the next call. */
+struct text logins_name(const struct config *config, unsigned role, unsigned index);
 
 /*
  * A fresh descriptor of that role; -1 with WHY (WHY_BYTES of places.h). The
  * key is made when it is not there: 32 random octets in QUEUE/checker.key.
+ * HANDLE_RELAY_STATE is one to write, and is made, too.
  */
-int logins_open(const struct config *config, unsigned role, char *why);
+int logins_open(const struct config *config, unsigned role, unsigned index, char *why);
 
 #endif

@@ -3,6 +3,7 @@
 #include "neighbours.h"
 
 #include "peer.h"
+#include "route_login.h"
 #include "sts.h"
 
 #define GETS(role) (1u << (role))
@@ -16,7 +17,8 @@ const struct kind_row kind_rows[] = {
     {PEER_LIMITS, "veredus-limits", 1, 0},
     {PEER_CHECKER, "veredus-checker", 0,
      GETS(HANDLE_USERS) | GETS(HANDLE_DOVECOT) | GETS(HANDLE_TOKEN_SECRET) |
-	 GETS(HANDLE_CHECKER_KEY)},
+	 GETS(HANDLE_CHECKER_KEY) | GETS(HANDLE_RELAY_PASSWORD) | GETS(HANDLE_RELAY_CLIENT_SECRET) |
+	 GETS(HANDLE_RELAY_REFRESH_TOKEN) | GETS(HANDLE_RELAY_STATE)},
     {PEER_FETCHER, "veredus-fetcher", 0, GETS(HANDLE_TLS_AUTHORITIES)},
     {PEER_TABLE, "veredus-table", 1, GETS(HANDLE_TABLE)},
     {PEER_QMGR, "veredus-qmgr", 1, GETS(HANDLE_LISTEN_CONTROL)},
@@ -60,6 +62,7 @@ static const struct {
     {PEER_SMTPD, PEER_LOCAL},				     /* is there such a user? */
     {PEER_SUBMISSION, PEER_LOCAL},			     /* the same */
     {PEER_SMTP_CLIENT, PEER_RESOLVER},			     /* hosts */
+    {PEER_SMTP_CLIENT, PEER_CHECKER},			     /* logins at relays */
     {PEER_LOGGER, PEER_ALL & ~(PEER_LOGGER | PEER_CONTROL)}, /* events of all, master's as well */
 };
 
@@ -76,9 +79,10 @@ unsigned kind_workers(const struct kind_row *row, const struct config *config)
 	if (row->workers)
 		return row->workers;
 	if (row->kind == PEER_CHECKER)
-		return config_has_logins(config);
+		return config_has_logins(config) || route_logins(config) > 0;
 	if (row->kind == PEER_FETCHER)
-		return config->auth_introspection.len > 0 || config_asks_sts(config);
+		return config->auth_introspection.len > 0 || config_asks_sts(config) ||
+		       route_logins_by_token(config);
 	if (row->kind == PEER_LOCAL)
 		return config_has_local(config);
 	if (row->kind == PEER_KEEPER)

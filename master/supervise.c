@@ -175,7 +175,7 @@ static void on_handle_ask(struct channel *c, const struct message *m)
 	struct child *child = channel_owner(c);
 
 	if (m->handle_ask.role < 32 && (child->row->handles & 1u << m->handle_ask.role))
-		child_handle_again(child, m->handle_ask.role);
+		child_handle_again(child, m->handle_ask.role, m->handle_ask.index);
 	else
 		channel_end(c, "asks for a descriptor that is not its");
 }

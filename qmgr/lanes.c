@@ -8,6 +8,7 @@
 #include "idna.h"
 #include "mem.h"
 #include "must.h"
+#include "route_login.h"
 #include "route_tls.h"
 #include "way.h"
 
@@ -127,11 +128,11 @@ struct site_limits site_limits(const struct config *config, struct text name)
 
 	if (text_equals(name, LOCAL_SITE))
 		return (struct site_limits){(uint32_t)config->local_deliveries, 0};
-
+	name = route_site_alone(way_site_name(name));
 	for (size_t i = 0; i < config->site_count; i++) {
 		const struct config_site *c = &config->sites[i];
 
-		if (!text_equal_case(c->label, way_site_name(name)))
+		if (!text_equal_case(c->label, name))
 			continue;
 		if (c->connections)
 			limits.connections = (uint32_t)c->connections;
@@ -596,8 +597,10 @@ static char *connection_key(const struct scheduler *s, const struct domain *d, s
 /* The site of that name for mail of this domain's source: limits are each source's own. */
 static struct site *site_of(struct scheduler *s, const struct domain *d, struct text name)
 {
-	char key[SITE_NAME_BYTES + WAY_SITE_BYTES];
+	char key[SITE_NAME_BYTES + WAY_SITE_BYTES], login[ROUTE_SITE_BYTES];
 	struct way way = domain_way(d);
+
+	name = route_login_site(config_route(s->config, d->name), name, login);
 
 	if (!d->source.len || name.len > SITE_NAME_BYTES)
 		return site_get(s, name);

@@ -22,8 +22,10 @@ struct policy_find {
 
 bool policy_has_table(const struct config *config, const struct config_route *route)
 {
-	return config->tls_policies.len && route->kind == ROUTE_HOP &&
-	       (route->how == HOP_MX || route->how == HOP_HOST || route->how == HOP_LITERAL);
+	/* What a login may be said to is the route's to tell. */
+	return config->tls_policies.len && route->kind == ROUTE_HOP && !route->login.len &&
+	       (route->how == HOP_MX || route->how == HOP_HOST || route->how == HOP_LITERAL ||
+		route->how == HOP_SMTPS);
 }
 
 static void find_free(struct policy_find *f)

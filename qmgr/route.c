@@ -11,6 +11,7 @@
 #include "idna.h"
 #include "mem.h"
 #include "policy_row.h"
+#include "route_login.h"
 #include "route_tls.h"
 #include "sts.h"
 #include "way.h"
@@ -77,6 +78,7 @@ static struct msg_route_is route_begin(const struct route_query *rq)
 	    .tls_key = text_of(rq->key),
 	    .tls_row = text_of(rq->words),
 	    .tls_why = text_of(rq->why),
+	    .login = cut(r->login, 255),
 	};
 }
 
@@ -289,6 +291,7 @@ static void route_answer(struct qmgr *q, struct route_query *asked)
 {
 	struct route_query *rq = route_take(q, NULL, asked->query);
 	struct message m;
+	char site[ROUTE_SITE_BYTES];
 
 	if (!rq || !message_decode(bytes_at(&rq->path), bytes_len(&rq->path), MSG_path_is, &m))
 		return;
@@ -299,7 +302,7 @@ static void route_answer(struct qmgr *q, struct route_query *asked)
 	is.code = p->code;
 	is.dsn = p->dsn;
 	is.reason = p->reason;
-	is.site = p->site;
+	is.site = route_login_site(rq->route, p->site, site);
 	is.hop = p->hop;
 	is.lifetime_s = p->lifetime_s;
 	is.origin = p->origin;

@@ -197,7 +197,8 @@ static bool host_may_have_tlsa(const struct mx_host *h)
 {
 	const struct mx *mx = h->mx;
 
-	return mx->want_tlsa && (mx->how == HOP_MX || mx->how == HOP_HOST) &&
+	return mx->want_tlsa &&
+	       (mx->how == HOP_MX || mx->how == HOP_HOST || mx->how == HOP_SMTPS) &&
 	       (mx->result.secure || !mx->result.by_mx) && h->v4.count + h->v6.count > 0;
 }
 

@@ -271,7 +271,7 @@ static void path_done(void *arg, const struct mx_result *r)
 static void hop_ask(struct channel *c, uint64_t query, const struct mx_question *question,
 		    void (*done)(void *arg, const struct mx_result *result))
 {
-	if (question->how > HOP_LMTP_UNIX) {
+	if (question->how > HOP_LMTP_UNIX && question->how != HOP_SMTPS) {
 		channel_end(c, "asked for a hop that needs no resolver");
 		return;
 	}

@@ -165,7 +165,9 @@ static void route_hop_name(struct bytes *b, const struct mx_result *r, enum hop_
 {
 	char number[24];
 
-	bytes_print(b, how == HOP_LMTP || how == HOP_LMTP_UNIX ? "lmtp:" : "smtp:");
+	bytes_print(b, how == HOP_LMTP || how == HOP_LMTP_UNIX ? "lmtp:"
+		       : how == HOP_SMTPS		       ? "smtps:"
+							       : "smtp:");
 	for (size_t i = 0; i < r->count; i++) {
 		snprintf(number, sizeof number, "%s%u*%u ", i ? "," : "", r->hosts[i].preference,
 			 r->hosts[i].weight);

@@ -142,8 +142,9 @@ static enum dialog_says session_up(struct dialog *d)
 		say(&d->reader.reply, "5.4.6", "mail loops back to myself");
 		return refused(d);
 	}
-	d->up = true;
-	return DIALOG_READY;
+	if (d->login)
+		return DIALOG_LOGIN;
+	return dialog_logged_in(d);
 }
 
 /* Nothing of the mail is shown to whoever stripped the offer. */
@@ -157,6 +158,22 @@ static enum dialog_says lacks_tls(struct dialog *d, const char *what)
 	say(&d->reader.reply, "4.7.4", text);
 	d->lacks_tls = true;
 	return refused(d);
+}
+
+/* -- the login */
+
+static enum dialog_says on_auth(struct dialog *d, struct reply *r)
+{
+	if (reply_class(r) == 3) {
+		if (r->code != 334 || d->reader.lines != 1)
+			return fail(d, "4.5.0", "protocol error: unexpected reply to AUTH");
+		d->challenge = d->reader.line;
+		return DIALOG_CHALLENGE;
+	}
+	d->reader.challenges = false;
+	if (r->code == 421)
+		return refused(d);
+	return DIALOG_JUDGED;
 }
 
 /* The receiver is known; now or never is the time for TLS. */
@@ -235,6 +252,12 @@ static enum dialog_says on_mail(struct dialog *d, struct reply *r)
 	d->mail_answered = true;
 	if (reply_class(r) == 2)
 		return pipelined ? DIALOG_WAIT : outbound_send(d);
+	/* RFC 4954 section 6, 530 and 535: that we are not, or no longer, logged in is not the
+	 * mail's fault. */
+	if (d->login && (r->code == 530 || r->code == 535)) {
+		d->unlogged = true;
+		return go_on(d);
+	}
 	/* "Not from you, for now": another host may think otherwise. */
 	if (reply_class(r) == 4 && r->enhanced && strncmp(r->dsn, "4.7.", 4) == 0)
 		return go_on(d);
@@ -367,6 +390,7 @@ static const struct {
     [VERB_EHLO] = {"the reply to EHLO", on_ehlo},
     [VERB_HELO] = {"the reply to HELO", on_helo},
     [VERB_STARTTLS] = {"the reply to STARTTLS", on_starttls},
+    [VERB_AUTH] = {"the reply to AUTH", on_auth},
     [VERB_RSET] = {"the reply to RSET", on_rset},
     [VERB_MAIL] = {"the reply to MAIL", on_mail},
     [VERB_RCPT] = {"the reply to RCPT", on_rcpt},
@@ -476,6 +500,7 @@ void dialog_start(struct dialog *d, const struct config *config, enum hop_how ho
 	d->tls = (uint8_t)tls;
 	d->out = out;
 	d->next_verb = VERB_COUNT;
+	d->secured = tls == DIALOG_TLS_DONE;
 	ring_push(d, VERB_GREETING);
 }
 
@@ -655,6 +680,7 @@ struct duration dialog_patience(const struct dialog *d)
 	case VERB_EHLO:
 	case VERB_HELO:
 	case VERB_STARTTLS:
+	case VERB_AUTH:
 	case VERB_RSET:
 	case VERB_MAIL:
 	case VERB_RCPT:
@@ -669,7 +695,9 @@ static enum dialog_says interrupted(struct dialog *d, const char *what)
 	char text[REPLY_TEXT_MAX];
 	enum dialog_verb verb = ring_head(d);
 
-	if (verb == VERB_COUNT)
+	if (verb == VERB_COUNT && !d->up)
+		snprintf(text, sizeof text, "%s while logging in", what);
+	else if (verb == VERB_COUNT)
 		snprintf(text, sizeof text, "%s while sending the content", what);
 	else
 		snprintf(text, sizeof text, "%s while waiting for %s", what, verbs[verb].name);

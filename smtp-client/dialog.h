@@ -24,6 +24,7 @@ enum dialog_verb {
 	VERB_EHLO, /* LHLO too */
 	VERB_HELO,
 	VERB_STARTTLS,
+	VERB_AUTH, /* and what follows a challenge */
 	VERB_RSET,
 	VERB_MAIL,
 	VERB_RCPT,
@@ -48,15 +49,20 @@ enum dialog_says {
 			   again */
 	DIALOG_STALE, /* a reused connection was dead; nothing was done: the same, and close at once
 		       */
-	DIALOG_REFUSED, /* the host serves nobody now (dialog_trouble()): leave, try another host;
-			   a job that was begun had sent no content, and is the owner's again */
-	DIALOG_OVER,	/* nothing more to say: close */
+	DIALOG_REFUSED,	  /* the host serves nobody now (dialog_trouble()): leave, try another host;
+			     a job that was begun had sent no content, and is the owner's again */
+	DIALOG_OVER,	  /* nothing more to say: close */
+	DIALOG_LOGIN,	  /* a login is due: dialog_auth(), or leave */
+	DIALOG_CHALLENGE, /* the receiver wants to hear more of it: dialog_auth_respond() */
+	DIALOG_JUDGED, /* the login was taken or refused (dialog_trouble()): dialog_logged_in(), or
+			  dialog_login_again(), or leave */
 };
 
 enum dialog_tls {
 	DIALOG_CLEAR,	   /* none, whatever is offered */
 	DIALOG_TLS_MAY,	   /* when it is offered */
 	DIALOG_TLS_NEEDED, /* no mail without */
+	DIALOG_TLS_DONE,   /* it began before the first word */
 };
 
 enum { DIALOG_RING = 8 };
@@ -103,6 +109,10 @@ struct dialog {
 	 * job goes without (RFC 8689 section 4.2.1). */
 	bool proved, requires;
 	bool declined; /* it offered STARTTLS and then would not */
+	bool login;    /* no mail without a login; set behind dialog_start() */
+	bool unlogged; /* it was refused since the receiver wants one, or another */
+	struct text
+	    challenge; /* base64; of DIALOG_CHALLENGE, until the call that said so returns */
 };
 
 /* Waits for the greeting. */
@@ -111,6 +121,18 @@ void dialog_start(struct dialog *d, const struct config *config, enum hop_how ho
 
 /* The handshake is done, and what was asked of it was proved: begins anew with EHLO. */
 void dialog_secured(struct dialog *d);
+
+/*
+ * The login (RFC 4954): "AUTH MECHANISM", with an initial response when there is one (it has to
+ * fit into the command's 512 octets); then responses. The owner has it wiped when it has left. NULL
+ * cancels.
+ */
+enum { AUTH_COMMAND_MAX = 512 };
+void dialog_auth(struct dialog *d, struct text mechanism, const struct text *initial);
+void dialog_auth_respond(struct dialog *d, const struct text *response);
+/* After DIALOG_JUDGED: the session is up; a login is due again. */
+enum dialog_says dialog_logged_in(struct dialog *d);
+enum dialog_says dialog_login_again(struct dialog *d);
 
 /* May a job be begun? */
 static inline bool dialog_is_free(const struct dialog *d)

@@ -57,7 +57,7 @@ static bool job_measure(const struct msg_job *m, bool in_file, size_t *size)
 	struct wire_list list = m->recipients;
 	struct rec_job_recipient r;
 
-	if (!m->recipients.count || m->how > HOP_LOCAL || !m->prelude.len ||
+	if (!m->recipients.count || m->how > HOP_SMTPS || !m->prelude.len ||
 	    m->sts_mode > STS_ENFORCE)
 		return false;
 	if (in_file ? m->body.len != 0 : m->body.len != m->body_length)

@@ -2,6 +2,8 @@
 /* EHLO keywords, and MAIL and RCPT with their parameters. */
 #include "offers.h"
 
+#include "sasl.h"
+
 static const struct {
 	struct text word;
 	unsigned offer;
@@ -52,6 +54,18 @@ static void limit_take(struct offers *o, struct text word)
 	}
 }
 
+/* "AUTH PLAIN LOGIN"; and "AUTH=LOGIN PLAIN", as it was before RFC 2554. */
+static void mechanisms_take(struct offers *o, struct text word, struct text line)
+{
+	if (word.len > 4 && word.data[4] != '=')
+		return;
+	if (word.len > 5)
+		o->mechanisms |=
+		    sasl_client_mechanism_of((struct text){word.data + 5, word.len - 5});
+	while ((word = word_next(&line)).len)
+		o->mechanisms |= sasl_client_mechanism_of(word);
+}
+
 void offers_take(struct offers *o, struct text line)
 {
 	struct text word = word_next(&line);
@@ -60,6 +74,10 @@ void offers_take(struct offers *o, struct text line)
 	if (text_equal_case(word, (struct text)TEXT("LIMITS"))) {
 		while ((word = word_next(&line)).len)
 			limit_take(o, word);
+		return;
+	}
+	if (text_starts_case(word, "AUTH")) {
+		mechanisms_take(o, word, line);
 		return;
 	}
 	for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++) {

@@ -22,6 +22,7 @@ struct offers {
 	/* RFC 9422; 0: none told. Transactions a connection, recipients and their domains a
 	 * transaction. */
 	uint32_t mail_max, rcpt_max, rcpt_domain_max;
+	unsigned mechanisms; /* of AUTH (RFC 4954): set of enum sasl_mechanism */
 };
 
 /* A line of the answer but its first, without the code. What is not understood is not offered. */

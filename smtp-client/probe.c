@@ -183,17 +183,20 @@ static void host_follow(struct probe *p, enum dialog_says says)
 	case DIALOG_UNFIT:
 	case DIALOG_AGAIN:
 	case DIALOG_STALE:
+	case DIALOG_LOGIN:
+	case DIALOG_CHALLENGE:
+	case DIALOG_JUDGED:
 		break;
 	}
 	host_done(p, PROBE_REFUSED, "it said what it was not asked for");
 }
 
-static void on_connected(void *owner)
+static void host_greet(struct probe *p)
 {
-	struct probe *p = owner;
-	enum dialog_tls tls = p->need != NEED_NOTHING ? DIALOG_TLS_NEEDED
-			      : p->worker->tls	      ? DIALOG_TLS_MAY
-						      : DIALOG_CLEAR;
+	enum dialog_tls tls = p->job->how == HOP_SMTPS	? DIALOG_TLS_DONE
+			      : p->need != NEED_NOTHING ? DIALOG_TLS_NEEDED
+			      : p->worker->tls		? DIALOG_TLS_MAY
+							: DIALOG_CLEAR;
 
 	p->open = true;
 	dialog_start(&p->dialog, p->job->config, p->job->how, tls, stream_out(p->stream));
@@ -201,6 +204,16 @@ static void on_connected(void *owner)
 	p->dialog.hearer = p;
 	if (p->job->source)
 		p->dialog.helo = p->job->source->helo;
+}
+
+static void on_connected(void *owner)
+{
+	struct probe *p = owner;
+
+	if (p->job->how == HOP_SMTPS)
+		host_secure(p);
+	else
+		host_greet(p);
 }
 
 static size_t on_input(void *owner, const uint8_t *data, size_t len)
@@ -227,6 +240,10 @@ static void on_secured(void *owner)
 {
 	struct probe *p = owner;
 
+	if (p->job->how == HOP_SMTPS) {
+		host_greet(p);
+		return;
+	}
 	dialog_secured(&p->dialog);
 	stream_wrote(p->stream);
 }
@@ -237,7 +254,7 @@ static void on_ended(void *owner, int error)
 	const char *tls = stream_tls_why(p->stream);
 	const char *why = tls ? tls : error ? strerror(error) : "closed by the receiver";
 
-	if (!p->open)
+	if (!p->open && !tls)
 		host_done(p, PROBE_UNREACHABLE, why);
 	else if (tls || dialog_asks_for_tls(&p->dialog))
 		host_tls_failed(p, why);
@@ -266,6 +283,8 @@ static void host_begin(struct probe *p)
 	timer_set(&p->timer, monotime_since(p->host_until, p->began));
 	p->heard.start = p->heard.end = 0;
 	p->need = tls_need_of(p->job, p->host, &why, &verdict, &final);
+	if (p->need == NEED_NOTHING && p->job->how == HOP_SMTPS)
+		p->need = NEED_TLS;
 	if (p->need == NEED_IMPOSSIBLE) {
 		char text[REPLY_TEXT_MAX];
 

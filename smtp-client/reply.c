@@ -127,12 +127,13 @@ static enum reply_step reply_line(struct reply_reader *r, struct text line)
 
 size_t reply_read(struct reply_reader *r, const uint8_t *data, size_t len, enum reply_step *step)
 {
-	size_t window = len < REPLY_LINE_MAX ? len : REPLY_LINE_MAX;
+	size_t most = r->challenges ? REPLY_CHALLENGE_MAX : REPLY_LINE_MAX;
+	size_t window = len < most ? len : most;
 	const uint8_t *lf = window ? memchr(data, '\n', window) : NULL;
 
 	if (!lf) {
 		/* Binary is not waited for: a NUL is in no reply. */
-		bool broken = window && (window == REPLY_LINE_MAX || memchr(data, 0, window));
+		bool broken = window && (window == most || memchr(data, 0, window));
 
 		*step = broken ? REPLY_BROKEN : REPLY_MORE;
 		return 0;

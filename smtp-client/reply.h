@@ -14,7 +14,8 @@
 #include <stdint.h>
 
 enum {
-	REPLY_LINE_MAX = 2048, /* octets of a line; RFC 5321 4.5.3.1.5 asks for 512 */
+	REPLY_LINE_MAX = 2048,		 /* octets of a line; RFC 5321 4.5.3.1.5 asks for 512 */
+	REPLY_CHALLENGE_MAX = 12288 + 8, /* RFC 4954 section 4: that much base64, a code and CRLF */
 	REPLY_LINES_MAX = 128,
 	REPLY_TEXT_MAX = 512,
 	REPLY_DSN_BYTES = 12, /* "5.999.999" and a NUL */
@@ -35,6 +36,7 @@ struct reply_reader {
 	struct text line;   /* the line just taken without its code; until the next call */
 	uint16_t lines;	    /* of this reply so far */
 	bool whole;	    /* the next line begins a new reply */
+	bool challenges;    /* it may be a long challenge: REPLY_CHALLENGE_MAX counts */
 };
 
 enum reply_step {

@@ -4,6 +4,7 @@
 
 #include "mem.h"
 #include "must.h"
+#include "slot_login.h"
 #include "slot_words.h"
 #include "tls_plan.h"
 
@@ -23,9 +24,8 @@ enum {
 static void slot_begin(struct slot *s);
 static void slot_connect(struct slot *s);
 static void slot_advance(struct slot *s);
-static void slot_try_next(struct slot *s);
 static bool slot_connect_host(struct slot *s);
-static void slot_follow(struct slot *s, enum dialog_says says);
+static void slot_secure(struct slot *s);
 
 static struct loop *slot_loop(const struct slot *s)
 {
@@ -34,7 +34,7 @@ static struct loop *slot_loop(const struct slot *s)
 
 /* -- deadlines -------------------------------------------------------------------- */
 
-static void slot_set_deadline(struct slot *s, struct duration after)
+void slot_set_deadline(struct slot *s, struct duration after)
 {
 	s->deadline = monotime_add(loop_now(slot_loop(s)), after);
 	if (s->job && s->job_deadline.us && s->deadline.us > s->job_deadline.us &&
@@ -48,7 +48,7 @@ static void slot_set_deadline(struct slot *s, struct duration after)
 }
 
 /* After a step of the dialog: what was appended leaves, and the next step has its time. */
-static void slot_step_done(struct slot *s)
+void slot_step_done(struct slot *s)
 {
 	if (!s->stream || s->state == SLOT_CONNECTING || s->state == SLOT_SECURING)
 		return;
@@ -61,6 +61,7 @@ static void slot_step_done(struct slot *s)
 
 static void slot_drop_connection(struct slot *s)
 {
+	login_end(&s->login, RELAY_GONE);
 	stream_free(&s->stream);
 	config_drop(&s->config);
 	policy_row_drop(&s->own);
@@ -73,7 +74,7 @@ static void slot_drop_connection(struct slot *s)
 }
 
 /* Leaves a host that is not wanted, without waiting for its goodbye. */
-static void slot_leave_host(struct slot *s)
+void slot_leave_host(struct slot *s)
 {
 	if (s->stream && s->state == SLOT_OPEN && dialog_is_answered(&s->dialog)) {
 		PUT(stream_out(s->stream), "QUIT\r\n");
@@ -115,7 +116,7 @@ static void slot_settle(struct slot *s, const struct verdict *v, enum failure_sc
 /* -- connecting ---------------------------------------------------------------------- */
 
 /* No host is left to try. */
-static void slot_exhausted(struct slot *s)
+void slot_exhausted(struct slot *s)
 {
 	struct verdict v;
 	char dsn[REPLY_DSN_BYTES];
@@ -132,16 +133,15 @@ static void slot_exhausted(struct slot *s)
 
 static enum dialog_tls slot_dialog_tls(const struct slot *s)
 {
+	if (s->job->how == HOP_SMTPS)
+		return DIALOG_TLS_DONE;
 	if (s->need != NEED_NOTHING)
 		return DIALOG_TLS_NEEDED;
 	return s->clear || !s->worker->tls ? DIALOG_CLEAR : DIALOG_TLS_MAY;
 }
 
-static void slot_connected(void *owner)
+static void slot_greet(struct slot *s)
 {
-	struct slot *s = owner;
-
-	failures_forget(s->worker->failures, s->attempt.host, s->job->source);
 	s->state = SLOT_OPEN;
 	dialog_start(&s->dialog, s->config, s->job->how, slot_dialog_tls(s), stream_out(s->stream));
 	/* That of the job is in the same configuration, which the connection holds. */
@@ -149,7 +149,20 @@ static void slot_connected(void *owner)
 		s->dialog.helo = s->job->source->helo;
 	/* Who takes over the mail for good passes it on to nobody. */
 	s->dialog.requires = s->job->how != HOP_LMTP && job_requires_tls(s->job, s->attempt.host);
+	s->dialog.login = s->route->login.len > 0;
+	s->login.tried = false;
 	slot_set_deadline(s, dialog_patience(&s->dialog));
+}
+
+static void slot_connected(void *owner)
+{
+	struct slot *s = owner;
+
+	failures_forget(s->worker->failures, s->attempt.host, s->job->source);
+	if (s->job->how == HOP_SMTPS)
+		slot_secure(s);
+	else
+		slot_greet(s);
 }
 
 /* There is no TLS with this host. */
@@ -216,6 +229,11 @@ static void slot_secured(void *owner)
 	const struct tls_facts *facts = stream_tls(s->stream);
 
 	slot_sts(s, s->need == NEED_CHAIN ? STS_FITS : sts_verdict_of(facts->noted));
+	if (s->job->how == HOP_SMTPS) {
+		slot_greet(s);
+		s->dialog.proved = facts->proof != PROOF_NONE;
+		return;
+	}
 	s->state = SLOT_OPEN;
 	s->dialog.proved = stream_tls(s->stream)->proof != PROOF_NONE;
 	dialog_secured(&s->dialog);
@@ -332,6 +350,8 @@ static bool slot_connect_host(struct slot *s)
 		s->sts_said = false;
 	}
 	s->sts_mode = s->job->sts.mode;
+	if (s->need == NEED_NOTHING && s->job->how == HOP_SMTPS)
+		s->need = NEED_TLS;
 	if (s->need == NEED_IMPOSSIBLE) {
 		char text[REPLY_TEXT_MAX];
 
@@ -389,7 +409,7 @@ void slot_socket(struct slot *s, int fd, int error)
 	slot_try_next(s);
 }
 
-static void slot_try_next(struct slot *s)
+void slot_try_next(struct slot *s)
 {
 	must(!s->stream && s->job);
 	while (attempt_next(&s->attempt, s->worker->failures, s->job->source,
@@ -597,8 +617,11 @@ static void slot_refused(struct slot *s)
 			slot_tls_final(s, "5.7.10", why->text);
 		else
 			slot_tls_trouble(s, why);
-	} else
+	} else if (s->dialog.unlogged) {
+		slot_login_trouble(s, why);
+	} else {
 		slot_host_failed(s, why);
+	}
 	slot_leave_host(s);
 	/* Hosts that an earlier job could not reach count for this one. */
 	if (reused)
@@ -624,7 +647,7 @@ static void slot_unfit(struct slot *s)
 }
 
 /* Does what the dialog says, until it waits. */
-static void slot_follow(struct slot *s, enum dialog_says says)
+void slot_follow(struct slot *s, enum dialog_says says)
 {
 	switch (says) {
 	case DIALOG_WAIT:
@@ -667,6 +690,11 @@ static void slot_follow(struct slot *s, enum dialog_says says)
 	case DIALOG_OVER:
 		slot_over(s);
 		return;
+	case DIALOG_LOGIN:
+	case DIALOG_CHALLENGE:
+	case DIALOG_JUDGED:
+		slot_login_follow(s, says);
+		return;
 	}
 	slot_step_done(s);
 }
@@ -698,6 +726,9 @@ static void slot_expired(void *arg)
 		   (!s->job || loop_now(slot_loop(s)).us < s->job_deadline.us)) {
 		/* A part of the block was taken: it moves. */
 		slot_set_deadline(s, dialog_patience(&s->dialog));
+	} else if (s->state == SLOT_OPEN && login_is_open(&s->login) &&
+		   dialog_is_answered(&s->dialog)) {
+		slot_login_late(s);
 	} else if (s->state == SLOT_OPEN) {
 		enum dialog_says says = dialog_expired(&s->dialog);
 
@@ -717,6 +748,7 @@ struct slot *slot_new(struct worker *w, uint32_t number)
 	s->wanted = true;
 	s->waiter.answered = slot_hosts;
 	s->waiter.arg = s;
+	slot_login_init(s);
 	timer_init(&s->timer, slot_loop(s), slot_expired, s);
 	return s;
 }

@@ -9,6 +9,7 @@
 #define SMTP_CLIENT_SLOT_H
 
 #include "dialog.h"
+#include "login.h"
 #include "worker.h"
 
 enum slot_state {
@@ -53,6 +54,9 @@ struct slot {
 	bool final;	       /* and it will not tomorrow */
 	bool strict_failed;    /* some host did not do what REQUIRETLS asks for */
 	bool relaxed;	       /* the connection was made for a job that does not ask for it */
+	bool login_trouble;    /* or of one that did not let us in */
+	struct login login;    /* at the checker */
+	bool login_said;       /* AUTH was */
 	struct timer timer;
 	struct monotime deadline, armed; /* the timer is moved only when it would be late */
 	struct monotime job_deadline;	 /* up to the final dot */

@@ -10,9 +10,9 @@
 #include <string.h>
 
 /* That a host did not do what the policy wants is said in the end, whatever befell the others. */
-static void slot_trouble(struct slot *s, const struct reply *why)
+void slot_trouble(struct slot *s, const struct reply *why)
 {
-	if (s->tls_trouble)
+	if (s->tls_trouble || s->login_trouble)
 		return;
 	s->final = false;
 	if (!s->trouble)
@@ -137,7 +137,7 @@ void slot_forget_trouble(struct slot *s)
 {
 	free(s->trouble);
 	s->trouble = NULL;
-	s->tls_trouble = s->final = s->strict_failed = false;
+	s->tls_trouble = s->final = s->strict_failed = s->login_trouble = false;
 }
 
 enum failure_scope slot_verdict(struct slot *s, struct verdict *v, char *dsn)

@@ -13,6 +13,9 @@
 /* A reply that is ours and has no code. */
 struct reply words_make(const char *dsn, const char *what);
 
+/* Remembers what is wrong with the present host, for the end. */
+void slot_trouble(struct slot *s, const struct reply *why);
+
 /* The present host failed: said once a minute, and tried after the others for as long. */
 void slot_host_failed(struct slot *s, const struct reply *why);
 /* The same, since it could not be connected to. */

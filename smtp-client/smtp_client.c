@@ -19,7 +19,7 @@ static const struct daemon_row row = {
     .root = JAIL_EMPTY,
     .capabilities = "",
     .system_calls = "socket connect bind getsockopt setsockopt pread64",
-    .peers = PEER_QMGR | PEER_RESOLVER | PEER_KEEPER,
+    .peers = PEER_QMGR | PEER_RESOLVER | PEER_KEEPER | PEER_CHECKER,
 };
 
 static struct worker *worker_of(const struct channel *c)
@@ -82,6 +82,16 @@ static void on_keeper(struct channel *c, const struct message *m)
 		worker_has_certificates(w);
 }
 
+static void on_relay_say(struct channel *c, const struct message *m)
+{
+	need(c, logins_say(worker_of(c)->logins, c, &m->relay_say), "spoke for no login");
+}
+
+static void on_relay_done(struct channel *c, const struct message *m)
+{
+	need(c, logins_done(worker_of(c)->logins, c, &m->relay_done), "ended no login");
+}
+
 static void on_peer(struct daemon *d, struct channel *c)
 {
 	struct worker *w = d->self;
@@ -90,6 +100,8 @@ static void on_peer(struct daemon *d, struct channel *c)
 		worker_set_qmgr(w, c);
 	} else if (channel_peer(c) == PEER_KEEPER) {
 		worker_set_keeper(w, c);
+	} else if (channel_peer(c) == PEER_CHECKER) {
+		logins_set_checker(w->logins, c);
 	} else {
 		w->resolver = c;
 		hosts_set_resolver(w->hosts, c);
@@ -104,6 +116,8 @@ static void on_gone(struct daemon *d, struct channel *c)
 		worker_set_qmgr(w, NULL);
 	if (c == w->keeper)
 		worker_set_keeper(w, NULL);
+	if (channel_peer(c) == PEER_CHECKER)
+		logins_lost_checker(w->logins, c);
 	if (c == w->resolver) {
 		w->resolver = NULL;
 		hosts_set_resolver(w->hosts, NULL);
@@ -148,6 +162,8 @@ static const struct serve serves[] = {
     {MSG_probe_ask, PEER_QMGR, on_probe_ask},
     {MSG_slot_close, PEER_QMGR, on_slot_close},
     {MSG_hosts_are, PEER_RESOLVER, on_hosts_are},
+    {MSG_relay_say, PEER_CHECKER, on_relay_say},
+    {MSG_relay_done, PEER_CHECKER, on_relay_done},
     {MSG_certificate, PEER_KEEPER, on_keeper},
     {MSG_certificates_end, PEER_KEEPER, on_keeper},
     {MSG_signature, PEER_KEEPER, on_keeper},

@@ -23,6 +23,7 @@ struct worker *worker_new(struct daemon *d)
 
 	w->daemon = d;
 	w->hosts = hosts_new(d->loop);
+	w->logins = logins_new();
 	w->failures = failures_new();
 	w->tls = tls_client_new(d->log);
 	timer_init(&w->certificates, d->loop, certificates_late, w);

@@ -10,6 +10,7 @@
 #include "connect.h"
 #include "daemon.h"
 #include "job.h"
+#include "login.h"
 
 enum {
 	SLOTS_MAX = 100000, /* of a qmgr that is sane: the most that limits.deliveries can be */
@@ -30,6 +31,7 @@ struct worker {
 	struct timer certificates; /* how long a new qmgr is told nothing for want of them */
 	bool telling;		   /* it is to be told */
 	struct hosts *hosts;
+	struct logins *logins;
 	struct failures *failures;
 	struct tls_client *tls; /* NULL: OpenSSL refuses */
 	struct slot *slots;	/* all */

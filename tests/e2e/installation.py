@@ -30,7 +30,7 @@ def test_files(t):
                "/opt/veredus/lib/tmpfiles.d/veredus.conf", "/opt/veredus/share/man/man5/veredus.conf.5"}
     wanted |= {f"/opt/veredus/lib/systemd/system/veredus.{unit}" for unit in ("service", "socket")}
     wanted |= {"/opt/veredus/share/man/man8/" + os.path.basename(page) for page in glob.glob(v.ROOT + "/*/*.8")}
-    wanted |= {f"/opt/veredus/share/doc/veredus/examples/{name}.conf" for name in ("relay", "bulk", "isp", "fail2ban-veredus")}
+    wanted |= {f"/opt/veredus/share/doc/veredus/examples/{name}.conf" for name in ("relay", "bulk", "isp", "smarthost", "fail2ban-veredus")}
     wanted |= {"/opt/veredus/share/doc/veredus/examples/config-v1.1.xml"}
     v.equal(wanted - found, set(), "missing")
     v.equal(found - wanted, set(), "there beside them")

@@ -352,6 +352,18 @@ def test_checker(t):
         ("garbage", garbage, LIVES),
     ], serves)
 
+    def relay(peer, query, **more):
+        peer.say("relay_begin", **dict(dict(query=query, route="*", fingerprint=1, mechanisms=PLAIN, safety=2), **more))
+    common(daemon, "smtp-client", 1, serves)
+    run_cases(daemon, "smtp-client", 1, [
+        ("a login at a relay twice", lambda peer: [relay(peer, 7), relay(peer, 7)], ENDS),
+        ("a safety that is none", lambda peer: relay(peer, 1, safety=3), ENDS),
+        ("a route with a NUL", lambda peer: relay(peer, 1, route=b"a\0b"), ENDS),
+        ("a step before there is something to answer", lambda peer: [relay(peer, 1), peer.say("relay_step", query=1, challenge=b"x")], ENDS),
+        ("the end of others' logins", lambda peer: [peer.say("relay_heard", query=n, outcome=n % 5) for n in range(2000)], LIVES),
+        ("logins at relays left open", lambda peer: [relay(peer, n, binding=b"x" * 64, mechanisms=0xffff) for n in range(2000)], LIVES),
+    ], serves)
+
 
 def test_checker_of_tokens(t):
     """Its fetcher answers what it was not asked, or never, or is gone."""
@@ -1328,6 +1340,11 @@ def test_smtp_client(t):
         ("an insane failure", asked(verdict=255, code=65535, dsn=b"\r\n\0", reason=b"\r\n" * 128, lifetime_s=0xffffffff), LIVES),
         ("a failure with hosts", asked(verdict=2, code=1, hosts=[host] * 64), LIVES),
     ], serves("resolver"))
+    common(daemon, "checker", 0, serves(""))
+    run_cases(daemon, "checker", 0, [
+        ("words for a login that is none", says("relay_say", query=12345, mechanism=PLAIN, has_response=1, response=b"x"), ENDS),
+        ("the end of a login that is none", says("relay_done", query=12345), ENDS),
+    ], serves(""))
 
 
 # -- qmgr ----------------------------------------------------------------------------------------

@@ -65,6 +65,9 @@ queue_record queue/view.c
 repair lib/repair.c
 repair lib/mailboxes.c
 repair lib/header_form.c
+relay checker/relay_talk.c -talk_choose
+relay checker/token_answer.c -put
+relay smtp-client/auth.c
 reply smtp-client/reply.c
 report bounce/report.c
 report bounce/report_field.c

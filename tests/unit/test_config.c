@@ -7,6 +7,8 @@
 #include "mem.h"
 #include "nearest.h"
 #include "next_hops.h"
+#include "route_login.h"
+#include "sasl.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -66,6 +68,11 @@ static const struct {
     {"route a.b { to = { smtp:c.example, discard } }", 1, 36, "all smtp:HOST", false},
     {"route a.b { to = { smtp:c.example*0, smtp:d.example } }", 1, 20, "from 1 to 1000", false},
     {"route a.b { to = { smtp:c.example*x, smtp:d.example } }", 1, 20, "from 1 to 1000", false},
+    {"route a.b { to = { smtp:c.example, smtps:d.example } }", 1, 36, "all smtps:HOST", false},
+    {"route a.b { to = smtps:192.0.2.1 }", 1, 18, "in brackets", false},
+    {"route a.b { to = smtp:c.example password-file = /p }", 1, 1, "nothing without login", true},
+    {"route a.b { to = smtp:c.example login = x password-file = /p tls = encrypt }", 1, 1,
+     "to whoever answers", true},
     {"route a.b { to = mx*3 }", 1, 18, "have a weight", false},
     {"route a.b { to = { smtp:c.example, smtp:[192.0.2.1] } tls = verify }", 1, 1,
      "needs tls-names", false},
@@ -423,6 +430,57 @@ static void next_hops_have_order_and_weight(void **state)
 	config_drop(&c);
 }
 
+/* A fingerprint tells two configurations' routes apart, and outlives being written and read. */
+static void logins_have_fingerprints(void **state)
+{
+	static const char text[] =
+	    LISTEN "route a.example { to = smtps:A.example login = \"ann b\" password-file = /p "
+		   "mechanisms = { SCRAM-SHA-256, PLAIN } }\n"
+		   "route b.example { to = smtp:b.example:587 login = bob "
+		   "token-endpoint = https://h.example/t client-id = x refresh-token-file = /r }\n";
+	struct config *c = read_good(text);
+	const struct config_route *a = config_route(c, text_of("a.example")),
+				  *b = config_route(c, text_of("b.example"));
+	struct bytes printed = {0};
+	char site[ROUTE_SITE_BYTES], name[ROUTE_STATE_BYTES];
+
+	(void)state;
+	assert_int_equal(a->how, HOP_SMTPS);
+	assert_int_equal(a->port, 465);
+	assert_int_equal(route_logins(c), 2);
+	assert_ptr_equal(route_login_at(c, 1), b);
+	assert_null(route_login_at(c, 2));
+	assert_int_equal(route_login_of(c, text_of("b.example")), 1);
+	assert_int_equal(route_login_of(c, text_of("c.example")), 2);
+	assert_int_equal(route_login_mechanisms(a), SASL_SCRAM_SHA_256 | SASL_PLAIN);
+	assert_int_equal(route_login_mechanisms(b), SASL_TOKENS);
+	assert_true(a->fingerprint && b->fingerprint && a->fingerprint != b->fingerprint);
+	config_print(c, &printed);
+	char *copy = mem_copy((const char *)bytes_at(&printed), bytes_len(&printed));
+	struct config *again = read_good(copy);
+
+	assert_true(config_route(again, text_of("a.example"))->fingerprint == a->fingerprint);
+	assert_true(config_route(again, text_of("b.example"))->fingerprint == b->fingerprint);
+	config_drop(&again);
+	memcpy(strstr(copy, "= /r"), "= /q", 4);
+	again = read_good(copy);
+	assert_true(config_route(again, text_of("a.example"))->fingerprint == a->fingerprint);
+	assert_true(config_route(again, text_of("b.example"))->fingerprint != b->fingerprint);
+	/* What was kept for the token goes by who it is of. */
+	route_state_name(b, name);
+	char *was = mem_copy(name, strlen(name));
+
+	assert_string_equal(was, route_state_name(config_route(again, text_of("b.example")), name));
+	ASSERT_TEXT(route_login_site(b, text_of("b.example:587"), site), "b.example:587/bob");
+	ASSERT_TEXT(route_site_alone(text_of(site)), "b.example:587");
+	ASSERT_TEXT(route_site_alone(text_of("unix:/run/x")), "unix:/run/x");
+	free(was);
+	free(copy);
+	bytes_free(&printed);
+	config_drop(&again);
+	config_drop(&c);
+}
+
 static bool relays_from(const struct config *c, const char *address)
 {
 	uint8_t a[16];
@@ -566,6 +624,7 @@ int main(void)
 	    cmocka_unit_test(takes_values),
 	    cmocka_unit_test(the_most_exact_route_wins),
 	    cmocka_unit_test(next_hops_have_order_and_weight),
+	    cmocka_unit_test(logins_have_fingerprints),
 	    cmocka_unit_test(relays_for_whom_it_should),
 	    cmocka_unit_test(writes_what_it_reads),
 	    cmocka_unit_test(shows_where_values_came_from),

@@ -201,6 +201,10 @@ static const char routes[] =
     "route three.example { to = mx tls = verify tls-names = { mx.z.example } }\n"
     "route host.example { to = smtp:relay.example tls = verify }\n"
     "route lmtp.example { to = lmtp:store.example:24 }\n"
+    "route plain.example { to = smtp:relay.example tls = verify }\n"
+    "route ann.example { to = smtp:relay.example login = ann password-file = /p }\n"
+    "route bob.example { to = smtp:relay.example login = bob password-file = /p }\n"
+    "route .bob.example { to = smtp:relay.example login = bob password-file = /p }\n"
     "route fin.example { to = mx tls = fingerprint tls-fingerprints = { "
     "00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:aa:bb:cc:dd:ee:"
     "ff } }\n";
@@ -232,6 +236,12 @@ static void who_shares_a_connection(void **state)
 	    {"fin.example", "fin.example", true},
 	    {"fin.example", "one.example", false},
 	    {"host.example", "a.ver.example", false},
+	    /* A login's connection is its own, and its route's. */
+	    {"ann.example", "ann.example", true},
+	    {"ann.example", "bob.example", false},
+	    {"x.bob.example", "y.bob.example", true},
+	    {"x.bob.example", "bob.example", false},
+	    {"plain.example", "ann.example", false},
 	};
 	struct config *c = read_config(routes);
 	char one[ROUTE_KEY_BYTES], two[ROUTE_KEY_BYTES];
@@ -254,6 +264,8 @@ static void who_shares_a_connection(void **state)
 	assert_string_equal(one, "");
 	key_of(c, "lmtp.example", one);
 	assert_string_equal(one, " tls=may");
+	/* Never a password to whoever answers. */
+	assert_int_equal(route_policy(config_route(c, text_of("ann.example"))), POLICY_VERIFY);
 	config_drop(&c);
 }
 
@@ -268,6 +280,27 @@ static void settings_contradict(void **state)
 	    {"to = smtp:[192.0.2.1] tls = verify", "needs tls-names"},
 	    {"to = lmtp:[192.0.2.1]:24 tls = verify", "needs tls-names"},
 	    {"to = smtp:[192.0.2.1] tls = dane-only", "has no TLSA records"},
+	    {"to = smtp:[192.0.2.1] login = x password-file = /p", "needs tls-names"},
+	    {"to = smtps:[192.0.2.1] login = x password-file = /p tls = may", "always encrypted"},
+	    {"to = smtp:a.example login = x password-file = /p tls = may", "in the clear"},
+	    {"to = { smtp:[127.0.0.1], smtp:b.example } login = x password-file = /p tls = may",
+	     "in the clear"},
+	    {"to = smtp:a.example login = x password-file = /p tls = dane", "in the clear"},
+	    {"to = mx login = x password-file = /p", "smtp:HOST or smtps:HOST only"},
+	    {"to = lmtp:a.example:24 login = x password-file = /p", "smtp:HOST or smtps:HOST only"},
+	    {"to = discard login = x password-file = /p", "smtp:HOST or smtps:HOST only"},
+	    {"to = smtp:a.example login = x", "needs password-file or token-endpoint"},
+	    {"to = smtp:a.example login = x password-file = /p token-endpoint = https://h.example/",
+	     "one of them"},
+	    {"to = smtp:a.example login = x password-file = /p mechanisms = { XOAUTH2 }",
+	     "with a password"},
+	    {"to = smtp:a.example login = x password-file = /p mechanisms = { EXTERNAL }",
+	     "with a password"},
+	    {"to = smtp:a.example login = x token-endpoint = https://h.example/ client-id = x",
+	     "needs refresh-token-file, or client-secret-file"},
+	    {"to = smtp:a.example login = x token-endpoint = https://h.example/ client-id = x "
+	     "client-secret-file = /s mechanisms = { PLAIN }",
+	     "with token-endpoint"},
 	    {"to = mx tls = encrpt", "did you mean encrypt?"},
 	    {"to = mx tls = verify tls-names = { * }", "is every domain there is"},
 	};
@@ -275,7 +308,7 @@ static void settings_contradict(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		struct config_errors errors;
-		char text[256];
+		char text[512];
 
 		snprintf(text, sizeof text,
 			 "listen smtp { address = *:25 }\nroute x.example { %s }\n", rows[i].route);

@@ -294,13 +294,44 @@ static void permissions(void **state)
 	config_drop(&config);
 }
 
+/* Our own tokens: from the endpoints of routes, and each purpose has its own addresses. */
+static void permissions_of_routes(void **state)
+{
+	static const char text[] =
+	    "hostname = mx.test\nlisten smtp { address = *:25 }\n"
+	    "auth { introspection = https://idp.example/i }\n"
+	    "route * { to = smtp:relay.example login = x token-endpoint = https://a.example/token "
+	    "client-id = x refresh-token-file = /r }\n"
+	    "route b.example { to = smtp:relay.example login = y token-endpoint = "
+	    "https://b.example/token client-id = x refresh-token-file = /r }\n";
+	struct config_errors errors;
+	struct config *config = config_read(text_of(text), &errors);
+	struct msg_fetch m = {
+	    .purpose = FETCH_TOKEN, .method = FETCH_POST, .url = TEXT("https://b.example/token")};
+
+	(void)state;
+	config_errors_free(&errors);
+	assert_non_null(config);
+	assert_true(fetch_is_allowed(config, PEER_CHECKER, &m));
+	assert_false(fetch_is_allowed(config, PEER_SMTP_CLIENT, &m));
+	assert_true(text_equal(fetch_authorities(config, FETCH_TOKEN), config->tls_authorities));
+	m.url = text_of("https://c.example/token");
+	assert_false(fetch_is_allowed(config, PEER_CHECKER, &m));
+	m.url = text_of("https://idp.example/i");
+	assert_false(fetch_is_allowed(config, PEER_CHECKER, &m));
+	m.url = text_of("https://b.example/token");
+	m.purpose = FETCH_INTROSPECTION;
+	assert_false(fetch_is_allowed(config, PEER_CHECKER, &m));
+	config_drop(&config);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(messages),	   cmocka_unit_test(long_names),
 	    cmocka_unit_test(errors),	   cmocka_unit_test(answers),
 	    cmocka_unit_test(requests),	   cmocka_unit_test(addresses),
-	    cmocka_unit_test(permissions),
+	    cmocka_unit_test(permissions), cmocka_unit_test(permissions_of_routes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

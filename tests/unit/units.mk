@@ -63,3 +63,11 @@ LIBS_UNIT_test_sts = $(BUILD)/libqueue.a $(BUILD)/libveredus.a -lidn2
 LIBS_UNIT_fuzz_sts = $(BUILD)/libqueue.a $(BUILD)/libveredus.a -lidn2
 UNITS_test_letter := local
 UNITS_fuzz_result := local
+# Talking as a client, and reading tokens: the rest of the checker leans on its main.
+$(BUILD)/unit/test_relay: $(BUILD)/obj/checker/relay_talk.o $(BUILD)/obj/checker/token_answer.o
+LIBS_UNIT_test_relay = $(BUILD)/libveredus.a -ljansson -lgsasl -lcrypto
+UNITS_test_dialog_login := smtp-client
+$(BUILD)/unit/test_dialog_login: tests/unit/dialog_play.c
+UNITS_fuzz_relay := smtp-client
+$(BUILD)/replay/fuzz_relay $(BUILD)/fuzz/fuzz_relay: $(BUILD)/obj/checker/relay_talk.o $(BUILD)/obj/checker/token_answer.o
+LIBS_UNIT_fuzz_relay = $(BUILD)/libveredus.a -ljansson -lgsasl -lcrypto
