@@ -171,8 +171,12 @@ static bool shorten(struct text *name)
 
 const struct config_route *config_route(const struct config *config, struct text domain)
 {
-	static const struct config_route fallback = {
-	    .label = TEXT("*"), .to = TEXT("mx"), .kind = ROUTE_HOP, .how = HOP_MX, .port = 25, .sts = 1};
+	static const struct config_route fallback = {.label = TEXT("*"),
+						     .to = TEXT("mx"),
+						     .kind = ROUTE_HOP,
+						     .how = HOP_MX,
+						     .port = 25,
+						     .sts = 1};
 	const struct config_route *found = route_named(config, domain);
 
 	while (!found && shorten(&domain))

@@ -30,9 +30,10 @@ struct daemon_row {
 	const char *user; /* system user and group when started by root */
 	enum jail_root root;
 	const char *capabilities; /* cap_from_text(3) of what is kept, "" for none */
-	/* Names allowed beside the common ones, blank-separated; or "!" and JAIL_DENIED (jail.h). */
+	/* Names allowed beside the common ones, blank-separated; or "!" and JAIL_DENIED (jail.h).
+	 */
 	const char *system_calls;
-	unsigned peers;		  /* kinds it has channels with, beside master and logger */
+	unsigned peers; /* kinds it has channels with, beside master and logger */
 };
 
 struct daemon;

@@ -25,10 +25,10 @@ void policy_gone(struct policy *p, struct channel *c);
 void policy_serve(struct policy *p, const struct message *m);
 
 /*
- * Asks what is to be asked at POINT_SENDER, POINT_RECIPIENT or POINT_HEADER of S. DONE gets NULL or the
- * refusal, later or from within: then NULL is returned. A session that was handed in
- * answers at once at POINT_SENDER; its sender is asked about at POINT_HEADER. What is refused for
- * good, by rights or its header, counts as an attempt: above the rate the refusal is the rate's.
+ * Asks what is to be asked at POINT_SENDER, POINT_RECIPIENT or POINT_HEADER of S. DONE gets NULL or
+ * the refusal, later or from within: then NULL is returned. A session that was handed in answers at
+ * once at POINT_SENDER; its sender is asked about at POINT_HEADER. What is refused for good, by
+ * rights or its header, counts as an attempt: above the rate the refusal is the rate's.
  */
 struct question *policy_ask(struct policy *p, struct session *s, enum session_point point,
 			    void (*done)(void *owner, const struct reply *r), void *owner);
