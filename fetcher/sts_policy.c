@@ -174,9 +174,9 @@ static const char *take_max_age(struct sts_file *to, struct text value)
 
 static const char *take_mode(struct sts_file *to, struct text value)
 {
-	for (uint8_t mode = STS_NONE; mode <= STS_ENFORCE; mode++)
-		if (text_equals(value, sts_mode_name(mode))) {
-			to->policy.mode = mode;
+	for (unsigned mode = STS_NONE; mode <= STS_ENFORCE; mode++)
+		if (text_equals(value, sts_mode_name((uint8_t)mode))) {
+			to->policy.mode = (uint8_t)mode;
 			return NULL;
 		}
 	return "its mode is none";

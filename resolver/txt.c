@@ -84,7 +84,9 @@ uint32_t txt_put(struct bytes *items, const struct dns_answer *answer)
 {
 	uint32_t count = 0;
 
-	for (size_t i = 0; i < answer->count && count < TXT_RECORDS_MAX; i++, count++) {
+	for (size_t i = 0;
+	     i < answer->count && count < TXT_RECORDS_MAX && bytes_len(items) < TXT_LIST_BYTES;
+	     i++, count++) {
 		const struct dns_record *r = &answer->records[i];
 		size_t len = r->len < TXT_SHOWN_BYTES ? r->len : TXT_SHOWN_BYTES;
 

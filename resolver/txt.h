@@ -12,7 +12,9 @@
 
 struct txt;
 
-enum { TXT_RECORDS_MAX = 16, TXT_SHOWN_BYTES = 1024 }; /* as messages.def has it */
+/* As messages.def has it; and of all records together, so that thousands of answers out of the
+ * cache leave no large backlog. */
+enum { TXT_RECORDS_MAX = 16, TXT_SHOWN_BYTES = 1024, TXT_LIST_BYTES = 4096 };
 
 /* Texts live until the callback returns. */
 struct txt_result {
