@@ -89,6 +89,9 @@ bool stream_start_tls(struct stream *s, struct tls *tls, struct duration limit);
 bool stream_connect_tls(struct stream *s, struct tls_client *client, const struct tls_wish *wish,
 			struct duration limit);
 
+/* Our end's address, 16 bytes; false: it has none that is known. */
+bool stream_own_address(const struct stream *s, uint8_t *to);
+
 /* NULL before secured(). */
 const struct tls_facts *stream_tls(const struct stream *s);
 /* The connection's TLS itself, for channel bindings. NULL before secured(). */

@@ -487,6 +487,21 @@ static enum tls_proof dane_proof(const struct tls_goal *goal, SSL *ssl)
 	return usage == 3 ? PROOF_DANE_EE : PROOF_DANE_TA;
 }
 
+/* Of a chain that was not verified. */
+static enum tls_fault fault_of(long verdict)
+{
+	switch (verdict) {
+	case X509_V_ERR_HOSTNAME_MISMATCH:
+		return FAULT_NAME;
+	case X509_V_ERR_DANE_NO_MATCH:
+		return FAULT_DANE;
+	case X509_V_ERR_CERT_HAS_EXPIRED:
+		return FAULT_EXPIRED;
+	default:
+		return FAULT_CHAIN;
+	}
+}
+
 /* FAULT_NONE: it has proved what was wished, and the facts say how. */
 static enum tls_fault judge(struct tls_link *link)
 {
@@ -509,9 +524,7 @@ static enum tls_fault judge(struct tls_link *link)
 	}
 	link->facts.proof = PROOF_NONE;
 	if (goal->note && !verified)
-		link->facts.noted = SSL_get_verify_result(link->ssl) == X509_V_ERR_HOSTNAME_MISMATCH
-					? FAULT_NAME
-					: FAULT_CHAIN;
+		link->facts.noted = fault_of(SSL_get_verify_result(link->ssl));
 	return FAULT_NONE;
 }
 
@@ -543,8 +556,6 @@ void tls_goal_failed(struct tls_link *link)
 	link->fault = FAULT_HANDSHAKE;
 	if (SSL_get_verify_mode(link->ssl) == SSL_VERIFY_NONE || verdict == X509_V_OK)
 		return;
-	link->fault = verdict == X509_V_ERR_HOSTNAME_MISMATCH ? FAULT_NAME
-		      : verdict == X509_V_ERR_DANE_NO_MATCH   ? FAULT_DANE
-							      : FAULT_CHAIN;
+	link->fault = fault_of(verdict);
 	link->why = X509_verify_cert_error_string(verdict);
 }

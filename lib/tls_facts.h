@@ -13,9 +13,10 @@ enum tls_fault {
 	FAULT_NONE,
 	FAULT_HANDSHAKE,   /* no common ground, or the peer hung up */
 	FAULT_NAME,	   /* the certificate is for somebody else */
-	FAULT_CHAIN,	   /* nobody who is trusted has signed it, or it is out of its time */
+	FAULT_CHAIN,	   /* nobody who is trusted has signed it, or its time has not come */
 	FAULT_DANE,	   /* no TLSA record matches */
 	FAULT_FINGERPRINT, /* no digest matches */
+	FAULT_EXPIRED,	   /* as FAULT_CHAIN: it is no longer good */
 };
 
 struct tls_facts {

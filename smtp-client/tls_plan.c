@@ -156,6 +156,7 @@ enum sts_verdict sts_verdict_of(unsigned fault)
 	case FAULT_NAME:
 		return STS_OTHER_NAME;
 	case FAULT_CHAIN:
+	case FAULT_EXPIRED:
 		return STS_UNTRUSTED;
 	default:
 		return STS_HANDSHAKE;
@@ -356,7 +357,8 @@ void tls_fault_said(unsigned fault, const char *why, char *to, size_t size)
 	    [FAULT_CHAIN] = "its certificate is not trusted",
 	    [FAULT_DANE] = "its certificate matches no TLSA record",
 	    [FAULT_FINGERPRINT] = "its certificate is another one",
+	    [FAULT_EXPIRED] = "its certificate is not trusted",
 	};
 
-	snprintf(to, size, "%s: %s", faults[fault <= FAULT_FINGERPRINT ? fault : 0], why);
+	snprintf(to, size, "%s: %s", faults[fault <= FAULT_EXPIRED ? fault : 0], why);
 }
