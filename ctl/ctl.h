@@ -72,5 +72,6 @@ int mailq_verb(struct ctl *ctl);
 int trace_verb(struct ctl *ctl);
 int route_verb(struct ctl *ctl);
 int user_verb(struct ctl *ctl);
+int tls_report_verb(struct ctl *ctl);
 
 #endif

@@ -26,6 +26,8 @@ static const struct verb verbs[] = {
     {"queue", queue_verb, "VERB ...", "look at queued mail and act on it; veredus queue --help"},
     {"trace", trace_verb, "ID|MESSAGE-ID|ADDRESS|LOGIN [--json]", "a message's whole story"},
     {"user", user_verb, "VERB NAME", "who may log in: veredus user --help"},
+    {"tls-report", tls_report_verb, "[DOMAIN] [--json]",
+     "what was counted of TLS today (RFC 8460)"},
     {"mailq", mailq_verb, NULL, "queue list, by the name of that program"},
     {0},
 };
@@ -69,7 +71,7 @@ void verbs_help(const struct verb *table, const char *of, FILE *to)
 	fprintf(to, "usage: %s VERB [-c FILE] ...\n\n", of);
 	for (const struct verb *v = table; v->name; v++)
 		if (v->arguments)
-			fprintf(to, "  %-8s %-35s %s\n", v->name, v->arguments, v->text);
+			fprintf(to, "  %-10s %-35s %s\n", v->name, v->arguments, v->text);
 }
 
 void verb_help(const struct verb *verb, const char *of)

@@ -30,7 +30,7 @@ static const struct daemon_row row = {
     .capabilities = "",
     .system_calls = "socket connect getsockopt setsockopt getsockname getpeername poll "
 		    "pread64 openat renameat renameat2 fdatasync",
-    .peers = PEER_CHECKER | PEER_RESOLVER | PEER_QMGR,
+    .peers = PEER_CHECKER | PEER_RESOLVER | PEER_QMGR | PEER_LIMITS,
 };
 
 enum {
@@ -57,7 +57,7 @@ struct fetcher {
 	struct daemon *d;
 	struct transfers *transfers;
 	struct policies *policies;
-	struct channel *resolver;
+	struct channel *resolver, *limits;
 	TAILQ_HEAD(, ask) asks;
 	uint64_t lookups;
 	X509_STORE *authorities[FETCH_PURPOSES];
@@ -178,9 +178,12 @@ static void on_hosts(struct channel *c, const struct message *m)
 		return;
 	}
 	if (answer->verdict != HOP_FOUND ||
-	    !resolve_make(text_of(ask->url), answer->hosts, resolve))
+	    !resolve_make(text_of(ask->url), answer->hosts,
+			  fetch_goes_inside(daemon_of(c)->config, (enum fetch_purpose)ask->purpose),
+			  resolve))
 		ask_fail(ask, FETCH_NO_HOST,
-			 answer->reason.len ? answer->reason : text_of("it has no address"));
+			 answer->reason.len ? answer->reason
+					    : text_of("it has no address that may be used"));
 	else
 		transfer_begin(ask, text_of(resolve));
 }
@@ -265,7 +268,7 @@ static void on_sts(struct channel *c, const struct message *m)
 }
 
 static const struct serve serves[] = {
-    {MSG_fetch, PEER_CHECKER, on_fetch},
+    {MSG_fetch, PEER_CHECKER | PEER_LIMITS, on_fetch},
     {MSG_hosts_are, PEER_RESOLVER, on_hosts},
     {MSG_txt_is, PEER_RESOLVER, on_txt},
     {MSG_sts_ask, PEER_QMGR, on_sts},
@@ -278,10 +281,13 @@ static void fetcher_peer(struct daemon *d, struct channel *c)
 {
 	struct fetcher *self = d->self;
 
-	if (channel_peer(c) != PEER_RESOLVER)
-		return;
-	self->resolver = c;
-	policies_set_resolver(self->policies, c);
+	if (channel_peer(c) == PEER_RESOLVER) {
+		self->resolver = c;
+		policies_set_resolver(self->policies, c);
+	} else if (channel_peer(c) == PEER_LIMITS) {
+		self->limits = c;
+		policies_set_limits(self->policies, c);
+	}
 }
 
 static void fetcher_gone(struct daemon *d, struct channel *c)
@@ -290,6 +296,10 @@ static void fetcher_gone(struct daemon *d, struct channel *c)
 	bool resolver = channel_peer(c) == PEER_RESOLVER;
 
 	policies_asker_gone(self->policies, c);
+	if (self->limits == c) {
+		self->limits = NULL;
+		policies_set_limits(self->policies, NULL);
+	}
 	if (resolver && self->resolver == c) {
 		self->resolver = NULL;
 		policies_set_resolver(self->policies, NULL);
@@ -306,14 +316,18 @@ static void fetcher_gone(struct daemon *d, struct channel *c)
 /* A store without anybody: every handshake fails, and the log said why. */
 static void authorities_read(struct fetcher *self, enum fetch_purpose purpose)
 {
-	struct text name = fetch_authorities(self->d->config, purpose);
+	const struct config *config = self->d->config;
+	struct text name = fetch_authorities(config, purpose);
+	const bool used[FETCH_PURPOSES] = {
+	    [FETCH_INTROSPECTION] = config->auth_introspection.len > 0,
+	    [FETCH_TOKEN] = route_logins_by_token(config),
+	    [FETCH_TLS_REPORT] = config->tlsrpt_contact.len > 0,
+	};
 	char *path = mem_copy(name.data, name.len);
-	bool wanted = purpose == FETCH_TOKEN ? route_logins_by_token(self->d->config)
-					     : self->d->config->auth_introspection.len > 0;
 
 	self->authorities[purpose] = X509_STORE_new();
 	if (!self->authorities[purpose] ||
-	    (X509_STORE_load_file(self->authorities[purpose], path) != 1 && wanted))
+	    (X509_STORE_load_file(self->authorities[purpose], path) != 1 && used[purpose]))
 		log_warning(self->d->log,
 			    "%s: no certificates can be read there; no server is trusted", path);
 	self->authority_files[purpose] = path;

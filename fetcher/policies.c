@@ -85,6 +85,7 @@ struct policies {
 	struct sts_store *store;
 	struct sts_fetches *fetches;
 	struct channel *resolver;
+	struct channel *limits; /* NULL while there is none */
 	uint64_t *lookups;
 	const char *folder; /* NULL before policies_open() */
 	struct timer save, sweep;
@@ -322,6 +323,33 @@ static int64_t check_after(uint32_t ttl_s)
 	return ttl_s < CHECK_LEAST_S ? CHECK_LEAST_S : ttl_s > CHECK_MOST_S ? CHECK_MOST_S : ttl_s;
 }
 
+/* RFC 8460 section 4.3.2.2, once for each attempt. */
+static void failure_count(const struct find *f, const struct sts_fetched *r)
+{
+	static const uint8_t results[] = {[STS_FAULT_NONE] = TLS_RESULT_STS_FETCH,
+					  [STS_FAULT_FETCH] = TLS_RESULT_STS_FETCH,
+					  [STS_FAULT_INVALID] = TLS_RESULT_STS_INVALID,
+					  [STS_FAULT_WEBPKI] = TLS_RESULT_STS_WEBPKI};
+	const struct policies *s = f->all;
+	struct bytes row = {0};
+
+	if (!s->limits || !s->d->config->tlsrpt_contact.len)
+		return;
+	rec_tls_result_encode(&row,
+			      &(struct rec_tls_result){
+				  .domain = domain_of(f),
+				  .policy = TLS_FOUND_STS,
+				  .policy_domain = domain_of(f),
+				  .result = results[r->fault],
+				  .reason = {r->why.data, r->why.len < 200 ? r->why.len : 200},
+				  .count = 1,
+			      });
+	channel_send_tls_results(
+	    s->limits,
+	    &(struct msg_tls_results){{1, {(const char *)bytes_at(&row), bytes_len(&row)}}});
+	bytes_free(&row);
+}
+
 static void policy_fetched(void *arg, const struct sts_fetched *r)
 {
 	struct find *f = arg;
@@ -333,6 +361,7 @@ static void policy_fetched(void *arg, const struct sts_fetched *r)
 		memcpy(f->failed, f->id, sizeof f->failed);
 		f->failed_until = in_seconds(s, FAILED_S);
 		failure_say(f);
+		failure_count(f, r);
 		find_rest(f, FAILED_S);
 		return;
 	}
@@ -573,6 +602,11 @@ void policies_ask(struct policies *s, struct channel *c, const struct msg_sts_as
 bool policies_hosts(struct policies *s, const struct msg_hosts_are *m)
 {
 	return sts_fetches_hosts(s->fetches, m);
+}
+
+void policies_set_limits(struct policies *s, struct channel *limits)
+{
+	s->limits = limits;
 }
 
 void policies_set_resolver(struct policies *s, struct channel *resolver)

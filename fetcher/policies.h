@@ -28,6 +28,9 @@ void policies_trust(struct policies *s, int fd);
 void policies_set_resolver(struct policies *s, struct channel *resolver);
 void policies_asker_gone(struct policies *s, const struct channel *c);
 
+/* limits came, or went (NULL): it hears of policies that could not be had, for reports on TLS. */
+void policies_set_limits(struct policies *s, struct channel *limits);
+
 /* sts_ask. */
 void policies_ask(struct policies *s, struct channel *c, const struct msg_sts_ask *m);
 

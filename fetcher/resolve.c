@@ -3,11 +3,12 @@
 #include "resolve.h"
 
 #include "config.h"
+#include "permission.h"
 #include "url.h"
 
 enum { ADDRESSES_MAX = 8 };
 
-bool resolve_make(struct text url, struct wire_list hosts, char *to)
+bool resolve_make(struct text url, struct wire_list hosts, bool inside, char *to)
 {
 	struct rec_host host;
 	struct url parts;
@@ -20,7 +21,7 @@ bool resolve_make(struct text url, struct wire_list hosts, char *to)
 	*to = '\0';
 	/* There is nothing to tell libcurl, and an IPv6 one it would not understand. */
 	if (host_address_parse(parts.host, literal))
-		return true;
+		return inside || !fetch_is_internal(literal);
 	int head = snprintf(to, RESOLVE_BYTES, "%.*s:%u:", (int)parts.host.len, parts.host.data,
 			    parts.port);
 
@@ -28,6 +29,9 @@ bool resolve_make(struct text url, struct wire_list hosts, char *to)
 		if (host.address.len != 16)
 			continue;
 		const uint8_t *octets = (const uint8_t *)host.address.data;
+
+		if (!inside && fetch_is_internal(octets))
+			continue;
 		const char *brackets = host_address_is_ipv4(octets) ? "" : "[]";
 
 		n += (size_t)snprintf(

@@ -9,8 +9,8 @@ enum { RESOLVE_BYTES = 768 }; /* a host, a port and the addresses that are tried
 
 /*
  * As CURLOPT_RESOLVE wants it, empty for a host that is an address; false:
- * there is none. RESOLVE_BYTES at TO.
+ * there is none. INSIDE: internal addresses will do as well. RESOLVE_BYTES at TO.
  */
-bool resolve_make(struct text url, struct wire_list hosts, char *to);
+bool resolve_make(struct text url, struct wire_list hosts, bool inside, char *to);
 
 #endif

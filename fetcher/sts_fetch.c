@@ -209,7 +209,8 @@ bool sts_fetches_hosts(struct sts_fetches *all, const struct msg_hosts_are *answ
 		break;
 	if (!f)
 		return false;
-	if (answer->verdict == HOP_FOUND && resolve_make(text_of(f->url), answer->hosts, resolve))
+	if (answer->verdict == HOP_FOUND &&
+	    resolve_make(text_of(f->url), answer->hosts, true, resolve))
 		transfer_begin(f, resolve);
 	else
 		fetch_fail(f, STS_FAULT_FETCH, text_of(f->host),

@@ -224,6 +224,8 @@ struct config {
 	uint64_t takeover_share, takeover_rise, takeover_rise_least, takeover_most;
 	struct texts takeover_exempt;
 	struct networks takeover_exempt_from;
+	struct text tlsrpt_contact, tlsrpt_organization, tlsrpt_sender; /* contact empty: off */
+	uint8_t tlsrpt_internal_hosts;
 	struct duration retry_first, retry_longest, retry_expire, retry_notice;
 	struct duration timeout_command, timeout_handshake, timeout_transaction, timeout_connect,
 	    timeout_greeting, timeout_mail, timeout_data, timeout_block, timeout_dot, timeout_drain,

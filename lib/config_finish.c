@@ -333,6 +333,20 @@ static void check_takeover(struct whole *w)
 					  TAKEOVER_NETWORKS_MOST);
 }
 
+static void check_tlsrpt(struct whole *w)
+{
+	const struct config *c = w->config;
+	const char *idle = c->tlsrpt_organization.len ? "organization"
+			   : c->tlsrpt_sender.len     ? "sender"
+			   : c->tlsrpt_internal_hosts ? "internal-hosts"
+						      : NULL;
+
+	if (idle && !c->tlsrpt_contact.len)
+		config_errors_add(
+		    w->errors, true, line_of(w, BLOCK_tlsrpt, idle), 1,
+		    "tlsrpt: without a contact no report is made, and %s does nothing", idle);
+}
+
 /* The service is a file's name in PAM's folder. */
 static void check_pam(struct whole *w)
 {
@@ -418,6 +432,7 @@ void config_finish(struct config *config, const struct place *ports, struct conf
 	check_tls(&w);
 	check_rates(&w);
 	check_takeover(&w);
+	check_tlsrpt(&w);
 	/* A value that could not be read is zero here, and would be complained of twice. */
 	if (!config_errors_matter(errors))
 		check_times(&w);

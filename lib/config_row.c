@@ -19,6 +19,7 @@
 #define OWNER_limits struct config
 #define OWNER_rate struct config_rate
 #define OWNER_takeover struct config
+#define OWNER_tlsrpt struct config
 #define OWNER_retry struct config
 #define OWNER_timeout struct config
 #define OWNER_history struct config
@@ -55,6 +56,7 @@ const size_t setting_count = sizeof setting_rows / sizeof *setting_rows;
 #define ARRAY_takeover 0, 0, 0, 0
 #define ARRAY_resolver 0, 0, 0, 0
 #define ARRAY_limits 0, 0, 0, 0
+#define ARRAY_tlsrpt 0, 0, 0, 0
 #define ARRAY_retry 0, 0, 0, 0
 #define ARRAY_timeout 0, 0, 0, 0
 #define ARRAY_history 0, 0, 0, 0

@@ -48,7 +48,7 @@ enum handle_role {
 	HANDLE_RELAY_CLIENT_SECRET = 25,
 	HANDLE_RELAY_REFRESH_TOKEN = 26,
 	HANDLE_RELAY_STATE = 27, /* to be written: refresh tokens that came later */
-	HANDLE_LMTP_SOCKET = 28,     /* smtp-client: a connection, in answer to socket_ask */
+	HANDLE_LMTP_SOCKET = 28, /* smtp-client: a connection, in answer to socket_ask */
 };
 
 enum intake_state {
@@ -149,8 +149,35 @@ enum table_verdict {
 	TABLE_FAILED, /* not known now: 451 4.3.5 */
 };
 
+/* Under which policy a session with a receiver was (RFC 8460 section 4.4); on disk, too. */
+enum tls_found { TLS_FOUND_NONE, TLS_FOUND_TLSA, TLS_FOUND_STS, TLS_FOUND_KINDS };
+
+/* What became of it: fine, or one of the failures of RFC 8460 section 4.3; on disk, too. */
+enum tls_result_type {
+	TLS_RESULT_FINE,
+	TLS_RESULT_NO_STARTTLS,	  /* starttls-not-supported */
+	TLS_RESULT_HOST_MISMATCH, /* certificate-host-mismatch */
+	TLS_RESULT_EXPIRED,	  /* certificate-expired */
+	TLS_RESULT_NOT_TRUSTED,	  /* certificate-not-trusted */
+	TLS_RESULT_VALIDATION,	  /* validation-failure: none of the others */
+	TLS_RESULT_TLSA_INVALID,
+	TLS_RESULT_DNSSEC_INVALID,
+	TLS_RESULT_DANE_REQUIRED,
+	TLS_RESULT_STS_FETCH, /* sts-policy-fetch-error */
+	TLS_RESULT_STS_INVALID,
+	TLS_RESULT_STS_WEBPKI,
+	TLS_RESULT_TYPES
+};
+
+enum tls_counts_state {
+	TLS_COUNTS_FINE,
+	TLS_COUNTS_OFF,	 /* the configuration names no contact */
+	TLS_COUNTS_NONE, /* of that domain nothing was counted today */
+	TLS_COUNTS_AWAY, /* limits can't be asked now */
+};
+
 /* What a request is for: who may make it, where to, and who may have signed the server's name. */
-enum fetch_purpose { FETCH_INTROSPECTION, FETCH_TOKEN, FETCH_PURPOSES };
+enum fetch_purpose { FETCH_INTROSPECTION, FETCH_TOKEN, FETCH_TLS_REPORT, FETCH_PURPOSES };
 enum fetch_method { FETCH_GET, FETCH_POST };
 enum fetch_outcome {
 	FETCH_ANSWERED,	 /* status, type and body are there */

@@ -4,18 +4,23 @@
  * memory, since they do not outlive their workers; a client_open above the
  * limit is answered with a refusal, is not counted and needs no client_close.
  * Messages and recipients per sender are kept on disk as well (ledger.h), and
- * so are the logins that look taken over (takeover.h).
+ * so are the logins that look taken over (takeover.h) and what became of TLS
+ * with receivers (tls_reports.h).
  */
 #include "counter.h"
 #include "daemon.h"
 #include "ledger.h"
 #include "mem.h"
+#include "must.h"
 #include "siphash.h"
 #include "takeover.h"
+#include "tls_reports.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 static const struct daemon_row row = {
     .name = "limits",
@@ -24,7 +29,8 @@ static const struct daemon_row row = {
     .root = JAIL_LIMITS,
     .capabilities = "",
     .system_calls = "openat renameat renameat2 fdatasync",
-    .peers = PEER_SMTPD | PEER_SUBMISSION | PEER_CHECKER | PEER_QMGR,
+    .peers = PEER_SMTPD | PEER_SUBMISSION | PEER_CHECKER | PEER_QMGR | PEER_SMTP_CLIENT |
+	     PEER_RESOLVER | PEER_FETCHER,
 };
 
 enum { WRITE_EVERY_S = 1 };
@@ -34,6 +40,7 @@ struct limits {
 	struct counter *clients;
 	struct ledger *ledger; /* NULL before start */
 	struct takeover *takeover;
+	struct tls_reports *tls_reports;
 	struct timer write;
 };
 
@@ -161,7 +168,33 @@ static void settle_handle(struct channel *c, const struct message *m)
 
 static void handed_handle(struct channel *c, const struct message *m)
 {
-	takeover_handed(limits_of(daemon_of(c))->takeover, &m->handed);
+	struct limits *self = limits_of(daemon_of(c));
+
+	if (!tls_reports_handed(self->tls_reports, &m->handed))
+		takeover_handed(self->takeover, &m->handed);
+}
+
+/* -- reports on TLS ----------------------------------------------------------------------- */
+
+static void results_handle(struct channel *c, const struct message *m)
+{
+	if (!tls_reports_results(limits_of(daemon_of(c))->tls_reports, &m->tls_results))
+		channel_end(c, "told of TLS what can't be");
+}
+
+static void txt_handle(struct channel *c, const struct message *m)
+{
+	tls_reports_txt(limits_of(daemon_of(c))->tls_reports, &m->txt_is);
+}
+
+static void fetched_handle(struct channel *c, const struct message *m)
+{
+	tls_reports_fetched(limits_of(daemon_of(c))->tls_reports, &m->fetched);
+}
+
+static void counts_handle(struct channel *c, const struct message *m)
+{
+	tls_reports_look(limits_of(daemon_of(c))->tls_reports, c, &m->tls_counts_look);
 }
 
 static const struct serve serves[] = {
@@ -169,6 +202,10 @@ static const struct serve serves[] = {
     {MSG_failures, PEER_QMGR, failures_handle},
     {MSG_login_settle, PEER_QMGR, settle_handle},
     {MSG_handed, PEER_SUBMISSION, handed_handle},
+    {MSG_tls_results, PEER_SMTP_CLIENT | PEER_FETCHER, results_handle},
+    {MSG_tls_counts_look, PEER_QMGR, counts_handle},
+    {MSG_txt_is, PEER_RESOLVER, txt_handle},
+    {MSG_fetched, PEER_FETCHER, fetched_handle},
     {MSG_count_ask, PEER_SMTPD | PEER_SUBMISSION, count_ask_handle},
     {MSG_client_open, PEER_SMTPD | PEER_SUBMISSION, client_open_handle},
     {MSG_client_close, PEER_SMTPD | PEER_SUBMISSION, client_close_handle},
@@ -193,10 +230,21 @@ static struct limits *limits_of(struct daemon *d)
 		self->d = d;
 		self->clients = counter_new(key);
 		self->takeover = takeover_open(d, ".");
+		self->tls_reports = tls_reports_open(d, ".");
 		timer_init(&self->write, d->loop, write_fired, self);
 		d->self = self;
 	}
 	return d->self;
+}
+
+/* jansson would open /dev/urandom at its first object, in the jail. */
+static void limits_warm_up(struct daemon *d)
+{
+	size_t seed;
+
+	(void)d;
+	must(getrandom(&seed, sizeof seed, 0) == (ssize_t)sizeof seed);
+	json_object_seed(seed | 1);
 }
 
 static void limits_start(struct daemon *d)
@@ -209,6 +257,7 @@ static void limits_drain(struct daemon *d, struct duration limit)
 	(void)limit;
 	ledger_write(limits_of(d)->ledger);
 	takeover_write(limits_of(d)->takeover);
+	tls_reports_write(limits_of(d)->tls_reports);
 	daemon_drained(d, 0);
 }
 
@@ -216,7 +265,9 @@ static void limits_peer(struct daemon *d, struct channel *c)
 {
 	if (channel_peer(c) & (PEER_SMTPD | PEER_SUBMISSION))
 		daemon_set_peer_state(c, holder_new(limits_of(d)->clients));
-	takeover_peer(limits_of(d)->takeover, c);
+	if (channel_peer(c) & (PEER_SMTPD | PEER_SUBMISSION | PEER_CHECKER | PEER_QMGR))
+		takeover_peer(limits_of(d)->takeover, c);
+	tls_reports_peer(limits_of(d)->tls_reports, c);
 }
 
 static void limits_gone(struct daemon *d, struct channel *c)
@@ -224,11 +275,13 @@ static void limits_gone(struct daemon *d, struct channel *c)
 	struct holder *holder = daemon_peer_state(c);
 
 	takeover_gone(limits_of(d)->takeover, c);
+	tls_reports_gone(limits_of(d)->tls_reports, c);
 	daemon_set_peer_state(c, NULL);
 	holder_free(&holder);
 }
 
 static const struct daemon_face face = {
+    .warm_up = limits_warm_up,
     .start = limits_start,
     .peer = limits_peer,
     .gone = limits_gone,

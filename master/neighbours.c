@@ -51,6 +51,9 @@ static const struct {
     {PEER_CHECKER, PEER_FETCHER},			     /* requests for tokens */
     {PEER_FETCHER, PEER_RESOLVER},			     /* hosts, TXT records */
     {PEER_QMGR, PEER_FETCHER},				     /* MTA-STS policies */
+    {PEER_SMTP_CLIENT, PEER_LIMITS},			     /* results of TLS */
+    {PEER_LIMITS, PEER_RESOLVER},			     /* who asks for reports on it */
+    {PEER_LIMITS, PEER_FETCHER},			     /* those that go over HTTPS */
     {PEER_SMTPD, PEER_TABLE},				     /* lookups */
     {PEER_SUBMISSION, PEER_TABLE},			     /* lookups */
     {PEER_QMGR, PEER_TABLE},				     /* TLS policies */
@@ -82,7 +85,7 @@ unsigned kind_workers(const struct kind_row *row, const struct config *config)
 		return config_has_logins(config) || route_logins(config) > 0;
 	if (row->kind == PEER_FETCHER)
 		return config->auth_introspection.len > 0 || config_asks_sts(config) ||
-		       route_logins_by_token(config);
+		       route_logins_by_token(config) || config->tlsrpt_contact.len > 0;
 	if (row->kind == PEER_LOCAL)
 		return config_has_local(config);
 	if (row->kind == PEER_KEEPER)

@@ -86,6 +86,7 @@ static void qmgr_peer(struct daemon *d, struct channel *c)
 		break;
 	case PEER_LIMITS:
 		takeover_peer(q, c);
+		tls_counts_peer(q, c);
 		break;
 	case PEER_FETCHER:
 		policy_fetcher(q, c);
@@ -103,6 +104,7 @@ static void qmgr_gone(struct daemon *d, struct channel *c)
 	try_gone(q, c);
 	workers_gone(q, c);
 	takeover_gone(q, c);
+	tls_counts_gone(q, c);
 	if (channel_peer(c) == PEER_CONTROL)
 		control_gone(q, c);
 	if (q->resolver == c) {
@@ -232,6 +234,8 @@ static const struct serve serves[] = {
     {MSG_login_settled, PEER_LIMITS, takeover_settled},
     {MSG_login_act, PEER_CONTROL, takeover_act},
     {MSG_logins_ask, PEER_CONTROL, takeover_ask},
+    {MSG_tls_counts_ask, PEER_CONTROL, tls_counts_ask},
+    {MSG_tls_counts_seen, PEER_LIMITS, tls_counts_seen},
     {MSG_act, PEER_CONTROL, control_act},
     {MSG_status_ask, PEER_CONTROL, control_status},
     {MSG_waits_ask, PEER_CONTROL, control_waits},

@@ -16,6 +16,7 @@
  *   policy.c    MTA-STS policies of domains
  *   ageing.c    expiry and delay notices
  *   takeover.c  frozen logins
+ *   tls_counts.c what limits has counted of TLS, for people
  */
 #ifndef QMGR_QMGR_H
 #define QMGR_QMGR_H
@@ -42,6 +43,7 @@ enum {
 struct round;
 struct reports;
 struct takeover;
+struct tls_counts;
 struct control_listener;
 struct expansion;
 
@@ -124,6 +126,7 @@ struct qmgr {
 	struct expansion *expansions; /* oldest first */
 	struct reports *reports;
 	struct takeover *takeover;
+	struct tls_counts *tls_counts; /* NULL: limits was never there */
 	struct timer tick, age;
 	size_t age_at;
 	int64_t clock_offset; /* wall time less monotonic time, us */
@@ -360,6 +363,13 @@ void try_remember(struct channel *control, const char *domain, struct sts_policy
 void try_ask(struct channel *c, const struct message *m);
 void try_probe_is(struct channel *c, const struct message *m);
 void try_gone(struct qmgr *q, const struct channel *c); /* who asked, or was asked */
+
+/* -- tls_counts.c -------------------------------------------------------------------------- */
+
+void tls_counts_peer(struct qmgr *q, struct channel *limits);
+void tls_counts_gone(struct qmgr *q, struct channel *c);
+void tls_counts_ask(struct channel *c, const struct message *m);
+void tls_counts_seen(struct channel *c, const struct message *m);
 
 /* -- takeover.c ---------------------------------------------------------------------------- */
 

@@ -27,7 +27,8 @@ static const struct daemon_row row = {
     .root = JAIL_EMPTY,
     .capabilities = "",
     .system_calls = "socket connect bind setsockopt getsockopt getsockname getpeername uname",
-    .peers = PEER_QMGR | PEER_SMTP_CLIENT | PEER_SMTPD | PEER_SUBMISSION | PEER_FETCHER,
+    .peers =
+	PEER_QMGR | PEER_SMTP_CLIENT | PEER_SMTPD | PEER_SUBMISSION | PEER_FETCHER | PEER_LIMITS,
 };
 
 enum {

@@ -5,6 +5,7 @@
 #include "mem.h"
 #include "must.h"
 #include "slot_login.h"
+#include "slot_results.h"
 #include "slot_words.h"
 #include "tls_plan.h"
 
@@ -65,6 +66,7 @@ static void slot_drop_connection(struct slot *s)
 	stream_free(&s->stream);
 	config_drop(&s->config);
 	policy_row_drop(&s->own);
+	slot_forget_counted(s);
 	s->route = NULL;
 	free(s->hop);
 	free(s->bound);
@@ -172,6 +174,7 @@ static void slot_tls_failed(struct slot *s, unsigned fault, const char *why)
 
 	slot_sts(s, sts_verdict_of(fault == FAULT_NONE ? FAULT_HANDSHAKE : fault));
 	tls_fault_said(fault, why, text, sizeof text);
+	slot_count_failed(s, fault, why);
 	if (s->need == NEED_NOTHING) {
 		slot_log_tls(s, text, "sent without TLS");
 		slot_drop_connection(s);
@@ -362,6 +365,7 @@ static bool slot_connect_host(struct slot *s)
 			slot_tls_final(s, "5.7.10", why);
 		else
 			slot_tls_trouble(s, &trouble);
+		slot_count_impossible(s, why);
 		return false;
 	}
 	bool unbound;
@@ -536,6 +540,7 @@ static void slot_give(struct slot *s)
 {
 	s->job->sending = loop_wall(slot_loop(s));
 	s->given = loop_now(slot_loop(s));
+	slot_count_given(s);
 	if (s->near)
 		slot_want(s);
 	slot_follow(s, dialog_begin(&s->dialog, s->job));
@@ -617,6 +622,7 @@ static void slot_refused(struct slot *s)
 			slot_tls_final(s, "5.7.10", why->text);
 		else
 			slot_tls_trouble(s, why);
+		slot_count_lacking(s, why->text);
 	} else if (s->dialog.unlogged) {
 		slot_login_trouble(s, why);
 	} else {

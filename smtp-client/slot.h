@@ -41,6 +41,7 @@ struct slot {
 	struct config *config;		  /* of the connection, held */
 	const struct config_route *route; /* in it, or in own: whose TLS policy it is under */
 	struct policy_row *own;		  /* held, or NULL */
+	struct slot_counted *counted; /* the domains that reports on TLS count it for; or NULL */
 	char *bound;  /* the one domain that the receiver proved itself for; NULL: any */
 	uint8_t need; /* enum tls_need of the present host */
 	uint8_t sts;  /* enum sts_verdict on it, under the policy of the job it was opened for */

@@ -5,6 +5,7 @@
  * recipients handed to it.
  */
 #include "probe.h"
+#include "results.h"
 #include "worker.h"
 
 #include <malloc.h>
@@ -18,8 +19,8 @@ static const struct daemon_row row = {
     .user = "veredus-smtp-client",
     .root = JAIL_EMPTY,
     .capabilities = "",
-    .system_calls = "socket connect bind getsockopt setsockopt pread64",
-    .peers = PEER_QMGR | PEER_RESOLVER | PEER_KEEPER | PEER_CHECKER,
+    .system_calls = "socket connect bind getsockopt setsockopt getsockname pread64",
+    .peers = PEER_QMGR | PEER_RESOLVER | PEER_KEEPER | PEER_CHECKER | PEER_LIMITS,
 };
 
 static struct worker *worker_of(const struct channel *c)
@@ -102,6 +103,9 @@ static void on_peer(struct daemon *d, struct channel *c)
 		worker_set_keeper(w, c);
 	} else if (channel_peer(c) == PEER_CHECKER) {
 		logins_set_checker(w->logins, c);
+	} else if (channel_peer(c) == PEER_LIMITS) {
+		w->limits = c;
+		results_set_limits(w->results, c);
 	} else {
 		w->resolver = c;
 		hosts_set_resolver(w->hosts, c);
@@ -118,6 +122,10 @@ static void on_gone(struct daemon *d, struct channel *c)
 		worker_set_keeper(w, NULL);
 	if (channel_peer(c) == PEER_CHECKER)
 		logins_lost_checker(w->logins, c);
+	if (c == w->limits) {
+		w->limits = NULL;
+		results_set_limits(w->results, NULL);
+	}
 	if (c == w->resolver) {
 		w->resolver = NULL;
 		hosts_set_resolver(w->hosts, NULL);

@@ -7,6 +7,7 @@
 #include "mem.h"
 #include "must.h"
 #include "probe.h"
+#include "results.h"
 #include "slot.h"
 
 #include <stdlib.h>
@@ -25,6 +26,7 @@ struct worker *worker_new(struct daemon *d)
 	w->hosts = hosts_new(d->loop);
 	w->logins = logins_new();
 	w->failures = failures_new();
+	w->results = results_new(d->loop, d->log);
 	w->tls = tls_client_new(d->log);
 	timer_init(&w->certificates, d->loop, certificates_late, w);
 	return w;
@@ -206,6 +208,7 @@ static void drain_check(struct worker *w)
 	w->drained = true;
 	timer_clear(&w->drain_limit);
 	timer_clear(&w->dot_limit);
+	results_send(w->results);
 	daemon_drained(w->daemon, w->cut);
 }
 
@@ -414,6 +417,7 @@ static void dot_limit(void *arg)
 		return;
 	/* What qmgr has not recorded by now it will hear of as in flight at a crash. */
 	w->drained = true;
+	results_send(w->results);
 	daemon_drained(w->daemon, w->cut);
 }
 

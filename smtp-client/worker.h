@@ -20,6 +20,7 @@ enum {
 	AUTHORITIES_BYTES_MAX = 4 * 1024 * 1024,
 };
 
+struct results;
 struct slot;
 struct probe;
 
@@ -30,12 +31,14 @@ struct worker {
 	struct channel *keeper;	   /* the same */
 	struct timer certificates; /* how long a new qmgr is told nothing for want of them */
 	bool telling;		   /* it is to be told */
+	struct channel *limits;	   /* the same */
 	struct hosts *hosts;
 	struct logins *logins;
 	struct failures *failures;
-	struct tls_client *tls; /* NULL: OpenSSL refuses */
-	struct slot *slots;	/* all */
-	struct slot *dead;	/* freed at the end of the turn */
+	struct results *results; /* of TLS, for limits */
+	struct tls_client *tls;	 /* NULL: OpenSSL refuses */
+	struct slot *slots;	 /* all */
+	struct slot *dead;	 /* freed at the end of the turn */
 	uint32_t slot_count, job_count;
 	struct slot *slot_buckets[TABLE_BUCKETS]; /* those that qmgr knows */
 	struct job *job_buckets[TABLE_BUCKETS];	  /* running, waiting and unconfirmed */

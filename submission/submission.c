@@ -29,9 +29,15 @@ static void on_notice(struct channel *c, const struct message *m)
 	notice_new(server_own(daemon_of(c)), c, &m->notice);
 }
 
+static void on_tls_report(struct channel *c, const struct message *m)
+{
+	tls_report_new(server_own(daemon_of(c)), c, &m->tls_report);
+}
+
 static const struct serve serves[] = {
     {MSG_handin, PEER_BOUNCE | PEER_PICKUP, on_handin},
     {MSG_notice, PEER_LIMITS, on_notice},
+    {MSG_tls_report, PEER_LIMITS, on_tls_report},
     SERVER_SERVES,
     {MSG_NONE, 0, NULL},
 };

@@ -13,6 +13,8 @@ struct submission {
 	uint32_t count;
 	struct monotime notices_since; /* the hour in which NOTICES were written */
 	unsigned notices;
+	struct monotime reports_since; /* likewise of reports on TLS */
+	unsigned reports;
 };
 
 /*
@@ -24,6 +26,9 @@ void letter_new(struct submission *self, struct channel *from, const struct msg_
 
 /* notice.c: a mail to the postmaster, about a login. */
 void notice_new(struct submission *self, struct channel *from, const struct msg_notice *m);
+
+/* tls_report.c: a domain's report on TLS, as a mail. */
+void tls_report_new(struct submission *self, struct channel *from, const struct msg_tls_report *m);
 
 /* Its bringer is gone: what is under way goes on, nobody is told. */
 void letters_forget(struct submission *self, const struct channel *from);

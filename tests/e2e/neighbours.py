@@ -27,7 +27,7 @@ LISTEN_SMTP, LISTEN_CONTROL, LOG, USERS, TABLE = 1, 4, 5, 12, 20  # enum handle_
 TLS_CERTIFICATE, TLS_KEY = 14, 16
 SCRAM, EXTERNAL, PLAIN, LOGIN, OAUTHBEARER = 2, 4, 8, 16, 32  # enum sasl_mechanism
 GOOD, WRONG = 0, 1  # enum auth_verdict
-REFUSED, BUSY, NO_SERVER = 1, 2, 4  # enum fetch_outcome
+REFUSED, BUSY, NO_HOST, NO_SERVER = 1, 2, 3, 4  # enum fetch_outcome
 LOOPBACK = bytes(10) + b"\xff\xff\x7f\0\0\1"
 PRELUDE, BODY = b"Subject: walls\r\n\r\n", b"Hello\r\n"
 
@@ -186,7 +186,8 @@ def test_another_build(t):
 # -- limits --------------------------------------------------------------------------------------
 
 def test_limits(t):
-    daemon = Daemon(t, "limits", "".join(f"rate {who} {{ messages = {{ 1000000/d }} }}\n" for who in ("login", "stranger", "network")))
+    daemon = Daemon(t, "limits", "".join(f"rate {who} {{ messages = {{ 1000000/d }} }}\n" for who in ("login", "stranger", "network"))
+                    + "tlsrpt { contact = tls@sender.example }\n")
     daemon.begin()
     honest = daemon.peer("smtpd")
     session = iter(range(1, 1 << 20))
@@ -229,6 +230,40 @@ def test_limits(t):
         ("a flood of logins", many_logins, LIVES),
         ("sessions left open", kept, ENDS),
     ], serves)
+
+    def told(**more):
+        row = dict(domain=b"a.example", policy_domain=b"a.example", result=1, count=1)
+        return says("tls_results", results=[dict(row, **more)])
+
+    def many_domains(peer):
+        """Memory has a bound, whatever is told."""
+        text = b"x" * 4095 + b"\n"
+        for start in range(0, 20000, 200):
+            peer.say("tls_results", results=[dict(domain=f"d{n}.example", policy_text=text, result=n % 2, count=1 << 31)
+                                             for n in range(start, start + 200)])
+        daemon.lives("flood")
+        v.check(daemon.resident_mb() < 200 * v.PATIENCE ** 2, "memory:", daemon.resident_mb(), "MB")
+
+    common(daemon, "smtp-client", 0, serves)
+    run_cases(daemon, "smtp-client", 0, [
+        ("what is right", told(), LIVES),
+        ("no domain", told(domain=b""), ENDS),
+        ("a domain with a line end", told(domain=b"a\r\n.example"), ENDS),
+        ("a domain with a NUL", told(domain=b"a\0.example"), ENDS),
+        ("a result that is none", told(result=12), ENDS),
+        ("a policy that is none", told(policy=3), ENDS),
+        ("a policy without line ends", told(policy_text=b"x"), ENDS),
+        ("a reason with a NUL", told(reason=b"a\0b"), ENDS),
+        ("half an address", told(receiver=b"x" * 8, own=b"x" * 16), ENDS),
+        ("an address without the other", told(own=b"x" * 16), ENDS),
+        ("a flood of domains", many_domains, LIVES),
+    ], serves)
+    ours = 1 << 63
+    for kind, name, fields in (("resolver", "txt_is", dict(verdict=0, total=1, records=[dict(length=3, data=b"v=x")])),
+                               ("submission", "handed", dict(taken=1)), ("fetcher", "fetched", dict(status=200))):
+        key = "token" if name == "handed" else "query"
+        run_cases(daemon, kind, 0, [("answers to nothing", lambda p: [p.say(name, **{key: number}, **fields)
+                                                                      for number in (0, 1, ours, ours | 255, (1 << 64) - 1)], LIVES)], serves)
 
 
 # -- keeper --------------------------------------------------------------------------------------
@@ -423,7 +458,7 @@ def test_fetcher(t):
     """Asks for nothing but what is configured, and of nobody but the resolver where it is."""
     port = v.free_port()
     url = b"https://idp.example:%d/introspect" % port
-    daemon = Daemon(t, "fetcher", f"auth {{ introspection = {url.decode()} }}\n")
+    daemon = Daemon(t, "fetcher", f"auth {{ introspection = {url.decode()} }}\ntlsrpt {{ contact = tls@sender.example }}\n")
     daemon.begin()
     resolver, honest, number = daemon.peer("resolver"), daemon.peer("checker", 1), iter(range(1, 1 << 20))
     peers = {"resolver": resolver, "checker": honest}
@@ -510,6 +545,33 @@ def test_fetcher(t):
         ("policies that nobody waits for", asks_and_leaves, LIVES),
         ("too many policies at once", lambda p: p.write(b"".join(f.frame("sts_ask", query=n, domain=b"e%d.example" % n) for n in range(9000))), ENDS),
     ], serves("qmgr"))
+    report = dict(purpose=1, fields=[dict(name=b"Content-Type", value=b"application/tlsrpt+gzip")], body=b"\x1f\x8b\x08" + bytes(20))
+
+    def internal(address):
+        """A report's target names a host that is one of our own."""
+        def act(peer):
+            peers["resolver"].got.clear()
+            fetch(peer, 9, **report)
+            asked = peers["resolver"].expect("hosts_ask")
+            peers["resolver"].say("hosts_are", query=asked["query"], hosts=[dict(name=b"idp.example", address=address, port=port)])
+            v.equal(peer.expect("fetched", query=9)["outcome"], NO_HOST, address)
+        return act
+
+    def of_report(**more):
+        return refused(**dict(report, **more))
+
+    run_cases(daemon, "limits", 0, [
+        ("a token's request", refused(), LIVES),
+        ("a report without TLS", of_report(url=b"http://idp.example/"), LIVES),
+        ("a report that is looked at", of_report(method=0), LIVES),
+        ("a report that is none", of_report(body=b"x" * 40), LIVES),
+        ("a report of another kind", of_report(fields=[dict(name=b"Content-Type", value=b"text/html")]), LIVES),
+        ("a report with a cookie", of_report(fields=report["fields"] + [dict(name=b"Cookie", value=b"x")]), LIVES),
+        ("a report to ourselves", internal(LOOPBACK), LIVES),
+        ("a report to a neighbour", internal(bytes(10) + b"\xff\xff\x0a\1\2\3"), LIVES),
+        ("a report to a neighbour by IPv6", internal(b"\xfd" + bytes(15)), LIVES),
+    ], serves("limits"))
+    run_cases(daemon, "checker", 0, [("a report that is not its", of_report(), LIVES)], serves("checker"))
     run_cases(daemon, "resolver", 0, [
         ("records never asked for", lambda p: [p.say("txt_is", query=n, total=1, records=[dict(length=15, data=b"v=STSv1; id=1;x")]) for n in range(2000)], LIVES),
         ("answers to nothing", lambda p: [p.say("hosts_are", query=n, hosts=[dict(address=LOOPBACK)]) for n in range(2000)], LIVES),
@@ -1051,7 +1113,7 @@ def handin(**more):
 
 
 def test_submission(t):
-    daemon = Daemon(t, "submission")
+    daemon = Daemon(t, "submission", "tlsrpt { contact = tls@sender.example }\n")
     daemon.begin()
     peers = {"qmgr": daemon.peer("qmgr"), "bounce": daemon.peer("bounce")}
     intakes = [Intake(peers["qmgr"])]
@@ -1112,6 +1174,41 @@ def test_submission(t):
     common(daemon, "limits", 0, serves(""))
     common(daemon, "resolver", 0, serves(""))
     common(daemon, "table", 0, serves(""))
+
+    def report(**more):
+        return dict(dict(token=1, to=b"tls@a.example", domain=b"a.example", report_id=b"1.a.example@sender.example", begin_s=0, end_s=86399,
+                         report=b"\x1f\x8b" * 1000), **more)
+
+    def a_report(peer):
+        peers["qmgr"].got.clear()
+        peer.say("tls_report", **report())
+        got = peers["qmgr"].expect("submit")
+        peers["qmgr"].say("settled", id=got["id"], committed=1)
+        v.equal(peer.expect("handed", token=1)["taken"], 1, "taken")
+        text = got["prelude"] + got["body"]
+        v.check(b"TLS-Required: No\r\n" in text and b"From: <tls@sender.example>\r\n" in text and b"To: <tls@a.example>" in text, text)
+        v.check(max(len(line) for line in text.split(b"\r\n")) < 100, "a long line")
+
+    def reports(peer):
+        peers["qmgr"].got.clear()
+        for token in range(25000):
+            peer.say("tls_report", **report(token=token, report=b""))
+        v.check(peer.ended(), "reports without end")
+        daemon.lives("a full door")
+        for _ in range(256):  # what the door holds at once
+            intakes[-1].settle()
+        daemon.lives("an empty door")
+
+    run_cases(daemon, "limits", 0, [
+        ("a report", a_report, LIVES),
+        ("another header", says("tls_report", **report(domain=b"a.example\r\nBcc: x@y.example")), ENDS),
+        ("another header by its number", says("tls_report", **report(report_id=b"x>\r\n\r\n<y")), ENDS),
+        ("a domain with a NUL", says("tls_report", **report(domain=b"a\0.example")), ENDS),
+        ("no domain", says("tls_report", **report(domain=b"")), ENDS),
+        ("nobody", says("tls_report", **report(to=b"")), ENDS),
+        ("another line", says("tls_report", **report(to=b"x\r\nBcc: y@a.example")), ENDS),
+        ("reports without end", reports, ENDS),
+    ], serves(""))
     run_cases(daemon, "bounce", 0, [
         ("no recipients", refused(recipients=[]), LIVES),
         ("recipients that are none", refused(recipients=[dict(address=b"a@b>\r\nRCPT TO:<c@d", notify=255)]), LIVES),
@@ -1299,6 +1396,7 @@ def test_smtp_client(t):
     serves("")()
     common(daemon, "qmgr", 0, serves("qmgr"))
     common(daemon, "resolver", 0, serves("resolver"))
+    common(daemon, "limits", 0, serves("limits"))
     run_cases(daemon, "qmgr", 0, [
         ("recorded, though nothing was", says("recorded", job=99999), ENDS),
         ("recorded twice", finished_twice, ENDS),

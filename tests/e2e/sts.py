@@ -417,6 +417,43 @@ SECOND = {
 }
 
 
+def test_reports(t):
+    """What reports on TLS (RFC 8460) count of it: {name: [(policy type, sessions that went well, result of those that failed)]}."""
+    fine, failed = (lambda kind="sts": [(kind, 1, None)]), (lambda result: [("sts", 0, result)])
+    wanted = {
+        "enforce-good": fine(), "enforce-unnamed": failed("validation-failure"), "enforce-expired": failed("certificate-expired"),
+        "enforce-other": failed("certificate-host-mismatch"), "enforce-selfsigned": failed("certificate-not-trusted"),
+        "enforce-clear": failed("starttls-not-supported"), "enforce-refused": failed("validation-failure"), "enforce-broken": failed("validation-failure"),
+        "testing-good": fine(), "testing-unnamed": failed("validation-failure"), "testing-expired": failed("certificate-expired"),
+        "testing-other": failed("certificate-host-mismatch"), "testing-selfsigned": failed("certificate-not-trusted"),
+        "testing-clear": failed("starttls-not-supported"), "testing-broken": failed("validation-failure"), "none-other": fine("no-policy-found"),
+        "file-404": [*failed("sts-policy-fetch-error"), *fine("no-policy-found")], "file-mode-wrong": [*failed("sts-policy-invalid"), *fine("no-policy-found")],
+        "web-expired": [*failed("sts-webpki-invalid"), *fine("no-policy-found")], "dane-and-sts": fine("tlsa"),
+    }
+    rows = {name: case for name, (case, _) in cases().items() if name in wanted}
+    world = World(t, rows, "tlsrpt { contact = tls@sender.example }\n")
+    world.veredus.start()
+    world.send(rows)
+    for name in rows:
+        world.outcome(name)
+    v.wait(lambda: len(world.veredus.command("tls-report").splitlines()) == len(rows), 10, lambda: world.veredus.command("tls-report"))
+    wrong = []
+    for name, case in rows.items():
+        got, report = [], json.loads(world.veredus.command("tls-report", f"{name}.{case.zone}", "--json"))
+        for one in report["policies"]:
+            results = [(f["result-type"], f["failed-session-count"]) for f in one.get("failure-details", [])]
+            v.equal(one["summary"]["total-failure-session-count"], sum(n for _, n in results), name)
+            got.append((one["policy"]["policy-type"], one["summary"]["total-successful-session-count"],
+                        results[0][0] if results and results[0][1] == 1 and not results[1:] else results or None))
+        if got != wanted[name]:
+            wrong.append(f"{name}: {got}, not {wanted[name]}")
+        if name == "enforce-good":
+            v.equal(report["policies"][0]["policy"], {
+                "policy-type": "sts", "policy-domain": "enforce-good.plain", "mx-host": ["enforce-good.mx.plain"],
+                "policy-string": ["version: STSv1", "mode: enforce", "max_age: 604800", "mx: enforce-good.mx.plain"]})
+    v.check(not wrong, "\n".join(wrong))
+
+
 def test_again(t):
     """What is known outlives a restart, a policy that cannot be had any more, and its record; and goes when it is replaced or
     too old."""

@@ -91,6 +91,9 @@ sts lib/sts.c +sts_(next|names)|pattern_names
 table_text lib/table_text.c
 takeover limits/freezer.c +freezer_(en|de)code|take_entry
 takeover limits/habits.c +habits_(en|de)code|(take|put)_habit|set_right
+tls_reports limits/tls_record.c
+tls_reports limits/tls_day.c +(en|de)code|take_|put_|:is_|:row_
+tls_reports limits/tls_report.c
 token_message checker/introspection.c -put
 token_message lib/token_message.c -put
 trace lib/history.c

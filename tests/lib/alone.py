@@ -14,7 +14,7 @@ OPEN = 0  # enum intake_state
 class Daemon:
     """One daemon whose master and neighbours we are."""
 
-    def __init__(self, test, kind, config="", handles=()):
+    def __init__(self, test, kind, config="", handles=(), environment=None):
         home = test.veredus(config)
         self.test, self.kind, self.bit = test, kind, f.KINDS[kind]
         for name in "", "queue", "empty", "limits", "fetcher", "history", "control":
@@ -23,7 +23,7 @@ class Daemon:
                 os.chown(os.path.join(home.queue, name), v.NOBODY, v.NOBODY)
         ours, theirs = socket.socketpair()
         self.process = v.Process(test, kind, [os.path.join(home.build, kind), "0"], close_fds=False, cwd=home.folder,
-                                 preexec_fn=lambda: os.dup2(theirs.fileno(), 3), env=home.environment, **home.demote)
+                                 preexec_fn=lambda: os.dup2(theirs.fileno(), 3), env=environment or home.environment, **home.demote)
         theirs.close()
         self.folder, self.demote, self.number, self.peers = home.folder, home.demote, 0, []
         self.control = os.path.join(home.queue, "control/socket")

@@ -325,13 +325,66 @@ static void permissions_of_routes(void **state)
 	config_drop(&config);
 }
 
+/* Where a report on TLS may go: not to those who are near us. */
+static void near_addresses(void **state)
+{
+	static const struct {
+		const char *address;
+		bool far;
+	} rows[] = {
+	    {"192.0.2.1", true},
+	    {"8.8.8.8", true},
+	    {"100.63.255.255", true},
+	    {"172.15.0.1", true},
+	    {"172.32.0.1", true},
+	    {"2a00::1", true},
+	    {"2606:4700::1111", true},
+	    {"0.0.0.0", false},
+	    {"10.1.2.3", false},
+	    {"100.64.0.1", false},
+	    {"127.0.0.1", false},
+	    {"169.254.1.1", false},
+	    {"172.16.0.1", false},
+	    {"172.31.255.255", false},
+	    {"192.168.1.1", false},
+	    {"192.0.0.8", false},
+	    {"198.19.0.1", false},
+	    {"224.0.0.1", false},
+	    {"255.255.255.255", false},
+	    {"::", false},
+	    {"::1", false},
+	    {"fe80::1", false},
+	    {"fd00::1", false},
+	    {"ff02::1", false},
+	    {"64:ff9b::7f00:1", false},
+	    {"2002:7f00:1::", false},
+	    {"2001::1", false},
+	};
+	struct config *far = config_of("} tlsrpt { contact = a@b.example"),
+		      *near = config_of("} tlsrpt { contact = a@b.example internal-hosts = yes");
+	uint8_t address[16];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		print_message("%s\n", rows[i].address);
+		assert_true(host_address_parse(text_of(rows[i].address), address));
+		assert_int_equal(!fetch_is_internal(address), rows[i].far);
+	}
+	assert_false(fetch_goes_inside(far, FETCH_TLS_REPORT));
+	assert_true(fetch_goes_inside(near, FETCH_TLS_REPORT));
+	assert_true(fetch_goes_inside(far, FETCH_INTROSPECTION));
+	config_drop(&far);
+	config_drop(&near);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(messages),	   cmocka_unit_test(long_names),
-	    cmocka_unit_test(errors),	   cmocka_unit_test(answers),
-	    cmocka_unit_test(requests),	   cmocka_unit_test(addresses),
-	    cmocka_unit_test(permissions), cmocka_unit_test(permissions_of_routes),
+	    cmocka_unit_test(messages),	      cmocka_unit_test(long_names),
+	    cmocka_unit_test(errors),	      cmocka_unit_test(answers),
+	    cmocka_unit_test(requests),	      cmocka_unit_test(addresses),
+	    cmocka_unit_test(permissions),    cmocka_unit_test(permissions_of_routes),
+	    cmocka_unit_test(near_addresses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

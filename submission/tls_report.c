@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Reports on TLS by mail (RFC 8460 section 5.3): limits says for which domain,
+ * to whom, and brings the compressed report; the words, who it is from, and
+ * the form are ours, so that limits can write nothing else, and not without end.
+ */
+#include "submission.h"
+
+#include "base64.h"
+#include "mem.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+enum {
+	REPORTS_AN_HOUR = 20000, /* 10,000 domains are counted a day, and four targets each */
+	SHOWN_BYTES = 700,
+	LINE_OCTETS = 57, /* 76 characters of base64 */
+	BOUNDARY_BYTES = 33,
+};
+
+static void put(struct bytes *to, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void put(struct bytes *to, const char *format, ...)
+{
+	char line[4096];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(line, sizeof line, format, args);
+	va_end(args);
+	bytes_add(to, line, strlen(line));
+	bytes_add(to, "\r\n", 2);
+}
+
+/* A name for a header: letters, digits, dots and their like, and nothing that ends a field. */
+static bool is_name(struct text t, const char *more)
+{
+	for (size_t i = 0; i < t.len; i++)
+		if (!ascii_is_alnum(t.data[i]) && text_find(text_of(more), t.data[i]) < 0)
+			return false;
+	return t.len > 0 && t.len < SHOWN_BYTES;
+}
+
+/* An address as tls_record.c makes it: printable ASCII. */
+static bool is_address(struct text t)
+{
+	for (size_t i = 0; i < t.len; i++)
+		if (t.data[i] < ' ' || t.data[i] > '~')
+			return false;
+	return t.len > 0 && text_find(t, '@') > 0;
+}
+
+/* False: limits wants more than there can be reason for. */
+static bool may_write(struct submission *self)
+{
+	struct monotime now = loop_now(self->d->loop);
+
+	if (!self->reports_since.us ||
+	    seconds_of(monotime_since(now, self->reports_since)) >= 3600) {
+		self->reports_since = now;
+		self->reports = 0;
+	}
+	return ++self->reports <= REPORTS_AN_HOUR;
+}
+
+static void boundary_make(char to[BOUNDARY_BYTES])
+{
+	uint8_t random[(BOUNDARY_BYTES - 1) / 2];
+
+	if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
+		memset(random, 0, sizeof random); /* base64 has no line that begins with "--" */
+	for (size_t i = 0; i < sizeof random; i++)
+		snprintf(to + 2 * i, 3, "%02x", random[i]);
+}
+
+/*
+ * RFC 8460 section 5.3: TLS-Report-Submitter "MUST match the value found in
+ * the filename" and the contact's domain. RFC 8689 section 5: "TLS-Required:
+ * No", since the mail is about the TLS that fails: RFC 8460 section 3,
+ * "Sending MTAs MUST deliver reports despite any TLS-related failures".
+ */
+static void put_header(struct bytes *to, const struct config *config,
+		       const struct msg_tls_report *m, const char *submitter, const char *boundary)
+{
+	char domain[SHOWN_BYTES], id[SHOWN_BYTES];
+
+	text_copy(domain, sizeof domain, m->domain);
+	text_copy(id, sizeof id, m->report_id);
+	put(to, "From: <%.*s>", (int)config->tlsrpt_contact.len, config->tlsrpt_contact.data);
+	put(to, "To: <%.*s>", (int)m->to.len, m->to.data);
+	put(to, "Subject: Report Domain: %s", domain);
+	put(to, " Submitter: %s", submitter);
+	put(to, " Report-ID: <%s>", id);
+	put(to, "Message-ID: <%s>", id);
+	put(to, "TLS-Report-Domain: %s", domain);
+	put(to, "TLS-Report-Submitter: %s", submitter);
+	put(to, "TLS-Required: No");
+	put(to, "Auto-Submitted: auto-generated"); /* RFC 3834 section 5 */
+	put(to, "MIME-Version: 1.0");
+	put(to, "Content-Type: multipart/report; report-type=\"tlsrpt\";");
+	put(to, " boundary=\"%s\"", boundary);
+	put(to, "%s", "");
+}
+
+static void put_words(struct bytes *to, const struct msg_tls_report *m, const char *submitter,
+		      const char *boundary)
+{
+	char domain[SHOWN_BYTES];
+
+	text_copy(domain, sizeof domain, m->domain);
+	put(to, "--%s", boundary);
+	put(to, "Content-Type: text/plain; charset=us-ascii");
+	put(to, "%s", "");
+	put(to, "A report on TLS (RFC 8460) of sessions for mail to");
+	put(to, "%s", "");
+	put(to, "    %s", domain);
+	put(to, "%s", "");
+	put(to, "is attached. It comes from %s,", submitter);
+	put(to, "since that domain asks for such reports at _smtp._tls.");
+	put(to, "%s", "");
+}
+
+static void put_attachment(struct bytes *to, const struct msg_tls_report *m, const char *submitter,
+			   const char *boundary)
+{
+	char domain[SHOWN_BYTES];
+	struct text left = m->report;
+
+	text_copy(domain, sizeof domain, m->domain);
+	put(to, "--%s", boundary);
+	put(to, "Content-Type: application/tlsrpt+gzip");
+	put(to, "Content-Transfer-Encoding: base64");
+	put(to, "Content-Disposition: attachment;");
+	put(to, " filename=\"%s!%s!%llu!%llu.json.gz\"", submitter, domain,
+	    (unsigned long long)m->begin_s, (unsigned long long)m->end_s);
+	put(to, "%s", "");
+	while (left.len) {
+		size_t n = left.len < LINE_OCTETS ? left.len : LINE_OCTETS;
+
+		base64_put(to, left.data, n);
+		put(to, "%s", "");
+		left = (struct text){left.data + n, left.len - n};
+	}
+	put(to, "--%s--", boundary);
+}
+
+static void hand_in(struct submission *self, struct channel *from, const struct msg_tls_report *m,
+		    struct bytes *content)
+{
+	struct bytes recipients = {0};
+
+	/* RFC 3461 section 6.1: nobody is told of its failure. */
+	rec_handin_recipient_encode(&recipients,
+				    &(struct rec_handin_recipient){m->to, NOTIFY_NEVER});
+	letter_new(
+	    self, from,
+	    &(struct msg_handin){
+		.token = m->token,
+		.sender = self->d->config->tlsrpt_sender,
+		.recipients = {1, {(const char *)bytes_at(&recipients), bytes_len(&recipients)}},
+		.content = {(const char *)bytes_at(content), bytes_len(content)},
+		.content_length = bytes_len(content),
+	    },
+	    -1, false);
+	bytes_free(&recipients);
+}
+
+void tls_report_new(struct submission *self, struct channel *from, const struct msg_tls_report *m)
+{
+	struct text contact = self->d->config->tlsrpt_contact;
+	ptrdiff_t at = text_find(contact, '@');
+	char boundary[BOUNDARY_BYTES], submitter[SHOWN_BYTES];
+	struct bytes content = {0};
+
+	if (!may_write(self) || !is_name(m->domain, "-_.") || !is_name(m->report_id, "-_.@") ||
+	    !is_address(m->to)) {
+		channel_end(from, "wants reports without end, or to nobody");
+		return;
+	}
+	if (at < 0) {
+		/* Across a reload it may be behind. */
+		channel_send_handed(from,
+				    &(struct msg_handed){.token = m->token,
+							 .code = 554,
+							 .reply = TEXT("5.3.5 not configured")});
+		return;
+	}
+	text_copy(submitter, sizeof submitter,
+		  (struct text){contact.data + at + 1, contact.len - (size_t)at - 1});
+	boundary_make(boundary);
+	put_header(&content, self->d->config, m, submitter, boundary);
+	put_words(&content, m, submitter, boundary);
+	put_attachment(&content, m, submitter, boundary);
+	hand_in(self, from, m, &content);
+	bytes_free(&content);
+}
