@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum {
@@ -319,6 +320,14 @@ static void ask_limits(struct client *c)
 					      });
 }
 
+/* Who has spoken before the greeting is heard first. */
+static bool has_spoken(int fd)
+{
+	uint8_t octet;
+
+	return recv(fd, &octet, 1, MSG_PEEK) > 0;
+}
+
 void client_new(struct clients *all, int fd, const uint8_t *address, enum handle_role role)
 {
 	static const struct reply full =
@@ -358,11 +367,16 @@ void client_new(struct clients *all, int fd, const uint8_t *address, enum handle
 	c->session = session_new(&setup, moment_of(c));
 	caller_ask(&c->caller, policy_names(all->policy), c->session);
 	LOG(all->d->log, connect, 0, session_client(c->session));
-	c->awaiting_limits = is_counted(c);
-	if (c->awaiting_limits) {
+	bool counted = is_counted(c);
+
+	c->awaiting_limits = counted || (!c->implicit && has_spoken(fd));
+	if (counted)
 		ask_limits(c);
-		c->armed = monotime_add(loop_now(all->d->loop), SECONDS(LIMITS_WAIT_S));
-		timer_set(&c->timer, SECONDS(LIMITS_WAIT_S));
+	if (c->awaiting_limits) {
+		struct duration patience = SECONDS(counted ? LIMITS_WAIT_S : 0);
+
+		c->armed = monotime_add(loop_now(all->d->loop), patience);
+		timer_set(&c->timer, patience);
 	}
 	session_begin(c->session);
 	client_after(c);
