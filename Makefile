@@ -9,13 +9,15 @@ CFLAGS ?= -O2 -g
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
 	-Wcast-qual -Wwrite-strings -Wvla -Wundef -Wformat=2 -Wswitch-enum -Wimplicit-fallthrough \
 	-Wnull-dereference -Werror
+# Where the queue is, unless configured otherwise; postdrop(1) knows no other place.
+SPOOL ?= /var/spool/veredus
 HARDEN := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIE
-ALL_CFLAGS := -std=c17 -D_GNU_SOURCE -DVEREDUS_VERSION='"$(VERSION)"' $(WARNINGS) $(HARDEN) $(CFLAGS) \
+ALL_CFLAGS := -std=c17 -D_GNU_SOURCE -DVEREDUS_VERSION='"$(VERSION)"' -DVEREDUS_SPOOL='"$(SPOOL)"' $(WARNINGS) $(HARDEN) $(CFLAGS) \
 	-MMD -MP
 LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(LDFLAGS)
 LIBS := -lssl -lcrypto -levent -lseccomp -lcap
 
-DAEMONS := master keeper smtpd submission qmgr bounce resolver smtp-client limits table logger checker fetcher local
+DAEMONS := master keeper smtpd submission qmgr bounce resolver smtp-client limits table logger checker fetcher local pickup
 LIBS_checker := -lgsasl -lcrypt -lcrypto -ljansson -lpam
 LIBS_fetcher := -lcurl -lidn2
 LIBS_limits := -ljansson -lz
@@ -23,9 +25,10 @@ LIBS_resolver := -lunbound -lidn2
 LIBS_qmgr := -lpthread -lidn2
 LIBS_veredus := -ljansson -lresolv -lgsasl
 
-objs = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard $(1)/*.c))
+# postdrop is a program of its own.
+objs = $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out pickup/postdrop.c,$(wildcard $(1)/*.c)))
 
-all: $(DAEMONS:%=$(BUILD)/%) $(BUILD)/veredus bench-programs
+all: $(DAEMONS:%=$(BUILD)/%) $(BUILD)/postdrop $(BUILD)/veredus bench-programs
 
 # A daemon sees its own folder, queue and lib, so the arrows between folders stay true.
 $(BUILD)/obj/%.o: %.c
@@ -51,6 +54,11 @@ $(foreach d,$(DAEMONS),$(eval $(call daemon_rule,$(d))))
 $(BUILD)/veredus: $(call objs,ctl) $(BUILD)/libqueue.a $(BUILD)/libveredus.a
 	@echo "LD $@"
 	@$(CC) $(LDFLAGS_ALL) $^ $(LIBS_veredus) $(LIBS) -o $@
+
+# Setgid where it is installed: the C library and the frames' rules, and nothing else.
+$(BUILD)/postdrop: $(BUILD)/obj/pickup/postdrop.o $(BUILD)/obj/lib/drop.o $(BUILD)/obj/lib/text.o
+	@echo "LD $@"
+	@$(CC) $(LDFLAGS_ALL) $^ -o $@
 
 # The settings' part of the page comes from the table that the reader uses.
 $(BUILD)/man/veredus.conf.5: lib/veredus.conf.5.in $(BUILD)/veredus
@@ -100,14 +108,15 @@ fmt:
 # PREFIX and DESTDIR as usual. Users are made only on this very machine: as root, without DESTDIR
 # (packages use examples/veredus.sysusers).
 PREFIX ?= /usr/local
-USERS := keeper smtpd submission qmgr bounce resolver smtp-client limits table logger checker pam fetcher local
+USERS := keeper smtpd submission qmgr bounce resolver smtp-client limits table logger checker pam fetcher local pickup
 EXAMPLES := relay bulk isp smarthost fail2ban-veredus
-install: $(DAEMONS:%=$(BUILD)/%) $(BUILD)/veredus $(BUILD)/man/veredus.conf.5
+install: $(DAEMONS:%=$(BUILD)/%) $(BUILD)/postdrop $(BUILD)/veredus $(BUILD)/man/veredus.conf.5
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/libexec/veredus $(DESTDIR)/etc/veredus \
 		$(DESTDIR)/var/spool/veredus
 	install -m 755 $(BUILD)/veredus $(DESTDIR)$(PREFIX)/sbin/veredus
 	install -m 755 $(DAEMONS:%=$(BUILD)/%) $(DESTDIR)$(PREFIX)/libexec/veredus/
-	ln -sf veredus $(DESTDIR)$(PREFIX)/sbin/mailq
+	install -m 755 $(BUILD)/postdrop $(DESTDIR)$(PREFIX)/sbin/postdrop
+	for name in sendmail mailq newaliases; do ln -sf veredus $(DESTDIR)$(PREFIX)/sbin/$$name || exit 1; done
 	for page in $(wildcard */*.[1-8]) $(BUILD)/man/veredus.conf.5; do \
 		install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit 1; done
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
@@ -121,12 +130,15 @@ install: $(DAEMONS:%=$(BUILD)/%) $(BUILD)/veredus $(BUILD)/man/veredus.conf.5
 		getent passwd veredus-$$name > /dev/null || { echo "user veredus-$$name"; \
 		useradd --system --user-group --no-create-home --home-dir /nonexistent \
 			--shell /usr/sbin/nologin veredus-$$name; } || exit 1; done
+	@[ -n '$(DESTDIR)' ] || [ "$$(id -u)" != 0 ] || { \
+		{ getent group veredus-postdrop > /dev/null || groupadd --system veredus-postdrop; } && \
+		chgrp veredus-postdrop $(PREFIX)/sbin/postdrop && chmod 2755 $(PREFIX)/sbin/postdrop; }
 
 clean:
 	rm -rf $(BUILD)
 
 .PHONY: all units fmt install clean bench-programs
--include $(shell find $(BUILD) -type f -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -path $(BUILD)/peers -prune -o -type f -name '*.d' -print 2>/dev/null)
 
 # Each fuzz target tests/fuzz/fuzz_NAME.c is linked twice: with a plain main that replays its
 # corpus (tests/fuzz/corpus/fuzz_NAME, in check), and with libFuzzer (fuzz). Folders it needs
@@ -182,6 +194,7 @@ LONG := $(patsubst tests/%.py,%,$(shell grep -l 'v\.slow' tests/e2e/*.py))
 bench: all
 	tests/peers postfix dovecot-core
 	python3 bench/run.py --build $(BUILD) --syscalls $(BENCH_FLAGS)
+	python3 bench/calls.py --build $(BUILD)
 
 # The jails stay on under the sanitizers. Compilers warn of more in such code than there is.
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined

@@ -16,11 +16,12 @@
 #include <stdbool.h>
 
 enum jail_root {
-	JAIL_EMPTY,   /* QUEUE/empty: nothing in it, not writable */
-	JAIL_QUEUE,   /* QUEUE/queue */
-	JAIL_LIMITS,  /* QUEUE/limits */
-	JAIL_FETCHER, /* QUEUE/fetcher */
-	JAIL_NONE,    /* no chroot */
+	JAIL_EMPTY,    /* QUEUE/empty: nothing in it, not writable */
+	JAIL_QUEUE,    /* QUEUE/queue */
+	JAIL_LIMITS,   /* QUEUE/limits */
+	JAIL_MAILDROP, /* QUEUE/maildrop */
+	JAIL_FETCHER,  /* QUEUE/fetcher */
+	JAIL_NONE,     /* no chroot */
 };
 
 /* A daemon's privileges: the row that a reviewer reads first. */

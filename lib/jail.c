@@ -2,6 +2,8 @@
 /* Entering the jail: root folder, user, capabilities, system calls. */
 #include "jail.h"
 
+#include "drop.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -67,6 +69,8 @@ const char *jail_root_name(enum jail_root root)
 		return "queue";
 	case JAIL_LIMITS:
 		return "limits";
+	case JAIL_MAILDROP:
+		return DROP_FOLDER;
 	case JAIL_FETCHER:
 		return "fetcher";
 	case JAIL_NONE:

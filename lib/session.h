@@ -236,6 +236,8 @@ const struct config *session_config(const struct session *s);
  */
 bool session_hand_sender(struct session *s, struct moment now, struct text sender, bool smtputf8,
 			 uint8_t body_type, uint8_t tls);
+/* Behind the sender: ENVID as xtext and RET (RFC 3461 4.3 and 4.4). False: refused. */
+bool session_hand_dsn(struct session *s, struct text envid, uint8_t ret);
 bool session_hand_recipient(struct session *s, struct text address, uint8_t notify);
 /* How much was taken: less than LEN when the session is blocked, or, when it is not, refused. */
 size_t session_hand_content(struct session *s, struct moment now, const uint8_t *data, size_t len);

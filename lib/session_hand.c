@@ -30,6 +30,17 @@ bool session_hand_sender(struct session *s, struct moment now, struct text sende
 	return s->step == STEP_SENDER;
 }
 
+bool session_hand_dsn(struct session *s, struct text envid, uint8_t ret)
+{
+	if (envid.len > ENVID_MAX || (envid.len && !esmtp_is_xtext(envid)) || ret > RET_HDRS)
+		return refuse(s, 501, "5.5.4", "Error: bad ENVID or RET");
+	if (envid.len)
+		s->t->envid =
+		    (struct text){arena_copy(s->t->arena, envid.data, envid.len), envid.len};
+	s->t->ret = ret;
+	return true;
+}
+
 bool session_hand_recipient(struct session *s, struct text address, uint8_t notify)
 {
 	struct address *a = &s->t->pending;
@@ -38,6 +49,8 @@ bool session_hand_recipient(struct session *s, struct text address, uint8_t noti
 		return refuse(s, 553, "5.1.3", "Error: bad recipient address");
 	if (transaction_is_full(s))
 		return refuse(s, 452, "4.5.3", "Error: too many recipients");
+	if (notify > (NOTIFY_NEVER | NOTIFY_SUCCESS | NOTIFY_FAILURE | NOTIFY_DELAY))
+		return refuse(s, 501, "5.5.4", "Error: bad NOTIFY");
 	s->t->orcpt[0] = '\0';
 	s->t->notify = notify;
 	transaction_add(s);

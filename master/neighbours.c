@@ -25,6 +25,7 @@ const struct kind_row kind_rows[] = {
     {PEER_BOUNCE, "veredus-bounce", 1, 0},
     {PEER_SUBMISSION, "veredus-submission", 1,
      GETS(HANDLE_LISTEN_SUBMISSION) | GETS(HANDLE_LISTEN_SUBMISSIONS)},
+    {PEER_PICKUP, "veredus-pickup", 1, 0},
     {PEER_SMTP_CLIENT, "veredus-smtp-client", 0,
      GETS(HANDLE_TLS_AUTHORITIES) | GETS(HANDLE_LMTP_SOCKET)},
     {PEER_LOCAL, "veredus-local", 0, 0},
@@ -59,6 +60,7 @@ static const struct {
     {PEER_QMGR, PEER_TABLE},				     /* TLS policies */
     {PEER_BOUNCE, PEER_QMGR},				     /* reports that are owed */
     {PEER_BOUNCE, PEER_SUBMISSION},			     /* the door for them */
+    {PEER_PICKUP, PEER_SUBMISSION},			     /* the door for what it finds */
     {PEER_QMGR, PEER_RESOLVER},				     /* sites */
     {PEER_QMGR, PEER_SMTP_CLIENT},			     /* jobs and outcomes */
     {PEER_QMGR, PEER_LOCAL},				     /* jobs and outcomes */

@@ -2,10 +2,12 @@
 /* Folders, lock, log and users. */
 #include "places.h"
 
+#include "drop.h"
 #include "neighbours.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <limits.h>
 #include <pwd.h>
 #include <string.h>
@@ -28,6 +30,10 @@ bool places_check_users(char *why)
 		if (n > 0 && (size_t)n < WHY_BYTES - out)
 			out += (size_t)n;
 	}
+	if (!getgrnam(DROP_GROUP) && out < WHY_BYTES / 2)
+		out += (size_t)snprintf(why + out, WHY_BYTES - out, "%s",
+					out ? " and the group " DROP_GROUP
+					    : "group missing: " DROP_GROUP);
 	if (out)
 		snprintf(why + out, WHY_BYTES - out, "; run make install");
 	return out == 0;
@@ -37,12 +43,17 @@ bool places_check_users(char *why)
 
 static const struct place {
 	const char *name;
-	const char *user; /* NULL: root */
+	const char *user;  /* NULL: root */
+	const char *group; /* NULL: the user's */
 	mode_t mode;
 } places[] = {
-    {"queue", "veredus-qmgr", 0700},	 {"empty", NULL, 0555},
-    {"limits", "veredus-limits", 0700},	 {"fetcher", "veredus-fetcher", 0700},
-    {"history", "veredus-logger", 0700},
+    {"queue", "veredus-qmgr", NULL, 0700},
+    {"empty", NULL, NULL, 0555},
+    {"limits", "veredus-limits", NULL, 0700},
+    {"fetcher", "veredus-fetcher", NULL, 0700},
+    {"history", "veredus-logger", NULL, 0700},
+    /* Who has the group creates files there; nobody reads their names, or removes another's. */
+    {DROP_FOLDER, "veredus-pickup", DROP_GROUP, 01730},
 };
 
 static bool place_fail(const char *path, const char *what, char *why)
@@ -56,7 +67,8 @@ static bool place_own(int dir, const struct place *place, bool made, const char 
 {
 	const struct passwd *user = place->user ? getpwnam(place->user) : NULL;
 	uid_t uid = user ? user->pw_uid : 0;
-	gid_t gid = user ? user->pw_gid : 0;
+	const struct group *group = place->group ? getgrnam(place->group) : NULL;
+	gid_t gid = group ? group->gr_gid : user ? user->pw_gid : 0;
 	struct stat st;
 
 	if (fstat(dir, &st) != 0)
@@ -69,6 +81,8 @@ static bool place_own(int dir, const struct place *place, bool made, const char 
 			 user ? place->user : "root");
 		return false;
 	}
+	if (group && st.st_gid != gid && !made && fchown(dir, uid, gid) != 0)
+		return place_fail(path, strerror(errno), why);
 	return true;
 }
 
@@ -86,7 +100,8 @@ static bool place_make(int queue, const char *folder, const struct place *place,
 	if (dir < 0)
 		return place_fail(path, strerror(errno), why);
 	fine = unprivileged || place_own(dir, place, made, path, why);
-	if (fine && fchmod(dir, place->mode) != 0)
+	/* An ordinary user's group may have others in it. */
+	if (fine && fchmod(dir, unprivileged && place->group ? 0700 : place->mode) != 0)
 		fine = place_fail(path, strerror(errno), why);
 	close(dir);
 	return fine;

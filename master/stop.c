@@ -22,9 +22,9 @@ static const struct stage {
 	unsigned kinds;
 	enum limit_kind limit;
 } stages[] = {
-    {PEER_SMTPD | PEER_SUBMISSION, LIMIT_DRAIN},      /* nothing new comes in */
-    {PEER_SMTP_CLIENT | PEER_LOCAL, LIMIT_DRAIN_DOT}, /* nothing more goes out */
-    {PEER_QMGR | PEER_BOUNCE, LIMIT_QUEUE},	      /* what became of it is on disk */
+    {PEER_SMTPD | PEER_SUBMISSION | PEER_PICKUP, LIMIT_DRAIN}, /* nothing new comes in */
+    {PEER_SMTP_CLIENT | PEER_LOCAL, LIMIT_DRAIN_DOT},	       /* nothing more goes out */
+    {PEER_QMGR | PEER_BOUNCE, LIMIT_QUEUE},		       /* what became of it is on disk */
     {PEER_RESOLVER | PEER_LIMITS | PEER_CHECKER | PEER_KEEPER | PEER_TABLE | PEER_FETCHER,
      LIMIT_LOG},
     {PEER_LOGGER, LIMIT_LOG},

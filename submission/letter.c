@@ -22,6 +22,8 @@ struct letter {
 	struct bytes content; /* inline, or the piece read last */
 	uint64_t left;	      /* still to be read from fd */
 	uint64_t token, report, id;
+	uint64_t number; /* what pickup calls it; 0: nothing */
+	uint32_t uid;
 	int fd;
 	struct question *question;
 	size_t held; /* memory, as the budget knows it */
@@ -72,7 +74,14 @@ static void say_handed(struct channel *to, uint64_t token, uint64_t id, uint16_t
 /* The session has its verdict, or will have none. */
 static void letter_finish(struct letter *l)
 {
+	struct submission *self = l->self;
 	const struct session_verdict *v = session_hand_verdict(l->session);
+
+	/* Whoever brought it may not have heard: then it comes again. */
+	if (l->taken && l->number) {
+		self->taken[self->taken_next] = (struct taken){l->number, l->id, l->uid};
+		self->taken_next = (self->taken_next + 1) % TAKEN_MAX;
+	}
 
 	/* The engine says 250 at MAIL too: only qmgr's counts. */
 	if (l->from && v && (l->taken || v->code >= 400))
@@ -284,7 +293,7 @@ static bool is_ours(const struct channel *from)
 }
 
 static struct letter *letter_make(struct submission *self, struct channel *from,
-				  const struct msg_handin *m, int fd)
+				  const struct msg_handin *m, uint32_t uid, int fd)
 {
 	struct letter *l = mem_new(1, sizeof *l);
 	struct text login = is_ours(from) ? text_of("bounce") : m->login;
@@ -295,6 +304,8 @@ static struct letter *letter_make(struct submission *self, struct channel *from,
 			     .from = from,
 			     .token = m->token,
 			     .report = channel_peer(from) == PEER_BOUNCE ? m->report : 0,
+			     .number = is_ours(from) ? 0 : m->number,
+			     .uid = uid,
 			     .left = fd >= 0 ? m->content_length : 0,
 			     .fd = fd};
 	if (l->next)
@@ -317,14 +328,54 @@ static struct letter *letter_make(struct submission *self, struct channel *from,
 	return l;
 }
 
+/* "uid:1000", as it will stand in Received and be looked up as a login. */
+static bool is_user(struct text login, uint32_t *uid)
+{
+	uint64_t number;
+
+	if (login.len <= 4 || memcmp(login.data, "uid:", 4) != 0 ||
+	    !text_number((struct text){login.data + 4, login.len - 4}, UINT32_MAX, &number))
+		return false;
+	*uid = (uint32_t)number;
+	return true;
+}
+
+/*
+ * A pickup that was restarted brings what the one before had brought: what is
+ * still under way is told to it, what is in the queue is not queued again.
+ */
+static bool is_here_already(struct submission *self, struct channel *from,
+			    const struct msg_handin *m, uint32_t uid)
+{
+	for (struct letter *l = self->letters; l; l = l->next)
+		if (l->number == m->number && l->uid == uid) {
+			l->from = from;
+			l->token = m->token;
+			return true;
+		}
+	for (size_t i = 0; i < TAKEN_MAX; i++)
+		if (self->taken[i].number == m->number && self->taken[i].uid == uid) {
+			say_handed(from, m->token, self->taken[i].id, 250, "2.0.0",
+				   "Ok: it is queued");
+			return true;
+		}
+	return false;
+}
+
 void letter_new(struct submission *self, struct channel *from, const struct msg_handin *m, int fd,
 		bool fd_lost)
 {
+	uint32_t uid = 0;
+
 	/* A uid is what makes it one's own: without it, or with content twice, the bringer is
 	 * broken. */
-	if ((!is_ours(from) && !text_starts_case(m->login, "uid:")) ||
-	    (fd >= 0 && m->content.len)) {
+	if ((!is_ours(from) && !is_user(m->login, &uid)) || (fd >= 0 && m->content.len)) {
 		channel_end(from, "handed in what is no mail of its own");
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	if (!is_ours(from) && m->number && is_here_already(self, from, m, uid)) {
 		if (fd >= 0)
 			close(fd);
 		return;
@@ -336,11 +387,11 @@ void letter_new(struct submission *self, struct channel *from, const struct msg_
 			close(fd);
 		return;
 	}
-	struct letter *l = letter_make(self, from, m, fd);
+	struct letter *l = letter_make(self, from, m, uid, fd);
 
 	if (!session_hand_sender(l->session, moment_of(l), m->sender, m->smtputf8 != 0,
 				 m->body_type, m->tls) ||
-	    !put_recipients(l, m->recipients)) {
+	    !session_hand_dsn(l->session, m->envid, m->ret) || !put_recipients(l, m->recipients)) {
 		letter_finish(l);
 		return;
 	}

@@ -7,6 +7,14 @@
 
 struct letter;
 
+enum { TAKEN_MAX = 1024 };
+
+/* A mail that is in the queue, by what pickup calls it. */
+struct taken {
+	uint64_t number, id;
+	uint32_t uid;
+};
+
 struct submission {
 	struct daemon *d;
 	struct letter *letters; /* under way */
@@ -15,6 +23,8 @@ struct submission {
 	unsigned notices;
 	struct monotime reports_since; /* likewise of reports on TLS */
 	unsigned reports;
+	struct taken taken[TAKEN_MAX]; /* the last ones, in turn */
+	size_t taken_next;
 };
 
 /*

@@ -10,7 +10,7 @@ import subprocess
 
 import veredus as v
 
-DAEMONS = ("bounce", "checker", "fetcher", "keeper", "limits", "logger", "master", "qmgr", "resolver", "smtp-client", "smtpd", "submission", "table")
+DAEMONS = ("bounce", "checker", "fetcher", "keeper", "limits", "logger", "master", "pickup", "qmgr", "resolver", "smtp-client", "smtpd", "submission", "table")
 
 
 def installed(t, prefix="/usr/local"):
@@ -26,15 +26,16 @@ def test_files(t):
     root = installed(t, "/opt/veredus")
     found = {os.path.join(folder, name)[len(root):] for folder, _, names in os.walk(root) for name in names}
     wanted = {f"/opt/veredus/libexec/veredus/{name}" for name in DAEMONS}
-    wanted |= {"/opt/veredus/sbin/veredus", "/opt/veredus/sbin/mailq", "/opt/veredus/lib/sysusers.d/veredus.conf",
+    wanted |= {"/opt/veredus/sbin/veredus", "/opt/veredus/sbin/mailq", "/opt/veredus/sbin/sendmail", "/opt/veredus/sbin/newaliases", "/opt/veredus/sbin/postdrop", "/opt/veredus/lib/sysusers.d/veredus.conf",
                "/opt/veredus/lib/tmpfiles.d/veredus.conf", "/opt/veredus/share/man/man5/veredus.conf.5"}
     wanted |= {f"/opt/veredus/lib/systemd/system/veredus.{unit}" for unit in ("service", "socket")}
-    wanted |= {"/opt/veredus/share/man/man8/" + os.path.basename(page) for page in glob.glob(v.ROOT + "/*/*.8")}
+    for section in "18":
+        wanted |= {f"/opt/veredus/share/man/man{section}/" + os.path.basename(page) for page in glob.glob(f"{v.ROOT}/*/*.{section}")}
     wanted |= {f"/opt/veredus/share/doc/veredus/examples/{name}.conf" for name in ("relay", "bulk", "isp", "smarthost", "fail2ban-veredus")}
     wanted |= {"/opt/veredus/share/doc/veredus/examples/config-v1.1.xml"}
     v.equal(wanted - found, set(), "missing")
     v.equal(found - wanted, set(), "there beside them")
-    for path in wanted - {"/opt/veredus/sbin/mailq"}:
+    for path in wanted - {"/opt/veredus/sbin/" + name for name in ("mailq", "sendmail", "newaliases")}:
         mode = os.stat(root + path).st_mode & 0o7777
         v.equal(mode, 0o755 if "bin/" in path or "libexec/" in path else 0o644, path)
     text = v.read(root + "/opt/veredus/lib/systemd/system/veredus.service").decode()

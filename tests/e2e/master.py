@@ -12,7 +12,7 @@ import time
 
 import veredus as v
 
-DAEMONS = ("logger", "resolver", "limits", "fetcher", "table", "qmgr", "bounce", "submission", "smtp-client", "smtpd")
+DAEMONS = ("logger", "resolver", "limits", "fetcher", "table", "qmgr", "bounce", "submission", "pickup", "smtp-client", "smtpd")
 
 
 def test_each_daemon_alone(t):

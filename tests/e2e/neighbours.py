@@ -745,6 +745,69 @@ def test_bounce(t):
     v.check(daemon.resident_mb() < 150 * v.PATIENCE ** 2, "memory:", daemon.resident_mb(), "MB")
 
 
+# -- pickup --------------------------------------------------------------------------------------
+
+def test_pickup(t):
+    daemon = Daemon(t, "pickup")
+    daemon.begin()
+    maildrop = os.path.join(daemon.folder, "queue", "maildrop")
+    doors = [daemon.peer("submission")]
+    uid = v.NOBODY if v.IS_ROOT else os.getuid()
+    slots = iter(range(4096))
+
+    def drop(subject="x", sender=b"ann@x.example"):
+        """A mail, as postdrop leaves one; the file."""
+        fields = b"".join(tag + struct.pack("<I", len(value)) + value for tag, value in ((b"S", sender), (b"R", b"\0bob@x.example")))
+        content = f"Subject: {subject}\r\n\r\nbody\r\n".encode()
+        path, beside = f"{maildrop}/m-{uid}-{next(slots)}", daemon.folder + "/planted"
+        v.write(beside, b"VERDROP\1" + struct.pack("<IIQQQ", len(fields), 0, len(content), int(time.time() * 1e6), 7) + fields + content, 0o404)
+        os.chown(beside, uid, -1)
+        os.rename(beside, path)
+        return path
+
+    def serves():
+        doors[0] = daemon.peer("submission")
+        path = drop("good")
+        mail = doors[0].expect("handin")
+        v.equal((mail["login"], mail["sender"]), (f"uid:{uid}".encode(), b"ann@x.example"))
+        doors[0].say("handed", token=mail["token"], taken=1, id=9, code=250)
+        v.wait(lambda: not os.path.exists(path), 5, "its file to go")
+
+    def answers(peer):
+        for token in range(0, 2000):
+            peer.say("handed", token=token, taken=255, code=65535, reply=b"\r\n" * 256)
+
+    def never(peer):
+        """Refused for now: it stays, and is brought again."""
+        path = drop("later")
+        for _ in range(2):
+            mail = peer.expect("handin", 10)
+            peer.say("handed", token=mail["token"], taken=0, code=451, reply=b"4.3.2 later")
+        mail = peer.expect("handin", 10)
+        v.check(os.path.exists(path), "its file is gone")
+        peer.say("handed", token=mail["token"], taken=1, code=250)
+
+    def refuses(peer):
+        """Refused for good: a report, with words that are no line of it; refused too, it is put aside."""
+        path = drop("refused")
+        mail = peer.expect("handin")
+        peer.say("handed", token=mail["token"], taken=0, code=65535, reply=b"5.0.0 \r\nBcc: <eve@x.example>\r\n\0" * 15)
+        report = peer.expect("handin")
+        v.equal(report["sender"], b"")
+        v.check(b"\nBcc" not in report["content"] and b"\n" not in report["content"].replace(b"\r\n", b""), report["content"])
+        v.check(os.path.exists(path), "its file is gone")
+        peer.say("handed", token=report["token"], taken=0, code=550, reply=b"5.7.1 no")
+        v.wait(lambda: not os.path.exists(path), 5, "its file to go")
+        v.check(len(os.listdir(maildrop + "/corrupt")) == 1, "nothing was kept")
+
+    common(daemon, "submission", 0, serves)
+    run_cases(daemon, "submission", 0, [
+        ("answers never asked for", answers, LIVES),
+        ("not now", never, LIVES),
+        ("never", refuses, LIVES),
+    ], serves)
+
+
 # -- resolver ------------------------------------------------------------------------------------
 
 def test_resolver(t):
@@ -1115,7 +1178,7 @@ def handin(**more):
 def test_submission(t):
     daemon = Daemon(t, "submission", "tlsrpt { contact = tls@sender.example }\n")
     daemon.begin()
-    peers = {"qmgr": daemon.peer("qmgr"), "bounce": daemon.peer("bounce")}
+    peers = {"qmgr": daemon.peer("qmgr"), "bounce": daemon.peer("bounce"), "pickup": daemon.peer("pickup")}
     intakes = [Intake(peers["qmgr"])]
     tokens = iter(range(1 << 20, 1 << 30))
 
@@ -1124,15 +1187,16 @@ def test_submission(t):
             if replaced == "qmgr":
                 peers["qmgr"] = daemon.peer("qmgr")
                 intakes.append(Intake(peers["qmgr"]))
-            elif replaced == "bounce":
-                peers["bounce"] = daemon.peer("bounce")
+            elif replaced in ("bounce", "pickup"):
+                peers[replaced] = daemon.peer(replaced)
             daemon.lives("peers")
             peers["qmgr"].got.clear()
             token = next(tokens)
-            peers["bounce"].say("handin", **handin(token=token))
+            bringer = "pickup" if replaced == "pickup" else "bounce"
+            peers[bringer].say("handin", **handin(token=token, login="uid:1000" if bringer == "pickup" else ""))
             id = peers["qmgr"].expect("submit")["id"]
             peers["qmgr"].say("settled", id=id, committed=1)
-            v.equal(peers["bounce"].expect("handed", token=token)["taken"], 1, "taken")
+            v.equal(peers[bringer].expect("handed", token=token)["taken"], 1, "taken")
         return serve
 
     def refused(fd=None, **more):
@@ -1167,6 +1231,37 @@ def test_submission(t):
         fd = os.open("/dev/null", os.O_RDONLY)
         peer.say("handin", fd, **handin())
         os.close(fd)
+
+    def no_report(peer):
+        peer.say("handin", **handin(login="uid:1000", report=5, token=77))
+        mail = peers["qmgr"].expect("submit")
+        v.equal(mail["report"], 0, "whose report it is")
+        peers["qmgr"].say("settled", id=mail["id"], committed=1)
+        peer.expect("handed", token=77)
+
+    def again(peer):
+        """A pickup that was restarted brings what the one before had brought: it is queued once."""
+        door = peers["qmgr"]
+        peer.say("handin", **handin(login="uid:1000", number=99, token=1))
+        mail = door.expect("submit")
+        other = daemon.peer("pickup")  # in its place, before the verdict
+        other.say("handin", **handin(login="uid:1000", number=99, token=5))
+        daemon.lives("again")
+        door.say("settled", id=mail["id"], committed=1)
+        v.equal(other.expect("handed", token=5)["id"], mail["id"])
+        other.say("handin", **handin(login="uid:1000", number=99, token=6))
+        v.equal(other.expect("handed", token=6)["id"], mail["id"])
+        other.say("handin", **handin(login="uid:1001", number=99, token=7))  # it is another user's, and another mail
+        mail = door.expect("submit")
+        door.say("settled", id=mail["id"], committed=1)
+        v.equal(other.expect("handed", token=7)["id"], mail["id"])
+        # What was refused is taken when it comes again.
+        other.say("handin", **handin(login="uid:1000", number=98, token=8, content=b""))
+        v.equal(other.expect("handed", token=8)["taken"], 0)
+        other.say("handin", **handin(login="uid:1000", number=98, token=9))
+        mail = door.expect("submit")
+        door.say("settled", id=mail["id"], committed=1)
+        v.equal(other.expect("handed", token=9)["taken"], 1)
 
     serves("")()
     common(daemon, "qmgr", 0, serves("qmgr"))
@@ -1224,6 +1319,19 @@ def test_submission(t):
         ("an empty file as content", given(lambda: empty(t), refused_file), LIVES),
         ("a flood", flood, LIVES),
     ], serves("bounce"))
+    common(daemon, "pickup", 0, serves("pickup"))
+    run_cases(daemon, "pickup", 0, [
+        *((f"the login {login}", says("handin", **handin(login=login)), ENDS)
+          for login in (b"", b"ann", b"uid:", b"uid:-1", b"uid:4294967296", b"UID:1", b"uid:1\r\nBcc: x", b"bounce")),
+        ("an ENVID that is none", refused(login="uid:1000", envid=b"a\r\nb"), LIVES),
+        ("a RET that is none", refused(login="uid:1000", ret=255), LIVES),
+        ("a NOTIFY that is none", refused(login="uid:1000", recipients=[dict(address="rcpt@sink.example", notify=255)]), LIVES),
+        ("a sender that is none", refused(login="uid:1000", sender=b"\r\n\0"), LIVES),
+        ("a report in its name", no_report, LIVES),
+        ("the same mail again", again, ENDS),
+    ], serves("pickup"))
+    peers["qmgr"] = daemon.peer("qmgr")
+    intakes.append(Intake(peers["qmgr"]))
     run_cases(daemon, "qmgr", 0, [
         ("ids past the last one", lambda p: (p.expect("lease"), p.say("leased", first=(1 << 64) - 2, count=4096)), ENDS),
         ("a verdict never asked for", says("settled", id=77, committed=1), LIVES),

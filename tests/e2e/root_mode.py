@@ -16,7 +16,7 @@ import veredus as v
 
 # Daemon: root folder below the queue (None: not chrooted).
 ROOTS = {"smtpd": "empty", "submission": "empty", "keeper": "empty", "bounce": "empty", "resolver": "empty", "smtp-client": "empty",
-         "qmgr": "queue", "limits": "limits", "logger": None, "checker": "empty", "table": "empty", "fetcher": "fetcher"}
+         "qmgr": "queue", "limits": "limits", "pickup": "maildrop", "logger": None, "checker": "empty", "table": "empty", "fetcher": "fetcher"}
 
 
 def enter_namespace():
@@ -26,7 +26,7 @@ def enter_namespace():
     folder = os.path.join(os.environ.get("TMPDIR", "/tmp"), f"veredus-users-{os.getpid()}")
     os.mkdir(folder, 0o755)
     users, groups = v.read("/etc/passwd").decode(), v.read("/etc/group").decode()
-    for i, name in enumerate([*ROOTS, "pickup", "local", "master", "pam"]):
+    for i, name in enumerate([*ROOTS, "local", "master", "pam", "postdrop"]):
         users += f"veredus-{name}:x:{62000 + i}:{62000 + i}::/nonexistent:/usr/sbin/nologin\n"
         groups += f"veredus-{name}:x:{62000 + i}:\n"
     v.write(folder + "/passwd", users)

@@ -34,6 +34,7 @@ dialog smtp-client/job.c
 dialog smtp-client/content.c
 dns_packet resolver/dns_packet.c
 dns_packet resolver/tlsa.c
+drop lib/drop.c
 envelope lib/envelope.c
 envelope lib/wire.c
 exchange checker/dovecot.c -fired|dovecot_(missing|start)
@@ -74,6 +75,10 @@ report bounce/report_field.c
 result local/result.c -result_set
 rights lib/rights.c
 rights lib/rights_check.c +author_add|read_(field|header|resent)|refuse
+sendmail ctl/sendmail_encode.c
+sendmail ctl/sendmail_header.c
+sendmail ctl/sendmail_options.c
+sendmail ctl/sendmail_text.c
 session lib/session.c
 session lib/session_verbs.c
 session lib/session_mail.c

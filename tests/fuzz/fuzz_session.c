@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum variant {
 	VARIANT_STRANGER = 1,
-	VARIANT_HANDIN = 2, /* lines: sender, recipients, an empty one, content */
+	VARIANT_HANDIN = 2, /* lines: sender, +ENVID or none, recipients, an empty one, content */
 	VARIANT_REPAIRS = 4,
 	VARIANT_DRAIN = 8,   /* half-way */
 	VARIANT_CLOSED = 16, /* no mail is taken; with refusals: not yet, three times over */
@@ -207,9 +207,18 @@ static void hand_in(struct host *h, struct text t, uint8_t choice)
 	bool fine =
 	    session_hand_sender(s, h->now, sender, choice & 1, choice >> 3, choice >> 1 & 3);
 	struct text rcpt;
+	uint8_t notify = NOTIFY_NEVER;
 
+	/* "+ENVID" behind the sender. */
+	if (fine && t.len && t.data[0] == '+') {
+		struct text envid = take_line(&t);
+
+		notify = choice;
+		fine =
+		    session_hand_dsn(s, (struct text){envid.data + 1, envid.len - 1}, choice >> 4);
+	}
 	while (fine && (rcpt = take_line(&t)).len)
-		fine = session_hand_recipient(s, rcpt, NOTIFY_NEVER);
+		fine = session_hand_recipient(s, rcpt, notify);
 	while (fine && t.len) {
 		size_t n = session_hand_content(s, h->now, (const uint8_t *)t.data, t.len);
 

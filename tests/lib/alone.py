@@ -17,7 +17,7 @@ class Daemon:
     def __init__(self, test, kind, config="", handles=(), environment=None):
         home = test.veredus(config)
         self.test, self.kind, self.bit = test, kind, f.KINDS[kind]
-        for name in "", "queue", "empty", "limits", "fetcher", "history", "control":
+        for name in "", "queue", "empty", "limits", "fetcher", "history", "control", "maildrop":
             os.mkdir(os.path.join(home.queue, name))
             if v.IS_ROOT:
                 os.chown(os.path.join(home.queue, name), v.NOBODY, v.NOBODY)

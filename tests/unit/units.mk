@@ -60,6 +60,11 @@ $(BUILD)/replay/fuzz_token_message $(BUILD)/fuzz/fuzz_token_message: $(BUILD)/ob
 LIBS_UNIT_fuzz_token_message = $(BUILD)/libveredus.a -ljansson -lgsasl -lcrypto
 $(BUILD)/unit/test_tokens: $(BUILD)/obj/checker/introspection.o $(BUILD)/obj/fetcher/permission.o
 LIBS_UNIT_test_tokens = $(BUILD)/libveredus.a -ljansson -lgsasl -lcrypto
+# What sendmail(1) does without any I/O.
+SENDMAIL_PARTS := $(patsubst %,$(BUILD)/obj/ctl/%.o,sendmail_encode sendmail_header sendmail_options sendmail_text)
+$(BUILD)/unit/test_sendmail $(BUILD)/replay/fuzz_sendmail $(BUILD)/fuzz/fuzz_sendmail: $(SENDMAIL_PARTS)
+LIBS_UNIT_test_sendmail = $(BUILD)/libveredus.a
+LIBS_UNIT_fuzz_sendmail = $(BUILD)/libveredus.a
 # Policies alone: the rest of the fetcher leans on its main.
 STS_OBJS := $(patsubst %,$(BUILD)/obj/fetcher/%.o,sts_policy sts_store sts_domain)
 $(BUILD)/unit/test_sts $(BUILD)/replay/fuzz_sts $(BUILD)/fuzz/fuzz_sts: $(STS_OBJS)
