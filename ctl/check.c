@@ -2,6 +2,7 @@
 /* veredus check: all that is wrong with the configuration, or one line that it is fine. */
 #include "ctl.h"
 
+#include "check_maildrop.h"
 #include "tls_check.h"
 
 #include <stdio.h>
@@ -20,6 +21,7 @@ int check_verb(struct ctl *ctl)
 	if (good) {
 		good = config_check_machine(ctl->config, &errors);
 		good = tls_check(ctl->config, TLS_CHECK_ALL, false, &errors) && good;
+		good = check_maildrop(ctl, &errors) && good;
 	}
 	ctl_config_say(ctl, &errors, stdout);
 	if (good)

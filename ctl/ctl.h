@@ -14,6 +14,9 @@
 #include <stddef.h>
 
 #define CTL_CONFIG "/etc/veredus/veredus.conf"
+#ifndef VEREDUS_SPOOL
+#define VEREDUS_SPOOL "/var/spool/veredus"
+#endif
 
 enum { CTL_DRY_RUN = 2 };
 
@@ -73,5 +76,9 @@ int trace_verb(struct ctl *ctl);
 int route_verb(struct ctl *ctl);
 int user_verb(struct ctl *ctl);
 int tls_report_verb(struct ctl *ctl);
+int newaliases_verb(struct ctl *ctl);
+
+/* sendmail(1), whose options are its own; ARGV begins behind its name. */
+int sendmail_run(int argc, char **argv);
 
 #endif

@@ -2,6 +2,8 @@
 /* veredus run: becomes master, which lies beside this program or in ../libexec/veredus. */
 #include "ctl.h"
 
+#include "program.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
@@ -9,22 +11,6 @@
 #include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
-
-/* The folder of this very program, without trusting PATH or argv[0]. */
-static bool own_folder(char *to, size_t size)
-{
-	ssize_t n = readlink("/proc/self/exe", to, size - 1);
-
-	if (n <= 0)
-		return false;
-	to[n] = '\0';
-	char *slash = strrchr(to, '/');
-
-	if (!slash)
-		return false;
-	*slash = '\0';
-	return true;
-}
 
 int run_verb(struct ctl *ctl)
 {
@@ -36,7 +22,7 @@ int run_verb(struct ctl *ctl)
 		ctl_say("run takes no argument \"%s\"", ctl->words[0]);
 		return EX_USAGE;
 	}
-	if (!own_folder(folder, sizeof folder)) {
+	if (!program_folder(folder, sizeof folder)) {
 		ctl_say("/proc/self/exe: %s", strerror(errno));
 		return EX_OSERR;
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* The veredus command: one verb a file, found in the table below. Called as mailq it lists the
- * queue. */
+/* The veredus command: one verb a file, found in the table below. Called as sendmail, mailq
+ * or newaliases it is that program. */
 #include "ctl.h"
 
 #include "mem.h"
@@ -29,6 +29,7 @@ static const struct verb verbs[] = {
     {"tls-report", tls_report_verb, "[DOMAIN] [--json]",
      "what was counted of TLS today (RFC 8460)"},
     {"mailq", mailq_verb, NULL, "queue list, by the name of that program"},
+    {"newaliases", newaliases_verb, NULL, "by the name of that program"},
     {0},
 };
 
@@ -193,16 +194,34 @@ out:
 	return status;
 }
 
+static const struct verb mailq = {"mailq", mailq_verb, "[FILTER] [--json]", "list the queue"};
+static const struct verb newaliases = {"newaliases", newaliases_verb, "", "nothing is to be built"};
+
+/* The name by which we are called; -1: it is none of a program that we stand for. */
+static int run_by_name(int argc, char **argv)
+{
+	const char *slash = argc ? strrchr(argv[0], '/') : NULL;
+	const char *name = !argc ? "" : slash ? slash + 1 : argv[0];
+
+	if (strcmp(name, "sendmail") == 0)
+		return sendmail_run(argc - 1, argv + 1);
+	if (strcmp(name, "mailq") == 0)
+		return run_found(&mailq, argc - 1, argv + 1);
+	if (strcmp(name, "newaliases") == 0)
+		return run_found(&newaliases, argc - 1, argv + 1);
+	if (argc > 1 && strcmp(argv[1], "sendmail") == 0)
+		return sendmail_run(argc - 2, argv + 2);
+	return -1;
+}
+
 int main(int argc, char **argv)
 {
-	static const struct verb mailq = {"mailq", mailq_verb, "[FILTER] [--json]",
-					  "list the queue"};
-	const char *name = argc ? strrchr(argv[0], '/') : NULL;
-
 	/* An import or a deletion whose reader has left still ends as it should. */
 	signal(SIGPIPE, SIG_IGN);
-	if (argc && strcmp(name ? name + 1 : argv[0], "mailq") == 0)
-		return run_found(&mailq, argc - 1, argv + 1);
+	int status = run_by_name(argc, argv);
+
+	if (status >= 0)
+		return status;
 	if (argc < 2) {
 		verbs_help(verbs, "veredus", stderr);
 		return EX_USAGE;
@@ -224,5 +243,7 @@ int main(int argc, char **argv)
 
 	if (verb && verb->run == mailq_verb)
 		verb = &mailq;
+	if (verb && verb->run == newaliases_verb)
+		verb = &newaliases;
 	return verb ? run_found(verb, argc - 2, argv + 2) : EX_USAGE;
 }
