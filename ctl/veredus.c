@@ -195,7 +195,8 @@ out:
 }
 
 static const struct verb mailq = {"mailq", mailq_verb, "[FILTER] [--json]", "list the queue"};
-static const struct verb newaliases = {"newaliases", newaliases_verb, "", "nothing is to be built"};
+static const struct verb newaliases = {"newaliases", newaliases_verb, "",
+				       "read the aliases, and say what is wrong with them"};
 
 /* The name by which we are called; -1: it is none of a program that we stand for. */
 static int run_by_name(int argc, char **argv)

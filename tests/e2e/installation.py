@@ -10,7 +10,7 @@ import subprocess
 
 import veredus as v
 
-DAEMONS = ("bounce", "checker", "fetcher", "keeper", "limits", "logger", "master", "pickup", "qmgr", "resolver", "smtp-client", "smtpd", "submission", "table")
+DAEMONS = ("bounce", "checker", "fetcher", "keeper", "limits", "local", "logger", "master", "pickup", "qmgr", "resolver", "smtp-client", "smtpd", "submission", "table")
 
 
 def installed(t, prefix="/usr/local"):

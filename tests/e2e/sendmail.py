@@ -156,7 +156,8 @@ def test_errors(t):
 
 
 def test_modes(t):
-    m = Machine(t)
+    aliases = v.write(t.folder + "/aliases", "root: ann\nbob: carol, dave\n")
+    m = Machine(t, f"local {{ aliases = {aliases} }}\n")
     said = m.call("-bs", input=b"HELO me\nMAIL FROM:<a@x.example>\nRCPT TO:<b@x.example>\nRCPT TO:<c@x.example>\nDATA\n"
                   b"Subject: by SMTP\n\n..dot\n.\nNOOP\nMAIL FROM:<a@x.example>\nRCPT TO:<b@\nQUIT\n")
     v.equal([line[:3] for line in said.splitlines()], ["220", "250", "250", "250", "250", "354", "250", "250", "250", "501", "221"], said)
@@ -169,7 +170,10 @@ def test_modes(t):
     v.check("Mail queue is empty" in m.call("-bp") or True)
     m.call("-bp")
     m.call("-q")
-    m.call("-bi")
+    m.call("-bi", said="aliases: 2 aliases")
+    v.write(aliases, "root: ann\nno colon here\n")
+    m.call("-bi", status=DATAERR, said="aliases:2: ")
+    v.write(aliases, "")
     m.call("-v", "a@x.example", input=b"Subject: said\n\nx\n", said=r"in the maildrop as [0-9a-f]{16}")
     m.call("-bv", "a@x.example", said="x.example")
     m.arrived(2)
