@@ -545,7 +545,7 @@ def test_fetcher(t):
         ("policies that nobody waits for", asks_and_leaves, LIVES),
         ("too many policies at once", lambda p: p.write(b"".join(f.frame("sts_ask", query=n, domain=b"e%d.example" % n) for n in range(9000))), ENDS),
     ], serves("qmgr"))
-    report = dict(purpose=1, fields=[dict(name=b"Content-Type", value=b"application/tlsrpt+gzip")], body=b"\x1f\x8b\x08" + bytes(20))
+    report = dict(purpose=2, fields=[dict(name=b"Content-Type", value=b"application/tlsrpt+gzip")], body=b"\x1f\x8b\x08" + bytes(20))
 
     def internal(address):
         """A report's target names a host that is one of our own."""
