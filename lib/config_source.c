@@ -70,6 +70,9 @@ const struct config_source *config_source_of(const struct config *config,
 	bool default_route = text_equals(route->label, "*");
 	const struct config_source *source = NULL;
 
+	/* Nothing has an address of ours on the way to a mailbox, or a socket, here. */
+	if (route->kind != ROUTE_HOP || route->how == HOP_LMTP_UNIX)
+		return NULL;
 	if (!default_route && route->source.len)
 		return pick(config, route->source, id);
 	if (chosen.len)

@@ -150,7 +150,7 @@ static void slot_greet(struct slot *s)
 	if (s->job->source)
 		s->dialog.helo = s->job->source->helo;
 	/* Who takes over the mail for good passes it on to nobody. */
-	s->dialog.requires = s->job->how != HOP_LMTP && job_requires_tls(s->job, s->attempt.host);
+	s->dialog.requires = !hop_is_lmtp(s->job->how) && job_requires_tls(s->job, s->attempt.host);
 	s->dialog.login = s->route->login.len > 0;
 	s->login.tried = false;
 	slot_set_deadline(s, dialog_patience(&s->dialog));

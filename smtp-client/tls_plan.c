@@ -99,7 +99,7 @@ static enum tls_need need_by_policies(const struct job *job, const struct host *
  */
 bool job_requires_tls(const struct job *job, const struct host *host)
 {
-	return job->tls_wish == MAIL_TLS_REQUIRED && !job->relaxed &&
+	return job->tls_wish == MAIL_TLS_REQUIRED && !job->relaxed && job->how != HOP_LMTP_UNIX &&
 	       !(job->how == HOP_LMTP && host_address_is_loopback(host->address));
 }
 

@@ -121,6 +121,17 @@ static void test_choice(void **state)
 		assert_string_equal(source_of(c, rows[i].domain, rows[i].sender, rows[i].login, 1),
 				    rows[i].source);
 	config_drop(&c);
+	/* What stays on this machine has none. */
+	c = config_of(SOURCES
+		      "sender * { source = a }\nroute s.example { to = lmtp:unix:/run/lmtp }\n"
+		      "route h.example { to = local }\n",
+		      why, sizeof why);
+	if (!c)
+		fail_msg("%s", why);
+	assert_string_equal(source_of(c, "s.example", "u@x.example", "", 1), "-");
+	assert_string_equal(source_of(c, "h.example", "u@x.example", "", 1), "-");
+	assert_string_equal(source_of(c, "d.example", "u@x.example", "", 1), "a");
+	config_drop(&c);
 	/* route * counts where no sender block does, sender * where none other does. */
 	c = config_of(SOURCES "route * { to = mx source = a }\nsender x.example { source = b }\n",
 		      why, sizeof why);

@@ -418,6 +418,10 @@ static void needs_by_message(void **state)
 	assert_true(host_address_parse(text_of("127.0.0.1"), host.address));
 	assert_int_equal(tls_need_of(job, &host, &why, &verdict, &final), MAY);
 	assert_false(job_requires_tls(job, &host));
+	job->how = HOP_LMTP_UNIX;
+	host.name = text_of("/run/lmtp");
+	memset(host.address, 0, sizeof host.address);
+	assert_int_equal(tls_need_of(job, &host, &why, &verdict, &final), MAY);
 	free(job);
 }
 
