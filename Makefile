@@ -109,7 +109,7 @@ fmt:
 # (packages use examples/veredus.sysusers).
 PREFIX ?= /usr/local
 USERS := keeper smtpd submission qmgr bounce resolver smtp-client limits table logger checker pam fetcher local pickup
-EXAMPLES := relay bulk isp smarthost fail2ban-veredus
+EXAMPLES := relay bulk isp smarthost fail2ban-veredus local-delivery
 install: $(DAEMONS:%=$(BUILD)/%) $(BUILD)/postdrop $(BUILD)/veredus $(BUILD)/man/veredus.conf.5
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/libexec/veredus $(DESTDIR)/etc/veredus \
 		$(DESTDIR)/var/spool/veredus

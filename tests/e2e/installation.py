@@ -31,7 +31,7 @@ def test_files(t):
     wanted |= {f"/opt/veredus/lib/systemd/system/veredus.{unit}" for unit in ("service", "socket")}
     for section in "18":
         wanted |= {f"/opt/veredus/share/man/man{section}/" + os.path.basename(page) for page in glob.glob(f"{v.ROOT}/*/*.{section}")}
-    wanted |= {f"/opt/veredus/share/doc/veredus/examples/{name}.conf" for name in ("relay", "bulk", "isp", "smarthost", "fail2ban-veredus")}
+    wanted |= {f"/opt/veredus/share/doc/veredus/examples/{name}.conf" for name in ("relay", "bulk", "isp", "smarthost", "fail2ban-veredus", "local-delivery")}
     wanted |= {"/opt/veredus/share/doc/veredus/examples/config-v1.1.xml"}
     v.equal(wanted - found, set(), "missing")
     v.equal(found - wanted, set(), "there beside them")
