@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: ISC
 """Walls between processes: we are master and all neighbours of one real daemon, and one neighbour is hostile.
 Whatever it says, only its own channel ends, or what it said is ignored; the daemon goes on and serves the others."""
+import glob
 import os
+import pwd
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -20,7 +22,7 @@ from alone import Daemon, Intake, OPEN
 ENDS, LIVES = True, False
 FOUND, TEMPORARY, PERMANENT = 0, 1, 2  # enum hop_verdict
 MX, HOST = 0, 1  # enum hop_how
-RELAYED, DEFERRED, FAILED, HELD = 1, 3, 4, 5  # enum outcome_kind
+RELAYED, DELIVERED, DEFERRED, FAILED, HELD, EXPANDED = 1, 2, 3, 4, 5, 6  # enum outcome_kind
 SITE, NOBODY = 3, 5  # enum failure_scope
 HOLD, RELEASE, DELETE, FLUSH = 1, 2, 4, 5  # enum queue_action
 LISTEN_SMTP, LISTEN_CONTROL, LOG, USERS, TABLE = 1, 4, 5, 12, 20  # enum handle_role
@@ -1338,6 +1340,99 @@ def test_submission(t):
         ("a file never asked for", says("body_file", id=77), LIVES),
         ("an intake state that is none", says("intake", state=5), ENDS),
     ], serves("qmgr"))
+
+
+# -- local ---------------------------------------------------------------------------------------
+
+def test_local(t):
+    """qmgr's word alone runs no command and writes no file; a user is looked up and nothing else."""
+    user = pwd.getpwuid(v.NOBODY if v.IS_ROOT else os.geteuid()).pw_name
+    box = t.folder + "/box"
+    os.mkdir(box)
+    os.chmod(box, 0o777)
+    aliases = v.write(t.folder + "/aliases", b"list: one@sink.example, two@sink.example\n")
+    daemon = Daemon(t, "local", f"route here.example {{ to = local }}\nlocal {{ mailbox = {box}/%u/  aliases = {aliases} }}\n")
+    daemon.begin()
+    peers = {kind: daemon.peer(kind) for kind in ("qmgr", "smtpd", "submission")}
+    numbers = iter(range(1, 1 << 20))
+
+    def job(number, **more):
+        recipient = dict(number=0, address=f"{user}@here.example".encode())
+        recipient.update(more.pop("recipient", {}))
+        values = dict(slot=number, job=number, id=number, site=":local", hop=":local", how=5, domain="here.example",
+                      sender="sender@client.example", recipients=[recipient], prelude=PRELUDE, body=BODY)
+        values.update(more)
+        values.setdefault("body_length", len(values["body"]))
+        return values
+
+    def outcome(peer, number, kind):
+        got = peer.expect("outcome", job=number)
+        v.equal(got["recipients"][0]["kind"], kind, f"outcome {got}")
+        peer.say("recorded", job=number)
+
+    def serves(replaced):
+        def serve():
+            if replaced:
+                peers[replaced] = daemon.peer(replaced)
+            daemon.lives("peers")
+            number = next(numbers)
+            peers["qmgr"].say("job", **job(number))
+            outcome(peers["qmgr"], number, DELIVERED)
+            v.equal(len(glob.glob(f"{box}/{user}/new/*.V{number:016x}R0.*")), 1, "its letter")
+            peers["qmgr"].say("slot_close", slot=number)
+            peers["qmgr"].expect("slot_done", slot=number)
+            for kind in "smtpd", "submission":
+                for address, verdict in (f"{user}+x@here.example", 0), ("list@here.example", 0), ("nobody-such@here.example", 1):
+                    peers[kind].say("user_ask", query=number, address=address)
+                    v.equal(peers[kind].expect("user_is", query=number)["verdict"], verdict, address)
+        return serve
+
+    def gives(kind, **more):
+        def act(peer):
+            number = next(numbers)
+            peer.say("job", **job(number, **more))
+            outcome(peer, number, kind)
+            v.check(not os.path.exists(t.folder + "/box/pwned"), "a command was run")
+        return act
+
+    def twice(peer):
+        number = next(numbers)
+        for _ in range(2):
+            peer.say("job", **job(number))
+
+    def asks(address):
+        def act(peer):
+            peer.say("user_ask", query=7, address=address)
+            v.equal(peer.expect("user_is", query=7)["verdict"], 1)
+        return act
+
+    pwned = f"touch {box}/pwned"
+    for kind in peers:
+        common(daemon, kind, 0, serves(kind))
+    run_cases(daemon, "qmgr", 0, [
+        ("a job of smtp-client's", lambda p: p.say("job", **job(next(numbers), how=HOST)), ENDS),
+        ("nobody", lambda p: p.say("job", **job(next(numbers), recipients=[])), ENDS),
+        ("no header", lambda p: p.say("job", **job(next(numbers), prelude=b"")), ENDS),
+        ("a length that lies", lambda p: p.say("job", **job(next(numbers), body_length=1 << 40)), ENDS),
+        ("a line end in an address", lambda p: p.say("job", **job(next(numbers), recipient=dict(address=b"a\n@here.example"))), ENDS),
+        ("a line end in the sender", lambda p: p.say("job", **job(next(numbers), sender=b"a\nb@x")), ENDS),
+        ("a job twice", twice, ENDS),
+        ("the end of a job that was never", lambda p: p.say("recorded", job=1 << 40), ENDS),
+        ("the end of a slot that was never", lambda p: (p.say("slot_close", slot=77), p.expect("slot_done", slot=77)), LIVES),
+        ("a command that no alias has", gives(EXPANDED, recipient=dict(target=f"|{pwned}".encode())), LIVES),
+        ("a command that no .forward has", gives(EXPANDED, recipient=dict(target=f"~|{pwned}".encode())), LIVES),
+        ("a file that no alias has", gives(EXPANDED, recipient=dict(target=f"{box}/pwned".encode())), LIVES),
+        ("a list that no alias has", gives(EXPANDED, recipient=dict(target=b":include:/etc/passwd")), LIVES),
+        ("a target that is none", gives(FAILED, recipient=dict(target=b"xyz")), LIVES),
+        ("root", gives(FAILED, recipient=dict(address=b"root@here.example")), LIVES),
+        ("a path for a name", gives(FAILED, recipient=dict(address=b"\"../../x\"@here.example")), LIVES),
+    ], serves("qmgr"))
+    run_cases(daemon, "smtpd", 0, [
+        ("garbage", asks(bytes(range(1, 255)) * 2), LIVES),
+        ("nothing", asks(b""), LIVES),
+        ("a path", asks(b"../etc@here.example"), LIVES),
+        ("questions without end", lambda p: [p.say("user_ask", query=i, address="x@here.example") for i in range(1000)], LIVES),
+    ], serves("smtpd"))
 
 
 # -- smtp-client ---------------------------------------------------------------------------------
