@@ -115,7 +115,8 @@ struct msg_outcome job_outcome(const struct job *job, struct bytes *items)
 				.job = job->number,
 				.id = job->id,
 				.scope = SCOPE_RECIPIENT,
-				.relay = TEXT("local")};
+				/* RFC 3464 2.3.5: a remote MTA is named only if there was one. */
+				.relay = TEXT("none")};
 
 	items->start = items->end = 0;
 	for (uint32_t i = 0; i < job->count; i++) {
