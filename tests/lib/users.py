@@ -31,6 +31,8 @@ def enter(names, more=()):
             continue
         users += f"veredus-{name}:x:{62000 + i}:{62000 + i}::/nonexistent:/usr/sbin/nologin\n"
         groups += f"veredus-{name}:x:{62000 + i}:\n"
+    if "\nveredus-postdrop:" not in groups:
+        groups += "veredus-postdrop:x:62100:\n"
     for i, name in enumerate(names):
         uid = FIRST_UID + i
         users += f"{name}:x:{uid}:{uid}::{folder}/home/{name}:/bin/sh\n"
