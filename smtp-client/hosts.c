@@ -332,9 +332,14 @@ static void host_take(struct host *host, struct rec_host *r, struct tls_tlsa **r
 	}
 }
 
-/* One allocation: the list, its TLSA records, its texts. Hosts without an address of ours are left
- * out. */
-static struct host_list *list_new(const struct msg_hosts_are *m)
+/* A UNIX socket has no address, and nothing else has none. */
+static bool host_fits(const struct rec_host *r, unsigned how)
+{
+	return how == HOP_LMTP_UNIX ? !r->address.len : r->address.len == 16 && r->port;
+}
+
+/* One allocation: the list, its TLSA records, its texts. Hosts that do not fit HOW are left out. */
+static struct host_list *list_new(const struct msg_hosts_are *m, unsigned how)
 {
 	size_t count, texts = list_measure(m, &count);
 	size_t hosts = sizeof(struct host_list) + m->hosts.count * sizeof(struct host);
@@ -353,7 +358,7 @@ static struct host_list *list_new(const struct msg_hosts_are *m)
 	list->reason = text_take(&at, m->reason);
 	list->canonical = text_take(&at, m->canonical);
 	while (list_next_host(&in, &r))
-		if (r.address.len == sizeof list->items[0].address ? r.port != 0 : !r.address.len)
+		if (host_fits(&r, how))
 			host_take(&list->items[list->count++], &r, &records, &at);
 	return list;
 }
@@ -371,7 +376,7 @@ bool hosts_are(struct hosts *hosts, const struct msg_hosts_are *m)
 	/* Asked of two resolvers, since the first one was lost: the first answer counts. */
 	if (e->list)
 		return true;
-	struct host_list *list = list_new(m);
+	struct host_list *list = list_new(m, e->how);
 
 	e->until = monotime_add(loop_now(hosts->loop), SECONDS(lifetime));
 	entry_answer(e, list);
