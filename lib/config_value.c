@@ -587,6 +587,16 @@ static bool read_share(struct value *v)
 	return true;
 }
 
+/* Of this machine it can't be: all of it, or a group (RFC 1122 3.2.1.3, RFC 4291 2.5.2 and 2.7). */
+static bool is_nobodys(const uint8_t *address)
+{
+	static const uint8_t none[16];
+
+	if (host_address_is_ipv4(address))
+		return address[12] == 0 || address[12] >= 224;
+	return address[0] == 0xff || memcmp(address, none, sizeof none) == 0;
+}
+
 static bool read_source_address(struct value *v)
 {
 	struct text t = v->word->text;
@@ -600,6 +610,8 @@ static bool read_source_address(struct value *v)
 	if (!host_address_parse(t, address) || host_address_is_ipv4(address) != ipv4)
 		return WRONG(v, "%s: \"%s\" is no %s address", v->row->name, shown(name, t),
 			     ipv4 ? "IPv4" : "IPv6");
+	if (is_nobodys(address))
+		return WRONG(v, "%s: from \"%s\" no mail can leave", v->row->name, shown(name, t));
 	*(struct text *)v->to = text_of(host_address_print(address, copy));
 	return true;
 }
