@@ -108,6 +108,30 @@ static const char *read_age(struct condition *c)
 	return NULL;
 }
 
+/* A person copies what status shows, and would hear that there is no such mail. */
+static const char *read_site(struct condition *c)
+{
+	struct text t = c->value;
+	bool path = t.len && t.data[0] == '/', network = false;
+	ptrdiff_t colon = text_find(t, ':');
+	struct network of;
+	char why[160];
+	uint64_t port;
+
+	if (!path && text_find(t, '/') > 0)
+		network = filter_network_read(t, &of, why, sizeof why);
+	bool has_port =
+	    colon > 0 && text_number((struct text){t.data + colon + 1, t.len - (size_t)colon - 1},
+				     UINT16_MAX, &port);
+
+	if (!network &&
+	    (!t.len || has_port || text_find(t, ' ') >= 0 || text_find(t, ',') >= 0 ||
+	     (t.data[0] == '[' && t.data[t.len - 1] != ']') || (!path && text_find(t, '/') >= 0)))
+		return "a host, an address or a site block, without the port, /LOGIN and source= "
+		       "that status shows";
+	return NULL;
+}
+
 static const char *read_state(struct condition *c)
 {
 	for (unsigned i = 0; i < STATE_COUNT; i++)
@@ -204,7 +228,7 @@ static const struct {
     [FILTER_LOGIN] = {"login", read_any, is_login},
     [FILTER_RECIPIENT] = {"recipient", read_any, is_recipient},
     [FILTER_DOMAIN] = {"domain", read_any, is_domain},
-    [FILTER_SITE] = {"site", read_any, is_site},
+    [FILTER_SITE] = {"site", read_site, is_site},
     [FILTER_SOURCE] = {"source", read_any, is_source},
     [FILTER_AGE] = {"age", read_age, is_age},
     [FILTER_STATE] = {"state", read_state, is_state},
