@@ -4,6 +4,7 @@
 
 #include "dialog.h"
 #include "mem.h"
+#include "route_login.h"
 #include "tls_peer.h"
 #include "tls_plan.h"
 
@@ -154,6 +155,23 @@ static void host_hears(void *arg, struct text line)
 	bytes_add(&p->heard, shown, n);
 }
 
+/* A login is not tried: some relays count those, and an eye on a route changes nothing. */
+static void host_ready(struct probe *p)
+{
+	const struct config_route *route = p->job->route;
+
+	dialog_quit(&p->dialog);
+	stream_wrote(p->stream);
+	if (p->dialog.declined)
+		host_done(p, PROBE_CLEAR, dialog_trouble(&p->dialog)->text);
+	else if (!route->login.len)
+		host_done(p, PROBE_FINE, "");
+	else if (p->dialog.offers.mechanisms & route_login_mechanisms(route))
+		host_done(p, PROBE_FINE, "the login was not tried");
+	else
+		host_done(p, PROBE_REFUSED, "it offers no login (AUTH) that the route may use");
+}
+
 static void host_follow(struct probe *p, enum dialog_says says)
 {
 	switch (says) {
@@ -162,12 +180,7 @@ static void host_follow(struct probe *p, enum dialog_says says)
 		host_secure(p);
 		return;
 	case DIALOG_READY:
-		dialog_quit(&p->dialog);
-		stream_wrote(p->stream);
-		if (p->dialog.declined)
-			host_done(p, PROBE_CLEAR, dialog_trouble(&p->dialog)->text);
-		else
-			host_done(p, PROBE_FINE, "");
+		host_ready(p);
 		return;
 	case DIALOG_REFUSED:
 	case DIALOG_OVER:
@@ -290,6 +303,10 @@ static void host_begin(struct probe *p)
 
 		tls_need_said(p->host, why, text, sizeof text);
 		host_done(p, PROBE_TLS_FAILED, text);
+		return;
+	}
+	if (p->job->source && !source_address(p->job->source, p->host).len) {
+		host_done(p, PROBE_UNTRIED, "the source has no address of its kind");
 		return;
 	}
 	p->stream = connect_host(probe_loop(p), p->host, p->job->source, &face, p, &unbound);

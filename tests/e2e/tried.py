@@ -29,6 +29,8 @@ def test_tried(t):
     away = v.free_port((v.SINK,))
     refuses, declines = s.Receiver(t, greeting=b"554 5.7.1 not you\r\n"), s.Receiver(t, pair=good, star=b"454 4.7.0 not now\r\n")
     broken = s.Receiver(t, pair=good, star=lambda c: (c.send(s.READY), c.send(b"\x15\x03\x01\x00\x02\x02\x28"), c.until_closed()))
+    relay = s.Receiver(t, pair=good, ehlo=lambda c: c.send(s.PLAIN.replace(b"250 ", b"250-AUTH PLAIN\r\n250 ") if isinstance(c.socket, s.ssl.SSLSocket) else s.OFFER))
+    login = f" login = ann password-file = {v.write(t.folder + '/password', 'secret')}"
     verify = "tls = verify tls-names = { mx.good.example }"
     table = {  # name: port, policy, result, words, TLS
         "good": (tls.port, verify, "fine", "", r"TLSv1\.3/\w+/x25519/verified"),
@@ -39,11 +41,14 @@ def test_tried(t):
         "away": (away, "", "unreachable", "Connection refused", ""),
         "refuses": (refuses.port, "", "refused", "554 5.7.1 not you", ""),
         "declines": (declines.port, "tls = may", "clear", "454 4.7.0 not now", ""),
+        "login": (relay.port, verify + login, "fine", "the login was not tried", r"TLSv1\.3/\w+/x25519/verified"),
+        "nologin": (tls.port, verify + login, "refused", "it offers no login", r"TLSv1\.3/\w+/x25519/verified(/resumed)?"),
+        "family": (plain.port, "source = six", "untried", "the source has no address of its kind", ""),
         "broken": (broken.port, "tls = may", "clear", "TLS handshake failed", ""),
     }
     anchor = v.write(t.folder + "/anchor", "")
     policies = v.write(t.folder + "/policies", "table.example verify names=mx.other.example\n")
-    veredus = t.veredus(f"resolver {{ trust-anchor = {anchor} }}\ntls-authorities = {ca.certificate}\ntls-policies = {policies}\n"
+    veredus = t.veredus(f"resolver {{ trust-anchor = {anchor} }}\ntls-authorities = {ca.certificate}\ntls-policies = {policies}\nsource six {{ ipv6 = ::1 }}\n"
                         + "".join(f"route {name}.example {{ to = smtp:[{v.SINK}]:{port} {policy} }}\n" for name, (port, policy, *_) in table.items())
                         + f"route table.example {{ to = {{ smtp:[{v.SINK}]:{tls.port}, smtp:[{v.SINK}]:{away}, smtp:[{v.SINK}]:{wrong.port} }} }}\n").start()
     for name, (port, _, result, words, used) in table.items():
@@ -61,7 +66,7 @@ def test_tried(t):
     v.check(re.search(rf"{wrong.port}: takes mail \(\d+ ms\)\n +TLS +TLSv1.3\S*/verified\S*\n +certificate +CN=mx.other.example\n", text), text)
     shown = veredus.command("route", "good.example")
     v.check("\ntried" not in shown, "without --connect nothing is tried", shown)
-    said = [c for x in (tls, wrong, plain, refuses, declines, broken) for c in x.commands if c.split()[0].upper() not in (b"EHLO", b"STARTTLS", b"QUIT")]
+    said = [c for x in (tls, wrong, relay, plain, refuses, declines, broken) for c in x.commands if c.split()[0].upper() not in (b"EHLO", b"STARTTLS", b"QUIT")]
     v.equal(said, [], "said to receivers")
     v.equal(veredus.stop(), 0, "exit status")
 
