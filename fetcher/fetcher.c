@@ -55,7 +55,9 @@ struct ask {
 
 struct fetcher {
 	struct daemon *d;
-	struct transfers *transfers;
+	/* Each purpose has connections of its own: servers that strangers name for reports may hang,
+	 * and what is open was checked against the authorities of its purpose. */
+	struct transfers *transfers[FETCH_PURPOSES];
 	struct policies *policies;
 	struct channel *resolver, *limits;
 	TAILQ_HEAD(, ask) asks;
@@ -161,7 +163,7 @@ static void transfer_begin(struct ask *ask, struct text resolve)
 	};
 
 	timer_clear(&ask->deadline);
-	ask->transfer = transfer_start(self->transfers, &request, transfer_done, ask);
+	ask->transfer = transfer_start(self->transfers[ask->purpose], &request, transfer_done, ask);
 	if (!ask->transfer)
 		ask_fail(ask, FETCH_REFUSED, text_of("no request can be made of it"));
 }
@@ -340,9 +342,14 @@ static void fetcher_warm_up(struct daemon *d)
 	d->self = self;
 	self->d = d;
 	TAILQ_INIT(&self->asks);
-	self->transfers = transfers_new(d->loop, TRANSFER_CONNECTIONS);
 	self->policies = policies_new(d, &self->lookups);
-	if (!self->transfers || !self->policies) {
+	bool fine = self->policies != NULL;
+
+	for (unsigned i = 0; fine && i < FETCH_PURPOSES; i++) {
+		self->transfers[i] = transfers_new(d->loop, TRANSFER_CONNECTIONS);
+		fine = self->transfers[i] != NULL;
+	}
+	if (!fine) {
 		log_error(d->log, "libcurl cannot start");
 		exit(EX_SOFTWARE);
 	}

@@ -580,6 +580,31 @@ def test_fetcher(t):
         ("addresses of a wrong length", says("hosts_are", query=1, hosts=[dict(address=b"x" * 15)] * 64), LIVES),
     ], serves("resolver"))
 
+def test_fetcher_reports_hang(t):
+    """Servers that strangers name for reports, and that say nothing, hold up no login."""
+    port = v.free_port()
+    silent = socket.create_server(("127.0.0.1", 0), backlog=64)
+    t.defer(silent.close)
+    daemon = Daemon(t, "fetcher", f"auth {{ introspection = https://idp.example:{port}/ }}\n"
+                                  "tlsrpt { contact = tls@sender.example  internal-hosts = yes }\n")
+    daemon.begin()
+    resolver, checker, limits = daemon.peer("resolver"), daemon.peer("checker", 1), daemon.peer("limits")
+    daemon.lives("neighbours")
+
+    def fetch(peer, at, **more):
+        peer.say("fetch", query=1, method=1, answer_max=1000, limit_ms=20000, **more)
+        asked = resolver.expect("hosts_ask")
+        resolver.say("hosts_are", query=asked["query"], hosts=[dict(name=b"x.example", address=LOOPBACK, port=at)])
+        resolver.got.clear()
+
+    at = silent.getsockname()[1]
+    for n in range(32):
+        fetch(limits, at, purpose=2, url=b"https://r%d.example:%d/" % (n, at), body=b"\x1f\x8b\x08" + bytes(20),
+              fields=[dict(name=b"Content-Type", value=b"application/tlsrpt+gzip")])
+    daemon.lives("reports")
+    fetch(checker, port, url=b"https://idp.example:%d/" % port, body=b"token=x")
+    v.equal(checker.expect("fetched", 5, query=1)["outcome"], NO_SERVER)
+
 
 # -- logger --------------------------------------------------------------------------------------
 
