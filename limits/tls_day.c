@@ -74,6 +74,11 @@ int64_t tls_day_number(const struct tls_day *d)
 	return d->number;
 }
 
+void tls_day_renumber(struct tls_day *d, int64_t number)
+{
+	d->number = number;
+}
+
 size_t tls_day_count(const struct tls_day *d)
 {
 	return d->count;

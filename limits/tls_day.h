@@ -63,7 +63,8 @@ struct tls_day *tls_day_new(const uint8_t *key, int64_t number);
 void tls_day_free(struct tls_day **day); /* takes NULL, leaves NULL */
 
 int64_t tls_day_number(const struct tls_day *day);
-size_t tls_day_count(const struct tls_day *day); /* domains */
+void tls_day_renumber(struct tls_day *day, int64_t number); /* the clock was wrong */
+size_t tls_day_count(const struct tls_day *day);	    /* domains */
 
 /* Counts what RESULT says. False: it is none, and its sender is broken. */
 bool tls_day_add(struct tls_day *day, const struct rec_tls_result *result);

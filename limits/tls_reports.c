@@ -347,7 +347,10 @@ static bool is_due(const struct tls_reports *r, const struct tls_domain *domain,
 	int64_t midnight = (tls_day_number(r->closed) + 1) * TLS_DAY_S;
 	uint64_t chance = siphash(r->key, domain->name, strlen(domain->name));
 
-	return !domain->done && !domain->busy && domain->policy_count && now >= domain->again_s &&
+	/* That is further away than it ever is set: the clock was ahead then. */
+	bool again = now >= domain->again_s || domain->again_s - now > AGAIN_MOST_S;
+
+	return !domain->done && !domain->busy && domain->policy_count && again &&
 	       now >= midnight + DELAY_LEAST_S + (int64_t)(chance % (DELAY_MOST_S - DELAY_LEAST_S));
 }
 
@@ -416,11 +419,22 @@ static void closed_drop(struct tls_reports *r)
 	r->fresh = true;
 }
 
+/* The clock was far ahead, and is right again: such a day would not end for years. */
+static void days_pull_back(struct tls_reports *r, int64_t day)
+{
+	tls_day_renumber(r->today, day);
+	if (r->closed && tls_day_number(r->closed) >= day)
+		tls_day_renumber(r->closed, day - 1);
+	r->fresh = true;
+}
+
 static void turn_day(struct tls_reports *r)
 {
 	int64_t day = now_s(r) / TLS_DAY_S;
 
-	/* A clock that was set back changes nothing. */
+	if (r->today && day < tls_day_number(r->today) - 1)
+		days_pull_back(r, day);
+	/* A clock that was set back a little changes nothing. */
 	if (r->today && day <= tls_day_number(r->today))
 		return;
 	if (r->today && (tls_day_count(r->today) || tls_day_lost(r->today))) {

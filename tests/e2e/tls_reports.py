@@ -341,6 +341,25 @@ def test_tries_again(t):
     v.wait(lambda: "TLS reports for 1 domains were given up after a day" in daemon.process.said(4000), 10, lambda: daemon.process.said(3000))
 
 
+def test_clock_jumps(t):
+    """A clock that was years ahead for a while, and what was counted in that time."""
+    home = t.veredus("", name="clock")
+    move = movable_clock(t, home)
+    daemon = alone.Daemon(t, "limits", "tlsrpt { contact = tls@sender.example }\n", environment=home.environment)
+    daemon.begin()
+    client, resolver = daemon.peer("smtp-client"), daemon.peer("resolver")
+    row = dict(policy_domain=b"x", policy=0, result=0, count=3)
+    daemon.lives("neighbours")
+    move(3650 * DAY)
+    client.say("tls_results", results=[dict(row, domain=b"ahead.example")])
+    daemon.lives("results")
+    time.sleep(0.5)
+    move(0)
+    time.sleep(2.5)
+    move((int(time.time()) // DAY + 1) * DAY + 5 * 3600 - time.time())
+    resolver.expect("txt_ask", 10, name=b"_smtp._tls.ahead.example")
+
+
 if v.PATIENCE > 1:
-    del test_a_day, test_tries_again  # its shim must come first in LD_PRELOAD, and so must the sanitizer
+    del test_a_day, test_tries_again, test_clock_jumps  # its shim must come first in LD_PRELOAD, and so must the sanitizer
 v.main(globals())
