@@ -55,8 +55,8 @@ struct ask {
 
 struct fetcher {
 	struct daemon *d;
-	/* Each purpose has connections of its own: servers that strangers name for reports may hang,
-	 * and what is open was checked against the authorities of its purpose. */
+	/* Each purpose has connections of its own: servers that strangers name for reports may
+	 * hang, and what is open was checked against the authorities of its purpose. */
 	struct transfers *transfers[FETCH_PURPOSES];
 	struct policies *policies;
 	struct channel *resolver, *limits;

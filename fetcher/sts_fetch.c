@@ -19,15 +19,25 @@ enum {
 	HOST_BYTES = 254,
 	WHY_BYTES = 256,
 	STATUS_FINE = 200,
+	LOOKUPS_MAX = 1024, /* of addresses; a name server that says nothing holds no connection */
+	HURRY_S = 10,	    /* a server has so long while others wait for its place */
+};
+
+/* Those of one stage, the oldest first. */
+struct stage {
+	TAILQ_HEAD(, sts_fetch) all;
+	unsigned count;
 };
 
 struct sts_fetch {
-	TAILQ_ENTRY(sts_fetch) line; /* of those that wait, or of those that run */
+	TAILQ_ENTRY(sts_fetch) line;
+	struct stage *stage;
 	struct sts_fetches *all;
 	struct transfer *transfer;
 	struct timer deadline;
-	struct monotime until;
-	uint64_t lookup; /* 0: it waits for its turn */
+	struct monotime until, begun; /* begun: the transfer */
+	uint64_t lookup;
+	char *resolve; /* as transfer_start() wants it */
 	void (*done)(void *arg, const struct sts_fetched *result);
 	void *arg;
 	char host[HOST_BYTES], url[HOST_BYTES + 64];
@@ -39,9 +49,13 @@ struct sts_fetches {
 	struct channel *resolver;
 	X509_STORE *authorities;
 	uint64_t *lookups;
-	TAILQ_HEAD(, sts_fetch) waiting, running;
-	unsigned running_count;
+	/* In this order: for a lookup, for its answer, for a connection, for the policy. */
+	struct stage waiting, looking, ready, running;
+	struct timer hurry;
+	bool turning;
 };
+
+static void hurry_fired(void *arg);
 
 struct sts_fetches *sts_fetches_new(struct loop *loop, uint64_t *lookups)
 {
@@ -49,8 +63,11 @@ struct sts_fetches *sts_fetches_new(struct loop *loop, uint64_t *lookups)
 
 	all->loop = loop;
 	all->lookups = lookups;
-	TAILQ_INIT(&all->waiting);
-	TAILQ_INIT(&all->running);
+	TAILQ_INIT(&all->waiting.all);
+	TAILQ_INIT(&all->looking.all);
+	TAILQ_INIT(&all->ready.all);
+	TAILQ_INIT(&all->running.all);
+	timer_init(&all->hurry, loop, hurry_fired, all);
 	all->authorities = X509_STORE_new();
 	all->transfers = transfers_new(loop, STS_FETCHES_MAX);
 	if (all->authorities && all->transfers)
@@ -80,6 +97,19 @@ size_t sts_fetches_trust(struct sts_fetches *all, struct text pem)
 	return count;
 }
 
+static void fetch_leave(struct sts_fetch *f)
+{
+	TAILQ_REMOVE(&f->stage->all, f, line);
+	f->stage->count--;
+}
+
+static void fetch_enter(struct sts_fetch *f, struct stage *to)
+{
+	f->stage = to;
+	TAILQ_INSERT_TAIL(&to->all, f, line);
+	to->count++;
+}
+
 /* -- an end --------------------------------------------------------------------------------- */
 
 static void turn_next(struct sts_fetches *all);
@@ -88,15 +118,11 @@ static void fetch_end(struct sts_fetch *f, const struct sts_fetched *result)
 {
 	struct sts_fetches *all = f->all;
 
-	if (f->lookup) {
-		TAILQ_REMOVE(&all->running, f, line);
-		all->running_count--;
-	} else {
-		TAILQ_REMOVE(&all->waiting, f, line);
-	}
+	fetch_leave(f);
 	timer_clear(&f->deadline);
 	f->done(f->arg, result);
 	transfer_cancel(&f->transfer);
+	free(f->resolve);
 	free(f);
 	turn_next(all);
 }
@@ -166,27 +192,13 @@ static void hosts_look(struct sts_fetch *f)
 							       .port = PORT_HTTPS});
 }
 
-/* Those that wait have their turn, as far as there is room. */
-static void turn_next(struct sts_fetches *all)
-{
-	struct sts_fetch *f;
-
-	while (all->running_count < STS_FETCHES_MAX && (f = TAILQ_FIRST(&all->waiting))) {
-		TAILQ_REMOVE(&all->waiting, f, line);
-		TAILQ_INSERT_TAIL(&all->running, f, line);
-		all->running_count++;
-		f->lookup = ++*all->lookups;
-		hosts_look(f);
-	}
-}
-
-static void transfer_begin(struct sts_fetch *f, const char *resolve)
+static void transfer_begin(struct sts_fetch *f)
 {
 	struct sts_fetches *all = f->all;
 	struct duration left = monotime_since(f->until, loop_now(all->loop));
 	const struct transfer_request request = {
 	    .url = text_of(f->url),
-	    .resolve = text_of(resolve),
+	    .resolve = text_of(f->resolve),
 	    .method = FETCH_GET,
 	    .answer_max = TRANSFER_BODY_MAX,
 	    .limit = left.us > 1000 ? left : MILLISECONDS(1),
@@ -194,9 +206,63 @@ static void transfer_begin(struct sts_fetch *f, const char *resolve)
 	    .once = true,
 	};
 
+	f->begun = loop_now(all->loop);
 	f->transfer = transfer_start(all->transfers, &request, transfer_done, f);
 	if (!f->transfer)
 		fetch_fail(f, STS_FAULT_FETCH, text_of(f->host), text_of("it cannot be asked"));
+}
+
+/*
+ * A server may take a minute, but not while others wait for its place: who
+ * names a hundred that hang would keep all policies from being found.
+ */
+static void hurry_begin(struct sts_fetches *all)
+{
+	const struct sts_fetch *oldest = TAILQ_FIRST(&all->running.all);
+
+	timer_clear(&all->hurry);
+	if (!oldest || !all->ready.count)
+		return;
+	struct monotime at = monotime_add(oldest->begun, SECONDS(HURRY_S));
+	struct duration left = monotime_since(at, loop_now(all->loop));
+
+	timer_set(&all->hurry, left.us > 0 ? left : SECONDS(0));
+}
+
+/* Those that wait have their turn, as far as there is room. */
+static void turn_next(struct sts_fetches *all)
+{
+	struct sts_fetch *f;
+
+	if (all->turning)
+		return; /* one that ended within it */
+	all->turning = true;
+	while (all->looking.count < LOOKUPS_MAX && (f = TAILQ_FIRST(&all->waiting.all))) {
+		fetch_leave(f);
+		fetch_enter(f, &all->looking);
+		f->lookup = ++*all->lookups;
+		hosts_look(f);
+	}
+	while (all->running.count < STS_FETCHES_MAX && (f = TAILQ_FIRST(&all->ready.all))) {
+		fetch_leave(f);
+		fetch_enter(f, &all->running);
+		transfer_begin(f);
+	}
+	all->turning = false;
+	hurry_begin(all);
+}
+
+static void hurry_fired(void *arg)
+{
+	struct sts_fetches *all = arg;
+	struct sts_fetch *oldest = TAILQ_FIRST(&all->running.all);
+
+	if (all->ready.count && oldest &&
+	    monotime_since(loop_now(all->loop), oldest->begun).us >= SECONDS(HURRY_S).us)
+		fetch_fail(oldest, STS_FAULT_FETCH, text_of(oldest->host),
+			   text_of("it is slow, and others wait"));
+	else
+		hurry_begin(all);
 }
 
 bool sts_fetches_hosts(struct sts_fetches *all, const struct msg_hosts_are *answer)
@@ -204,17 +270,21 @@ bool sts_fetches_hosts(struct sts_fetches *all, const struct msg_hosts_are *answ
 	char resolve[RESOLVE_BYTES];
 	struct sts_fetch *f;
 
-	TAILQ_FOREACH(f, &all->running, line)
-	if (f->lookup == answer->query && !f->transfer)
+	TAILQ_FOREACH(f, &all->looking.all, line)
+	if (f->lookup == answer->query)
 		break;
 	if (!f)
 		return false;
-	if (answer->verdict == HOP_FOUND &&
-	    resolve_make(text_of(f->url), answer->hosts, true, resolve))
-		transfer_begin(f, resolve);
-	else
+	if (answer->verdict != HOP_FOUND ||
+	    !resolve_make(text_of(f->url), answer->hosts, true, resolve)) {
 		fetch_fail(f, STS_FAULT_FETCH, text_of(f->host),
 			   answer->reason.len ? answer->reason : text_of("it has no address"));
+		return true;
+	}
+	f->resolve = mem_copy(resolve, strlen(resolve));
+	fetch_leave(f);
+	fetch_enter(f, &all->ready);
+	turn_next(all);
 	return true;
 }
 
@@ -223,9 +293,8 @@ void sts_fetches_set_resolver(struct sts_fetches *all, struct channel *resolver)
 	struct sts_fetch *f;
 
 	all->resolver = resolver;
-	TAILQ_FOREACH(f, &all->running, line)
-	if (!f->transfer)
-		hosts_look(f);
+	TAILQ_FOREACH(f, &all->looking.all, line)
+	hosts_look(f);
 }
 
 struct sts_fetch *sts_fetch_start(struct sts_fetches *all, struct text domain,
@@ -244,7 +313,7 @@ struct sts_fetch *sts_fetch_start(struct sts_fetches *all, struct text domain,
 	snprintf(f->url, sizeof f->url, "https://%s/.well-known/mta-sts.txt", f->host);
 	timer_init(&f->deadline, all->loop, fetch_late, f);
 	timer_set(&f->deadline, left.us > 0 ? left : (struct duration){0});
-	TAILQ_INSERT_TAIL(&all->waiting, f, line);
+	fetch_enter(f, &all->waiting);
 	turn_next(all);
 	return f;
 }

@@ -23,7 +23,7 @@ import secure
 import signed
 import veredus as v
 
-WEB, NOWEB = "127.0.3.1", "127.0.3.2"  # policies; nobody there
+WEB, NOWEB, SILENT = "127.0.3.1", "127.0.3.2", "127.0.3.3"  # policies; nobody there; somebody who says nothing
 ANY_TLS = r"TLSv1\.[23]/TLS_\w+/\w+"
 VERIFIED, UNVERIFIED = ANY_TLS + "/verified", ANY_TLS + "/unverified"
 TXT = 16
@@ -324,7 +324,7 @@ class World:
                 zones[case.zone] += f"{name} MX {10 + i} {host}\n{host} A {self.addresses[kind]}\n"
             zones[case.zone] += "".join(f"_25._tcp.{name}.mx {record}\n" for record in self.tlsa(case))
             if case.web != "nowhere":
-                zones[case.zone] += f"mta-sts.{name} A {NOWEB if case.web == 'down' else WEB}\n"
+                zones[case.zone] += f"mta-sts.{name} A {dict(down=NOWEB, silent=SILENT).get(case.web, WEB)}\n"
             if case.zone == "signed":
                 zones["signed"] += "".join(f'_mta-sts.{name} TXT "{text}"\n' for text in case.txts)
         return signed.Tree(self.t, {"plain": signed.Zone(zones["plain"], sign=None), "signed": signed.Zone(zones["signed"])})
@@ -528,6 +528,20 @@ def test_one_beside_others(t):
     v.check(shared.connections < 42, "no connection was reused", shared.connections)
     told = world.route("hangs")["sts"]
     v.check(told["mode"] == "none" and "takes long" in told["why"], told)
+
+
+def test_many_hang(t):
+    """More servers hang than are asked at once; one that does not is asked all the same, and its policy obeyed."""
+    silent = socket.create_server((SILENT, 443), backlog=300)
+    t.defer(silent.close)
+    world = World(t, {**{f"hangs{i}": Case(web="silent") for i in range(140)}, "good": Case(policy())})
+    world.veredus.start()
+    world.send([name for name in world.rows if name != "good"])
+    v.wait(lambda: sum(name.startswith("mta-sts.hangs") for name, _ in world.tree.door.asked) >= 140, 20, "lookups")
+    began = time.time()
+    world.send(["good"])
+    v.equal(world.differs("good", OBEYED), None)
+    v.check(time.time() - began < 25 * v.PATIENCE, "after", time.time() - began)
 
 
 @v.slow
