@@ -53,7 +53,7 @@ static const struct wall {
     {"limits", "openat"},		  /* its counts, in a folder of its own */
     {"fetcher", "socket connect openat"}, /* servers; the policies, likewise */
     {"table", ""},
-    {"pickup", "openat"}, /* the maildrop */
+    {"pickup", "openat"},	  /* the maildrop */
     {"logger", "openat connect"}, /* connect to syslog again, on a socket that master made */
 };
 
