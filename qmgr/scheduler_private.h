@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Shared by the scheduler's files: lanes.c (the structure), jobs.c (slots and
- * jobs), answers.c (the resolver's, early ones), scheduler.c (who goes next),
+ * Shared by the scheduler's files: domains.c and lanes.c (the structure),
+ * jobs.c (slots and jobs), answers.c (the resolver's, early ones), scheduler.c (who goes next),
  * wheel.c (time).
  */
 #ifndef QMGR_SCHEDULER_PRIVATE_H
@@ -87,15 +87,13 @@ struct scheduler {
 	bool allowed, ticked;
 };
 
-/* lanes.c */
-struct domain *domain_get(struct scheduler *s, struct text name, const struct way *way);
-struct way domain_way(const struct domain *d);
+/* way.c */
 /* The way of this message's mail for DOMAIN, now. Its text is as old as the configuration. */
 struct way way_of(const struct scheduler *s, const struct mail *mail, struct text domain);
-struct lane *lane_get(struct scheduler *s, struct domain *domain, struct submitter *submitter);
-void lane_push(struct scheduler *s, struct lane *lane, struct recipient *r, bool front);
-void lane_take(struct scheduler *s, struct recipient *r);
-void lane_drop(struct scheduler *s, struct lane *lane); /* a recipient leaves it for good */
+
+/* domains.c */
+struct domain *domain_get(struct scheduler *s, struct text name, const struct way *way);
+struct way domain_way(const struct domain *d);
 void domain_place(struct scheduler *s, struct domain *d, struct text site, struct text hop);
 void domain_unplace(struct scheduler *s, struct domain *d);
 void domain_ask(struct scheduler *s, struct domain *d);
@@ -107,6 +105,16 @@ void domain_collect(struct scheduler *s, struct domain *d); /* frees it when not
 void domain_sweep(struct scheduler *s, struct domain *d, int64_t now_us);
 void domain_flies(struct domain *d, bool flies); /* one recipient more, or less */
 void domain_waits(struct domain *d, bool waits);
+void domains_free(struct scheduler *s); /* all of them; of lanes_free() */
+
+/* lanes.c */
+struct lane *lane_get(struct scheduler *s, struct domain *domain, struct submitter *submitter);
+void lane_push(struct scheduler *s, struct lane *lane, struct recipient *r, bool front);
+void lane_take(struct scheduler *s, struct recipient *r);
+void lane_drop(struct scheduler *s, struct lane *lane); /* a recipient leaves it for good */
+void lane_join_share(struct scheduler *s, struct lane *lane, struct site *site);
+void lane_leave_share(struct scheduler *s, struct lane *lane);
+struct site *site_get(struct scheduler *s, struct text name);
 void site_pump_later(struct scheduler *s, struct site *site);
 void site_hunger(struct scheduler *s, struct site *site, uint8_t list); /* at its end */
 void site_feed(struct scheduler *s, struct site *site);			/* out of it */

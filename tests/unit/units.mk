@@ -38,7 +38,7 @@ UNITS_dialog_play := smtp-client
 $(BUILD)/unit/test_dialog $(BUILD)/unit/test_ahead $(BUILD)/unit/test_requiretls: tests/unit/dialog_play.c
 # The scheduler alone: the rest of qmgr leans on its main.
 SCHEDULER_TESTS := test_scheduler test_scheduler_fairness test_scheduler_sites test_scheduler_ways
-$(SCHEDULER_TESTS:%=$(BUILD)/unit/%): $(patsubst %,$(BUILD)/obj/qmgr/%.o,scheduler answers jobs lanes wheel mail table way)
+$(SCHEDULER_TESTS:%=$(BUILD)/unit/%): $(patsubst %,$(BUILD)/obj/qmgr/%.o,scheduler answers jobs domains lanes wheel mail table way)
 $(SCHEDULER_TESTS:%=$(BUILD)/unit/%): tests/unit/scheduler_world.c
 $(foreach t,$(SCHEDULER_TESTS),$(eval LIBS_UNIT_$(t) = $$(BUILD)/libqueue.a $$(BUILD)/libveredus.a -lidn2))
 $(BUILD)/replay/fuzz_filter $(BUILD)/fuzz/fuzz_filter: $(BUILD)/obj/ctl/filter.o
