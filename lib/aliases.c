@@ -39,22 +39,10 @@ static void say(struct reader *r, uint32_t line, const char *what)
 		r->fault(r->owner, line, what);
 }
 
-static int compare(struct text a, struct text b)
-{
-	for (size_t i = 0; i < a.len && i < b.len; i++) {
-		int d =
-		    (unsigned char)ascii_lower(a.data[i]) - (unsigned char)ascii_lower(b.data[i]);
-
-		if (d)
-			return d;
-	}
-	return (a.len > b.len) - (a.len < b.len);
-}
-
 static int compare_entries(const void *a, const void *b)
 {
 	const struct entry *x = a, *y = b;
-	int d = compare(x->name, y->name);
+	int d = text_order_case(x->name, y->name);
 
 	return d ? d : (x->line > y->line) - (x->line < y->line);
 }
@@ -189,7 +177,7 @@ struct aliases *aliases_read(struct bytes *content, table_fault *fault, void *ow
 	if (to->count)
 		qsort(to->entries, to->count, sizeof *to->entries, compare_entries);
 	for (size_t i = 1; i < to->count; i++)
-		if (compare(to->entries[i - 1].name, to->entries[i].name) == 0)
+		if (text_order_case(to->entries[i - 1].name, to->entries[i].name) == 0)
 			say(&r, to->entries[i].line, "the name stands twice: the first one counts");
 	return to;
 }
@@ -211,12 +199,12 @@ enum aliases_found aliases_find(const struct aliases *a, struct text name, struc
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
-		if (compare(a->entries[middle].name, name) < 0)
+		if (text_order_case(a->entries[middle].name, name) < 0)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	if (low == a->count || compare(a->entries[low].name, name) != 0)
+	if (low == a->count || text_order_case(a->entries[low].name, name) != 0)
 		return ALIASES_ABSENT;
 	*list = a->entries[low].list;
 	return a->entries[low].broken ? ALIASES_BROKEN : ALIASES_FOUND;

@@ -100,13 +100,10 @@ static void check_listens(struct whole *w)
 static int compare_routes(const void *a, const void *b)
 {
 	const struct config_route *const *x = a, *const *y = b;
-	size_t n = (*x)->label.len < (*y)->label.len ? (*x)->label.len : (*y)->label.len;
-	int d = n ? memcmp((*x)->label.data, (*y)->label.data, n) : 0;
+	int d = text_order_case((*x)->label, (*y)->label);
 
 	if (d)
 		return d;
-	if ((*x)->label.len != (*y)->label.len)
-		return (*x)->label.len < (*y)->label.len ? -1 : 1;
 	return ((*x)->line > (*y)->line) - ((*x)->line < (*y)->line);
 }
 
@@ -186,11 +183,7 @@ static void gather_shown(struct whole *w)
 
 static int compare_texts(const void *a, const void *b)
 {
-	const struct text *x = a, *y = b;
-	size_t n = x->len < y->len ? x->len : y->len;
-	int d = n ? memcmp(x->data, y->data, n) : 0;
-
-	return d ? d : (x->len > y->len) - (x->len < y->len);
+	return text_order_case(*(const struct text *)a, *(const struct text *)b);
 }
 
 /* Sorted for lookups, and *.example.net as the .example.net that it means. */

@@ -103,28 +103,13 @@ bool domain_matches(struct text pattern, struct text name)
 	return text_equal_case(pattern, name);
 }
 
-/* Order of sorted names: bytes, letters in lower case. */
-static int compare(struct text a, struct text b)
-{
-	size_t n = a.len < b.len ? a.len : b.len;
-
-	for (size_t i = 0; i < n; i++) {
-		int d =
-		    (unsigned char)ascii_lower(a.data[i]) - (unsigned char)ascii_lower(b.data[i]);
-
-		if (d)
-			return d;
-	}
-	return a.len < b.len ? -1 : a.len > b.len;
-}
-
 static const struct config_route *route_named(const struct config *config, struct text name)
 {
 	size_t low = 0, high = config->route_count;
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		int d = compare(name, config->by_name[middle]->label);
+		int d = text_order_case(name, config->by_name[middle]->label);
 
 		if (!d)
 			return config->by_name[middle];
@@ -142,7 +127,7 @@ static bool domain_listed(const struct texts *list, struct text name)
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		int d = compare(name, list->items[middle]);
+		int d = text_order_case(name, list->items[middle]);
 
 		if (!d)
 			return true;

@@ -82,27 +82,13 @@ const struct config_source *config_source_of(const struct config *config,
 
 /* -- senders --------------------------------------------------------------------------- */
 
-static int compare(struct text a, struct text b)
-{
-	size_t n = a.len < b.len ? a.len : b.len;
-
-	for (size_t i = 0; i < n; i++) {
-		int d =
-		    (unsigned char)ascii_lower(a.data[i]) - (unsigned char)ascii_lower(b.data[i]);
-
-		if (d)
-			return d;
-	}
-	return (a.len > b.len) - (a.len < b.len);
-}
-
 static const struct config_sender *sender_named(const struct config *config, struct text label)
 {
 	size_t low = 0, high = config->sender_count;
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		int d = compare(label, config->senders_by_name[middle]->label);
+		int d = text_order_case(label, config->senders_by_name[middle]->label);
 
 		if (!d)
 			return config->senders_by_name[middle];
@@ -179,7 +165,7 @@ bool sender_label_read(struct text t, struct arena *arena, struct text *to, cons
 static int compare_senders(const void *a, const void *b)
 {
 	const struct config_sender *const *x = a, *const *y = b;
-	int d = compare((*x)->label, (*y)->label);
+	int d = text_order_case((*x)->label, (*y)->label);
 
 	return d ? d : ((*x)->line > (*y)->line) - ((*x)->line < (*y)->line);
 }

@@ -35,20 +35,9 @@ void frozen_free(struct frozen **f)
 	*f = NULL;
 }
 
-static int compare(struct text a, struct text b)
-{
-	for (size_t i = 0; i < a.len && i < b.len; i++) {
-		char x = ascii_lower(a.data[i]), y = ascii_lower(b.data[i]);
-
-		if (x != y)
-			return x < y ? -1 : 1;
-	}
-	return (a.len > b.len) - (a.len < b.len);
-}
-
 static int by_name(const void *a, const void *b)
 {
-	return compare(text_of(*(char *const *)a), text_of(*(char *const *)b));
+	return text_order_case(text_of(*(char *const *)a), text_of(*(char *const *)b));
 }
 
 void frozen_take(struct frozen *f, struct wire_list logins)
@@ -70,7 +59,7 @@ bool frozen_has(const struct frozen *f, struct text login)
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		int order = compare(text_of(f->names[middle]), login);
+		int order = text_order_case(text_of(f->names[middle]), login);
 
 		if (order == 0)
 			return true;

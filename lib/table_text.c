@@ -132,22 +132,10 @@ static struct text entry_key(const struct table_text *t, const struct entry *e)
 	return (struct text){whole.data, key_length(whole)};
 }
 
-static int key_compare(struct text a, struct text b)
-{
-	for (size_t i = 0; i < a.len && i < b.len; i++) {
-		unsigned char x = (unsigned char)ascii_lower(a.data[i]);
-		unsigned char y = (unsigned char)ascii_lower(b.data[i]);
-
-		if (x != y)
-			return x < y ? -1 : 1;
-	}
-	return (a.len > b.len) - (a.len < b.len);
-}
-
 static int entry_compare(const void *a, const void *b, void *table)
 {
 	const struct entry *x = a, *y = b;
-	int d = key_compare(entry_key(table, x), entry_key(table, y));
+	int d = text_order_case(entry_key(table, x), entry_key(table, y));
 
 	return d ? d : (x->from > y->from) - (x->from < y->from);
 }
@@ -171,7 +159,7 @@ static void check_lengths(struct reading *r)
 		const struct entry *e = &t->entries[i];
 		size_t len = e->to - e->from;
 
-		if (!i || key_compare(entry_key(t, e), entry_key(t, e - 1)) != 0)
+		if (!i || text_order_case(entry_key(t, e), entry_key(t, e - 1)) != 0)
 			sum = 0;
 		if (len > TABLE_VALUE_MAX - 1 || sum > TABLE_VALUE_MAX - 1 - len) {
 			wrong(r, line_of(t, e->from), "a value of more than 16384 characters");
@@ -240,13 +228,13 @@ bool table_text_find(const struct table_text *table, struct text key, struct byt
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
-		if (key_compare(entry_key(table, &table->entries[middle]), key) < 0)
+		if (text_order_case(entry_key(table, &table->entries[middle]), key) < 0)
 			low = middle + 1;
 		else
 			high = middle;
 	}
 	for (first = low; low < table->count; low++) {
-		if (key_compare(entry_key(table, &table->entries[low]), key) != 0)
+		if (text_order_case(entry_key(table, &table->entries[low]), key) != 0)
 			break;
 		put_value(table, &table->entries[low], value);
 	}

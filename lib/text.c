@@ -34,6 +34,18 @@ bool text_equal_case(struct text a, struct text b)
 	return true;
 }
 
+int text_order_case(struct text a, struct text b)
+{
+	for (size_t i = 0; i < a.len && i < b.len; i++) {
+		unsigned char x = (unsigned char)ascii_lower(a.data[i]);
+		unsigned char y = (unsigned char)ascii_lower(b.data[i]);
+
+		if (x != y)
+			return x < y ? -1 : 1;
+	}
+	return (a.len > b.len) - (a.len < b.len);
+}
+
 bool text_equals(struct text a, const char *b)
 {
 	return text_equal(a, text_of(b));

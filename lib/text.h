@@ -21,7 +21,9 @@ struct text {
 struct text text_of(const char *nul_terminated); /* NULL gives the empty text */
 bool text_equal(struct text a, struct text b);
 bool text_equal_case(struct text a, struct text b); /* ASCII letters compare without case */
-bool text_equals(struct text a, const char *b);	    /* with case */
+/* Below, at or above 0 as A stands before, with or after B: bytes, ASCII letters without case. */
+int text_order_case(struct text a, struct text b);
+bool text_equals(struct text a, const char *b); /* with case */
 bool text_starts_case(struct text t, const char *prefix);
 bool text_ends_case(struct text t, struct text suffix);
 struct text text_trim(struct text t); /* without SP and HT at both ends */

@@ -24,16 +24,10 @@ struct names {
 static int compare(const void *a, const void *b)
 {
 	const struct name *x = a, *y = b;
-	size_t n = x->text.len < y->text.len ? x->text.len : y->text.len;
+	int d = text_order_case(x->text, y->text);
 
-	for (size_t i = 0; i < n; i++) {
-		int d = ascii_lower(x->text.data[i]) - ascii_lower(y->text.data[i]);
-
-		if (d)
-			return d;
-	}
-	if (x->text.len != y->text.len)
-		return x->text.len < y->text.len ? -1 : 1;
+	if (d)
+		return d;
 	return (x->line > y->line) - (x->line < y->line);
 }
 
