@@ -29,6 +29,15 @@ struct tls_day {
 	uint64_t lost;
 };
 
+/* Of sessions: what no machine has; what is said to be more stays that, so that it can be read
+ * back. */
+static const uint64_t count_most = UINT64_MAX / 1024 / TLS_DOMAINS_MOST;
+
+static void count_add(uint64_t *to, uint64_t more)
+{
+	*to = *to < count_most && more < count_most - *to ? *to + more : count_most;
+}
+
 struct tls_day *tls_day_new(const uint8_t *key, int64_t number)
 {
 	struct tls_day *d = mem_new(1, sizeof *d);
@@ -166,7 +175,7 @@ static void domain_drop(struct tls_day *d, size_t i)
 	*at = domain->next;
 	d->all[i] = d->all[--d->count];
 	d->bytes -= domain->bytes;
-	d->lost += sessions_of(domain);
+	count_add(&d->lost, sessions_of(domain));
 	domain_free(domain);
 }
 
@@ -321,17 +330,17 @@ bool tls_day_add(struct tls_day *d, const struct rec_tls_result *r)
 	    domain ? policy_of(d, domain, r->policy, r->policy_domain, r->policy_text) : NULL;
 
 	if (!p) {
-		d->lost += r->count;
+		count_add(&d->lost, r->count);
 		return true;
 	}
 	if (!failed) {
-		p->fine += r->count;
+		count_add(&p->fine, r->count);
 		return true;
 	}
 	struct tls_row *row = row_of(d, domain, p, r);
 
-	p->failed += r->count;
-	*(row ? &row->count : &p->rest) += r->count;
+	count_add(&p->failed, r->count);
+	count_add(row ? &row->count : &p->rest, r->count);
 	return true;
 }
 
@@ -379,12 +388,11 @@ void tls_day_encode(const struct tls_day *d, struct bytes *to)
 	}
 }
 
-/* A number of sessions; what no machine has is broken. */
 static uint64_t take_count(struct wire_reader *in)
 {
 	uint64_t n = wire_u64(in);
 
-	if (n > UINT64_MAX / 1024 / TLS_DOMAINS_MOST)
+	if (n > count_most)
 		in->bad = true;
 	return in->bad ? 0 : n;
 }
@@ -414,7 +422,7 @@ static bool take_row(struct tls_day *d, struct tls_domain *domain, struct tls_ap
 	if (!row || p->row_count == before)
 		return false; /* one too many, or twice */
 	row->count = count;
-	p->failed += count;
+	count_add(&p->failed, count);
 	return true;
 }
 

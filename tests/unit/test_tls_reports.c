@@ -306,6 +306,28 @@ static struct tls_day *full_day(void)
 	return day;
 }
 
+/* A neighbour that lies: what it says is written, and read again. */
+static void counts_without_end(void **state)
+{
+	struct tls_day *day = tls_day_new(key, DAY), *again;
+	struct bytes b = {0};
+
+	(void)state;
+	for (int i = 0; i < 1000; i++) {
+		add(day, "a.example", TLS_RESULT_FINE, UINT32_MAX);
+		add(day, "a.example", TLS_RESULT_NO_STARTTLS, UINT32_MAX);
+	}
+	tls_day_encode(day, &b);
+	struct wire_reader in = wire_reader_over(bytes_at(&b), bytes_len(&b));
+
+	again = tls_day_decode(key, &in);
+	assert_non_null(again);
+	assert_true(tls_day_domain(again, 0)->policies[0].fine > UINT64_C(1000000000000));
+	tls_day_free(&again);
+	tls_day_free(&day);
+	bytes_free(&b);
+}
+
 static void restart(void **state)
 {
 	struct tls_day *day = full_day();
@@ -477,6 +499,7 @@ int main(void)
 	    cmocka_unit_test(bounds_of_a_domain),
 	    cmocka_unit_test(bounds_of_a_day),
 	    cmocka_unit_test(restart),
+	    cmocka_unit_test(counts_without_end),
 	    cmocka_unit_test(reports),
 	    cmocka_unit_test(result_names),
 	    cmocka_unit_test(compressed),
