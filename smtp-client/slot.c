@@ -352,7 +352,7 @@ static bool slot_connect_host(struct slot *s)
 		s->sts = (uint8_t)verdict;
 		s->sts_said = false;
 	}
-	s->sts_mode = s->job->sts.mode;
+	s->sts_mode = sts_mode_of(s->job);
 	if (s->need == NEED_NOTHING && s->job->how == HOP_SMTPS)
 		s->need = NEED_TLS;
 	if (s->need == NEED_IMPOSSIBLE) {
@@ -504,9 +504,9 @@ static bool slot_is_idle(const struct slot *s)
 /* The receiver has proved its name, or goes by DANE: it counts for whom it is one of the hosts. */
 static bool slot_sts_fits(const struct slot *s, const struct job *job)
 {
-	if (job->sts.mode != s->sts_mode)
+	if (sts_mode_of(job) != s->sts_mode)
 		return false;
-	return job->sts.mode != STS_ENFORCE || s->sts == STS_FREE ||
+	return s->sts_mode != STS_ENFORCE || s->sts == STS_FREE ||
 	       sts_names(job->sts.mx, s->attempt.host->name);
 }
 

@@ -68,6 +68,18 @@ void tls_need_said(const struct host *host, const char *why, char *to, size_t si
 		 host->tlsa_why.data);
 }
 
+/* RFC 8689 section 3: "ignoring policy-based mechanisms (including MTA-STS and DANE), if any,
+ * asserted by the recipient domain". What our administrator demands is none. */
+static bool job_ignores_policies(const struct job *job)
+{
+	return job->tls_wish == MAIL_TLS_OPTIONAL && route_policy(job->route) == POLICY_DANE;
+}
+
+uint8_t sts_mode_of(const struct job *job)
+{
+	return route_asks_sts(job->route) && !job_ignores_policies(job) ? job->sts.mode : STS_NONE;
+}
+
 /*
  * RFC 8461 section 2: senders "MUST NOT allow MTA-STS Policy validation to
  * override a failing DANE validation", so a host whose TLSA records count has
@@ -81,8 +93,7 @@ static enum tls_need need_by_policies(const struct job *job, const struct host *
 	enum tls_need need = tls_need(route_policy(job->route), host, why);
 
 	*verdict = STS_FREE;
-	if (job->sts.mode == STS_NONE || !route_asks_sts(job->route) ||
-	    (need != NEED_NOTHING && need != NEED_TLS))
+	if (sts_mode_of(job) == STS_NONE || (need != NEED_NOTHING && need != NEED_TLS))
 		return need;
 	*verdict = sts_names(job->sts.mx, host->name) ? STS_OPEN : STS_UNNAMED;
 	if (job->sts.mode != STS_ENFORCE)
@@ -120,15 +131,12 @@ static bool host_is_validated(const struct job *job, const struct host *host,
 enum tls_need tls_need_of(const struct job *job, const struct host *host, const char **why,
 			  enum sts_verdict *verdict, bool *final)
 {
-	enum tls_policy policy = route_policy(job->route);
 	uint8_t address[16];
 
 	*final = false;
 	*verdict = STS_FREE;
 	*why = "";
-	/* RFC 8689 section 3: "ignoring policy-based mechanisms (including MTA-STS and DANE), if
-	 * any, asserted by the recipient domain". What our administrator demands is none. */
-	if (job->tls_wish == MAIL_TLS_OPTIONAL && policy == POLICY_DANE)
+	if (job_ignores_policies(job))
 		return NEED_NOTHING;
 	enum tls_need need = need_by_policies(job, host, why, verdict);
 

@@ -61,6 +61,10 @@ void tls_wish_make(struct tls_wish *to, enum tls_need need, const struct config_
 /* WHY, which tls_need() gave, and what resolver says of it; TO has SIZE bytes. */
 void tls_need_said(const struct host *host, const char *why, char *to, size_t size);
 
+/* That of the policy which the job goes under: STS_NONE as well where its route, or the message,
+ * wants none obeyed. */
+uint8_t sts_mode_of(const struct job *job);
+
 /* Are all recipients of one domain? */
 bool job_has_one_domain(const struct job *job);
 

@@ -508,6 +508,9 @@ static void sts_beside_the_route(void **state)
 		if (need != rows[i].need || verdict != rows[i].verdict)
 			fail_msg("row %zu: %d, %d", i, need, verdict);
 		assert_true(need != NEED_IMPOSSIBLE || *why);
+		/* A connection counts as what it was opened under: not as a policy that was not
+		 * asked for. */
+		assert_int_equal(sts_mode_of(&job), route.sts ? rows[i].mode : STS_NONE);
 		if (need == NEED_IMPOSSIBLE)
 			continue;
 		tls_wish_make(&w, need, &route, &job, &host, (struct text){NULL, 0});
