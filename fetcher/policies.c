@@ -9,6 +9,7 @@
 #include "mem.h"
 #include "siphash.h"
 #include "sts_domain.h"
+#include "sts_failure.h"
 #include "sts_fetch.h"
 #include "sts_store.h"
 
@@ -93,6 +94,7 @@ struct policies {
 	struct find *buckets[BUCKETS];
 	struct find_list rests, waits, asked, fetches_list;
 	size_t count, asked_count, waiter_count;
+	bool trusts; /* somebody's signatures */
 };
 
 static int64_t wall_s(const struct policies *s)
@@ -258,8 +260,7 @@ static void find_why(struct find *f, enum sts_fault fault, const char *what, str
 	text_printable(f->why + n, sizeof f->why - n, detail);
 }
 
-/* -- the disk ------------------------------------------------------------------------------------
- */
+/* -- the disk ---------------------------------------------------------------------------------- */
 
 void policies_save(struct policies *s)
 {
@@ -323,33 +324,6 @@ static int64_t check_after(uint32_t ttl_s)
 	return ttl_s < CHECK_LEAST_S ? CHECK_LEAST_S : ttl_s > CHECK_MOST_S ? CHECK_MOST_S : ttl_s;
 }
 
-/* RFC 8460 section 4.3.2.2, once for each attempt. */
-static void failure_count(const struct find *f, const struct sts_fetched *r)
-{
-	static const uint8_t results[] = {[STS_FAULT_NONE] = TLS_RESULT_STS_FETCH,
-					  [STS_FAULT_FETCH] = TLS_RESULT_STS_FETCH,
-					  [STS_FAULT_INVALID] = TLS_RESULT_STS_INVALID,
-					  [STS_FAULT_WEBPKI] = TLS_RESULT_STS_WEBPKI};
-	const struct policies *s = f->all;
-	struct bytes row = {0};
-
-	if (!s->limits || !s->d->config->tlsrpt_contact.len)
-		return;
-	rec_tls_result_encode(&row,
-			      &(struct rec_tls_result){
-				  .domain = domain_of(f),
-				  .policy = TLS_FOUND_STS,
-				  .policy_domain = domain_of(f),
-				  .result = results[r->fault],
-				  .reason = {r->why.data, r->why.len < 200 ? r->why.len : 200},
-				  .count = 1,
-			      });
-	channel_send_tls_results(
-	    s->limits,
-	    &(struct msg_tls_results){{1, {(const char *)bytes_at(&row), bytes_len(&row)}}});
-	bytes_free(&row);
-}
-
 static void policy_fetched(void *arg, const struct sts_fetched *r)
 {
 	struct find *f = arg;
@@ -361,7 +335,8 @@ static void policy_fetched(void *arg, const struct sts_fetched *r)
 		memcpy(f->failed, f->id, sizeof f->failed);
 		f->failed_until = in_seconds(s, FAILED_S);
 		failure_say(f);
-		failure_count(f, r);
+		if (s->limits && s->d->config->tlsrpt_contact.len)
+			sts_failure_count(s->limits, domain_of(f), r);
 		find_rest(f, FAILED_S);
 		return;
 	}
@@ -391,8 +366,7 @@ static bool is_due(const struct sts_known *k, int64_t now_s)
 	return now_s - k->fetched_s >= (age < REFRESH_S ? age : REFRESH_S);
 }
 
-/* -- the TXT record -------------------------------------------------------------------------------
- */
+/* -- the TXT record ---------------------------------------------------------------------------- */
 
 static void lookups_next(struct policies *s);
 
@@ -446,6 +420,13 @@ static void record_follow(struct find *f, uint32_t ttl_s)
 	    (strcmp(f->failed, f->id) == 0 && loop_now(s->d->loop).us < f->failed_until.us)) {
 		if (same)
 			find_why(f, STS_FAULT_NONE, "", (struct text){NULL, 0});
+		find_rest(f, check_after(ttl_s));
+		return;
+	}
+	/* That is our own lack, and nothing to tell the domain or to say for each. */
+	if (!s->trusts) {
+		find_why(f, STS_FAULT_NONE, "tls-authorities has no certificates",
+			 (struct text){NULL, 0});
 		find_rest(f, check_after(ttl_s));
 		return;
 	}
@@ -509,8 +490,7 @@ static void lookups_next(struct policies *s)
 	}
 }
 
-/* -- limits
- * ---------------------------------------------------------------------------------------- */
+/* -- limits ---------------------------------------------------------------------------------- */
 
 static void find_time(struct find *f)
 {
@@ -560,8 +540,7 @@ static void find_begin(struct find *f)
 		find_time(f);
 }
 
-/* -- entry points
- * ---------------------------------------------------------------------------------- */
+/* -- entry points ---------------------------------------------------------------------------- */
 
 void policies_ask(struct policies *s, struct channel *c, const struct msg_sts_ask *m)
 {
@@ -669,9 +648,13 @@ void policies_trust(struct policies *s, int fd)
 {
 	struct bytes pem = {0};
 
-	if (!file_take(fd, AUTHORITIES_BYTES_MAX, &pem) ||
-	    !sts_fetches_trust(s->fetches,
-			       (struct text){(const char *)bytes_at(&pem), bytes_len(&pem)}))
+	bool read = file_take(fd, AUTHORITIES_BYTES_MAX, &pem);
+
+	if (read)
+		s->trusts =
+		    sts_fetches_trust(s->fetches, (struct text){(const char *)bytes_at(&pem),
+								bytes_len(&pem)}) > 0;
+	if (!read || !s->trusts)
 		log_error(s->d->log, "tls-authorities: there are no certificates in the file; no "
 				     "MTA-STS policy can be fetched");
 	bytes_free(&pem);

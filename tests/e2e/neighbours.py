@@ -580,6 +580,21 @@ def test_fetcher(t):
         ("addresses of a wrong length", says("hosts_are", query=1, hosts=[dict(address=b"x" * 15)] * 64), LIVES),
     ], serves("resolver"))
 
+def test_fetcher_trusts_nobody(t):
+    """Without certificates in tls-authorities no policy is fetched, and no domain is told of a failure that is ours."""
+    daemon = Daemon(t, "fetcher", "tlsrpt { contact = tls@sender.example }\n")
+    daemon.begin()
+    resolver, qmgr, limits = daemon.peer("resolver"), daemon.peer("qmgr"), daemon.peer("limits")
+    daemon.lives("neighbours")
+    qmgr.say("sts_ask", query=1, domain=b"a.example")
+    text = b"v=STSv1; id=1;"
+    resolver.say("txt_is", query=resolver.expect("txt_ask", 5)["query"], verdict=FOUND, total=1, lifetime_s=60,
+                 records=[dict(length=len(text), data=text)])
+    v.equal(qmgr.expect("sts_is", 5)["why"], b"tls-authorities has no certificates")
+    limits.pump(0.5)
+    v.check(not [m for m in limits.got if m[0] == "tls_results"] and "a.example" not in daemon.process.said(2000), limits.got)
+
+
 def test_fetcher_reports_hang(t):
     """Servers that strangers name for reports, and that say nothing, hold up no login."""
     port = v.free_port()
