@@ -23,9 +23,13 @@ struct way way_of(const struct scheduler *s, const struct mail *mail, struct tex
 
 	if (!s->config->source_count)
 		return way;
+	const struct config_route *route = config_route(s->config, domain);
+
+	/* To a mailbox of this machine nothing leaves from an address. */
+	if (route->kind == ROUTE_LOCAL)
+		return way;
 	const struct config_source *source =
-	    config_source_of(s->config, config_route(s->config, domain),
-			     mails_source_name(s->mails, mail->source), mail->id);
+	    config_source_of(s->config, route, mails_source_name(s->mails, mail->source), mail->id);
 
 	if (source)
 		way.source = source->label;

@@ -58,7 +58,7 @@ def need_root():
 def test_maildir(t):
     """Octet for octet, small and large, once for each recipient; its files are the recipient's own."""
     need_root()
-    veredus = start(t, "local { mailbox = ~/Maildir/ }\n")
+    veredus = start(t, "local { mailbox = ~/Maildir/ }\nsource a { ipv4 = 127.0.0.1 }\nsender * { source = a }\n")
     small, large = v.mail("small", BODY, "Return-Path: <forged@x.example>\r\nContent-Length: 5\r\n"), v.mail("large", b"0123456789abcdef\r\n" * 20000)
     smtp = v.Smtp(veredus.port)
     ids = [smtp.send("sender@client.example", ["ann@here.example", "BOB+tag@here.example"], small),

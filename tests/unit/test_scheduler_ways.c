@@ -85,6 +85,26 @@ static void test_a_connection_has_one_way(void **state)
 	world_free(&w);
 }
 
+/* Mail for this machine's mailboxes is local's, wherever its sender's mail leaves from. */
+static void test_local_has_no_source(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, SOURCES "route here.example { to = local }");
+	w.answer = never;
+	add_way(&w, "here.example", "a", MAIL_TLS_ANY, 1);
+	add_way(&w, "here.example", "b", MAIL_TLS_REQUIRED, 1);
+	run(&w, SECOND);
+	const struct site *site = site_find(w.s, text_of(LOCAL_SITE));
+
+	assert_non_null(site);
+	assert_true(site->local);
+	assert_int_equal(w.s->sites.count, 1);
+	assert_int_equal(site->ready + site->flying, 2);
+	world_free(&w);
+}
+
 static enum answer a_is_refused(struct world *w, const struct job *job)
 {
 	(void)w;
@@ -246,6 +266,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_ways_part),
 	    cmocka_unit_test(test_a_connection_has_one_way),
+	    cmocka_unit_test(test_local_has_no_source),
 	    cmocka_unit_test(test_a_source_is_down),
 	    cmocka_unit_test(test_limits_of_each_source),
 	    cmocka_unit_test(test_reload_moves),
