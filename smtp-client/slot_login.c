@@ -55,10 +55,22 @@ void slot_login_trouble(struct slot *s, const struct reply *why)
 		    {said.text, said.len});
 }
 
+/*
+ * RFC 4954 section 4: "If the client wishes to cancel the authentication exchange, it issues a line
+ * with a single "*"". A QUIT would be taken for a response, and count as a wrong password.
+ */
+static void login_cancel(struct slot *s)
+{
+	if (s->stream && s->state == SLOT_OPEN && dialog_is_answered(&s->dialog) && !s->dialog.up &&
+	    reply_class(dialog_trouble(&s->dialog)) == 3)
+		PUT(stream_out(s->stream), "*\r\n");
+}
+
 /* GO_ON: another host may think otherwise. */
 static void login_fail(struct slot *s, const struct reply *why, bool go_on)
 {
 	slot_login_trouble(s, why);
+	login_cancel(s);
 	login_end(&s->login, RELAY_GONE);
 	slot_leave_host(s);
 	if (go_on)

@@ -346,6 +346,9 @@ def test_refused(t):
     v.check(not wrong, "\n".join(wrong))
     log = veredus.log_text()
     v.check(re.search(rf"smtp-client\[\d+\]: warning: login to \S+:{relays['wrong'].port} as <{LOGIN}> failed: 535 5.7.8 no such thing\n", log), log[-2500:])
+    for name in relays:  # what is given up in the middle is said to be
+        stars = sum(c == b"*\r\n" for c in relays[name].commands)
+        v.equal(stars > 0, name in ("more", "binary", "liar", "cheap", "dear"), f"{name}: {relays[name].commands}")
     for name, relay in relays.items():
         tried = [c for c in relay.commands if c.startswith(b"AUTH")]
         v.check(len(tried) <= 2, name, tried)  # a site's first window has two connections
