@@ -5,10 +5,10 @@
  *   sink --listen 127.0.0.1:2626 [--expect 20000] [--timeout 60] [--dump DIR]
  *
  * Of load.c's messages each must arrive exactly once and unchanged; other mail is counted as
- * "other". Each reply can be made late (--delay-ms, by timers), or those to
- * all that came at once together (--away-ms: a receiver that is far away but not slow), or bad
- * (--behaviour, --reply-...,
- * --reply-for), for the first N times or always. It ends when --expect messages are there, at
+ * "other". Each reply can be made late (--delay-ms, by timers; nothing is read meanwhile), or be so
+ * long on its way (--away-ms: a receiver that is far away but not slow), or be bad (--behaviour,
+ * --reply-..., --reply-for), for the first N times or always. It ends when --expect messages are
+ * there, at
  * --timeout, or at SIGTERM, with JSON on stdout; SIGUSR1 prints the same at once. Status 0 if
  * nothing is missing, doubled or corrupt. With port 0 the kernel chooses; --ready-file tells what
  * it chose.
@@ -351,7 +351,7 @@ static size_t conn_chunk(struct conn *conn, const char *bytes, size_t n)
 /* Works off what was read until a reply must wait, more must come, or the connection ends. */
 static void conn_work(struct conn *conn)
 {
-	while (!conn->dead && !conn->hung && (!conn->waiting || self.away) && !conn->closing) {
+	while (!conn->dead && !conn->hung && !conn->waiting && !conn->closing) {
 		const char *text = buffer_length(&conn->in) > 0 ? buffer_head(&conn->in) : "";
 		size_t n = buffer_length(&conn->in);
 		if (conn->phase == PHASE_CHUNKS) {
@@ -506,6 +506,8 @@ static int sink_wait_ms(uint64_t now)
 	uint64_t until = self.end_ns;
 	if (self.waiting_first != NULL && self.waiting_first->due_ns < until)
 		until = self.waiting_first->due_ns;
+	if (self.flights_first != NULL && self.flights_first->due_ns < until)
+		until = self.flights_first->due_ns;
 	if (until <= now)
 		return 0;
 	uint64_t ms = (until - now + BENCH_NS_PER_MS - 1) / BENCH_NS_PER_MS;
@@ -539,6 +541,8 @@ static void sink_run(void)
 		now = bench_now_ns();
 		while (self.waiting_first != NULL && self.waiting_first->due_ns <= now)
 			conn_release(self.waiting_first);
+		while (self.flights_first != NULL && self.flights_first->due_ns <= now)
+			flight_end();
 		conn_bury();
 	}
 }

@@ -46,9 +46,14 @@ static void conn_end(struct conn *conn, bool reset)
 
 static void conn_bury(void)
 {
-	while (self.dead != NULL) {
-		struct conn *conn = self.dead;
-		self.dead = conn->next_dead;
+	struct conn **at = &self.dead;
+	while (*at != NULL) {
+		struct conn *conn = *at;
+		if (conn->flights > 0) { /* they name it */
+			at = &conn->next_dead;
+			continue;
+		}
+		*at = conn->next_dead;
 		buffer_free(&conn->in);
 		buffer_free(&conn->out);
 		buffer_free(&conn->held);
@@ -83,7 +88,7 @@ static void conn_flush(struct conn *conn)
 		buffer_consume(&conn->out, (size_t)n);
 	}
 	bool more = buffer_length(&conn->out) > 0;
-	if (!more && conn->closing) {
+	if (!more && conn->closing && conn->flights == 0) {
 		conn_end(conn, false);
 		return;
 	}
@@ -91,12 +96,42 @@ static void conn_flush(struct conn *conn)
 		conn_watch(conn, EPOLL_CTL_MOD, more);
 }
 
+/* A reply leaves now for a peer that is far away. All are under way as long, so the end of the list
+ * is the right place. */
+static void flight_begin(struct conn *conn, size_t length)
+{
+	struct flight *flight = bench_zero(sizeof *flight);
+	flight->conn = conn;
+	flight->length = length;
+	flight->due_ns = bench_now_ns() + self.delay_ns;
+	*(self.flights_first == NULL ? &self.flights_first : &self.flights_last->next) = flight;
+	self.flights_last = flight;
+	conn->flights++;
+}
+
+/* Its first one is there. */
+static void flight_end(void)
+{
+	struct flight *flight = self.flights_first;
+	struct conn *conn = flight->conn;
+	self.flights_first = flight->next;
+	conn->flights--;
+	if (!conn->dead) {
+		buffer_add(&conn->out, buffer_head(&conn->held), flight->length);
+		buffer_consume(&conn->held, flight->length);
+		conn_flush(conn);
+	}
+	free(flight);
+}
+
 static void conn_say(struct conn *conn, const char *text)
 {
 	struct bench_buffer *to = self.delay_ns > 0 ? &conn->held : &conn->out;
 	buffer_add_text(to, text);
 	buffer_add(to, "\r\n", 2);
-	if (self.delay_ns > 0)
+	if (self.away)
+		flight_begin(conn, strlen(text) + 2);
+	else if (self.delay_ns > 0)
 		conn_wait(conn);
 }
 

@@ -98,6 +98,7 @@ struct conn {
 	struct bench_buffer in;
 	struct bench_buffer out;
 	struct bench_buffer held;
+	uint64_t flights; /* of what is held */
 	struct bench_buffer content;
 	struct bench_buffer helo;
 	struct bench_buffer mail;
@@ -106,6 +107,14 @@ struct conn {
 	struct conn *previous; /* in the list of the waiting, the first due first */
 	struct conn *next;
 	struct conn *next_dead;
+};
+
+/* Octets of a reply on their way to a peer that is far away. */
+struct flight {
+	struct conn *conn;
+	size_t length;
+	uint64_t due_ns;
+	struct flight *next;
 };
 
 struct sink_run {
@@ -123,7 +132,7 @@ static struct sink {
 	unsigned rule_count;
 	unsigned extensions;
 	uint64_t delay_ns;
-	bool away; /* what came together is answered together */
+	bool away; /* delay_ns is the way there and back: each reply is under way by itself */
 	uint64_t expect;
 	uint64_t timeout_s;
 	uint64_t linger_ns;
@@ -161,6 +170,8 @@ static struct sink {
 	struct bench_histogram latency;
 	struct conn *waiting_first;
 	struct conn *waiting_last;
+	struct flight *flights_first; /* with --away-ms; the first due first */
+	struct flight *flights_last;
 	struct conn *dead;
 } self;
 
