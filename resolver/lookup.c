@@ -19,7 +19,9 @@
 #include <unistd.h>
 
 enum {
-	UNDER_WAY_MAX = 4096,		/* as outgoing-range */
+	UNDER_WAY_MAX = 4096, /* as outgoing-range */
+	BURST_MAX = 128,      /* questions at once, and in each interval */
+	BURST_US = 10 * 1000,
 	CACHE_BYTES = 32 * 1024 * 1024, /* of answers read; libunbound's own caches come on top */
 	FAILED_TTL_S = 5,		/* a failed question is not asked again at once */
 	TTL_MAX_S = 3600,
@@ -54,6 +56,8 @@ struct lookups {
 	struct cache *cache;
 	struct question_line waits, asked;
 	size_t under_way;
+	size_t burst;	   /* how many more may be asked now */
+	struct timer pace; /* until it is refilled */
 	char *anchors; /* the trust anchor file's text: a reload in the jail cannot read it again */
 	struct endpoints forward;
 };
@@ -223,6 +227,8 @@ static void forward_keep(struct lookups *l, const struct config *config)
 		       count * sizeof *l->forward.items);
 }
 
+static void burst_refill(void *arg);
+
 struct lookups *lookups_new(struct loop *loop, const struct config *config, const char **error)
 {
 	struct lookups *l = mem_new(1, sizeof *l);
@@ -231,6 +237,8 @@ struct lookups *lookups_new(struct loop *loop, const struct config *config, cons
 	l->loop = loop;
 	TAILQ_INIT(&l->waits);
 	TAILQ_INIT(&l->asked);
+	l->burst = BURST_MAX;
+	timer_init(&l->pace, loop, burst_refill, l);
 	siphash_key_make(key);
 	l->cache = cache_new(key, CACHE_BYTES, question_free);
 	l->anchors = anchors_read(config->resolver_trust_anchor);
@@ -248,6 +256,7 @@ void lookups_free(struct lookups **lookups)
 	if (!l)
 		return;
 	l->closing = true;
+	timer_clear(&l->pace);
 	if (l->unbound)
 		ub_ctx_delete(l->unbound);
 	cache_free(&l->cache);
@@ -375,12 +384,25 @@ static void question_answered(void *arg, int rcode, void *packet, int len, int s
 	question_settle(q, result, q->answer->ttl_s);
 }
 
-/* Hands waiting questions to libunbound, as many as it is given at once. */
+static void burst_refill(void *arg)
+{
+	struct lookups *l = arg;
+
+	l->burst = BURST_MAX;
+	questions_ask(l);
+}
+
+/*
+ * Hands waiting questions to libunbound, as many as it is given at once. A
+ * name server's or forwarder's socket holds a few hundred; what comes on top is
+ * thrown away, and is asked again only when libunbound's time for it is up. By
+ * time and not by answers: those that nobody answers must not keep others waiting.
+ */
 static void questions_ask(struct lookups *l)
 {
 	struct question *q;
 
-	while (l->under_way < UNDER_WAY_MAX && (q = TAILQ_FIRST(&l->waits))) {
+	while (l->under_way < UNDER_WAY_MAX && l->burst && (q = TAILQ_FIRST(&l->waits))) {
 		int id;
 
 		TAILQ_REMOVE(&l->waits, q, line);
@@ -392,11 +414,14 @@ static void questions_ask(struct lookups *l)
 		q->state = QUESTION_ASKED;
 		TAILQ_INSERT_TAIL(&l->asked, q, line);
 		l->under_way++;
+		l->burst--;
 		if (ub_resolve_event(l->unbound, q->name, q->type, 1, q, question_answered, &id) !=
 			0 &&
 		    q->state == QUESTION_ASKED)
 			question_fail(q, "the resolver cannot ask");
 	}
+	if (l->burst < BURST_MAX && !timer_is_set(&l->pace))
+		timer_set(&l->pace, (struct duration){BURST_US});
 }
 
 static struct question *question_new(struct lookups *l, struct text key)
