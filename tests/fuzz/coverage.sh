@@ -30,7 +30,7 @@ demand keeper/demand.c
 dialog smtp-client/dialog.c
 dialog smtp-client/outbound.c
 dialog smtp-client/offers.c
-dialog smtp-client/job.c
+dialog smtp-client/job.c -job_set_config
 dialog smtp-client/content.c
 dns_packet resolver/dns_packet.c
 dns_packet resolver/tlsa.c
@@ -84,7 +84,7 @@ session lib/session_verbs.c
 session lib/session_mail.c
 session lib/session_data.c
 session lib/session_hand.c
-session lib/session_repair.c
+session lib/session_repair.c -session_(is_refused|revoke|pending)
 session lib/session_trace.c
 session_auth lib/base64.c
 session_auth lib/sasl.c

@@ -32,6 +32,27 @@ static void write_and_read(const struct config *c)
 	bytes_free(&twice);
 }
 
+/* A certificate that a route shows is one of those that keeper is asked for. */
+static void ask_certificates(const struct config *c)
+{
+	size_t count = config_certificates(c), local = 0;
+
+	for (size_t i = 0; i < c->route_count; i++) {
+		const struct config_route *route = &c->routes[i];
+		struct text label = config_shown(c, route);
+		size_t found = 0;
+
+		local += route->kind == ROUTE_LOCAL;
+		for (size_t k = c->tls_count; k < count; k++)
+			found += text_equal(config_certificate(c, k)->label, label);
+		must(found == (label.len > 0) && (label.len > 0) == (route->tls_key.len > 0));
+	}
+	for (size_t k = 0; k < count; k++)
+		must(config_certificate(c, k)->certificate.len &&
+		     config_certificate(c, k)->key.len);
+	must(config_has_local(c) == (local > 0));
+}
+
 /* What a server asks it, about the names that it holds itself and about others. */
 static void ask(const struct config *c, const uint8_t *data, size_t size)
 {
@@ -63,6 +84,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!c)
 		return 0;
 	ask(c, data, size);
+	ask_certificates(c);
 	write_and_read(c);
 	config_drop(&c);
 	return 0;
