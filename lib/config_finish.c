@@ -147,6 +147,7 @@ static void check_policies(struct whole *w)
 /* Both files, and each pair of them once. */
 static void gather_shown(struct whole *w)
 {
+	static const struct text before = TEXT("route ");
 	struct config *c = w->config;
 	struct setting_list list = {0};
 	char word[SHOWN_BYTES];
@@ -167,12 +168,12 @@ static void gather_shown(struct whole *w)
 			return;
 		}
 		struct config_tls *one = config_list_grow(c->arena, &list, sizeof *one);
-		char *label = arena_alloc(c->arena, r->label.len + 6);
+		char *label = arena_alloc(c->arena, before.len + r->label.len);
 
 		must(label);
-		memcpy(label, "route ", 6);
-		memcpy(label + 6, r->label.data, r->label.len);
-		*one = (struct config_tls){.label = {label, r->label.len + 6},
+		memcpy(label, before.data, before.len);
+		memcpy(label + before.len, r->label.data, r->label.len);
+		*one = (struct config_tls){.label = {label, before.len + r->label.len},
 					   .line = r->line,
 					   .certificate = r->tls_certificate,
 					   .key = r->tls_key};
