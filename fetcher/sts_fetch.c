@@ -2,12 +2,11 @@
 /* Policy files over HTTPS. */
 #include "sts_fetch.h"
 
+#include "authorities.h"
 #include "mem.h"
 #include "resolve.h"
 #include "transfer.h"
 
-#include <openssl/err.h>
-#include <openssl/pem.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +14,6 @@
 
 enum {
 	PORT_HTTPS = 443,
-	AUTHORITIES_MAX = 1000,
 	HOST_BYTES = 254,
 	WHY_BYTES = 256,
 	STATUS_FINE = 200,
@@ -78,18 +76,9 @@ struct sts_fetches *sts_fetches_new(struct loop *loop, uint64_t *lookups)
 
 size_t sts_fetches_trust(struct sts_fetches *all, struct text pem)
 {
-	BIO *bio = BIO_new_mem_buf(pem.data, (int)pem.len);
-	X509_STORE *store = X509_STORE_new();
-	size_t count = 0;
-	X509 *one;
+	size_t count;
+	X509_STORE *store = authorities_read(pem, &count);
 
-	while (bio && store && count < AUTHORITIES_MAX &&
-	       (one = PEM_read_bio_X509(bio, NULL, NULL, NULL))) {
-		count += X509_STORE_add_cert(store, one) == 1;
-		X509_free(one);
-	}
-	BIO_free(bio);
-	ERR_clear_error();
 	if (!store)
 		return 0;
 	X509_STORE_free(all->authorities);

@@ -2,6 +2,7 @@
 /* What a client speaks, and how a receiver proves who it is. */
 #include "tls_private.h"
 
+#include "authorities.h"
 #include "mem.h"
 
 #include <openssl/err.h>
@@ -11,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { AUTHORITIES_MAX = 1000, CHAIN_DEPTH = 10, NAME_BYTES = 256 };
+enum { CHAIN_DEPTH = 10, NAME_BYTES = 256 };
 
 /*
  * For TLS 1.2: forward secrecy first. What is old, but no worse than clear text,
@@ -115,21 +116,12 @@ struct tls_client *tls_client_new(struct log *log)
 
 size_t tls_client_trust(struct tls_client *client, struct text pem)
 {
-	BIO *bio = BIO_new_mem_buf(pem.data, (int)pem.len);
-	X509_STORE *store = X509_STORE_new();
-	size_t count = 0;
-	X509 *one;
+	size_t count;
+	X509_STORE *store = authorities_read(pem, &count);
 
-	while (bio && store && count < AUTHORITIES_MAX &&
-	       (one = PEM_read_bio_X509(bio, NULL, NULL, NULL))) {
-		count += X509_STORE_add_cert(store, one) == 1;
-		X509_free(one);
-	}
 	if (store)
 		SSL_CTX_set1_cert_store(client->strict, store);
 	X509_STORE_free(store);
-	BIO_free(bio);
-	ERR_clear_error();
 	tls_sessions_clear(client->sessions);
 	return count;
 }
