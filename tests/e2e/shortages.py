@@ -7,12 +7,11 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
 import re
-import shutil
-import struct
 import subprocess
 import threading
 import time
 
+import clock
 import hostile as r
 import veredus as v
 
@@ -160,29 +159,13 @@ if v.PATIENCE > 1:
 
 # -- the clock ------------------------------------------------------------------------------------------------
 
-def movable_clock(t, veredus):
-    """Gives VEREDUS a wall clock of its own; what moves it, by seconds from the true time."""
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if not compiler:
-        raise v.Skip("no compiler")
-    path = v.write(t.folder + "/jump", bytes(8))
-    subprocess.run([compiler, "-O2", "-shared", "-fPIC", f'-DJUMP_FILE="{path}"', "-o", t.folder + "/jump.so",
-                    os.path.join(v.ROOT, "tests/lib/jump.c")], check=True)
-    veredus.environment["LD_PRELOAD"] = t.folder + "/jump.so"
-
-    def move(seconds):
-        with open(path, "r+b") as f:
-            f.write(struct.pack("<q", int(seconds * 1e6)))
-    return move
-
-
 def test_clock_jumps(t):
     """The wall clock is set forward by forty days and back by eighty while mail waits: it is tried on as before, it
     does not expire, it is in the log, and what comes in meanwhile is delivered. Nobody gets a report."""
     receiver, reports = r.Receiver(t, rcpt=b"450 4.2.1 come back later\r\n"), r.Receiver(t)
     veredus = t.veredus("retry { first = 1s longest = 1s expire = 60s notice = 30s }\n"
                         f"route client.example {{ to = smtp:[{v.SINK}]:{reports.port} }}\nroute * {{ to = smtp:[{v.SINK}]:{receiver.port} }}\n")
-    move = movable_clock(t, veredus)
+    move = clock.movable(t, veredus)
     veredus.start()
     began = time.monotonic()
     smtp = v.Smtp(veredus.port)

@@ -13,14 +13,12 @@ import hashlib
 import http.server
 import json
 import re
-import shutil
 import ssl
-import struct
-import subprocess
 import threading
 import time
 
 import alone
+import clock
 import hostile as r
 import pki
 import secure as s
@@ -60,22 +58,6 @@ class Collector:
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
         t.defer(self.server.server_close)
         t.defer(self.server.shutdown)
-
-
-def movable_clock(t, veredus):
-    """Gives VEREDUS a wall clock of its own; what moves it, by seconds from the true time."""
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if not compiler:
-        raise v.Skip("no compiler")
-    path = v.write(t.folder + "/jump", bytes(8))
-    subprocess.run([compiler, "-O2", "-shared", "-fPIC", f'-DJUMP_FILE="{path}"', "-o", t.folder + "/jump.so",
-                    os.path.join(v.ROOT, "tests/lib/jump.c")], check=True)
-    veredus.environment["LD_PRELOAD"] = t.folder + "/jump.so"
-
-    def move(seconds):
-        with open(path, "r+b") as f:
-            f.write(struct.pack("<q", int(seconds * 1e6)))
-    return move
 
 
 class World:
@@ -198,7 +180,7 @@ def test_a_day(t):
     world = World(t, rows, more, "route required.example {{ to = mx:{0} tls = dane-only }}\nroute may.example {{ to = mx:{0} tls = may }}\n",
                   [("_{0}._tcp.mx.bogus.example", "TLSA")], f"tls-authorities = {ca.certificate}\nlimits {{ site-connections = 1 }}\n")
     veredus = world.veredus
-    move = movable_clock(t, veredus)
+    move = clock.movable(t, veredus)
     if seconds_to_midnight() < 120:
         move(-3600)
     veredus.start()
@@ -271,7 +253,7 @@ def test_tries_again(t):
     """limits alone, we are its neighbours: lookups, mails and requests that fail are tried again when their time has
     come, what went well is not; a day later it is given up."""
     home = t.veredus("", name="clock")
-    move = movable_clock(t, home)
+    move = clock.movable(t, home)
     daemon = alone.Daemon(t, "limits", "tlsrpt { contact = tls@sender.example }\n", environment=home.environment)
     daemon.begin()
     client, resolver, submission, fetcher = (daemon.peer(kind) for kind in ("smtp-client", "resolver", "submission", "fetcher"))
