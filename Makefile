@@ -28,7 +28,10 @@ LIBS_veredus := -ljansson -lresolv -lgsasl
 # postdrop is a program of its own.
 objs = $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out pickup/postdrop.c,$(wildcard $(1)/*.c)))
 
-all: $(DAEMONS:%=$(BUILD)/%) $(BUILD)/postdrop $(BUILD)/veredus bench-programs
+# What make install installs.
+PROGRAMS := $(DAEMONS:%=$(BUILD)/%) $(BUILD)/postdrop $(BUILD)/veredus
+programs: $(PROGRAMS)
+all: programs bench-programs
 
 # A daemon sees its own folder, queue and lib, so the arrows between folders stay true.
 $(BUILD)/obj/%.o: %.c
@@ -64,7 +67,7 @@ $(BUILD)/postdrop: $(BUILD)/obj/pickup/postdrop.o $(BUILD)/obj/lib/drop.o $(BUIL
 $(BUILD)/man/veredus.conf.5: lib/veredus.conf.5.in $(BUILD)/veredus
 	@mkdir -p $(@D)
 	$(BUILD)/veredus config man | sed -e '/^@SETTINGS@$$/{r /dev/stdin' -e 'd}' $< > $@
-all: $(BUILD)/man/veredus.conf.5
+programs: $(BUILD)/man/veredus.conf.5
 
 # The load generator, the sink and the bare loop stand alone.
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(filter-out bench/slowsync.c,$(wildcard bench/*.c)))
@@ -110,7 +113,7 @@ fmt:
 PREFIX ?= /usr/local
 USERS := keeper smtpd submission qmgr bounce resolver smtp-client limits table logger checker pam fetcher local pickup
 EXAMPLES := relay bulk isp smarthost fail2ban-veredus local-delivery
-install: $(DAEMONS:%=$(BUILD)/%) $(BUILD)/postdrop $(BUILD)/veredus $(BUILD)/man/veredus.conf.5
+install: programs
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/libexec/veredus $(DESTDIR)/etc/veredus \
 		$(DESTDIR)/var/spool/veredus
 	install -m 755 $(BUILD)/veredus $(DESTDIR)$(PREFIX)/sbin/veredus
@@ -137,7 +140,7 @@ install: $(DAEMONS:%=$(BUILD)/%) $(BUILD)/postdrop $(BUILD)/veredus $(BUILD)/man
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all units fmt install clean bench-programs
+.PHONY: all programs units fmt install clean bench-programs
 -include $(shell find $(BUILD) -path $(BUILD)/peers -prune -o -type f -name '*.d' -print 2>/dev/null)
 
 # Each fuzz target tests/fuzz/fuzz_NAME.c is linked twice: with a plain main that replays its
