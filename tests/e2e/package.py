@@ -148,7 +148,7 @@ def test_life(t):
     v.check("nobody serves" not in box(root), box(root))
     server = root.serve(t)
     v.wait(lambda: "\nwhile nobody serves\n" in box(root), 20, "the first mail")
-    root.run("python3 -c 'import smtplib; smtplib.SMTP(\"127.0.0.1\").sendmail(\"ann@localhost\", \"postmaster@" + NAME + "\", \"Subject: x\\\\n\\\\nby SMTP\")'")
+    root.run("python3 -c 'import smtplib; smtplib.SMTP(\"127.0.0.1\").sendmail(\"ann@localhost\", \"postmaster@" + NAME + "\", \"Subject: x\\n\\nby SMTP\")'")
     v.wait(lambda: "\nby SMTP\n" in box(root), 20, "a mail by SMTP")
     from_cron(root, "far@elsewhere.example", "for later")
     v.wait(lambda: "far@elsewhere.example" in root.run("mailq"), 20, "a mail that waits")
