@@ -4,7 +4,7 @@ CC ?= gcc
 BUILD ?= build
 PARALLEL = -j$(shell nproc)
 VERSION := 0.1.0
-PKGS := libevent libunbound libseccomp libcap jansson libgsasl libssl libcrypto libxcrypt libcurl zlib
+PKGS := libevent libunbound libseccomp libcap jansson libgsasl libssl libcrypto libxcrypt libcurl zlib libpcre2-8
 CFLAGS ?= -O2 -g
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
 	-Wcast-qual -Wwrite-strings -Wvla -Wundef -Wformat=2 -Wswitch-enum -Wimplicit-fallthrough \
@@ -15,7 +15,7 @@ HARDEN := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection 
 ALL_CFLAGS := -std=c17 -D_GNU_SOURCE -DVEREDUS_VERSION='"$(VERSION)"' -DVEREDUS_SPOOL='"$(SPOOL)"' $(WARNINGS) $(HARDEN) $(CFLAGS) \
 	-MMD -MP
 LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(LDFLAGS)
-LIBS := -lssl -lcrypto -levent -lseccomp -lcap
+LIBS := -lssl -lcrypto -levent -lseccomp -lcap -lpcre2-8
 
 DAEMONS := master keeper smtpd submission qmgr bounce resolver smtp-client limits table logger checker fetcher local pickup
 LIBS_checker := -lgsasl -lcrypt -lcrypto -ljansson -lpam
@@ -23,7 +23,7 @@ LIBS_fetcher := -lcurl -lidn2
 LIBS_limits := -ljansson -lz
 LIBS_resolver := -lunbound -lidn2
 LIBS_qmgr := -lpthread -lidn2
-LIBS_veredus := -ljansson -lresolv -lgsasl
+LIBS_veredus := -ljansson -lresolv -lgsasl -ldb
 
 # postdrop is a program of its own.
 objs = $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out pickup/postdrop.c,$(wildcard $(1)/*.c)))

@@ -307,7 +307,8 @@ struct table_check {
 	const struct check *c;
 	const struct setting_row *row;
 	uint32_t line; /* where the setting stands */
-	struct text path;
+	const struct table_kind *kind;
+	char path[TABLE_FILE_BYTES];
 };
 
 static void table_wrong(void *owner, uint32_t line, const char *what)
@@ -315,20 +316,22 @@ static void table_wrong(void *owner, uint32_t line, const char *what)
 	struct table_check *t = owner;
 	char name[SHOWN_BYTES];
 
-	config_errors_add(t->c->errors, false, t->line, 1, "%s: %s:%u: %s", t->row->name,
-			  shown(name, t->path), line, what);
+	if (line)
+		config_errors_add(t->c->errors, false, t->line, 1, "%s: %s:%u: %s", t->row->name,
+				  shown(name, text_of(t->path)), line, what);
+	else
+		config_errors_add(t->c->errors, false, t->line, 1, "%s: %s: %s", t->row->name,
+				  shown(name, text_of(t->path)), what);
 }
 
 /* The file's octets; false: it can't be read, which was said. */
 static bool table_load(const struct table_check *t, struct bytes *to)
 {
-	char path[TABLE_PATH_MAX + 1], name[SHOWN_BYTES];
+	char name[SHOWN_BYTES];
 	struct stat st;
 	const char *why = NULL;
 	ssize_t n = 1;
-
-	text_copy(path, sizeof path, t->path);
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	int fd = open(t->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
 	if (fd < 0 || fstat(fd, &st) != 0)
 		why = strerror(errno);
@@ -347,35 +350,41 @@ static bool table_load(const struct table_check *t, struct bytes *to)
 		close(fd);
 	if (why)
 		config_errors_add(t->c->errors, false, t->line, 1, "%s: %s: %s", t->row->name,
-				  shown(name, t->path), why);
+				  shown(name, text_of(t->path)), why);
 	return !why;
 }
 
+/* What it will be nobody knows before it is looked up. */
+static bool is_made_later(const struct table_check *t, struct text value)
+{
+	return t->kind->substitutes && text_find(value, '$') >= 0;
+}
+
 /* What stands behind a login: a word that allows nothing was meant to. */
-static void check_senders(struct table_check *t, const struct table_text *table)
+static void check_senders(struct table_check *t, const void *table)
 {
 	struct bytes value = {0};
 	struct text key, word;
 	unsigned faults = 0;
 	char name[SHOWN_BYTES], what[160];
 
-	for (size_t at = 0; table_text_next(table, &at, &key, &value);) {
+	for (size_t at = 0; t->kind->next(table, &at, &key, &value);) {
 		struct text words = {(const char *)bytes_at(&value), bytes_len(&value)};
 
-		while (table_word_next(&words, &word)) {
+		while (!is_made_later(t, words) && table_word_next(&words, &word)) {
 			const char *fault = rights_word_fault(word);
 
 			if (!fault || ++faults > TABLE_FAULTS_MAX)
 				continue;
 			snprintf(what, sizeof what, "\"%s\" is %s", shown(name, word), fault);
-			table_wrong(t, table_text_line(table, key), what);
+			table_wrong(t, t->kind->line(table, key), what);
 		}
 	}
 	bytes_free(&value);
 }
 
 /* What stands behind a domain, as it would count for mail by its MX. */
-static void check_policies(struct table_check *t, const struct table_text *table)
+static void check_policies(struct table_check *t, const void *table)
 {
 	const struct config_route base = {.kind = ROUTE_HOP, .how = HOP_MX};
 	struct bytes value = {0};
@@ -383,13 +392,15 @@ static void check_policies(struct table_check *t, const struct table_text *table
 	unsigned faults = 0;
 	char why[POLICY_WHY_BYTES];
 
-	for (size_t at = 0;
-	     table_text_next(table, &at, &key, &value) && faults < TABLE_FAULTS_MAX;) {
+	for (size_t at = 0; t->kind->next(table, &at, &key, &value) && faults < TABLE_FAULTS_MAX;) {
 		struct text words = {(const char *)bytes_at(&value), bytes_len(&value)};
+
+		if (is_made_later(t, words))
+			continue;
 		struct policy_row *row = policy_row_new(&base, words, why);
 
 		if (!row && ++faults)
-			table_wrong(t, table_text_line(table, key), why);
+			table_wrong(t, t->kind->line(table, key), why);
 		policy_row_drop(&row);
 	}
 	bytes_free(&value);
@@ -397,21 +408,20 @@ static void check_policies(struct table_check *t, const struct table_text *table
 
 static void check_table(const struct check *c, size_t i)
 {
-	struct table_check t = {c, &setting_rows[i], c->config->lines[i], {NULL, 0}};
+	struct table_check t = {.c = c, .row = &setting_rows[i], .line = c->config->lines[i]};
 	struct bytes content = {0};
-	struct text table;
+	struct text table, path;
 
 	memcpy(&table, (const char *)c->config + t.row->offset, sizeof table);
-	const struct table_kind *kind = table.len ? table_kind_of(table, &t.path) : NULL;
-
-	if (kind && table_load(&t, &content)) {
-		void *read = kind->read(&content, table_wrong, &t);
+	t.kind = table.len ? table_kind_of(table, &path) : NULL;
+	if (t.kind && table_file(table, t.path) && table_load(&t, &content)) {
+		void *read = t.kind->read(&content, table_wrong, &t);
 
 		if (read && t.row->offset == offsetof(struct config, submission_senders))
 			check_senders(&t, read);
 		if (read && t.row->offset == offsetof(struct config, tls_policies))
 			check_policies(&t, read);
-		kind->free(&read);
+		t.kind->free(&read);
 	}
 	bytes_free(&content);
 }

@@ -260,12 +260,15 @@ static bool read_log_to(struct value *v)
 
 static bool read_table(struct value *v)
 {
+	enum table_type type;
 	struct text path;
 	char name[SHOWN_BYTES];
 
-	if (!table_kind_of(v->word->text, &path))
-		return WRONG(v, "%s: \"%s\" is no table; write /PATH or text:/PATH", v->row->name,
-			     shown(name, v->word->text));
+	if (!table_parse(v->word->text, &type, &path))
+		return WRONG(v,
+			     "%s: \"%s\" is no table; write /PATH, text:/PATH, hash:/PATH, "
+			     "btree:/PATH, cidr:/PATH or pcre:/PATH",
+			     v->row->name, shown(name, v->word->text));
 	if (v->word->text.len > TABLE_PATH_MAX)
 		return WRONG(v, "%s: a path of more than %d characters", v->row->name,
 			     TABLE_PATH_MAX);

@@ -1,47 +1,57 @@
 /* SPDX-License-Identifier: ISC */
-/* The kinds of tables, and which ones there are. */
+/* The names of tables, and which ones there are. */
 #include "tables.h"
 
 #include "config_row.h"
 
 #include <string.h>
 
-static void *text_read(struct bytes *content, table_fault *fault, void *owner)
-{
-	return table_text_read(content, fault, owner);
-}
-
-static void text_free(void **table)
-{
-	struct table_text *t = *table;
-
-	table_text_free(&t);
-	*table = NULL;
-}
-
-static bool text_find_key(const void *table, struct text key, struct bytes *value)
-{
-	return table_text_find(table, key, value);
-}
-
-static const struct table_kind kinds[] = {
-    {"text", text_read, text_free, text_find_key},
+static const struct {
+	const char *name;   /* what stands before the colon */
+	const char *suffix; /* of the file, whether it is written or not */
+} table_names[TABLE_TYPES] = {
+    [TABLE_TEXT] = {"text", ""}, [TABLE_HASH] = {"hash", ".db"}, [TABLE_BTREE] = {"btree", ".db"},
+    [TABLE_CIDR] = {"cidr", ""}, [TABLE_PCRE] = {"pcre", ""},
 };
 
-const struct table_kind *table_kind_of(struct text table, struct text *path)
+const char *table_type_name(enum table_type type)
+{
+	return table_names[type].name;
+}
+
+bool table_parse(struct text table, enum table_type *type, struct text *path)
 {
 	ptrdiff_t colon = text_find(table, ':');
 
 	*path = table;
+	*type = TABLE_TEXT;
 	if (table.len && table.data[0] == '/')
-		return &kinds[0];
+		return true;
 	if (colon < 0)
-		return NULL;
+		return false;
 	*path = (struct text){table.data + colon + 1, table.len - (size_t)colon - 1};
-	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-		if (text_equals((struct text){table.data, (size_t)colon}, kinds[i].name))
-			return path->len && path->data[0] == '/' ? &kinds[i] : NULL;
-	return NULL;
+	for (*type = 0; *type < TABLE_TYPES; (*type)++)
+		if (text_equals((struct text){table.data, (size_t)colon}, table_names[*type].name))
+			return path->len && path->data[0] == '/';
+	return false;
+}
+
+bool table_file(struct text table, char *to)
+{
+	enum table_type type;
+	struct text path;
+
+	*to = '\0';
+	if (!table_parse(table, &type, &path) || path.len > TABLE_PATH_MAX)
+		return false;
+	struct text suffix = text_of(table_names[type].suffix);
+
+	if (path.len > suffix.len &&
+	    text_equal((struct text){path.data + path.len - suffix.len, suffix.len}, suffix))
+		suffix.len = 0;
+	text_copy(to, TABLE_FILE_BYTES, path);
+	text_copy(to + path.len, TABLE_FILE_BYTES - path.len, suffix);
+	return true;
 }
 
 size_t config_tables(const struct config *config, struct text *to)

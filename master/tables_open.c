@@ -11,12 +11,9 @@
 #include <unistd.h>
 
 /* A regular file; a FIFO or a device would hold up who reads it. */
-static int open_file(struct text path, int *error)
+static int open_file(const char *name, int *error)
 {
-	char name[TABLE_PATH_MAX + 1];
 	struct stat st;
-
-	text_copy(name, sizeof name, path);
 	int fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
 	*error = fd < 0 ? errno : 0;
@@ -30,13 +27,14 @@ static int open_file(struct text path, int *error)
 
 bool tables_open(struct child *child, struct text table)
 {
-	struct text tables[TABLES_MAX], path;
+	struct text tables[TABLES_MAX];
+	char path[TABLE_FILE_BYTES];
 	size_t count = config_tables(child->master->config, tables), i = 0;
 	int error;
 
 	while (i < count && !text_equal(tables[i], table))
 		i++;
-	if (i == count || !table_kind_of(table, &path))
+	if (i == count || !table_file(table, path))
 		return false;
 	int fd = open_file(path, &error);
 

@@ -6,15 +6,17 @@
 #include "tables.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 enum {
-	LOOK_EVERY_S = 1,  /* at most so often is a file looked at */
-	QUIET_S = 1,	   /* a file that was written within that time is perhaps not whole */
-	LOOK_WAIT_S = 5,   /* for master to open it */
+	LOOK_EVERY_S = 1, /* at most so often is a file looked at */
+	QUIET_S = 1,	  /* a file that was written within that time is perhaps not whole */
+	LOOK_WAIT_S = 5,  /* for master to open it */
+	FAILED_EVERY_S = 60,
 	WAITING_MAX = 8192 /* questions that wait for a look */
 };
 
@@ -35,7 +37,9 @@ struct table {
 	struct monotime looked;
 	struct timer wait;
 	bool stamped, looking;
-	bool missing; /* said so in the log */
+	struct monotime failed; /* when the log last told of a key that could not be looked up */
+	bool missing;		/* said so in the log */
+	char file[TABLE_FILE_BYTES];
 };
 
 struct question {
@@ -57,16 +61,34 @@ struct store {
 
 /* -- answers ------------------------------------------------------------------------- */
 
-static void answer(struct store *s, const struct table *t, struct channel *to, uint64_t query,
+/* At most once a minute: the key is a stranger's. */
+static void failed_say(struct store *s, struct table *t, struct text key)
+{
+	struct monotime now = loop_now(s->d->loop);
+	char shown[100];
+
+	if (monotime_since(now, t->failed).us < SECONDS(FAILED_EVERY_S).us)
+		return;
+	t->failed = now;
+	text_printable(shown, sizeof shown, key);
+	log_error(s->d->log,
+		  "%s: a pattern took too long with \"%s\", or its value is too long; "
+		  "mail that needs it is deferred",
+		  t->file, shown);
+}
+
+static void answer(struct store *s, struct table *t, struct channel *to, uint64_t query,
 		   struct text key)
 {
 	struct msg_looked_up m = {.query = query, .verdict = TABLE_FAILED};
 
 	s->value.start = s->value.end = 0;
 	if (t && t->content) {
-		bool found = t->kind->find(t->content, key, &s->value);
-
-		m.verdict = found ? TABLE_FOUND : TABLE_ABSENT;
+		m.verdict = t->kind->find(t->content, key, &s->value);
+		if (m.verdict == TABLE_FAILED) {
+			failed_say(s, t, key);
+			s->value.start = s->value.end = 0;
+		}
 		m.value = (struct text){(const char *)bytes_at(&s->value), bytes_len(&s->value)};
 	}
 	channel_send_looked_up(to, &m);
@@ -122,7 +144,8 @@ static struct table *table_new(struct store *s, struct text name)
 	t->store = s;
 	t->name = mem_copy(name.data, name.len);
 	t->kind = table_kind_of(text_of(t->name), &path);
-	t->looked = (struct monotime){INT64_MIN / 2};
+	table_file(text_of(t->name), t->file);
+	t->looked = t->failed = (struct monotime){INT64_MIN / 2};
 	timer_init(&t->wait, s->d->loop, look_failed, t);
 	return t;
 }
@@ -178,13 +201,14 @@ static void complain(void *owner, uint32_t line, const char *what)
 {
 	struct complaint *c = owner;
 	struct table *t = c->table;
-	struct text path;
+	char where[16] = "";
 
 	if (c->said)
 		return;
 	c->said = true;
-	table_kind_of(text_of(t->name), &path);
-	log_error(t->store->d->log, "%s:%u: %s; %s", path.data, line, what,
+	if (line)
+		snprintf(where, sizeof where, ":%u", line);
+	log_error(t->store->d->log, "%s%s: %s; %s", t->file, where, what,
 		  t->content ? "the table stays as it was" : "mail that needs it is deferred");
 }
 
@@ -283,16 +307,13 @@ static void examine(struct table *t, int fd)
 
 static void lose(struct table *t, int error)
 {
-	struct text path;
-
 	if (t->content)
 		t->kind->free(&t->content);
 	t->stamped = false;
 	if (t->missing)
 		return;
 	t->missing = true;
-	table_kind_of(text_of(t->name), &path);
-	log_error(t->store->d->log, "%s: %s; mail that needs it is deferred", path.data,
+	log_error(t->store->d->log, "%s: %s; mail that needs it is deferred", t->file,
 		  strerror(error));
 }
 

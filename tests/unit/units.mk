@@ -80,3 +80,4 @@ $(BUILD)/unit/test_dialog_login: tests/unit/dialog_play.c
 UNITS_fuzz_relay := smtp-client
 $(BUILD)/replay/fuzz_relay $(BUILD)/fuzz/fuzz_relay: $(BUILD)/obj/checker/relay_talk.o $(BUILD)/obj/checker/token_answer.o
 LIBS_UNIT_fuzz_relay = $(BUILD)/libveredus.a -ljansson -lgsasl -lcrypto
+LIBS_UNIT_test_table_db := -ldb
