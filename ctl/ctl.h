@@ -77,6 +77,7 @@ int route_verb(struct ctl *ctl);
 int user_verb(struct ctl *ctl);
 int tls_report_verb(struct ctl *ctl);
 int newaliases_verb(struct ctl *ctl);
+int table_verb(struct ctl *ctl);
 
 /* sendmail(1), whose options are its own; ARGV begins behind its name. */
 int sendmail_run(int argc, char **argv);

@@ -26,6 +26,7 @@ static const struct verb verbs[] = {
     {"queue", queue_verb, "VERB ...", "look at queued mail and act on it; veredus queue --help"},
     {"trace", trace_verb, "ID|MESSAGE-ID|ADDRESS|LOGIN [--json]", "a message's whole story"},
     {"user", user_verb, "VERB NAME", "who may log in: veredus user --help"},
+    {"table", table_verb, "VERB ...", "make, query or list a table: veredus table --help"},
     {"tls-report", tls_report_verb, "[DOMAIN] [--json]",
      "what was counted of TLS today (RFC 8460)"},
     {"mailq", mailq_verb, NULL, "queue list, by the name of that program"},
@@ -173,8 +174,8 @@ static int run_found(const struct verb *verb, int argc, char **argv)
 	struct ctl ctl = {.config_path = CTL_CONFIG};
 	int status = EX_USAGE;
 
-	/* Those two have verbs of their own, with options of their own. */
-	bool nested = verb->run == queue_verb || verb->run == user_verb;
+	/* Those have verbs of their own, with options of their own. */
+	bool nested = verb->run == queue_verb || verb->run == user_verb || verb->run == table_verb;
 
 	if (!take_words(&ctl, argc, argv))
 		goto out;
