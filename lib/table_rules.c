@@ -7,9 +7,15 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* What all patterns of a table together may take. */
-enum { PATTERN_BYTES_MAX = 64 * 1024 * 1024, LINE_BYTES_MAX = 65536 };
+enum {
+	PATTERN_BYTES_MAX = 64 * 1024 * 1024,
+	LINE_BYTES_MAX = 65536,
+	FIND_US_MAX = 250000, /* of the processor, for one key */
+	FIND_ASK_EACH = 16    /* patterns */
+};
 
 enum rule_what { RULE_VALUE, RULE_IF, RULE_ENDIF };
 
@@ -344,10 +350,30 @@ static enum table_verdict value_of(const struct rule *rule, struct bytes *value)
 	return TABLE_FOUND;
 }
 
+static int64_t processor_us(void)
+{
+	struct timespec t = {0, 0};
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+/* Many patterns that each stay below their limits hold up all who ask just as one does. */
+static bool takes_too_long(const struct table_rules *table, size_t *tried, int64_t *began)
+{
+	if (table->type == TABLE_RULES_CIDR || ++*tried % FIND_ASK_EACH)
+		return false;
+	if (*tried == FIND_ASK_EACH)
+		*began = processor_us();
+	return processor_us() - *began > FIND_US_MAX;
+}
+
 enum table_verdict table_rules_find(const struct table_rules *table, struct text key,
 				    struct bytes *value)
 {
-	uint8_t address[16];
+	uint8_t address[16] = {0};
+	size_t tried = 0;
+	int64_t began = 0;
 
 	if (table->type == TABLE_RULES_CIDR && !key_address(key, address))
 		return TABLE_ABSENT;
@@ -358,6 +384,8 @@ enum table_verdict table_rules_find(const struct table_rules *table, struct text
 			i++;
 			continue;
 		}
+		if (takes_too_long(table, &tried, &began))
+			return TABLE_FAILED;
 		switch (rule_fits(rule, key, address, value)) {
 		case PATTERN_FAILED:
 			return TABLE_FAILED;

@@ -93,6 +93,9 @@ sts fetcher/sts_policy.c -type_is_plain
 sts fetcher/sts_domain.c
 sts fetcher/sts_store.c +(en|de)code|take_known|is_sound|has_only|store_put
 sts lib/sts.c +sts_(next|names)|pattern_names
+table_db lib/table_db.c
+table_rules lib/table_pattern.c
+table_rules lib/table_rules.c
 table_text lib/table_text.c
 takeover limits/freezer.c +freezer_(en|de)code|take_entry
 takeover limits/habits.c +habits_(en|de)code|(take|put)_habit|set_right
