@@ -359,6 +359,7 @@ void client_new(struct clients *all, int fd, const uint8_t *address, enum handle
 	    .seed = all->seed,
 	    .auth = config_has_logins(all->d->config) &&
 		    (role != HANDLE_LISTEN_SMTP || all->d->config->auth_smtp),
+	    .role = (uint8_t)role,
 	    .needs_login = role != HANDLE_LISTEN_SMTP,
 	    .offers_tls = !c->implicit && all->tls && all->d->config->tls_count,
 	};

@@ -128,6 +128,14 @@ struct config_route {
 	uint64_t fingerprint; /* of all that the block says, with a login; else 0 */
 };
 
+/* What is done to mail that comes in one way (rewrite.h). */
+struct config_header {
+	struct text label;
+	uint32_t line;
+	enum handle_role role; /* of its listeners; 0: mail of this machine */
+	struct texts masquerade, masquerade_except, remove, add;
+};
+
 struct config_site {
 	struct text label;
 	uint32_t line;
@@ -178,6 +186,12 @@ struct config {
 	uint8_t submission_unqualified, submission_date, submission_message_id, submission_from,
 	    submission_addresses, submission_duplicates, submission_eight_bit_header,
 	    submission_add_sender, submission_show_client;
+	struct text rewrite_canonical, rewrite_canonical_senders, rewrite_canonical_recipients,
+	    rewrite_virtual, rewrite_bcc, rewrite_bcc_senders, rewrite_bcc_recipients;
+	struct texts rewrite_virtual_domains; /* sorted */
+	struct config_header *headers;
+	size_t header_count;
+	bool rewrites; /* something of these was set */
 	uint64_t tables_size;
 	struct config_listen *listens;
 	size_t listen_count;
@@ -296,6 +310,12 @@ void config_postmaster(const struct config *config, char *to, size_t size);
 
 /* Is mail for this domain taken from anyone (relay-to, or a route to local)? */
 bool config_relays_to(const struct config *config, struct text domain);
+
+/* Does this domain live in `virtual` alone? */
+bool config_is_virtual(const struct config *config, struct text domain);
+
+/* The header block of a listener's kind; NULL: none. */
+const struct config_header *config_header(const struct config *config, enum handle_role role);
 
 /* Does NAME match PATTERN ("name", ".suffix", "*.suffix", "*")? ASCII, without case. */
 bool domain_matches(struct text pattern, struct text name);

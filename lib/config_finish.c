@@ -436,4 +436,6 @@ void config_finish(struct config *config, const struct place *ports, struct conf
 	route_logins_finish(config, errors);
 	index_routes(&w);
 	index_relay_to(&config->relay_to);
+	index_relay_to(&config->rewrite_virtual_domains);
+	config_headers_finish(config, errors);
 }

@@ -15,6 +15,9 @@ struct place {
  */
 void config_finish(struct config *config, const struct place *ports, struct config_errors *errors);
 
+/* The header blocks and rewrite (config_header.c). */
+void config_headers_finish(struct config *config, struct config_errors *errors);
+
 /* True when one is no warning. */
 bool config_errors_matter(const struct config_errors *errors);
 

@@ -179,13 +179,24 @@ bool config_has_local(const struct config *config)
 	return false;
 }
 
-bool config_relays_to(const struct config *config, struct text domain)
+static bool domain_within(const struct texts *list, struct text domain)
 {
-	if (config_route(config, domain)->kind == ROUTE_LOCAL ||
-	    domain_listed(&config->relay_to, domain))
+	if (domain_listed(list, domain))
 		return true;
 	while (shorten(&domain))
-		if (domain_listed(&config->relay_to, domain))
+		if (domain_listed(list, domain))
 			return true;
 	return false;
+}
+
+bool config_is_virtual(const struct config *config, struct text domain)
+{
+	return config->rewrite_virtual_domains.count &&
+	       domain_within(&config->rewrite_virtual_domains, domain);
+}
+
+bool config_relays_to(const struct config *config, struct text domain)
+{
+	return config_route(config, domain)->kind == ROUTE_LOCAL ||
+	       domain_within(&config->relay_to, domain) || config_is_virtual(config, domain);
 }

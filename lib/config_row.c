@@ -9,6 +9,8 @@
 #define OWNER_tls struct config_tls
 #define OWNER_submission struct config
 #define OWNER_tables struct config
+#define OWNER_rewrite struct config
+#define OWNER_header struct config_header
 #define OWNER_resolver struct config
 #define OWNER_route struct config_route
 #define OWNER_source struct config_source
@@ -52,6 +54,8 @@ const size_t setting_count = sizeof setting_rows / sizeof *setting_rows;
 #define ARRAY_auth 0, 0, 0, 0
 #define ARRAY_submission 0, 0, 0, 0
 #define ARRAY_tables 0, 0, 0, 0
+#define ARRAY_rewrite 0, 0, 0, 0
+#define ARRAY_header ARRAY(headers, header_count, config_header)
 #define ARRAY_rate ARRAY(rates, rate_count, config_rate)
 #define ARRAY_takeover 0, 0, 0, 0
 #define ARRAY_resolver 0, 0, 0, 0
@@ -105,7 +109,8 @@ const char *const *setting_words(enum setting_type type)
 size_t setting_item_size(enum setting_type type)
 {
 	return type == TYPE_NETWORKS ? sizeof(struct network)
-	       : type == TYPE_DOMAINS || type == TYPE_LOGINS || type == TYPE_DIGESTS
+	       : type == TYPE_DOMAINS || type == TYPE_LOGINS || type == TYPE_TEXTS ||
+		       type == TYPE_DIGESTS
 		   ? sizeof(struct text)
 	       : type == TYPE_RATES				? sizeof(struct rate)
 	       : type == TYPE_SHARES				? sizeof(struct source_share)

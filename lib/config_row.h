@@ -39,6 +39,7 @@ enum setting_type {
 	TYPE_SERVERS,	/* ADDRESS@PORT */
 	TYPE_RATES,
 	TYPE_LOGINS,
+	TYPE_TEXTS,
 	TYPE_DIGESTS, /* SHA-256 in hexadecimal digits */
 	TYPE_SHARES,  /* NAME[*WEIGHT] */
 	TYPE_COUNT

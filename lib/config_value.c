@@ -643,7 +643,7 @@ static bool (*const readers[TYPE_COUNT])(struct value *v) = {
     [TYPE_LOGINS] = read_login,	       [TYPE_WORD_POLICY] = read_word,
     [TYPE_DIGESTS] = read_digest,      [TYPE_SHARES] = read_share,
     [TYPE_IPV4] = read_source_address, [TYPE_IPV6] = read_source_address,
-    [TYPE_NAME] = read_source_name,
+    [TYPE_NAME] = read_source_name,    [TYPE_TEXTS] = read_text,
 };
 
 bool value_read(const struct setting_row *row, const struct token *word, struct arena *arena,

@@ -5,6 +5,7 @@
 #include "address.h"
 #include "lookup.h"
 #include "mem.h"
+#include "rewrite.h"
 #include "rights_check.h"
 
 #include <stdio.h>
@@ -33,6 +34,8 @@ struct question {
 	struct session *session;
 	struct rights_check *rights;
 	struct lookup *count, *user;
+	struct rewrite *rewrite;
+	bool rewrites;		 /* once all else has been asked, unless it is refused */
 	bool counts;		 /* once its sender has the right, or has not, it is counted */
 	struct refusal *refusal; /* owned; NULL: none so far */
 	void (*done)(void *owner, const struct reply *r);
@@ -102,10 +105,22 @@ struct names *policy_names(const struct policy *p)
 	return p->names;
 }
 
+static void rewrite_settled(void *owner, const struct reply *r);
+
 static void question_settle(struct question *q, const struct reply *r)
 {
 	struct question done = *q;
 
+	if (q->rewrites && !r) {
+		q->rewrites = false;
+		struct rewrite *rewrite = rewrite_start(
+		    q->policy->lookups, q->session, session_asks(q->session), rewrite_settled, q);
+
+		/* What is settled from within is over, and Q may be gone. */
+		if (rewrite)
+			q->rewrite = rewrite;
+		return;
+	}
 	q->over = true;
 	q->refusal = NULL;
 	if (!done.inside)
@@ -282,12 +297,27 @@ static void ask_user(struct question *q)
 		q->user = lookup;
 }
 
+/* The last thing that is asked about; but whom a recipient is after it, local knows. */
+static void rewrite_settled(void *owner, const struct reply *r)
+{
+	struct question *q = owner;
+
+	q->rewrite = NULL;
+	if (!r && !session_is_expanded(q->session) &&
+	    needs_user(q->session, session_asks(q->session)))
+		ask_user(q);
+	else
+		question_settle(q, r);
+}
+
 struct question *policy_ask(struct policy *p, struct session *s, enum session_point point,
 			    void (*done)(void *owner, const struct reply *r), void *owner)
 {
 	bool rights = needs_rights(s, point), counts = needs_count(s), user = needs_user(s, point);
 
-	if (!rights && !user && !(counts && point == POINT_HEADER)) {
+	bool rewrites = rewrite_is_due(s, point);
+
+	if (!rights && !user && !rewrites && !(counts && point == POINT_HEADER)) {
 		done(owner, NULL);
 		return NULL;
 	}
@@ -296,15 +326,20 @@ struct question *policy_ask(struct policy *p, struct session *s, enum session_po
 	*q = (struct question){.policy = p,
 			       .session = s,
 			       .counts = counts,
+			       .rewrites = rewrites,
 			       .done = done,
 			       .owner = owner,
 			       .inside = true};
-	if (user)
+	if (point == POINT_RECIPIENT && rewrites)
+		question_settle(q, NULL);
+	else if (user)
 		ask_user(q);
 	else if (rights)
 		ask_rights(q, point == POINT_HEADER);
-	else
+	else if (counts)
 		count(q);
+	else
+		question_settle(q, NULL);
 	q->inside = false;
 	if (!q->over)
 		return q;
@@ -319,6 +354,7 @@ void policy_cancel(struct question **question)
 	rights_check_cancel(&(*question)->rights);
 	lookup_cancel(&(*question)->count);
 	lookup_cancel(&(*question)->user);
+	rewrite_cancel(&(*question)->rewrite);
 	free((*question)->refusal);
 	free(*question);
 	*question = NULL;

@@ -101,6 +101,7 @@ struct session_setup {
 	bool needs_login;      /* no mail before AUTH (RFC 6409 4.3) */
 	bool offers_tls;       /* STARTTLS */
 	uint8_t repairs;       /* enum session_repairs */
+	uint8_t role;	       /* enum handle_role of the listener; 0: handed in */
 };
 
 enum {
@@ -156,6 +157,24 @@ uint32_t session_recipients(const struct session *s); /* of the transaction; 0 w
 
 /* At POINT_RECIPIENT: whom it is about; canonical. */
 const struct address *session_pending(const struct session *s);
+
+/* What rewriting (rewrite.h) asks and changes, at POINT_RECIPIENT and POINT_HEADER. */
+uint8_t session_role(const struct session *s);
+enum session_repairs session_repairs(const struct session *s);
+bool session_takes_utf8(const struct session *s);
+/* ADDRESSES, copied, take the pending recipient's place, with its ORCPT and NOTIFY; false: they
+ * are too many, and nothing was changed. */
+bool session_is_expanded(const struct session *s); /* at POINT_RECIPIENT: that was done */
+bool session_expand(struct session *s, const struct text *addresses, size_t count);
+/* At POINT_HEADER: the recipients are put anew. Each becomes the pending one in turn, for
+ * session_expand(); false: that was the last. */
+void session_recipients_again(struct session *s);
+bool session_recipient_again(struct session *s);
+void session_set_sender(struct session *s, struct text sender);
+/* What HEADER holds is taken over. */
+void session_set_header(struct session *s, struct bytes *header);
+/* One more recipient, of whom nobody hears: NOTIFY=NEVER. False: there is no room for more. */
+bool session_add_blind(struct session *s, struct text address);
 
 /* At POINT_HEADER: the message is to be held in the queue when it is taken; WHY is copied. */
 void session_hold_message(struct session *s, struct text why);

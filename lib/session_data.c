@@ -349,6 +349,7 @@ static void settle_message(struct session *s)
 	if (facts.tls_optional && !t->tls && s->setup.config->heed_tls_required)
 		t->tls = MAIL_TLS_OPTIONAL;
 	transaction_make_prelude(s, &facts);
+	transaction_add_blind(s);
 	transaction_make_envelope(s);
 	s->setup.face->event(s->setup.owner, EVENT_message_id, t->id, &t->message_id, 1);
 	session_ask(s, POINT_DATA);

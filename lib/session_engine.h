@@ -61,6 +61,11 @@ struct transaction {
 	struct address pending;
 	char orcpt[ORCPT_MAX + 1];
 	uint8_t notify;
+	bool expanded;	    /* others stand in its place */
+	struct bytes blind; /* each a u16 length and an address */
+	struct bytes old;   /* of handed-in mail: the recipients as they came, while they are
+			       put anew */
+	struct envelope_iter old_at;
 
 	struct content content;
 	struct bytes header; /* repaired; empty: content.head as it came */
@@ -141,6 +146,8 @@ void transaction_begin(struct session *s);
 void transaction_end(struct session *s);
 void transaction_add(struct session *s);
 bool transaction_is_full(const struct session *s);
+/* For COUNT recipients that take OCTETS of the envelope. */
+bool transaction_has_room(const struct session *s, size_t count, size_t octets);
 void session_verb_mail(struct session *s, struct text args);
 void session_verb_rcpt(struct session *s, struct text args);
 void session_sender_answered(struct session *s, const struct reply *r);
@@ -171,6 +178,9 @@ void transaction_repair(struct session *s);
 /* Completes what address.h has read. ADDRESS_ALONE: no full domain, and none to be had. */
 enum address_result session_complete(const struct session *s, struct address *a,
 				     enum address_result r);
+
+/* session_rewrite.c */
+void transaction_add_blind(struct session *s);
 
 /* session_trace.c: Received in front of the header block. */
 void transaction_make_prelude(struct session *s, const struct header_facts *facts);

@@ -84,6 +84,8 @@ void transaction_end(struct session *s)
 	content_free(&t->content);
 	bytes_free(&t->envelope);
 	bytes_free(&t->header);
+	bytes_free(&t->blind);
+	bytes_free(&t->old);
 	bytes_free(&t->prelude);
 	free(t->known);
 	struct arena *arena = t->arena;
@@ -313,6 +315,15 @@ bool transaction_is_full(const struct session *s)
 	       bytes_len(&t->envelope) > ENVELOPE_MAX - ENVELOPE_HEAD_MAX - ENVELOPE_RECIPIENT_MAX;
 }
 
+bool transaction_has_room(const struct session *s, size_t count, size_t octets)
+{
+	const struct transaction *t = s->t;
+	size_t most = ENVELOPE_MAX - ENVELOPE_HEAD_MAX, used = bytes_len(&t->envelope);
+
+	return count <= RECIPIENTS_MAX - t->recipient_count && used < most &&
+	       octets <= most - used;
+}
+
 /* A recipient that adds nothing: a thousand are forgiven, more are errors. */
 static void count_overshoot(struct session *s)
 {
@@ -391,6 +402,7 @@ void session_verb_rcpt(struct session *s, struct text args)
 	}
 	text_copy(s->t->orcpt, sizeof s->t->orcpt, p.orcpt);
 	s->t->notify = p.notify;
+	s->t->expanded = false;
 	if (postmaster)
 		make_postmaster(s, a);
 	police_recipient(s, path, postmaster);
@@ -403,7 +415,8 @@ void session_recipient_answered(struct session *s, const struct reply *r)
 		session_reject(s, "RCPT", address_text(&s->t->pending), r);
 		return;
 	}
-	transaction_add(s);
+	if (!s->t->expanded)
+		transaction_add(s);
 	session_change(s, STEP_RECIPIENT);
 	session_say(s, &reply_recipient_ok);
 }

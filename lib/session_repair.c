@@ -72,7 +72,8 @@ bool session_is_handed_in(const struct session *s)
 
 struct text session_header(const struct session *s)
 {
-	const struct bytes *b = s->setup.repairs ? &s->t->header : &s->t->content.head;
+	bool changed = s->setup.repairs || bytes_len(&s->t->header);
+	const struct bytes *b = changed ? &s->t->header : &s->t->content.head;
 
 	return (struct text){(const char *)bytes_at(b), bytes_len(b)};
 }

@@ -113,14 +113,14 @@ void transaction_make_prelude(struct session *s, const struct header_facts *fact
 	struct transaction *t = s->t;
 	char date[WALLTIME_TEXT_BYTES];
 
-	const struct bytes *header = s->setup.repairs ? &t->header : &t->content.head;
+	struct text header = session_header(s);
 
-	bytes_room(&t->prelude, 1024 + bytes_len(header));
+	bytes_room(&t->prelude, 1024 + header.len);
 	walltime_rfc5322(s->now.wall, date);
 	if (!t->message_id.len)
 		t->message_id = facts->message_id;
 	put_received(&t->prelude, s, date);
-	bytes_add(&t->prelude, bytes_at(header), bytes_len(header));
+	put(&t->prelude, header);
 	/* A body without a header of its own must not become one. */
 	if (t->content.headless)
 		puts_(&t->prelude, "\r\n");
