@@ -63,7 +63,8 @@ size_t session_hand_content(struct session *s, struct moment now, const uint8_t 
 	size_t used = 0;
 
 	s->now = now;
-	if (!s->t || !s->t->recipient_count) {
+	/* There are none for a moment while they are put anew. */
+	if (!s->t || (!s->t->recipient_count && !bytes_len(&s->t->old))) {
 		refuse(s, 554, "5.5.1", "Error: no valid recipients");
 		return 0;
 	}
