@@ -18,6 +18,9 @@ void config_finish(struct config *config, const struct place *ports, struct conf
 /* The header blocks and rewrite (config_header.c). */
 void config_headers_finish(struct config *config, struct config_errors *errors);
 
+/* What NAME, a setting of Postfix, is here; NULL: it is none that is known. */
+const char *postfix_meaning(struct text name);
+
 /* True when one is no warning. */
 bool config_errors_matter(const struct config_errors *errors);
 

@@ -82,46 +82,14 @@ static const struct setting_row *row_named(enum setting_block block, struct text
 	return NULL;
 }
 
-/* What people who come from Postfix write first. */
-static const struct {
-	const char *theirs, *ours;
-} postfix_names[] = {
-    {"myhostname", "hostname = NAME"},
-    {"mynetworks", "relay-from = { NETWORK, ... }"},
-    {"mydestination", "relay-to = { DOMAIN, ... }, and a route to where their mailboxes are"},
-    {"relay_domains", "relay-to = { DOMAIN, ... }"},
-    {"relayhost", "route * { to = smtp:HOST:PORT }"},
-    {"smtp_fallback_relay", "a further hop in route * { to = { smtp:HOST, smtp:HOST } }"},
-    {"transport_maps", "route DOMAIN { to = smtp:HOST:PORT }, one for each"},
-    {"inet_interfaces", "listen smtp { address = ADDRESS:25 }"},
-    {"queue_directory", "queue = PATH"},
-    {"message_size_limit", "limits { message = 50M }"},
-    {"smtpd_recipient_limit", "limits { recipients = 1000 }"},
-    {"maximal_queue_lifetime", "retry { expire = 5d }"},
-    {"smtpd_tls_cert_file", "tls NAME { certificate = PATH key = PATH }"},
-    {"smtpd_tls_key_file", "tls NAME { certificate = PATH key = PATH }"},
-    {"smtpd_sasl_auth_enable", "auth { users = PATH }"},
-    {"smtpd_sasl_path", "auth { dovecot = PATH }"},
-    {"smtpd_sender_login_maps", "submission { senders = PATH }"},
-    {"smtp_bind_address", "source NAME { ipv4 = ADDRESS }, and source = NAME in route * { }"},
-    {"smtp_bind_address6", "source NAME { ipv6 = ADDRESS }, and source = NAME in route * { }"},
-    {"smtp_helo_name",
-     "source NAME { ipv4 = ADDRESS helo = NAME }, and source = NAME in route * { }"},
-    {"sender_dependent_default_transport_maps", "sender ADDRESS { source = NAME }, one for each"},
-    {"smtp_sasl_auth_enable", "route * { to = smtp:HOST:587 login = NAME password-file = PATH }"},
-    {"smtp_sasl_password_maps", "route * { to = smtp:HOST:587 login = NAME password-file = PATH }"},
-    {"smtp_tls_security_level", "route * { to = mx tls = may }"},
-};
-
 static bool from_postfix(struct reader *r, const struct token *name, const char *word)
 {
-	for (size_t i = 0; i < sizeof postfix_names / sizeof *postfix_names; i++)
-		if (text_equals(name->text, postfix_names[i].theirs)) {
-			WRONG(r, *name, "unknown setting \"%s\"; what it is in Postfix is here %s",
-			      word, postfix_names[i].ours);
-			return true;
-		}
-	return false;
+	const char *ours = postfix_meaning(name->text);
+
+	if (ours)
+		WRONG(r, *name, "unknown setting \"%s\"; what it is in Postfix is here %s", word,
+		      ours);
+	return ours != NULL;
 }
 
 static void unknown_setting(struct reader *r, const struct scope *scope, const struct token *name)

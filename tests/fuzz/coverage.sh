@@ -73,6 +73,7 @@ reply smtp-client/reply.c
 report bounce/report.c
 report bounce/report_field.c
 result local/result.c -result_set
+rewrite_header lib/rewrite_header.c -header_rule_fault
 rights lib/rights.c
 rights lib/rights_check.c +author_add|read_(field|header|resent)|refuse
 sendmail ctl/sendmail_encode.c

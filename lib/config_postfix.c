@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: ISC */
+/* What settings of Postfix are called here. */
+#include "config_finish.h"
+
+/* What people who come from Postfix write first. */
+static const struct {
+	const char *theirs, *ours;
+} postfix_names[] = {
+    {"myhostname", "hostname = NAME"},
+    {"mynetworks", "relay-from = { NETWORK, ... }"},
+    {"mydestination", "relay-to = { DOMAIN, ... }, and a route to where their mailboxes are"},
+    {"relay_domains", "relay-to = { DOMAIN, ... }"},
+    {"relayhost", "route * { to = smtp:HOST:PORT }"},
+    {"smtp_fallback_relay", "a further hop in route * { to = { smtp:HOST, smtp:HOST } }"},
+    {"transport_maps", "route DOMAIN { to = smtp:HOST:PORT }, one for each"},
+    {"inet_interfaces", "listen smtp { address = ADDRESS:25 }"},
+    {"queue_directory", "queue = PATH"},
+    {"message_size_limit", "limits { message = 50M }"},
+    {"smtpd_recipient_limit", "limits { recipients = 1000 }"},
+    {"maximal_queue_lifetime", "retry { expire = 5d }"},
+    {"smtpd_tls_cert_file", "tls NAME { certificate = PATH key = PATH }"},
+    {"smtpd_tls_key_file", "tls NAME { certificate = PATH key = PATH }"},
+    {"smtpd_sasl_auth_enable", "auth { users = PATH }"},
+    {"smtpd_sasl_path", "auth { dovecot = PATH }"},
+    {"smtpd_sender_login_maps", "submission { senders = PATH }"},
+    {"smtp_bind_address", "source NAME { ipv4 = ADDRESS }, and source = NAME in route * { }"},
+    {"smtp_bind_address6", "source NAME { ipv6 = ADDRESS }, and source = NAME in route * { }"},
+    {"smtp_helo_name",
+     "source NAME { ipv4 = ADDRESS helo = NAME }, and source = NAME in route * { }"},
+    {"sender_dependent_default_transport_maps", "sender ADDRESS { source = NAME }, one for each"},
+    {"smtp_sasl_auth_enable", "route * { to = smtp:HOST:587 login = NAME password-file = PATH }"},
+    {"smtp_sasl_password_maps", "route * { to = smtp:HOST:587 login = NAME password-file = PATH }"},
+    {"smtp_tls_security_level", "route * { to = mx tls = may }"},
+    {"canonical_maps", "rewrite { canonical = PATH }"},
+    {"sender_canonical_maps", "rewrite { canonical-senders = PATH }"},
+    {"recipient_canonical_maps", "rewrite { canonical-recipients = PATH }"},
+    {"virtual_alias_maps", "rewrite { virtual = PATH }"},
+    {"virtual_alias_domains", "rewrite { virtual-domains = { DOMAIN, ... } }"},
+    {"masquerade_domains",
+     "header local { masquerade = { DOMAIN, ... } }, and one for each kind of listener"},
+    {"masquerade_exceptions", "header local { masquerade-except = { USER, ... } }"},
+    {"always_bcc", "rewrite { bcc = ADDRESS }"},
+    {"sender_bcc_maps", "rewrite { bcc-senders = PATH }"},
+    {"recipient_bcc_maps", "rewrite { bcc-recipients = PATH }"},
+    {"header_checks", "header smtp { remove = { FIELD, ... } add = { \"FIELD: VALUE\" } }"},
+};
+
+const char *postfix_meaning(struct text name)
+{
+	for (size_t i = 0; i < sizeof postfix_names / sizeof *postfix_names; i++)
+		if (text_equals(name, postfix_names[i].theirs))
+			return postfix_names[i].ours;
+	return NULL;
+}
