@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* Checks of a configuration that need the machine it is for: folders, files, names. */
+#include "address.h"
 #include "aliases.h"
 #include "config_row.h"
 #include "config_value.h"
@@ -383,6 +384,34 @@ static void check_senders(struct table_check *t, const void *table)
 	bytes_free(&value);
 }
 
+/* What stands behind an address, of those that rewrite: others, a user, or @domain. */
+static void check_addresses(struct table_check *t, const void *table)
+{
+	struct bytes value = {0};
+	struct text key, word;
+	unsigned faults = 0;
+	char name[SHOWN_BYTES], what[160];
+	struct address a;
+
+	for (size_t at = 0; t->kind->next(table, &at, &key, &value);) {
+		struct text words = {(const char *)bytes_at(&value), bytes_len(&value)};
+
+		while (!is_made_later(t, words) && table_word_next(&words, &word)) {
+			char text[TABLE_KEY_MAX];
+			bool domain = word.data[0] == '@', user = text_find(word, '@') < 0;
+
+			snprintf(text, sizeof text, "%s%.*s%s", domain ? "x" : "", (int)word.len,
+				 word.data, user ? "@x" : "");
+			if (address_read(text_of(text), &a) == ADDRESS_FINE ||
+			    ++faults > TABLE_FAULTS_MAX)
+				continue;
+			snprintf(what, sizeof what, "\"%s\" is no address", shown(name, word));
+			table_wrong(t, t->kind->line(table, key), what);
+		}
+	}
+	bytes_free(&value);
+}
+
 /* What stands behind a domain, as it would count for mail by its MX. */
 static void check_policies(struct table_check *t, const void *table)
 {
@@ -421,6 +450,8 @@ static void check_table(const struct check *c, size_t i)
 			check_senders(&t, read);
 		if (read && t.row->offset == offsetof(struct config, tls_policies))
 			check_policies(&t, read);
+		if (read && t.row->block == BLOCK_rewrite)
+			check_addresses(&t, read);
 		t.kind->free(&read);
 	}
 	bytes_free(&content);

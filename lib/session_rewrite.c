@@ -37,9 +37,14 @@ bool session_expand(struct session *s, const struct text *addresses, size_t coun
 		octets += addresses[i].len + each;
 	if (!transaction_has_room(s, count, octets))
 		return false;
-	for (size_t i = 0; i < count; i++)
-		if (address_read(addresses[i], &t->pending) == ADDRESS_FINE)
-			transaction_add(s);
+	for (size_t i = 0; i < count; i++) {
+		struct address a;
+
+		if (address_read(addresses[i], &a) != ADDRESS_FINE)
+			continue;
+		t->pending = a;
+		transaction_add(s);
+	}
 	t->pending = said;
 	t->expanded = true;
 	return true;
