@@ -136,6 +136,13 @@ struct config_header {
 	struct texts masquerade, masquerade_except, remove, add;
 };
 
+/* config_virtual.h */
+struct config_virtual {
+	struct text label; /* a domain */
+	uint32_t line;
+	struct text mailboxes, root, user;
+};
+
 struct config_site {
 	struct text label;
 	uint32_t line;
@@ -218,6 +225,8 @@ struct config {
 	struct duration local_command_time;
 	uint8_t local_forward;
 	uint64_t local_deliveries;
+	struct config_virtual *virtuals; /* sorted by label */
+	size_t virtual_count;
 	struct config_site *sites;
 	size_t site_count;
 	struct config_source *sources;

@@ -4,6 +4,7 @@
 #include "aliases.h"
 #include "config_row.h"
 #include "config_value.h"
+#include "config_virtual.h"
 #include "policy_row.h"
 #include "rights.h"
 #include "route_login.h"
@@ -486,6 +487,7 @@ bool config_check_machine(const struct config *config, struct config_errors *err
 	check_pam_user(&c);
 	check_introspection(&c);
 	check_local(&c);
+	config_virtual_check(config, errors);
 	route_logins_check(config, errors);
 	check_tables(&c);
 	check_sources(&c);

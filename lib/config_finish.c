@@ -6,6 +6,7 @@
 #include "config_row.h"
 #include "config_source.h"
 #include "config_value.h"
+#include "config_virtual.h"
 #include "mem.h"
 #include "must.h"
 #include "route_login.h"
@@ -435,6 +436,7 @@ void config_finish(struct config *config, const struct place *ports, struct conf
 	gather_shown(&w);
 	route_logins_finish(config, errors);
 	index_routes(&w);
+	config_virtual_finish(config, errors);
 	index_relay_to(&config->relay_to);
 	index_relay_to(&config->rewrite_virtual_domains);
 	config_headers_finish(config, errors);

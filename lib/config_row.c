@@ -17,6 +17,7 @@
 #define OWNER_pool struct config_pool
 #define OWNER_sender struct config_sender
 #define OWNER_local struct config
+#define OWNER_virtual struct config_virtual
 #define OWNER_site struct config_site
 #define OWNER_limits struct config
 #define OWNER_rate struct config_rate
@@ -51,6 +52,7 @@ const size_t setting_count = sizeof setting_rows / sizeof *setting_rows;
 #define ARRAY_pool ARRAY(pools, pool_count, config_pool)
 #define ARRAY_sender ARRAY(senders, sender_count, config_sender)
 #define ARRAY_local 0, 0, 0, 0
+#define ARRAY_virtual ARRAY(virtuals, virtual_count, config_virtual)
 #define ARRAY_auth 0, 0, 0, 0
 #define ARRAY_submission 0, 0, 0, 0
 #define ARRAY_tables 0, 0, 0, 0

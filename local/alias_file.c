@@ -2,6 +2,7 @@
 /* Aliases: the file, and what a name comes to. */
 #include "alias_file.h"
 
+#include "config_virtual.h"
 #include "envelope.h"
 #include "file.h"
 #include "mem.h"
@@ -169,7 +170,8 @@ static void expand_address(struct expanding *x, struct text address, struct text
 
 	if (!own.len)
 		expand_name(x, address, domain, depth);
-	else if (config_route(x->config, own)->kind == ROUTE_LOCAL)
+	else if (config_route(x->config, own)->kind == ROUTE_LOCAL &&
+		 !config_virtual(x->config, own))
 		expand_name(x, (struct text){address.data, address.len - own.len - 1}, own, depth);
 	else
 		add(x, address, (struct text){NULL, 0});

@@ -58,6 +58,10 @@ static void into_mailbox(const struct order *o, const char *note, struct result 
 {
 	static const struct mailbox_face face = {still_wanted, NULL};
 
+	if (o->root && !mailbox_folders(o->path, o->root)) {
+		mailbox_failed(r, errno, o->path);
+		return;
+	}
 	if (mailbox_is_maildir(o->path))
 		maildir_deliver(&o->letter, o->path, o->host, &face, r);
 	else

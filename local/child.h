@@ -30,6 +30,8 @@ struct order {
 	bool stays;	     /* started by an ordinary user, who is the recipient */
 	gid_t folder_group;  /* of the folder that mailboxes lie in, beside the user's; 0: none */
 	char path[PATH_MAX]; /* the mailbox */
+	size_t root;	     /* so many octets of PATH are a folder that must be there; folders
+				behind it are made. 0: as the mailbox's kind has it */
 	const char *host;    /* ours, for names */
 };
 

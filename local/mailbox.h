@@ -37,6 +37,13 @@ void maildir_deliver(const struct letter *l, const char *path, const char *host,
 void mbox_deliver(const struct letter *l, const char *path, const struct mailbox_face *face,
 		  struct result *r);
 
+/*
+ * Makes the folders of PATH that are behind its first ROOT octets and in front of its last name,
+ * and syncs those that have a new one. The root itself is never made: where its file system is
+ * not mounted, mail waits. False with errno.
+ */
+bool mailbox_folders(const char *path, size_t root);
+
 /* What ERRNO means for a delivery: deferred, with the status that says why. */
 void mailbox_failed(struct result *r, int error, const char *what);
 

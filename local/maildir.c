@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -43,6 +44,36 @@ static int folder(int dir, const char *name)
 	if (dir != AT_FDCWD)
 		(void)fsync(dir);
 	return openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+bool mailbox_folders(const char *path, size_t root)
+{
+	char name[PATH_MAX];
+	size_t end = strlen(path);
+
+	text_copy(name, sizeof name, (struct text){path, root});
+	int at = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	while (end > root && path[end - 1] == '/')
+		end--;
+	for (size_t from = root + 1; at >= 0 && from < end;) {
+		const char *slash = memchr(path + from, '/', end - from);
+
+		if (!slash)
+			break;
+		text_copy(name, sizeof name,
+			  (struct text){path + from, (size_t)(slash - path) - from});
+		int next = folder(at, name), error = errno;
+
+		close(at);
+		at = next;
+		errno = error;
+		from = (size_t)(slash - path) + 1;
+	}
+	if (at < 0)
+		return false;
+	close(at);
+	return true;
 }
 
 /* As Maildir's inventor has it, "/" and ":" in the host's name are octal. */

@@ -49,12 +49,35 @@ static bool is_postmaster(struct text address)
 	return user_part(address, part, sizeof part) && strcmp(part, "postmaster") == 0;
 }
 
+/* Postmaster's mail for a virtual domain goes to the configuration's, unless that is himself. */
+static bool virtual_postmaster(const struct config *config, struct text address, char *to,
+			       size_t size)
+{
+	config_postmaster(config, to, size);
+	return is_postmaster(address) && !text_equal_case(text_of(to), address);
+}
+
+static unsigned virtual_knows(struct planner *p, const struct config *config,
+			      const struct config_virtual *v, struct text address)
+{
+	char path[PATH_MAX], to[ADDRESS_MAX + 1];
+	enum table_verdict verdict =
+	    virtual_find(&p->virtuals, config, v, address, path, sizeof path);
+
+	if (verdict == TABLE_ABSENT && virtual_postmaster(config, address, to, sizeof to))
+		return TABLE_FOUND;
+	return verdict;
+}
+
 unsigned plan_knows(struct planner *p, const struct config *config, struct text address)
 {
 	static struct user u; /* large */
+	const struct config_virtual *v = config_virtual(config, address_domain(address));
 	char part[PART_BYTES];
 	struct text list;
 
+	if (v)
+		return virtual_knows(p, config, v, address);
 	if (!user_part(address, part, sizeof part))
 		return TABLE_ABSENT;
 	enum aliases_found alias = alias_file_find(&p->aliases, config, text_of(part), &list);
@@ -226,11 +249,75 @@ static bool plan_user(struct planner *by, const struct job *job, const struct re
 	return plan_target(p, (struct text){target.data + 1, target.len - 1}, result);
 }
 
+/* No line in the table. */
+static void settle_unlisted(const struct job *job, const struct recipient *r,
+			    enum table_verdict verdict, struct result *result)
+{
+	char to[ADDRESS_MAX + 1];
+
+	if (verdict != TABLE_ABSENT) {
+		result_set(result, OUTCOME_DEFERRED, 0, "4.3.5",
+			   "the table of mailboxes can't be used now: see the log");
+	} else if (virtual_postmaster(job->config, r->address, to, sizeof to)) {
+		result_add(result, text_of(to), (struct text){NULL, 0});
+		result_set(result, OUTCOME_EXPANDED, 250, "2.1.5", "the postmaster is %s", to);
+	} else {
+		settle_user(result, r->address, USER_ABSENT);
+	}
+}
+
+static bool virtual_path(const struct config_virtual *v, const char *below, struct order *o)
+{
+	if (v->root.len + 1 + strlen(below) >= sizeof o->path)
+		return false;
+	text_copy(o->path, sizeof o->path, v->root);
+	o->root = v->root.len;
+	o->path[o->root] = '/';
+	strcpy(o->path + o->root + 1, below);
+	return true;
+}
+
+/* No aliases, no .forward: the table says all. Nothing of the address stands in the path. */
+static bool plan_virtual(struct planner *by, const struct job *job, const struct config_virtual *v,
+			 const struct recipient *r, struct plan *p, struct result *result)
+{
+	char below[PATH_MAX];
+	enum table_verdict verdict =
+	    virtual_find(&by->virtuals, job->config, v, r->address, below, sizeof below);
+
+	if (verdict != TABLE_FOUND) {
+		settle_unlisted(job, r, verdict, result);
+		return false;
+	}
+	/* It was a domain of users when its alias or .forward was read. */
+	if (r->target.len > 1) {
+		result_set(result, OUTCOME_DEFERRED, 0, "4.3.5",
+			   "no command, file or list belongs to a virtual domain");
+		return false;
+	}
+	if (letter_loops(&p->order.letter)) {
+		result_set(result, OUTCOME_FAILED, 554, "5.4.6", "mail forwarding loop for %.*s",
+			   SHOWN(r->address));
+		return false;
+	}
+	if (user_find(&p->user, v->user, "") != USER_FOUND || p->user.uid == 0 ||
+	    (by->unprivileged && p->user.uid != geteuid()) || !virtual_path(v, below, &p->order)) {
+		result_set(result, OUTCOME_DEFERRED, 0, "4.3.5",
+			   "virtual { user } is nobody whom we can be here, or a path is too long");
+		return false;
+	}
+	p->order.kind = ORDER_MAILBOX;
+	return true;
+}
+
 static bool plan(struct planner *by, const struct job *job, const struct recipient *r,
 		 struct plan *p, struct result *result)
 {
 	char first = r->target.len ? r->target.data[0] : '\0';
+	const struct config_virtual *v = config_virtual(job->config, address_domain(r->address));
 
+	if (v)
+		return plan_virtual(by, job, v, r, p, result);
 	if (first == '|' || first == '/' || first == ':')
 		return plan_alias_target(by, job, r, p, result);
 	if (!first && alias_expand(&by->aliases, job->config, r->address, result))

@@ -5,9 +5,11 @@
 
 #include "alias_file.h"
 #include "job.h"
+#include "virtual.h"
 
 struct planner {
 	struct alias_file aliases;
+	struct virtuals virtuals;
 	char host[256];	   /* our own name */
 	bool unprivileged; /* we can be nobody but who we are */
 };

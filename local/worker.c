@@ -21,6 +21,7 @@ struct worker *worker_new(struct daemon *d)
 
 	w->daemon = d;
 	w->planner.aliases.log = d->log;
+	w->planner.virtuals.log = d->log;
 	w->planner.unprivileged = d->unprivileged;
 	w->waiting_end = &w->waiting;
 	timer_init(&w->again, d->loop, run_waiting, w);

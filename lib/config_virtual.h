@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Domains whose mailboxes are no users of this machine: a table says where
+ * below one folder each lies, one user owns them all.
+ */
+#ifndef LIB_CONFIG_VIRTUAL_H
+#define LIB_CONFIG_VIRTUAL_H
+
+#include "config.h"
+
+/* The block of a domain; NULL: it has none. */
+const struct config_virtual *config_virtual(const struct config *config, struct text domain);
+
+/*
+ * What is wrong with PATH, a table's value, as a path below root; NULL: nothing. Every component
+ * is a name that does not begin with a dot, so that none leads out of root.
+ */
+const char *virtual_path_fault(struct text path);
+
+/* Whole configurations: labels, and routes that fit. Sorts the blocks. */
+void config_virtual_finish(struct config *config, struct config_errors *errors);
+
+/* What needs the machine: tables, folders, users. */
+void config_virtual_check(const struct config *config, struct config_errors *errors);
+
+#endif
