@@ -1,15 +1,27 @@
 # SPDX-License-Identifier: ISC
-"""Virtual mailboxes: a table, and one user who owns them all."""
+"""Virtual mailboxes, and the whole way of a mail: sent with a password over STARTTLS, delivered to a Maildir and over
+LMTP, read back over IMAP and POP3 from a real Dovecot."""
 import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
 import glob
+import imaplib
+import poplib
 import pwd
+import random
+import re
+import smtplib
+import ssl
 
+import dovecot
+import pki
 import users
 import veredus as v
+
+SECRET = "pass word#1"
+
 
 def need_root():
     if not v.IS_ROOT:
@@ -83,6 +95,141 @@ def test_virtual(t):
     smtp.close()
     letters(root + "/box/ann", 2)
     veredus.wait_empty()
+    v.equal(veredus.stop(), 0, "exit status")
+
+
+def store(t, root):
+    """Dovecot with IMAP, POP3 and LMTP over the mailboxes in ROOT: .imap, .pop3, .lmtp."""
+    core = v.reachable(t, v.peer("dovecot-core", "usr/sbin/dovecot")[:-len("/usr/sbin/dovecot")], "dovecot")
+    where = {name: os.path.dirname(v.reachable(t, os.path.dirname(v.peer(package, f"usr/lib/dovecot/{name}")), package) + "/x")
+             for package, name in (("dovecot-imapd", "imap"), ("dovecot-pop3d", "pop3"), ("dovecot-lmtpd", "lmtp"))}
+    vmail = pwd.getpwnam("vmail")
+    names = ("ann@box.example", "ann@store.example")
+    passwords = v.write(t.folder + "/mailbox-users", "".join(f"{n}:{{PLAIN}}{SECRET}:{vmail.pw_uid}:{vmail.pw_gid}::{root}/{n}\n" for n in names))
+    ports = {"imap": v.free_port(), "pop3": v.free_port()}
+    services = "".join(f"""service {name}-login {{
+  executable = {where[name]}/{name}-login
+  chroot =
+  inet_listener {name} {{
+    address = 127.0.0.1
+    port = {port}
+  }}
+  inet_listener {name}s {{
+    port = 0
+  }}
+}}
+service {name} {{
+  executable = {where[name]}/{name}
+}}
+""" for name, port in ports.items())
+    services += "".join(f"service {name} {{\n  executable = {where['imap']}/{name}\n  chroot =\n}}\n"
+                        for name in ("imap-urlauth", "imap-urlauth-login", "imap-urlauth-worker", "imap-hibernate"))
+    d = dovecot.Dovecot(t, more=f"""passdb {{
+  driver = passwd-file
+  args = {passwords}
+}}
+userdb {{
+  driver = passwd-file
+  args = {passwords}
+}}
+protocols = imap pop3 lmtp
+disable_plaintext_auth = no
+mail_location = maildir:~/Maildir
+first_valid_uid = 1
+postmaster_address = postmaster@store.example
+{services}service lmtp {{
+  executable = {where["lmtp"]}/lmtp
+  unix_listener {t.folder}/lmtp {{
+    mode = 0666
+  }}
+}}
+service auth {{
+  unix_listener auth-userdb {{
+    mode = 0666
+  }}
+}}
+""", mechanisms="plain")
+    # It looks for its modules where a package would have put them.
+    d.wrap = ["unshare", "-m", "--propagation", "private", "sh", "-c", 'mount -t overlay -o "lowerdir=$0/usr/lib:/usr/lib" overlay /usr/lib && exec "$@"', core]
+    d.imap, d.pop3, d.lmtp = ports["imap"], ports["pop3"], t.folder + "/lmtp"
+    return d
+
+
+def bodies():
+    """What goes wrong on the way of a mail, and 5 MB of it. No NUL and no bare CR: SMTP has neither (RFC 5321 2.3.8)."""
+    chance = random.Random(5321)
+    octets = bytes(c for c in range(1, 256) if c not in b"\r\n")
+    binary = b"".join(bytes(chance.choice(octets) for _ in range(chance.randrange(300))) + b"\r\n" for _ in range(100))
+    return {"dots": b".\r\n..\r\n...\r\n.hidden\r\n\r\n.\r\n", "from": b"From the start\r\n>From there\r\nFrom  \r\n",
+            "eight bit": "Gr\u00fc\u00dfe \u20ac\r\n".encode() + b"\x80\xfe\xff\r\n", "long lines": b"x" * 998 + b"\r\n" + b"y" * 998 + b"\r\n",
+            "binary": binary, "blanks": b" \t \r\n\r\n\r\n  end  \r\n", "five": (b"0123456789abcdef" * 4 + b"\r\n") * 80000}
+
+
+def send_all(veredus, authority, sent):
+    context = ssl.create_default_context(cafile=authority)
+    with smtplib.SMTP("127.0.0.1", veredus.submission, timeout=60) as smtp:
+        smtp.starttls(context=context)
+        smtp.login("ann@example.net", SECRET)
+        for mail in sent.values():
+            v.equal(smtp.sendmail("ann@example.net", ["ann@box.example", "ann@store.example"], mail, ["BODY=8BITMIME"]), {})
+
+
+def by_imap(port, name):
+    box = imaplib.IMAP4("127.0.0.1", port, timeout=60)
+    box.login(name, SECRET)
+    box.select(readonly=True)
+    numbers = box.search(None, "ALL")[1][0].split()
+    found = [box.fetch(n, "(BODY.PEEK[])")[1][0][1] for n in numbers]
+    box.logout()
+    return found
+
+
+def by_pop3(port, name):
+    poplib._MAXLINE = 65536  # as other programs have it
+    box = poplib.POP3("127.0.0.1", port, timeout=60)
+    box.user(name)
+    box.pass_(SECRET)
+    found = [b"\r\n".join(box.retr(n + 1)[1]) + b"\r\n" for n in range(box.stat()[0])]
+    box.quit()
+    return found
+
+
+def compare(found, sent, way):
+    """Each mail once, its content octet for octet behind header lines of ours."""
+    v.equal(len(found), len(sent), way)
+    for subject, mail in sent.items():
+        mine = [m for m in found if f"Subject: {subject}\r\n".encode() in m]
+        v.equal(len(mine), 1, f"{way}: {subject}")
+        v.check(mine[0].endswith(mail), f"{way}: {subject} changed on its way:", mine[0][-300:])
+        v.check(re.match(rb"Return-Path: <ann@example.net>\r\nDelivered-To: ", mine[0]), way, mine[0][:300])
+        v.check(re.search(rb"with ESMTPSA\s", mine[0][:-len(mail)]), way, mine[0][:600])
+
+
+def test_whole_way(t):
+    """Sent on submission; each mail comes to a Maildir of Veredus's and to Dovecot's by LMTP, and both ways of reading
+    give what was written."""
+    need_root()
+    root = boxes(t)
+    d = store(t, root).start()
+    v.wait(lambda: os.path.exists(d.lmtp), 10, lambda: "Dovecot's LMTP: " + d.process.said() + v.read(d.folder + "/log").decode(errors="replace"))
+    authority = pki.Pair(t.folder, "authority", host="authority.example")
+    pair = pki.Pair(t.folder, "mail.example.net", issuer=authority, also=["IP:127.0.0.1"])
+    path = table(users.machine() + "/mailboxes", "ann@box.example ann@box.example/Maildir/\n")
+    veredus = t.veredus("")
+    veredus.submission, logins = v.free_port(), os.path.join(veredus.folder, "users")
+    veredus.configure(f"route box.example {{ to = local }}\nroute store.example {{ to = lmtp:unix:{d.lmtp} }}\nroute * {{ to = discard }}\n"
+                      f"virtual box.example {{ mailboxes = {path}  root = {root}  user = vmail }}\nauth {{ users = {logins} }}\n"
+                      f"listen submission {{ address = 127.0.0.1:{veredus.submission} }}\n" + pair.block())
+    veredus.demote = {}
+    os.chown(veredus.folder, 0, 0)
+    veredus.command("user", "add", "ann@example.net", input=SECRET.encode() + b"\n")
+    veredus.start()
+    sent = {name: v.mail(name, body).replace(b"From: <sender@client.example>", b"From: <ann@example.net>") for name, body in bodies().items()}
+    send_all(veredus, authority.certificate, sent)
+    veredus.wait_empty()
+    for name in "ann@box.example", "ann@store.example":
+        compare(by_imap(d.imap, name), sent, "IMAP " + name)
+        compare(by_pop3(d.pop3, name), sent, "POP3 " + name)
     v.equal(veredus.stop(), 0, "exit status")
 
 
