@@ -83,7 +83,7 @@ exec sleep infinity"""
                 "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "sh", "-c", command]
 
     def run(self, command, status=0, input=b""):
-        done = subprocess.run(self.argv(command), input=input, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+        done = subprocess.run(self.argv(command), input=input, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=150)
         text = done.stdout.decode(errors="replace")
         v.check(done.returncode == status, command, "ended with", done.returncode, text[-1500:])
         return text
