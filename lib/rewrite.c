@@ -427,7 +427,7 @@ static bool header_begin(struct rewrite *c)
 		c->header.items = mem_new(c->header.most, sizeof *c->header.items);
 		header_addresses_read(&c->header, session_header(c->session), c->arena);
 	}
-	if (c->header_at == c->header.count) {
+	if (!c->header.items || c->header_at == c->header.count) {
 		header_end(c);
 		return false;
 	}
