@@ -16,27 +16,13 @@
 
 enum { PATH_BYTES_MAX = 1000, COMPONENT_MAX = 200 };
 
-static int compare(struct text a, struct text b)
-{
-	size_t n = a.len < b.len ? a.len : b.len;
-
-	for (size_t i = 0; i < n; i++) {
-		int d =
-		    (unsigned char)ascii_lower(a.data[i]) - (unsigned char)ascii_lower(b.data[i]);
-
-		if (d)
-			return d;
-	}
-	return (a.len > b.len) - (a.len < b.len);
-}
-
 const struct config_virtual *config_virtual(const struct config *config, struct text domain)
 {
 	size_t low = 0, high = config->virtual_count;
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		int d = compare(domain, config->virtuals[middle].label);
+		int d = text_order_case(domain, config->virtuals[middle].label);
 
 		if (!d)
 			return &config->virtuals[middle];
@@ -84,7 +70,7 @@ const char *virtual_path_fault(struct text path)
 static int compare_blocks(const void *a, const void *b)
 {
 	const struct config_virtual *x = a, *y = b;
-	int d = compare(x->label, y->label);
+	int d = text_order_case(x->label, y->label);
 
 	return d ? d : (x->line > y->line) - (x->line < y->line);
 }
