@@ -61,7 +61,7 @@ def test_virtual(t):
     table(path, "ann@box.example box/ann/\nbob  box/bob\n@all.example all/\nout@box.example ../../out/\nup@box.example link/up/\n")
     os.symlink(users.machine(), root + "/link")
     block = f"{{ mailboxes = {path}  root = {root}  user = vmail }}\n"
-    veredus = t.veredus("hostname = relay.example\nroute box.example { to = local }\nroute all.example { to = local }\nretry { first = 1s  longest = 2s }\n"
+    veredus = t.veredus("hostname = relay.example\nroute box.example { to = local }\nroute all.example { to = local }\nroute here.example { to = local }\nretry { first = 1s  longest = 2s }\n"
                         f"virtual box.example {block}virtual all.example {block}")
     veredus.demote = {}
     os.chown(veredus.folder, 0, 0)
@@ -79,6 +79,11 @@ def test_virtual(t):
     vmail = pwd.getpwnam("vmail")
     for where in glob.glob(root + "/box/**", recursive=True) + glob.glob(root + "/all/new/*"):
         v.equal((os.stat(where).st_uid, os.stat(where).st_gid, os.stat(where).st_mode & 0o077), (vmail.pw_uid, vmail.pw_gid, 0), where)
+    # An alias's member is looked up in the table, not among aliases and users.
+    with open("/etc/aliases", "w") as f:
+        f.write("team: ann@box.example\nann: /dev/null\n")
+    smtp.send("sender@client.example", "team@here.example", v.mail("team"))
+    v.check(any(b"\nX-Original-To: team@here.example\nDelivered-To: ann@box.example\n" in m for m in letters(root + "/box/ann", 2)), "by the alias")
     # What vmail can't write stays closed, whatever its own folders say.
     veredus.wait_log(late + ".*to=<up@box.example>.*status=deferred .*Permission denied")
     veredus.command("queue", "delete", late)
@@ -93,7 +98,7 @@ def test_virtual(t):
     v.check(not os.path.exists(root), "made")
     os.rename(root + ".away", root)
     smtp.close()
-    letters(root + "/box/ann", 2)
+    letters(root + "/box/ann", 3)
     veredus.wait_empty()
     v.equal(veredus.stop(), 0, "exit status")
 
@@ -234,5 +239,5 @@ def test_whole_way(t):
 
 
 if v.IS_ROOT:
-    users.enter(["vmail"])
+    users.enter(["vmail"], ["/etc/aliases"])
 v.main(globals())
