@@ -3,6 +3,7 @@
 #include "slot_login.h"
 
 #include "base64.h"
+#include "slot_private.h"
 #include "slot_words.h"
 #include "tls_link.h"
 #include "tls_plan.h"

@@ -20,12 +20,4 @@ void slot_login_late(struct slot *s);
 /* The present host does not let us in. */
 void slot_login_trouble(struct slot *s, const struct reply *why);
 
-/* Of slot.c. */
-void slot_set_deadline(struct slot *s, struct duration after);
-void slot_step_done(struct slot *s);
-void slot_leave_host(struct slot *s);
-void slot_try_next(struct slot *s);
-void slot_exhausted(struct slot *s);
-void slot_follow(struct slot *s, enum dialog_says says);
-
 #endif
