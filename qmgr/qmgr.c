@@ -221,7 +221,7 @@ static const struct serve serves[] = {
     {MSG_in_doubt, ENGINES_SERVED, door_in_doubt},
     {MSG_in_doubt_end, ENGINES_SERVED, door_in_doubt_end},
     {MSG_want, DELIVERERS, delivery_want},
-    {MSG_outcome, DELIVERERS, delivery_outcome},
+    {MSG_outcome, DELIVERERS, outcome_take},
     {MSG_slot_done, DELIVERERS, delivery_slot_done},
     {MSG_in_flight, DELIVERERS, workers_in_flight},
     {MSG_in_flight_end, DELIVERERS, workers_in_flight_end},

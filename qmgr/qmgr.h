@@ -229,7 +229,6 @@ void import_refuse(struct engine *e, enum queue_result why);
 /* Before store_open(): mails and the scheduler, which it fills. */
 void delivery_init(struct qmgr *q);
 void delivery_want(struct channel *c, const struct message *m);
-void delivery_outcome(struct channel *c, const struct message *m);
 void delivery_slot_done(struct channel *c, const struct message *m);
 void delivery_site_is(struct channel *c, const struct message *m);
 
@@ -249,6 +248,9 @@ void joins_tick(struct qmgr *q); /* ends those that nobody waits for */
 
 /* A message is durable: its recipients may go. Domains are read from the envelope. */
 void delivery_release(struct qmgr *q, struct mail *mail, struct text envelope);
+
+/* outcome.c: what became of a job, of whoever has it. */
+void outcome_take(struct channel *c, const struct message *m);
 
 /* A recipient's final outcome, or its being held: state is ENDING or HELD, and goes to disk. */
 void recipient_finish(struct qmgr *q, struct recipient *r, enum queue_kind kind, uint8_t flags,

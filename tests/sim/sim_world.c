@@ -292,7 +292,7 @@ static void outcome_send(struct sim *s, struct task *t)
 	m.outcome.recipients =
 	    (struct wire_list){t->count, {(const char *)bytes_at(&items), bytes_len(&items)}};
 	t->sent = true;
-	delivery_outcome(worker_channel(s, t->worker), &m);
+	outcome_take(worker_channel(s, t->worker), &m);
 	bytes_free(&items);
 }
 
