@@ -135,7 +135,8 @@ install: programs
 			--shell /usr/sbin/nologin veredus-$$name; } || exit 1; done
 	@[ -n '$(DESTDIR)' ] || [ "$$(id -u)" != 0 ] || { \
 		{ getent group veredus-postdrop > /dev/null || groupadd --system veredus-postdrop; } && \
-		chgrp veredus-postdrop $(PREFIX)/sbin/postdrop && chmod 2755 $(PREFIX)/sbin/postdrop; }
+		chgrp veredus-postdrop $(PREFIX)/sbin/postdrop && chmod 2755 $(PREFIX)/sbin/postdrop && \
+		install -d -o veredus-pickup -g veredus-postdrop -m 1730 $(SPOOL)/maildrop; }
 
 clean:
 	rm -rf $(BUILD)
