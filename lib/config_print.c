@@ -120,7 +120,8 @@ static void print_item(enum setting_type type, const char *item, struct bytes *t
 		print_rate((const void *)item, to);
 	else if (type == TYPE_SHARES)
 		print_share((const void *)item, to);
-	else if (type == TYPE_DOMAINS || type == TYPE_LOGINS || type == TYPE_TEXTS || type == TYPE_DIGESTS)
+	else if (type == TYPE_DOMAINS || type == TYPE_LOGINS || type == TYPE_TEXTS ||
+		 type == TYPE_DIGESTS)
 		word_print(*(const struct text *)(const void *)item, to);
 	else
 		print_endpoint((const void *)item, type == TYPE_SERVERS, to);

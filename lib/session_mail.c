@@ -320,8 +320,7 @@ bool transaction_has_room(const struct session *s, size_t count, size_t octets)
 	const struct transaction *t = s->t;
 	size_t most = ENVELOPE_MAX - ENVELOPE_HEAD_MAX, used = bytes_len(&t->envelope);
 
-	return count <= RECIPIENTS_MAX - t->recipient_count && used < most &&
-	       octets <= most - used;
+	return count <= RECIPIENTS_MAX - t->recipient_count && used < most && octets <= most - used;
 }
 
 /* A recipient that adds nothing: a thousand are forgiven, more are errors. */

@@ -10,7 +10,8 @@ size_t session_held(const struct session *s)
 	if (!t)
 		return 0;
 	return ARENA_BYTES + t->content.head.size + t->header.size + t->prelude.size +
-	       t->envelope.size + t->blind.size + t->old.size + 2 * sizeof *t->known * t->recipient_count;
+	       t->envelope.size + t->blind.size + t->old.size +
+	       2 * sizeof *t->known * t->recipient_count;
 }
 
 bool session_shed(struct session *s)

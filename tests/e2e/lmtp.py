@@ -81,7 +81,7 @@ def test_dovecot(t):
     smtp = v.Smtp(veredus.port)
     later = smtp.send("sender@client.example", "bob@store.example", v.mail("later"))
     smtp.close()
-    veredus.wait_log("connect to " + re.escape(d.lmtp) + ": .*(refused|No such)")
+    veredus.wait_log(later + r": to=<bob@store.example>.*status=deferred \(.*(refused|No such)")
     d.start()
     v.wait(lambda: len(glob.glob(d.boxes + "/bob*/Maildir/new/*")) == 2, 20, "bob's second mail")
     veredus.wait_log(later + ": to=<bob@store.example>.*status=sent")

@@ -128,9 +128,10 @@ def dialog(argv, lines):
         for code, line in lines:
             seen = 0
             while not re.search(rb"(?m)^%d .*\n" % code, heard[seen:]):
-                v.check(time.monotonic() < end and child.poll() is None, code, "before", line[:40], heard)
-                if select.select([child.stdout], [], [], 1)[0]:
-                    heard += os.read(child.stdout.fileno(), 65536)
+                more = os.read(child.stdout.fileno(), 65536) if select.select([child.stdout], [], [], 1)[0] else None
+                # It may have said its last word and ended.
+                v.check(time.monotonic() < end and more != b"", code, "before", line[:40], heard)
+                heard += more or b""
             heard = b""
             child.stdin.write(line)
             child.stdin.flush()

@@ -326,7 +326,7 @@ def test_tries_again(t):
 def test_clock_jumps(t):
     """A clock that was years ahead for a while, and what was counted in that time."""
     home = t.veredus("", name="clock")
-    move = movable_clock(t, home)
+    move = clock.movable(t, home)
     daemon = alone.Daemon(t, "limits", "tlsrpt { contact = tls@sender.example }\n", environment=home.environment)
     daemon.begin()
     client, resolver = daemon.peer("smtp-client"), daemon.peer("resolver")

@@ -17,9 +17,11 @@ enum { MOST = 20 };
 
 static struct config *make_config(uint8_t choice)
 {
-	static const char *const rules[] = {
+	static const char masquerade[] =
 	    "hostname = mx.test\nheader smtp { masquerade = { x.org b.x.org } "
-	    "masquerade-except = { root } }\n",
+	    "masquerade-except = { root } }\n";
+	static const char *const rules[] = {
+	    masquerade,
 	    "hostname = mx.test\nheader smtp { remove = { X-A Subject } }\n",
 	    "hostname = mx.test\nheader smtp { add = { \"X-B: new\" } remove = { X-A } }\n",
 	    "hostname = mx.test\nheader smtp { }\n",
