@@ -245,8 +245,7 @@ static void job_send(struct qmgr *q, struct job *job, const struct queue_placed 
 
 	m.one_domain = 1;
 	for (uint32_t i = 0; i < job->count; i++)
-		m.one_domain &= job->recipients[i] && job->recipients[i]->lane &&
-				job->recipients[i]->lane->domain == d;
+		m.one_domain &= job->recipients[i]->lane && job->recipients[i]->lane->domain == d;
 	if (d->sts) {
 		m.sts_mode = d->sts->mode;
 		m.sts_max_age_s = d->sts->max_age_s;

@@ -368,7 +368,7 @@ static void set_arrived(void *arg, const struct lookup_result *r)
 		mx->result.implicit = true;
 		break;
 	case LOOKUP_FOUND:
-		if (r->answer->count)
+		if (r->answer && r->answer->count)
 			mx_take_records(mx, r->answer);
 		break;
 	}
