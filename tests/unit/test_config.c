@@ -422,8 +422,8 @@ static void next_hops_have_order_and_weight(void **state)
 	assert_int_equal(r->how, HOP_LMTP);
 	ASSERT_TEXT(r->target, "[127.0.0.1]:24,store.example:24");
 	config_print(c, &printed);
-	struct config *again =
-	    read_good(mem_copy((const char *)bytes_at(&printed), bytes_len(&printed)));
+	char *copy = mem_copy((const char *)bytes_at(&printed), bytes_len(&printed));
+	struct config *again = read_good(copy);
 
 	ASSERT_TEXT(config_route(again, text_of("l.example"))->target,
 		    "[127.0.0.1]:24,store.example:24");
@@ -432,6 +432,7 @@ static void next_hops_have_order_and_weight(void **state)
 	bytes_free(&printed);
 	config_drop(&again);
 	config_drop(&c);
+	free(copy);
 }
 
 /* A fingerprint tells two configurations' routes apart, and outlives being written and read. */
