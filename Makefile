@@ -188,7 +188,7 @@ check: all units replays
 # their corpora cover.
 check-slow: asan check-long fuzz-briefly coverage
 fuzz-briefly:
-	$(MAKE) fuzz FUZZ_SECONDS=5
+	$(MAKE) fuzz FUZZ_SECONDS=3
 check-long: all
 	tests/peers
 	VEREDUS_BUILD=$(BUILD) tests/run --slow $(LONG)
