@@ -7,41 +7,15 @@
  */
 #include "pickup.h"
 
-#include "mem.h"
+#include "mail_line.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 enum {
 	RETURN_MAX = 65536, /* octets of the mail */
 	LINE_MAX_OCTETS = 990,
-	LINE_BYTES = 1100,
 };
-
-static void put(struct bytes *to, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void put(struct bytes *to, const char *format, ...)
-{
-	char line[LINE_BYTES];
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(line, sizeof line, format, args);
-	va_end(args);
-	bytes_add(to, line, strlen(line));
-	bytes_add(to, "\r\n", 2);
-}
-
-/* Printable ASCII. */
-static const char *plain(char *to, size_t size, struct text t)
-{
-	text_printable(to, size, t);
-	for (char *c = to; *c; c++)
-		if (*c & 0x80)
-			*c = '?';
-	return to;
-}
 
 /* Lines that any receiver takes: no NUL, no bare CR or LF, none too long. */
 static void put_harmless(struct bytes *to, const struct bytes *content)
@@ -77,11 +51,12 @@ static void put_recipients(struct bytes *to, const struct drop_file *f, const ch
 	if (sscanf(reply, "%*u %1u.%3u.%3u", &a, &b, &c) == 3)
 		snprintf(status, sizeof status, "%u.%u.%u", a == 5 ? a : 5, b % 1000, c % 1000);
 	while (drop_recipient_next(&rest, &address, &notify)) {
-		put(to, "%s", "");
-		put(to, "Final-Recipient: rfc822; %.600s", plain(shown, sizeof shown, address));
-		put(to, "Action: failed");
-		put(to, "Status: %s", status);
-		put(to, "Diagnostic-Code: smtp; %.900s", reply);
+		mail_line(to, "%s", "");
+		mail_line(to, "Final-Recipient: rfc822; %.600s",
+			  mail_plain(shown, sizeof shown, address));
+		mail_line(to, "Action: failed");
+		mail_line(to, "Status: %s", status);
+		mail_line(to, "Diagnostic-Code: smtp; %.900s", reply);
 	}
 }
 
@@ -91,27 +66,28 @@ static void put_head(struct bytes *to, const char *host, const struct drop_file 
 	/* What is asked back is what the sender wrote himself. */
 	bytes_add(to, "To: <", 5);
 	bytes_add(to, f->fields.sender.data, f->fields.sender.len);
-	put(to, ">");
-	put(to, "From: \"Mail Delivery System\" <MAILER-DAEMON@%s>", host);
-	put(to, "Subject: Undelivered Mail Returned to Sender");
-	put(to, "Auto-Submitted: auto-replied"); /* RFC 3834 section 5 */
-	put(to, "MIME-Version: 1.0");
-	put(to, "Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"%s\"",
+	mail_line(to, ">");
+	mail_line(to, "From: \"Mail Delivery System\" <MAILER-DAEMON@%s>", host);
+	mail_line(to, "Subject: Undelivered Mail Returned to Sender");
+	mail_line(to, "Auto-Submitted: auto-replied"); /* RFC 3834 section 5 */
+	mail_line(to, "MIME-Version: 1.0");
+	mail_line(
+	    to, "Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"%s\"",
 	    boundary);
-	put(to, "%s", "");
+	mail_line(to, "%s", "");
 }
 
 static void put_words(struct bytes *to, const char *host, const char *when, const char *reply)
 {
-	put(to, "Content-Type: text/plain; charset=us-ascii");
-	put(to, "%s", "");
-	put(to, "This is the mail system at host %.600s.", host);
-	put(to, "%s", "");
-	put(to, "The mail that you handed in on this machine, %s,", when);
-	put(to, "was not taken, and is sent to nobody:");
-	put(to, "%s", "");
-	put(to, "    %.900s", reply);
-	put(to, "%s", "");
+	mail_line(to, "Content-Type: text/plain; charset=us-ascii");
+	mail_line(to, "%s", "");
+	mail_line(to, "This is the mail system at host %.600s.", host);
+	mail_line(to, "%s", "");
+	mail_line(to, "The mail that you handed in on this machine, %s,", when);
+	mail_line(to, "was not taken, and is sent to nobody:");
+	mail_line(to, "%s", "");
+	mail_line(to, "    %.900s", reply);
+	mail_line(to, "%s", "");
 }
 
 void returned_write(const struct config *config, const struct drop_file *f, struct text reply,
@@ -121,31 +97,31 @@ void returned_write(const struct config *config, const struct drop_file *f, stru
 	bool whole = f->head.content <= RETURN_MAX;
 	struct bytes content = {0};
 
-	plain(host, sizeof host, config->hostname);
-	plain(shown, sizeof shown, reply);
+	mail_plain(host, sizeof host, config->hostname);
+	mail_plain(shown, sizeof shown, reply);
 	/* Random, so that nothing in the mail is taken for it. */
 	snprintf(boundary, sizeof boundary, "%016llx.%llx", (unsigned long long)f->head.token,
 		 (unsigned long long)now.us);
 	walltime_rfc5322((struct walltime){(int64_t)f->head.wall}, when);
 	put_head(to, host, f, boundary);
-	put(to, "--%s", boundary);
+	mail_line(to, "--%s", boundary);
 	put_words(to, host, when, shown);
-	put(to, "--%s", boundary);
-	put(to, "Content-Type: message/delivery-status");
-	put(to, "%s", "");
-	put(to, "Reporting-MTA: dns; %.600s", host);
-	put(to, "Arrival-Date: %s", when);
+	mail_line(to, "--%s", boundary);
+	mail_line(to, "Content-Type: message/delivery-status");
+	mail_line(to, "%s", "");
+	mail_line(to, "Reporting-MTA: dns; %.600s", host);
+	mail_line(to, "Arrival-Date: %s", when);
 	put_recipients(to, f, shown);
-	put(to, "%s", "");
-	put(to, "--%s", boundary);
+	mail_line(to, "%s", "");
+	mail_line(to, "--%s", boundary);
 	/* A part of it is shown as text: cut off, it would be another message. */
-	put(to, "Content-Type: %s", whole ? "message/rfc822" : "text/plain; charset=utf-8");
-	put(to, "Content-Transfer-Encoding: 8bit");
-	put(to, "%s", "");
+	mail_line(to, "Content-Type: %s", whole ? "message/rfc822" : "text/plain; charset=utf-8");
+	mail_line(to, "Content-Transfer-Encoding: 8bit");
+	mail_line(to, "%s", "");
 	if (!drop_file_content(f, RETURN_MAX, &content))
-		put(to, "(It cannot be read any more.)");
+		mail_line(to, "(It cannot be read any more.)");
 	put_harmless(to, &content);
-	put(to, "%s", "");
-	put(to, "--%s--", boundary);
+	mail_line(to, "%s", "");
+	mail_line(to, "--%s--", boundary);
 	bytes_free(&content);
 }

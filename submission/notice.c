@@ -6,7 +6,8 @@
  */
 #include "submission.h"
 
-#include <stdarg.h>
+#include "mail_line.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -17,47 +18,24 @@ enum {
 	SHOWN_BYTES = 600,
 };
 
-/* Printable ASCII: what a name is made of was never ours. */
-static const char *plain(char *to, size_t size, struct text t)
-{
-	text_printable(to, size, t);
-	for (char *c = to; *c; c++)
-		if (*c & 0x80)
-			*c = '?';
-	return to;
-}
-
-static void put(struct bytes *to, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void put(struct bytes *to, const char *format, ...)
-{
-	char line[2048];
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(line, sizeof line, format, args);
-	va_end(args);
-	bytes_add(to, line, strlen(line));
-	bytes_add(to, "\r\n", 2);
-}
-
 static void put_header(struct bytes *to, const struct config *config, const struct msg_notice *m,
 		       const char *login, const char *postmaster)
 {
 	char host[SHOWN_BYTES];
 
-	plain(host, sizeof host, config->hostname);
-	put(to, "From: \"Mail Delivery System\" <MAILER-DAEMON@%s>", host);
-	put(to, "To: <%s>", postmaster);
+	mail_plain(host, sizeof host, config->hostname);
+	mail_line(to, "From: \"Mail Delivery System\" <MAILER-DAEMON@%s>", host);
+	mail_line(to, "To: <%s>", postmaster);
 	/* A name may be long, a line may not be. */
-	put(to, "Subject: Login %.200s%s", login, m->frozen ? " is frozen" : " looks taken over");
+	mail_line(to, "Subject: Login %.200s%s", login,
+		  m->frozen ? " is frozen" : " looks taken over");
 	/* The same one should it be sent again. */
-	put(to, "Message-ID: <takeover.%llx.%zx@%s>", (unsigned long long)m->since_wall,
-	    strlen(login), host);
-	put(to, "Auto-Submitted: auto-generated"); /* RFC 3834 section 5 */
-	put(to, "MIME-Version: 1.0");
-	put(to, "Content-Type: text/plain; charset=us-ascii");
-	put(to, "%s", "");
+	mail_line(to, "Message-ID: <takeover.%llx.%zx@%s>", (unsigned long long)m->since_wall,
+		  strlen(login), host);
+	mail_line(to, "Auto-Submitted: auto-generated"); /* RFC 3834 section 5 */
+	mail_line(to, "MIME-Version: 1.0");
+	mail_line(to, "Content-Type: text/plain; charset=us-ascii");
+	mail_line(to, "%s", "");
 }
 
 static void put_body(struct bytes *to, const struct msg_notice *m, const char *login)
@@ -65,24 +43,26 @@ static void put_body(struct bytes *to, const struct msg_notice *m, const char *l
 	char when[WALLTIME_TEXT_BYTES], why[SHOWN_BYTES];
 
 	walltime_rfc5322((struct walltime){(int64_t)m->since_wall}, when);
-	put(to, "It looks as if somebody else had the password of the login");
-	put(to, "%s", "");
-	put(to, "    %.900s", login);
-	put(to, "%s", "");
-	put(to, "Sign:   %s", plain(why, sizeof why, m->why));
-	put(to, "Since:  %s", when);
-	put(to, "%s", "");
+	mail_line(to, "It looks as if somebody else had the password of the login");
+	mail_line(to, "%s", "");
+	mail_line(to, "    %.900s", login);
+	mail_line(to, "%s", "");
+	mail_line(to, "Sign:   %s", mail_plain(why, sizeof why, m->why));
+	mail_line(to, "Since:  %s", when);
+	mail_line(to, "%s", "");
 	if (m->frozen) {
-		put(to, "Nobody can sign in by it now, and what it had in the queue is held.");
-		put(to, "What waits there:      veredus queue list login=LOGIN");
-		put(to, "If it was its owner:   veredus user release LOGIN");
-		put(to, "If it was not:         veredus user purge LOGIN    (deletes that mail)");
-		put(to, "                       veredus user passwd LOGIN");
-		put(to, "                       veredus user release LOGIN");
+		mail_line(to,
+			  "Nobody can sign in by it now, and what it had in the queue is held.");
+		mail_line(to, "What waits there:      veredus queue list login=LOGIN");
+		mail_line(to, "If it was its owner:   veredus user release LOGIN");
+		mail_line(to,
+			  "If it was not:         veredus user purge LOGIN    (deletes that mail)");
+		mail_line(to, "                       veredus user passwd LOGIN");
+		mail_line(to, "                       veredus user release LOGIN");
 	} else {
-		put(to, "Nothing was done about it, since takeover { then } is \"tell\".");
-		put(to, "What it has queued:    veredus queue list login=LOGIN");
-		put(to, "To shut it out:        veredus user freeze LOGIN");
+		mail_line(to, "Nothing was done about it, since takeover { then } is \"tell\".");
+		mail_line(to, "What it has queued:    veredus queue list login=LOGIN");
+		mail_line(to, "To shut it out:        veredus user freeze LOGIN");
 	}
 }
 
@@ -109,7 +89,7 @@ void notice_new(struct submission *self, struct channel *from, const struct msg_
 		channel_end(from, "wants notices without end, or of nothing");
 		return;
 	}
-	plain(login, sizeof login, m->login);
+	mail_plain(login, sizeof login, m->login);
 	config_postmaster(config, postmaster, sizeof postmaster);
 	put_header(&content, config, m, login, postmaster);
 	put_body(&content, m, login);

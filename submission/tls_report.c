@@ -7,11 +7,9 @@
 #include "submission.h"
 
 #include "base64.h"
-#include "mem.h"
+#include "mail_line.h"
 
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -21,20 +19,6 @@ enum {
 	LINE_OCTETS = 57, /* 76 characters of base64 */
 	BOUNDARY_BYTES = 33,
 };
-
-static void put(struct bytes *to, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void put(struct bytes *to, const char *format, ...)
-{
-	char line[4096];
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(line, sizeof line, format, args);
-	va_end(args);
-	bytes_add(to, line, strlen(line));
-	bytes_add(to, "\r\n", 2);
-}
 
 /* A name for a header: letters, digits, dots and their like, and nothing that ends a field. */
 static bool is_name(struct text t, const char *more)
@@ -90,20 +74,20 @@ static void put_header(struct bytes *to, const struct config *config,
 
 	text_copy(domain, sizeof domain, m->domain);
 	text_copy(id, sizeof id, m->report_id);
-	put(to, "From: <%.*s>", (int)config->tlsrpt_contact.len, config->tlsrpt_contact.data);
-	put(to, "To: <%.*s>", (int)m->to.len, m->to.data);
-	put(to, "Subject: Report Domain: %s", domain);
-	put(to, " Submitter: %s", submitter);
-	put(to, " Report-ID: <%s>", id);
-	put(to, "Message-ID: <%s>", id);
-	put(to, "TLS-Report-Domain: %s", domain);
-	put(to, "TLS-Report-Submitter: %s", submitter);
-	put(to, "TLS-Required: No");
-	put(to, "Auto-Submitted: auto-generated"); /* RFC 3834 section 5 */
-	put(to, "MIME-Version: 1.0");
-	put(to, "Content-Type: multipart/report; report-type=\"tlsrpt\";");
-	put(to, " boundary=\"%s\"", boundary);
-	put(to, "%s", "");
+	mail_line(to, "From: <%.*s>", (int)config->tlsrpt_contact.len, config->tlsrpt_contact.data);
+	mail_line(to, "To: <%.*s>", (int)m->to.len, m->to.data);
+	mail_line(to, "Subject: Report Domain: %s", domain);
+	mail_line(to, " Submitter: %s", submitter);
+	mail_line(to, " Report-ID: <%s>", id);
+	mail_line(to, "Message-ID: <%s>", id);
+	mail_line(to, "TLS-Report-Domain: %s", domain);
+	mail_line(to, "TLS-Report-Submitter: %s", submitter);
+	mail_line(to, "TLS-Required: No");
+	mail_line(to, "Auto-Submitted: auto-generated"); /* RFC 3834 section 5 */
+	mail_line(to, "MIME-Version: 1.0");
+	mail_line(to, "Content-Type: multipart/report; report-type=\"tlsrpt\";");
+	mail_line(to, " boundary=\"%s\"", boundary);
+	mail_line(to, "%s", "");
 }
 
 static void put_words(struct bytes *to, const struct msg_tls_report *m, const char *submitter,
@@ -112,16 +96,16 @@ static void put_words(struct bytes *to, const struct msg_tls_report *m, const ch
 	char domain[SHOWN_BYTES];
 
 	text_copy(domain, sizeof domain, m->domain);
-	put(to, "--%s", boundary);
-	put(to, "Content-Type: text/plain; charset=us-ascii");
-	put(to, "%s", "");
-	put(to, "A report on TLS (RFC 8460) of sessions for mail to");
-	put(to, "%s", "");
-	put(to, "    %s", domain);
-	put(to, "%s", "");
-	put(to, "is attached. It comes from %s,", submitter);
-	put(to, "since that domain asks for such reports at _smtp._tls.");
-	put(to, "%s", "");
+	mail_line(to, "--%s", boundary);
+	mail_line(to, "Content-Type: text/plain; charset=us-ascii");
+	mail_line(to, "%s", "");
+	mail_line(to, "A report on TLS (RFC 8460) of sessions for mail to");
+	mail_line(to, "%s", "");
+	mail_line(to, "    %s", domain);
+	mail_line(to, "%s", "");
+	mail_line(to, "is attached. It comes from %s,", submitter);
+	mail_line(to, "since that domain asks for such reports at _smtp._tls.");
+	mail_line(to, "%s", "");
 }
 
 static void put_attachment(struct bytes *to, const struct msg_tls_report *m, const char *submitter,
@@ -131,21 +115,21 @@ static void put_attachment(struct bytes *to, const struct msg_tls_report *m, con
 	struct text left = m->report;
 
 	text_copy(domain, sizeof domain, m->domain);
-	put(to, "--%s", boundary);
-	put(to, "Content-Type: application/tlsrpt+gzip");
-	put(to, "Content-Transfer-Encoding: base64");
-	put(to, "Content-Disposition: attachment;");
-	put(to, " filename=\"%s!%s!%llu!%llu.json.gz\"", submitter, domain,
-	    (unsigned long long)m->begin_s, (unsigned long long)m->end_s);
-	put(to, "%s", "");
+	mail_line(to, "--%s", boundary);
+	mail_line(to, "Content-Type: application/tlsrpt+gzip");
+	mail_line(to, "Content-Transfer-Encoding: base64");
+	mail_line(to, "Content-Disposition: attachment;");
+	mail_line(to, " filename=\"%s!%s!%llu!%llu.json.gz\"", submitter, domain,
+		  (unsigned long long)m->begin_s, (unsigned long long)m->end_s);
+	mail_line(to, "%s", "");
 	while (left.len) {
 		size_t n = left.len < LINE_OCTETS ? left.len : LINE_OCTETS;
 
 		base64_put(to, left.data, n);
-		put(to, "%s", "");
+		mail_line(to, "%s", "");
 		left = (struct text){left.data + n, left.len - n};
 	}
-	put(to, "--%s--", boundary);
+	mail_line(to, "--%s--", boundary);
 }
 
 static void hand_in(struct submission *self, struct channel *from, const struct msg_tls_report *m,
