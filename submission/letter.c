@@ -398,6 +398,35 @@ void letter_new(struct submission *self, struct channel *from, const struct msg_
 	letter_go_on(l);
 }
 
+void letter_ours(struct submission *self, struct channel *from, uint64_t token, struct text sender,
+		 struct text to, const struct bytes *content)
+{
+	struct bytes recipients = {0};
+
+	/* RFC 3461 section 6.1: nobody is told of its failure. */
+	rec_handin_recipient_encode(&recipients, &(struct rec_handin_recipient){to, NOTIFY_NEVER});
+	letter_new(
+	    self, from,
+	    &(struct msg_handin){
+		.token = token,
+		.sender = sender,
+		.recipients = {1, {(const char *)bytes_at(&recipients), bytes_len(&recipients)}},
+		.content = {(const char *)bytes_at(content), bytes_len(content)},
+		.content_length = bytes_len(content),
+	    },
+	    -1, false);
+	bytes_free(&recipients);
+}
+
+bool hourly_take(const struct submission *self, struct hourly *kind, unsigned most)
+{
+	struct monotime now = loop_now(self->d->loop);
+
+	if (!kind->since.us || seconds_of(monotime_since(now, kind->since)) >= 3600)
+		*kind = (struct hourly){now, 0};
+	return ++kind->count <= most;
+}
+
 void letters_forget(struct submission *self, const struct channel *from)
 {
 	for (struct letter *l = self->letters; l; l = l->next)

@@ -66,26 +66,14 @@ static void put_body(struct bytes *to, const struct msg_notice *m, const char *l
 	}
 }
 
-/* False: limits wants more than there can be reason for. */
-static bool may_write(struct submission *self)
-{
-	struct monotime now = loop_now(self->d->loop);
-
-	if (!self->notices_since.us ||
-	    seconds_of(monotime_since(now, self->notices_since)) >= 3600) {
-		self->notices_since = now;
-		self->notices = 0;
-	}
-	return ++self->notices <= NOTICES_AN_HOUR;
-}
-
 void notice_new(struct submission *self, struct channel *from, const struct msg_notice *m)
 {
 	const struct config *config = self->d->config;
 	char login[4 * 255 + 1], postmaster[513];
-	struct bytes content = {0}, recipients = {0};
+	struct bytes content = {0};
 
-	if (!may_write(self) || m->frozen > 1 || m->since_wall > INT64_MAX) {
+	if (!hourly_take(self, &self->notices, NOTICES_AN_HOUR) || m->frozen > 1 ||
+	    m->since_wall > INT64_MAX) {
 		channel_end(from, "wants notices without end, or of nothing");
 		return;
 	}
@@ -93,18 +81,6 @@ void notice_new(struct submission *self, struct channel *from, const struct msg_
 	config_postmaster(config, postmaster, sizeof postmaster);
 	put_header(&content, config, m, login, postmaster);
 	put_body(&content, m, login);
-	/* RFC 3461 section 6.1: nobody is told of its failure. */
-	rec_handin_recipient_encode(
-	    &recipients, &(struct rec_handin_recipient){text_of(postmaster), NOTIFY_NEVER});
-	letter_new(
-	    self, from,
-	    &(struct msg_handin){
-		.token = m->token,
-		.recipients = {1, {(const char *)bytes_at(&recipients), bytes_len(&recipients)}},
-		.content = {(const char *)bytes_at(&content), bytes_len(&content)},
-		.content_length = bytes_len(&content),
-	    },
-	    -1, false);
+	letter_ours(self, from, m->token, (struct text){NULL, 0}, text_of(postmaster), &content);
 	bytes_free(&content);
-	bytes_free(&recipients);
 }

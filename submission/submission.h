@@ -15,14 +15,18 @@ struct taken {
 	uint32_t uid;
 };
 
+/* What one kind of mail was written in an hour. */
+struct hourly {
+	struct monotime since;
+	unsigned count;
+};
+
 struct submission {
 	struct daemon *d;
 	struct letter *letters; /* under way */
 	uint32_t count;
-	struct monotime notices_since; /* the hour in which NOTICES were written */
-	unsigned notices;
-	struct monotime reports_since; /* likewise of reports on TLS */
-	unsigned reports;
+	struct hourly notices;
+	struct hourly reports;	       /* on TLS */
 	struct taken taken[TAKEN_MAX]; /* the last ones, in turn */
 	size_t taken_next;
 };
@@ -33,6 +37,13 @@ struct submission {
  */
 void letter_new(struct submission *self, struct channel *from, const struct msg_handin *m, int fd,
 		bool fd_lost);
+
+/* The same of one that is written here: from SENDER to TO, whom nobody tells of its failure. */
+void letter_ours(struct submission *self, struct channel *from, uint64_t token, struct text sender,
+		 struct text to, const struct bytes *content);
+
+/* One more; false: it is above MOST in its hour, and who wants it has no reason for so many. */
+bool hourly_take(const struct submission *self, struct hourly *kind, unsigned most);
 
 /* notice.c: a mail to the postmaster, about a login. */
 void notice_new(struct submission *self, struct channel *from, const struct msg_notice *m);

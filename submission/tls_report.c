@@ -38,19 +38,6 @@ static bool is_address(struct text t)
 	return t.len > 0 && text_find(t, '@') > 0;
 }
 
-/* False: limits wants more than there can be reason for. */
-static bool may_write(struct submission *self)
-{
-	struct monotime now = loop_now(self->d->loop);
-
-	if (!self->reports_since.us ||
-	    seconds_of(monotime_since(now, self->reports_since)) >= 3600) {
-		self->reports_since = now;
-		self->reports = 0;
-	}
-	return ++self->reports <= REPORTS_AN_HOUR;
-}
-
 static void boundary_make(char to[BOUNDARY_BYTES])
 {
 	uint8_t random[(BOUNDARY_BYTES - 1) / 2];
@@ -132,27 +119,6 @@ static void put_attachment(struct bytes *to, const struct msg_tls_report *m, con
 	mail_line(to, "--%s--", boundary);
 }
 
-static void hand_in(struct submission *self, struct channel *from, const struct msg_tls_report *m,
-		    struct bytes *content)
-{
-	struct bytes recipients = {0};
-
-	/* RFC 3461 section 6.1: nobody is told of its failure. */
-	rec_handin_recipient_encode(&recipients,
-				    &(struct rec_handin_recipient){m->to, NOTIFY_NEVER});
-	letter_new(
-	    self, from,
-	    &(struct msg_handin){
-		.token = m->token,
-		.sender = self->d->config->tlsrpt_sender,
-		.recipients = {1, {(const char *)bytes_at(&recipients), bytes_len(&recipients)}},
-		.content = {(const char *)bytes_at(content), bytes_len(content)},
-		.content_length = bytes_len(content),
-	    },
-	    -1, false);
-	bytes_free(&recipients);
-}
-
 void tls_report_new(struct submission *self, struct channel *from, const struct msg_tls_report *m)
 {
 	struct text contact = self->d->config->tlsrpt_contact;
@@ -160,8 +126,8 @@ void tls_report_new(struct submission *self, struct channel *from, const struct 
 	char boundary[BOUNDARY_BYTES], submitter[SHOWN_BYTES];
 	struct bytes content = {0};
 
-	if (!may_write(self) || !is_name(m->domain, "-_.") || !is_name(m->report_id, "-_.@") ||
-	    !is_address(m->to)) {
+	if (!hourly_take(self, &self->reports, REPORTS_AN_HOUR) || !is_name(m->domain, "-_.") ||
+	    !is_name(m->report_id, "-_.@") || !is_address(m->to)) {
 		channel_end(from, "wants reports without end, or to nobody");
 		return;
 	}
@@ -179,6 +145,6 @@ void tls_report_new(struct submission *self, struct channel *from, const struct 
 	put_header(&content, self->d->config, m, submitter, boundary);
 	put_words(&content, m, submitter, boundary);
 	put_attachment(&content, m, submitter, boundary);
-	hand_in(self, from, m, &content);
+	letter_ours(self, from, m->token, self->d->config->tlsrpt_sender, m->to, &content);
 	bytes_free(&content);
 }
