@@ -7,6 +7,7 @@
 #include "checker.h"
 
 #include "base64.h"
+#include "file.h"
 #include "mem.h"
 #include "scram.h"
 
@@ -51,13 +52,6 @@ static uint8_t file_offer(const struct checker *self)
 	if (!self->users || users_scram(self->users) == users_count(self->users))
 		all |= scram;
 	return (uint8_t)all;
-}
-
-static bool same_file(const struct stat *a, const struct stat *b)
-{
-	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
-	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
-	       a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
 }
 
 static bool content_read(int fd, struct bytes *to)
@@ -131,7 +125,7 @@ void file_arrived(struct checker *self, int fd)
 	if (fstat(fd, &st) != 0) {
 		close(fd);
 		file_fault(self, "the users file cannot be looked at");
-	} else if (self->users && same_file(&st, self->users_stat)) {
+	} else if (self->users && file_is_same(&st, self->users_stat)) {
 		close(fd);
 	} else {
 		file_load(self, fd, &st);
@@ -160,7 +154,7 @@ static bool file_is_fresh(const struct checker *self)
 	if (self->users_fd < 0 || age.us >= MILLISECONDS(ASK_EVERY_MS).us)
 		return false;
 	return fstat(self->users_fd, &st) == 0 && st.st_nlink > 0 &&
-	       same_file(&st, self->users_stat);
+	       file_is_same(&st, self->users_stat);
 }
 
 static void file_ask(struct checker *self)

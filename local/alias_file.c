@@ -37,13 +37,6 @@ static void fault(void *owner, uint32_t line, const char *what)
 	log_warning(f->log, "%s:%u: %s", f->path, line, what);
 }
 
-static bool is_same(const struct stat *a, const struct stat *b)
-{
-	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
-	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
-	       a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
-}
-
 /* Takes what FD, of ST, has. False: it changes under our eyes, or can't be read. */
 static bool file_load(struct alias_file *f, int fd, const struct stat *st, size_t most)
 {
@@ -58,7 +51,7 @@ static bool file_load(struct alias_file *f, int fd, const struct stat *st, size_
 		if (again < 0 || !file_take(again, (size_t)st->st_size, &content))
 			return false;
 	}
-	if (fstat(fd, &after) != 0 || !is_same(st, &after) ||
+	if (fstat(fd, &after) != 0 || !file_is_same(st, &after) ||
 	    (off_t)bytes_len(&content) != st->st_size) {
 		bytes_free(&content);
 		return false;
@@ -80,7 +73,7 @@ static bool file_refresh(struct alias_file *f, const struct config *config)
 		alias_file_free(f);
 		memcpy(f->path, path, sizeof path);
 	}
-	if (f->aliases && stat(path, &st) == 0 && is_same(&st, &f->seen))
+	if (f->aliases && stat(path, &st) == 0 && file_is_same(&st, &f->seen))
 		return true;
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 

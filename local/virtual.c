@@ -47,13 +47,6 @@ void virtuals_free(struct virtuals *v)
 	}
 }
 
-static bool is_same(const struct stat *a, const struct stat *b)
-{
-	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
-	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
-	       a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
-}
-
 static void fault(void *owner, uint32_t line, const char *what)
 {
 	const struct heard *h = owner;
@@ -101,7 +94,7 @@ static const struct table_text *refresh(struct virtuals *all, struct virtual_tab
 	int fd = open(t->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	int error = errno;
 
-	if (fd >= 0 && fstat(fd, &st) == 0 && is_same(&st, &t->seen)) {
+	if (fd >= 0 && fstat(fd, &st) == 0 && file_is_same(&st, &t->seen)) {
 		close(fd);
 		return t->table;
 	}
