@@ -26,7 +26,6 @@ struct ctl {
 	char **words;		 /* what is left: no verb, no options */
 	int count;
 	bool json, yes, all, by_sender, connect, help;
-	bool config_given; /* by -c */
 };
 
 /* One row of a verb table. */

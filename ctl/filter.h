@@ -69,9 +69,6 @@ struct filter {
 #define FILTER_OF_ENVELOPE                                                                         \
 	(FILTER_BIT(FILTER_SENDER) | FILTER_BIT(FILTER_LOGIN) | FILTER_BIT(FILTER_SOURCE) |        \
 	 FILTER_BIT(FILTER_RECIPIENT))
-#define FILTER_OF_RECIPIENT                                                                        \
-	(FILTER_BIT(FILTER_RECIPIENT) | FILTER_BIT(FILTER_DOMAIN) | FILTER_BIT(FILTER_SITE) |      \
-	 FILTER_BIT(FILTER_STATE) | FILTER_BIT(FILTER_REPLY))
 
 /* One recipient of one message. Texts that a condition doesn't ask for may be empty. */
 struct filter_subject {

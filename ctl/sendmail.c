@@ -390,10 +390,8 @@ int sendmail_run(int argc, char **argv)
 	settle_descriptors();
 	if (!sendmail_options_read(argc, argv, &o))
 		return sendmail_say(EX_USAGE, "%s", o.why);
-	if (o.config) {
+	if (o.config)
 		ctl.config_path = o.config;
-		ctl.config_given = true;
-	}
 	status = run_mode(&ctl, &o);
 	config_drop(&ctl.config);
 	if ((fflush(stdout) != 0 || ferror(stdout)) && status == EX_OK)

@@ -153,7 +153,6 @@ static bool take_words(struct ctl *ctl, int argc, char **argv)
 				return false;
 			}
 			ctl->config_path = argv[++i];
-			ctl->config_given = true;
 		} else if (!take_flag(ctl, argv[i])) {
 			return false;
 		}

@@ -174,11 +174,6 @@ void view_close(struct view **view)
 	free(v);
 }
 
-size_t view_count(const struct view *view)
-{
-	return view->count;
-}
-
 struct walltime view_oldest(const struct view *view)
 {
 	return view->count ? view->messages[0].arrival : (struct walltime){0};

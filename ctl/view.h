@@ -54,8 +54,6 @@ enum view_wants { VIEW_INDEX = 0, VIEW_ENVELOPE = 1, VIEW_REPLIES = 2 };
 struct view *view_open(const struct ctl *ctl, int *status);
 void view_close(struct view **view); /* takes NULL, leaves NULL */
 
-size_t view_count(const struct view *view); /* messages */
-
 /* When the oldest message came in; 0 when there is none. */
 struct walltime view_oldest(const struct view *view);
 struct queue *view_queue(struct view *view);

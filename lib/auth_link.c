@@ -31,17 +31,6 @@ struct auth_link *auth_link_new(const struct auth_face *face)
 	return link;
 }
 
-void auth_link_free(struct auth_link **link)
-{
-	if (!*link)
-		return;
-	for (uint32_t i = 0; i < (*link)->size; i++)
-		free((*link)->slots[i]);
-	free((*link)->slots);
-	free(*link);
-	*link = NULL;
-}
-
 static uint32_t slot_take(struct auth_link *link)
 {
 	uint32_t i = link->free_slot;

@@ -29,7 +29,6 @@ struct auth_client {
 };
 
 struct auth_link *auth_link_new(const struct auth_face *face);
-void auth_link_free(struct auth_link **link);
 
 /* A fresh channel to the checker; the channel ended. */
 void auth_link_open(struct auth_link *link, struct channel *checker);

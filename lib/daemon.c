@@ -377,7 +377,6 @@ static void house_begin(struct house *h)
 	if (d->face->warm_up)
 		d->face->warm_up(d);
 	jail_enter(d->row, d->config->queue);
-	d->jailed = true;
 	h->begun = true;
 	held_announce(h);
 	if (d->face->start)

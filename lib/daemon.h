@@ -74,7 +74,7 @@ struct daemon {
 	void *self;		/* the daemon's own state */
 	uint64_t epoch;
 	unsigned instance;	   /* of this kind, from 0; argv[1] */
-	bool jailed, unprivileged; /* unprivileged: started by an ordinary user */
+	bool unprivileged; /* started by an ordinary user */
 };
 
 /*

@@ -30,7 +30,6 @@ enum sasl_mechanism {
 enum {
 	SASL_MESSAGE_MAX = 9216, /* octets; 12,288 in base64 (RFC 4954 section 4) */
 	SASL_BINDING_MAX = 64,	 /* octets of a channel binding; tls-exporter has 32 */
-	SASL_IDENTITY_MAX = 320, /* of a certificate */
 };
 
 /* How an exchange ended. What the client hears is the engine's affair. */

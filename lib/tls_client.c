@@ -126,11 +126,6 @@ size_t tls_client_trust(struct tls_client *client, struct text pem)
 	return count;
 }
 
-size_t tls_client_sessions(const struct tls_client *client)
-{
-	return tls_sessions_count(client->sessions);
-}
-
 /* -- our own certificates --------------------------------------------------------------- */
 
 static const struct identity *identity_named(const struct tls_client *client, struct text name)

@@ -72,9 +72,6 @@ void tls_client_serve(struct tls_client *client, struct channel *keeper, const s
 bool tls_client_is_told(const struct tls_client *client);
 bool tls_client_has(const struct tls_client *client, struct text name);
 
-/* Sessions that are kept now. */
-size_t tls_client_sessions(const struct tls_client *client);
-
 /*
  * The client's side over FD, which stays the owner's. NULL: OpenSSL refuses.
  * WOKEN is as in tls_link_accept(), of a wish with a certificate.

@@ -141,7 +141,6 @@ void tls_goal_free(struct tls_goal **goal); /* takes NULL, leaves NULL */
 /* tls_sessions.c. KEY has TLS_KEY_BYTES. */
 struct tls_sessions;
 struct tls_sessions *tls_sessions_new(void);
-size_t tls_sessions_count(const struct tls_sessions *s);
 void tls_sessions_clear(struct tls_sessions *s);
 /* Takes over SESSION. */
 void tls_session_put(struct tls_sessions *s, const uint8_t *key, SSL_SESSION *session,

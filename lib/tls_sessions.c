@@ -38,11 +38,6 @@ struct tls_sessions *tls_sessions_new(void)
 	return s;
 }
 
-size_t tls_sessions_count(const struct tls_sessions *s)
-{
-	return s->count;
-}
-
 /* A key is a hash already. */
 static size_t bucket_of(const uint8_t *key)
 {

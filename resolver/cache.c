@@ -15,7 +15,7 @@ struct cache {
 	struct cache_entry *buckets[BUCKETS];
 	struct cache_entry *newest, *oldest;
 	void (*evicted)(struct cache_entry *e);
-	size_t limit_bytes, bytes, count;
+	size_t limit_bytes, bytes;
 	uint8_t key[SIPHASH_KEY_BYTES];
 };
 
@@ -28,11 +28,6 @@ struct cache *cache_new(const uint8_t *key, size_t limit_bytes,
 	c->limit_bytes = limit_bytes;
 	c->evicted = evicted;
 	return c;
-}
-
-size_t cache_count(const struct cache *c)
-{
-	return c->count;
 }
 
 struct cache_entry *cache_find(struct cache *c, struct text key)
@@ -54,7 +49,6 @@ void cache_add(struct cache *c, struct cache_entry *e, struct text key)
 	e->newer = e->older = NULL;
 	e->chain = c->buckets[e->hash % BUCKETS];
 	c->buckets[e->hash % BUCKETS] = e;
-	c->count++;
 }
 
 void cache_remove(struct cache *c, struct cache_entry *e)
@@ -66,7 +60,6 @@ void cache_remove(struct cache *c, struct cache_entry *e)
 		at = &(*at)->chain;
 	must(*at);
 	*at = e->chain;
-	c->count--;
 }
 
 void cache_hold(struct cache *c, struct cache_entry *e)

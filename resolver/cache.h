@@ -44,6 +44,4 @@ void cache_release(struct cache *cache, struct cache_entry *e, size_t bytes);
 /* Takes E, which is in use, out without evicting it. */
 void cache_remove(struct cache *cache, struct cache_entry *e);
 
-size_t cache_count(const struct cache *cache);
-
 #endif
