@@ -101,13 +101,35 @@ static void test_prefixes(void **state)
 	expect_line(LINE_SYSLOG, &e, "<19>Nov 21 22:05:00 veredus/master[3]: error: oh");
 }
 
+/* UTF-8 without a control character, of C0 or of C1. */
+static void assert_tame(struct text line)
+{
+	const uint8_t *octets = (const uint8_t *)line.data;
+
+	for (size_t i = 0; i < line.len; i++) {
+		assert_true(octets[i] >= 0x20 && octets[i] != 0x7f);
+		if (i)
+			assert_false(octets[i - 1] == 0xc2 && octets[i] < 0xa0);
+	}
+	assert_true(text_is_utf8(line));
+}
+
+static json_t *json_of(struct text line)
+{
+	json_error_t error;
+	json_t *j =
+	    json_loadb(line.data, line.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+
+	assert_non_null(j);
+	return j;
+}
+
 /* Nothing that a client sends can end a line or drive a terminal, and JSON stays JSON. */
 static void test_hostile_values(void **state)
 {
 	static char all[256], long_value[EVENT_VALUE_BYTES];
 	struct line_writer *w = line_writer_new("mail");
 	struct bytes b = {0};
-	json_error_t error;
 
 	(void)state;
 	for (size_t i = 0; i < 256; i++)
@@ -132,23 +154,10 @@ static void test_hostile_values(void **state)
 			size_t len = bytes_len(&b) - 1;
 			const char *line = (const char *)bytes_at(&b);
 
-			if (form != LINE_JOURNAL) {
-				for (size_t k = 0; k < len; k++) {
-					assert_true((unsigned char)line[k] >= 0x20 &&
-						    line[k] != 0x7f);
-					if (k)
-						assert_false((uint8_t)line[k - 1] == 0xc2 &&
-							     (uint8_t)line[k] < 0xa0);
-				}
-				assert_true(text_is_utf8((struct text){line, len}));
-			}
-			if (form == LINE_JSON) {
-				json_t *j = json_loadb(
-				    line, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
-
-				assert_non_null(j);
-				json_decref(j);
-			}
+			if (form != LINE_JOURNAL)
+				assert_tame((struct text){line, len});
+			if (form == LINE_JSON)
+				json_decref(json_of((struct text){line, len}));
 		}
 	}
 	/* JSON gives back the very value where it is UTF-8 without terminal controls. */
@@ -157,9 +166,8 @@ static void test_hostile_values(void **state)
 	e.values[0] = (struct text){all, 128};
 	b.start = b.end = 0;
 	line_write(w, LINE_JSON, &b, &e);
-	json_t *j = json_loadb((char *)bytes_at(&b), bytes_len(&b), JSON_ALLOW_NUL, &error);
+	json_t *j = json_of((struct text){(const char *)bytes_at(&b), bytes_len(&b)});
 
-	assert_non_null(j);
 	assert_int_equal(json_string_length(json_object_get(j, "text")), 128);
 	assert_memory_equal(json_string_value(json_object_get(j, "text")), all, 128);
 	json_decref(j);

@@ -117,77 +117,75 @@ static void note(void *owner, const struct reply *r)
 }
 
 /* What needs no lookup: logins that are addresses, and such that have no list. */
-static void test_without_tables(void **state)
-{
 #define NOT(address, where, login)                                                                 \
 	"553 5.7.1 Error: <" address "> in " where " is not an address of " login
 #define RESENT_BEFORE "Resent-From: eve@x.org\r\nFrom: ann@x.org\r\n"
-	static const struct {
-		const char *login, *sender, *header, *said;
-	} rows[] = {
-	    {"", "any@x.org", "From: other@y.org\r\n", "fine"},
-	    {"ann", "any@x.org", "From: other@y.org\r\n", "fine"},
-	    {"ann@x.org", "ann@x.org", "From: Ann <ann+a@x.org>\r\nSender: ANN@x.org\r\n", "fine"},
-	    {"ann@x.org", "", "Subject: x\r\n", "fine"},
-	    {"ann@x.org", "", "", "fine"},
-	    {"ann@x.org", "bob@x.org", "", NOT("bob@x.org", "MAIL FROM", "ann@x.org")},
-	    {"ann@x.org", "", "From: bob@x.org\r\n", NOT("bob@x.org", "From", "ann@x.org")},
-	    {"ann@x.org", "", "From: ann@x.org\r\nsender: bob@x.org\r\n",
-	     NOT("bob@x.org", "Sender", "ann@x.org")},
-	    {"ann@x.org", "", "From: ann@x.org, bob\r\n", NOT("bob", "From", "ann@x.org")},
-	    {"ann@x.org", "", "From: ann@x.org x\r\n",
-	     "553 5.7.1 Error: the addresses in From can't be read, or are too many"},
-	    {"ann@x.org", "", "From: <>\r\n",
-	     "553 5.7.1 Error: the addresses in From can't be read, or are too many"},
-	    {"ann", "", "From: ann@x.org x\r\n", "fine"},
-	    /* The mailbox at its end is who is meant by a source route. */
-	    {"ann@x.org", "", "From: <@bob.org,@y.org:ann@x.org>\r\n", "fine"},
-	    {"ann@x.org", "", "From: Ann <@x.org:bob@x.org>\r\n",
-	     NOT("bob@x.org", "From", "ann@x.org")},
-	    {"ann@x.org", "", "From: <@x.org,ann@x.org:bob@x.org>\r\n",
-	     "553 5.7.1 Error: the addresses in From can't be read, or are too many"},
-	    /* Sent again: by whom, the last time. */
-	    {"ann@x.org", "", "Resent-From: ann@x.org\r\n" RESENT_BEFORE, "fine"},
-	    {"ann@x.org", "", "resent-from: bob@x.org\r\nFrom: ann@x.org\r\n",
-	     NOT("bob@x.org", "Resent-From", "ann@x.org")},
-	    {"ann@x.org", "",
-	     "Resent-From: ann@x.org\r\nResent-Sender: bob@x.org\r\nFrom: ann@x.org\r\n",
-	     NOT("bob@x.org", "Resent-Sender", "ann@x.org")},
-	    {"ann@x.org", "",
-	     "Resent-Sender: bob@x.org\r\nResent-From: ann@x.org\r\nFrom: ann@x.org\r\n",
-	     NOT("bob@x.org", "Resent-Sender", "ann@x.org")},
-	    {"ann@x.org", "", "Resent-From: ann@x.org\r\nFrom: bob@x.org\r\n",
-	     NOT("bob@x.org", "From", "ann@x.org")},
-	    /* Sets without anybody are none. */
-	    {"ann@x.org", "", "Resent-Date: x\r\nX: y\r\nResent-Date: x\r\n" RESENT_BEFORE,
-	     NOT("eve@x.org", "Resent-From", "ann@x.org")},
-	    {"ann@x.org", "", "From: ann@x.org\r\nX: y\r\nResent-From: eve@x.org\r\n",
-	     NOT("eve@x.org", "Resent-From", "ann@x.org")},
-	    /* Where one set ends. */
-	    {"ann@x.org", "", "Resent-From: ann@x.org\r\nX: y\r\n" RESENT_BEFORE, "fine"},
-	    {"ann@x.org", "",
-	     "Resent-Date: x\r\nResent-From: ann@x.org\r\nResent-To: c@d\r\n"
-	     "Resent-Date: x\r\nResent-Sender: eve@x.org\r\nFrom: ann@x.org\r\n",
-	     "fine"},
-	    {"ann@x.org", "", "Resent-From: ann@x.org x\r\nFrom: ann@x.org\r\n",
-	     "553 5.7.1 Error: the addresses in Resent-From can't be read, or are too many"},
-	};
+static const struct {
+	const char *login, *sender, *header, *said;
+} answers[] = {
+    {"", "any@x.org", "From: other@y.org\r\n", "fine"},
+    {"ann", "any@x.org", "From: other@y.org\r\n", "fine"},
+    {"ann@x.org", "ann@x.org", "From: Ann <ann+a@x.org>\r\nSender: ANN@x.org\r\n", "fine"},
+    {"ann@x.org", "", "Subject: x\r\n", "fine"},
+    {"ann@x.org", "", "", "fine"},
+    {"ann@x.org", "bob@x.org", "", NOT("bob@x.org", "MAIL FROM", "ann@x.org")},
+    {"ann@x.org", "", "From: bob@x.org\r\n", NOT("bob@x.org", "From", "ann@x.org")},
+    {"ann@x.org", "", "From: ann@x.org\r\nsender: bob@x.org\r\n",
+     NOT("bob@x.org", "Sender", "ann@x.org")},
+    {"ann@x.org", "", "From: ann@x.org, bob\r\n", NOT("bob", "From", "ann@x.org")},
+    {"ann@x.org", "", "From: ann@x.org x\r\n",
+     "553 5.7.1 Error: the addresses in From can't be read, or are too many"},
+    {"ann@x.org", "", "From: <>\r\n",
+     "553 5.7.1 Error: the addresses in From can't be read, or are too many"},
+    {"ann", "", "From: ann@x.org x\r\n", "fine"},
+    /* The mailbox at its end is who is meant by a source route. */
+    {"ann@x.org", "", "From: <@bob.org,@y.org:ann@x.org>\r\n", "fine"},
+    {"ann@x.org", "", "From: Ann <@x.org:bob@x.org>\r\n", NOT("bob@x.org", "From", "ann@x.org")},
+    {"ann@x.org", "", "From: <@x.org,ann@x.org:bob@x.org>\r\n",
+     "553 5.7.1 Error: the addresses in From can't be read, or are too many"},
+    /* Sent again: by whom, the last time. */
+    {"ann@x.org", "", "Resent-From: ann@x.org\r\n" RESENT_BEFORE, "fine"},
+    {"ann@x.org", "", "resent-from: bob@x.org\r\nFrom: ann@x.org\r\n",
+     NOT("bob@x.org", "Resent-From", "ann@x.org")},
+    {"ann@x.org", "", "Resent-From: ann@x.org\r\nResent-Sender: bob@x.org\r\nFrom: ann@x.org\r\n",
+     NOT("bob@x.org", "Resent-Sender", "ann@x.org")},
+    {"ann@x.org", "", "Resent-Sender: bob@x.org\r\nResent-From: ann@x.org\r\nFrom: ann@x.org\r\n",
+     NOT("bob@x.org", "Resent-Sender", "ann@x.org")},
+    {"ann@x.org", "", "Resent-From: ann@x.org\r\nFrom: bob@x.org\r\n",
+     NOT("bob@x.org", "From", "ann@x.org")},
+    /* Sets without anybody are none. */
+    {"ann@x.org", "", "Resent-Date: x\r\nX: y\r\nResent-Date: x\r\n" RESENT_BEFORE,
+     NOT("eve@x.org", "Resent-From", "ann@x.org")},
+    {"ann@x.org", "", "From: ann@x.org\r\nX: y\r\nResent-From: eve@x.org\r\n",
+     NOT("eve@x.org", "Resent-From", "ann@x.org")},
+    /* Where one set ends. */
+    {"ann@x.org", "", "Resent-From: ann@x.org\r\nX: y\r\n" RESENT_BEFORE, "fine"},
+    {"ann@x.org", "",
+     "Resent-Date: x\r\nResent-From: ann@x.org\r\nResent-To: c@d\r\n"
+     "Resent-Date: x\r\nResent-Sender: eve@x.org\r\nFrom: ann@x.org\r\n",
+     "fine"},
+    {"ann@x.org", "", "Resent-From: ann@x.org x\r\nFrom: ann@x.org\r\n",
+     "553 5.7.1 Error: the addresses in Resent-From can't be read, or are too many"},
+};
+
+static void test_without_tables(void **state)
+{
 	struct config_errors errors = {0};
 	struct config *config = config_read(text_of("hostname = mx.test\n"), &errors);
 	char said[200];
 
 	(void)state;
 	assert_non_null(config);
-	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+	for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
 		assert_null(rights_check_start(&(struct rights_ask){
 		    .config = config,
-		    .login = text_of(rows[i].login),
-		    .sender = text_of(rows[i].sender),
-		    .header = text_of(rows[i].header),
+		    .login = text_of(answers[i].login),
+		    .sender = text_of(answers[i].sender),
+		    .header = text_of(answers[i].header),
 		    .done = note,
 		    .owner = said,
 		}));
-		assert_string_equal(said, rows[i].said);
+		assert_string_equal(said, answers[i].said);
 	}
 	config_drop(&config);
 	config_errors_free(&errors);

@@ -18,60 +18,60 @@
 
 /* -- TXT records --------------------------------------------------------------------------- */
 
+static const struct {
+	const char *text;
+	bool ours;
+	const char *id; /* NULL: it is none */
+} txt_records[] = {
+    {"v=STSv1; id=20160831085700Z;", true, "20160831085700Z"},
+    {"v=STSv1;id=1", true, "1"},
+    {"v=STSv1 ; id=1 ;", true, "1"},
+    {"v=STSv1;\tid=1\t;\t", true, "1"},
+    {"v=STSv1; a=b; id=1; c.d-e_f=x:y,z/+", true, "1"},
+    {"v=STSv1; id=12345678901234567890123456789012;", true, "12345678901234567890123456789012"},
+    {"v=STSv1; id=123456789012345678901234567890123;", true, NULL},
+    {"v=STSv1; id=1; id=2;", true, "1"},
+    {"v=STSv1;", true, NULL},
+    {"v=STSv1; ", true, NULL},
+    {"v=STSv1; x=1;", true, NULL},
+    {"v=STSv1; id=;", true, NULL},
+    {"v=STSv1; id=a-b;", true, NULL},
+    {"v=STSv1; id =1;", true, NULL},
+    {"v=STSv1; id= 1;", true, NULL},
+    {"v=STSv1; id=1;;", true, NULL},
+    {"v=STSv1;; id=1;", true, NULL},
+    {"v=STSv1; id=1 x=2;", true, NULL},
+    {"v=STSv1; id=1; broken", true, NULL},
+    {"v=STSv1; id=1; a=b=c", true, NULL},
+    {"v=STSv1; id=1; _a=b", true, NULL},
+    {"v=STSv1; id=1; =b", true, NULL},
+    {"v=STSv1; id=1; a=\303\274", true, NULL},
+    {"v=STSv1; ID=1;", true, NULL},
+    {"v=STSv1; id=1; a23456789012345678901234567890123=b", true, NULL},
+    {"v=STSv1 id=1", false, NULL},
+    {"v=STSv1", false, NULL},
+    {"v=STSv12; id=1;", false, NULL},
+    {"v=stsv1; id=1;", false, NULL},
+    {" v=STSv1; id=1;", false, NULL},
+    {"v=spf1 -all", false, NULL},
+    {"", false, NULL},
+};
+
 static void records(void **state)
 {
-	static const struct {
-		const char *text;
-		bool ours;
-		const char *id; /* NULL: it is none */
-	} rows[] = {
-	    {"v=STSv1; id=20160831085700Z;", true, "20160831085700Z"},
-	    {"v=STSv1;id=1", true, "1"},
-	    {"v=STSv1 ; id=1 ;", true, "1"},
-	    {"v=STSv1;\tid=1\t;\t", true, "1"},
-	    {"v=STSv1; a=b; id=1; c.d-e_f=x:y,z/+", true, "1"},
-	    {"v=STSv1; id=12345678901234567890123456789012;", true,
-	     "12345678901234567890123456789012"},
-	    {"v=STSv1; id=123456789012345678901234567890123;", true, NULL},
-	    {"v=STSv1; id=1; id=2;", true, "1"},
-	    {"v=STSv1;", true, NULL},
-	    {"v=STSv1; ", true, NULL},
-	    {"v=STSv1; x=1;", true, NULL},
-	    {"v=STSv1; id=;", true, NULL},
-	    {"v=STSv1; id=a-b;", true, NULL},
-	    {"v=STSv1; id =1;", true, NULL},
-	    {"v=STSv1; id= 1;", true, NULL},
-	    {"v=STSv1; id=1;;", true, NULL},
-	    {"v=STSv1;; id=1;", true, NULL},
-	    {"v=STSv1; id=1 x=2;", true, NULL},
-	    {"v=STSv1; id=1; broken", true, NULL},
-	    {"v=STSv1; id=1; a=b=c", true, NULL},
-	    {"v=STSv1; id=1; _a=b", true, NULL},
-	    {"v=STSv1; id=1; =b", true, NULL},
-	    {"v=STSv1; id=1; a=\303\274", true, NULL},
-	    {"v=STSv1; ID=1;", true, NULL},
-	    {"v=STSv1; id=1; a23456789012345678901234567890123=b", true, NULL},
-	    {"v=STSv1 id=1", false, NULL},
-	    {"v=STSv1", false, NULL},
-	    {"v=STSv12; id=1;", false, NULL},
-	    {"v=stsv1; id=1;", false, NULL},
-	    {" v=STSv1; id=1;", false, NULL},
-	    {"v=spf1 -all", false, NULL},
-	    {"", false, NULL},
-	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		struct text record = text_of(rows[i].text), id;
+	for (size_t i = 0; i < sizeof txt_records / sizeof *txt_records; i++) {
+		struct text record = text_of(txt_records[i].text), id;
 
-		if (sts_txt_is_ours(record) != rows[i].ours)
-			fail_msg("%s: ours", rows[i].text);
+		if (sts_txt_is_ours(record) != txt_records[i].ours)
+			fail_msg("%s: ours", txt_records[i].text);
 		const char *wrong = sts_txt_read(record, &id);
 
-		if (!wrong != (rows[i].id != NULL))
-			fail_msg("%s: %s", rows[i].text, wrong ? wrong : "is one");
-		if (rows[i].id)
-			assert_true(text_equals(id, rows[i].id));
+		if (!wrong != (txt_records[i].id != NULL))
+			fail_msg("%s: %s", txt_records[i].text, wrong ? wrong : "is one");
+		if (txt_records[i].id)
+			assert_true(text_equals(id, txt_records[i].id));
 	}
 	/* Octets that no C string has. */
 	struct text id;
@@ -86,86 +86,86 @@ static void records(void **state)
 #define HEAD "version: STSv1\r\nmode: enforce\r\n"
 #define GOOD HEAD "mx: mx.example\r\nmax_age: 86400\r\n"
 
+static const struct {
+	const char *text;
+	const char *wrong; /* NULL: it is one, and */
+	uint8_t mode;
+	uint32_t max_age_s;
+	const char *mx;
+} policy_files[] = {
+    {GOOD, NULL, STS_ENFORCE, 86400, "mx.example"},
+    {"version: STSv1\nmode: testing\nmx: *.Example.NET\nmx: b.example\nmax_age: 1\n", NULL,
+     STS_TESTING, 1, "*.example.net b.example"},
+    {"max_age:0\nmode:none\nversion:STSv1", NULL, STS_NONE, 0, ""},
+    {"version: STSv1  \nmode:\t \tnone \t\nmax_age: 31557600 \n", NULL, STS_NONE, 31557600, ""},
+    {GOOD "max_age: 1\r\nmode: none\r\nversion: STSv9\r\n", NULL, STS_ENFORCE, 86400, "mx.example"},
+    {GOOD "x: y\r\nmax_age2: 1\r\nMode: none\r\nA.b-c_d: \303\274ber alles, x:y\r\n", NULL,
+     STS_ENFORCE, 86400, "mx.example"},
+    {HEAD "mx: xn--bcher-kva.example\r\nmax_age: 0000000009\r\n", NULL, STS_ENFORCE, 9,
+     "xn--bcher-kva.example"},
+    {HEAD "mx: localhost\nmax_age: 1\n", NULL, STS_ENFORCE, 1, "localhost"},
+    {GOOD "\r\n", "a line of it is no field", 0, 0, ""},
+    {"\n" GOOD, "a line of it is no field", 0, 0, ""},
+    {"\357\273\277" GOOD, "a line of it is no field", 0, 0, ""},
+    {"", "it has no version", 0, 0, ""},
+    {"mode: enforce\nmx: a.example\nmax_age: 1\n", "it has no version", 0, 0, ""},
+    {"version: STSv1\nmx: a.example\nmax_age: 1\n", "it has no mode", 0, 0, ""},
+    {HEAD "mx: a.example\n", "it has no max_age", 0, 0, ""},
+    {HEAD "max_age: 1\n", "it has no mx", 0, 0, ""},
+    {"version: STSv1\nmode: testing\nmax_age: 1\n", "it has no mx", 0, 0, ""},
+    {"version: STSv2\n", "it is of another version", 0, 0, ""},
+    {"version: stsv1\n", "it is of another version", 0, 0, ""},
+    {"version : STSv1\n", "a line of it is no field", 0, 0, ""},
+    {" version: STSv1\n", "a line of it is no field", 0, 0, ""},
+    {"version: STSv1\rmode: none\r", "a field of it has no value", 0, 0, ""},
+    {"version: STSv1\r\r\nmode: none\n", "a field of it has no value", 0, 0, ""},
+    {"version: STSv1\nmode: Enforce\n", "its mode is none", 0, 0, ""},
+    {"version: STSv1\nmode: report\n", "its mode is none", 0, 0, ""},
+    {"version: STSv1\nmode:\n", "a field of it has no value", 0, 0, ""},
+    {HEAD "max_age: 31557601\n", "its max_age is none", 0, 0, ""},
+    {HEAD "max_age: 00000000001\n", "its max_age is none", 0, 0, ""},
+    {HEAD "max_age: -1\n", "its max_age is none", 0, 0, ""},
+    {HEAD "max_age: 1d\n", "its max_age is none", 0, 0, ""},
+    {HEAD "mx: .example\n", "an mx of it is no host's name", 0, 0, ""},
+    {HEAD "mx: a..example\n", "an mx of it is no host's name", 0, 0, ""},
+    {HEAD "mx: a.example.\n", "an mx of it is no host's name", 0, 0, ""},
+    {HEAD "mx: *\n", "an mx of it is no host's name", 0, 0, ""},
+    {HEAD "mx: *.\n", "an mx of it is no host's name", 0, 0, ""},
+    {HEAD "mx: a*.example\n", "an mx of it is no host's name", 0, 0, ""},
+    {HEAD "mx: *.*.example\n", "an mx of it is no host's name", 0, 0, ""},
+    {HEAD "mx: -a.example\n", "an mx of it is no host's name", 0, 0, ""},
+    {HEAD "mx: a-.example\n", "an mx of it is no host's name", 0, 0, ""},
+    {HEAD "mx: a_b.example\n", "an mx of it is no host's name", 0, 0, ""},
+    {HEAD "mx: a.example b.example\n", "an mx of it is no host's name", 0, 0, ""},
+    {HEAD "mx: [192.0.2.1]\n", "an mx of it is no host's name", 0, 0, ""},
+    {HEAD "mx: b\303\274cher.example\n", "an mx of it is no host's name", 0, 0, ""},
+    {HEAD "x: \1\n", "a field of it has no value", 0, 0, ""},
+    {HEAD "x: \377\n", "it is no text", 0, 0, ""},
+    {HEAD "x\n", "a line of it is no field", 0, 0, ""},
+    {HEAD ": x\n", "a line of it is no field", 0, 0, ""},
+    {HEAD "_x: y\n", "a line of it is no field", 0, 0, ""},
+    {HEAD "a23456789012345678901234567890123: y\n", "a line of it is no field", 0, 0, ""},
+    {"<html>mode: none</html>", "a line of it is no field", 0, 0, ""},
+    {"{\"version\": \"STSv1\"}", "a line of it is no field", 0, 0, ""},
+};
+
 static void files(void **state)
 {
-	static const struct {
-		const char *text;
-		const char *wrong; /* NULL: it is one, and */
-		uint8_t mode;
-		uint32_t max_age_s;
-		const char *mx;
-	} rows[] = {
-	    {GOOD, NULL, STS_ENFORCE, 86400, "mx.example"},
-	    {"version: STSv1\nmode: testing\nmx: *.Example.NET\nmx: b.example\nmax_age: 1\n", NULL,
-	     STS_TESTING, 1, "*.example.net b.example"},
-	    {"max_age:0\nmode:none\nversion:STSv1", NULL, STS_NONE, 0, ""},
-	    {"version: STSv1  \nmode:\t \tnone \t\nmax_age: 31557600 \n", NULL, STS_NONE, 31557600,
-	     ""},
-	    {GOOD "max_age: 1\r\nmode: none\r\nversion: STSv9\r\n", NULL, STS_ENFORCE, 86400,
-	     "mx.example"},
-	    {GOOD "x: y\r\nmax_age2: 1\r\nMode: none\r\nA.b-c_d: \303\274ber alles, x:y\r\n", NULL,
-	     STS_ENFORCE, 86400, "mx.example"},
-	    {HEAD "mx: xn--bcher-kva.example\r\nmax_age: 0000000009\r\n", NULL, STS_ENFORCE, 9,
-	     "xn--bcher-kva.example"},
-	    {HEAD "mx: localhost\nmax_age: 1\n", NULL, STS_ENFORCE, 1, "localhost"},
-	    {GOOD "\r\n", "a line of it is no field", 0, 0, ""},
-	    {"\n" GOOD, "a line of it is no field", 0, 0, ""},
-	    {"\357\273\277" GOOD, "a line of it is no field", 0, 0, ""},
-	    {"", "it has no version", 0, 0, ""},
-	    {"mode: enforce\nmx: a.example\nmax_age: 1\n", "it has no version", 0, 0, ""},
-	    {"version: STSv1\nmx: a.example\nmax_age: 1\n", "it has no mode", 0, 0, ""},
-	    {HEAD "mx: a.example\n", "it has no max_age", 0, 0, ""},
-	    {HEAD "max_age: 1\n", "it has no mx", 0, 0, ""},
-	    {"version: STSv1\nmode: testing\nmax_age: 1\n", "it has no mx", 0, 0, ""},
-	    {"version: STSv2\n", "it is of another version", 0, 0, ""},
-	    {"version: stsv1\n", "it is of another version", 0, 0, ""},
-	    {"version : STSv1\n", "a line of it is no field", 0, 0, ""},
-	    {" version: STSv1\n", "a line of it is no field", 0, 0, ""},
-	    {"version: STSv1\rmode: none\r", "a field of it has no value", 0, 0, ""},
-	    {"version: STSv1\r\r\nmode: none\n", "a field of it has no value", 0, 0, ""},
-	    {"version: STSv1\nmode: Enforce\n", "its mode is none", 0, 0, ""},
-	    {"version: STSv1\nmode: report\n", "its mode is none", 0, 0, ""},
-	    {"version: STSv1\nmode:\n", "a field of it has no value", 0, 0, ""},
-	    {HEAD "max_age: 31557601\n", "its max_age is none", 0, 0, ""},
-	    {HEAD "max_age: 00000000001\n", "its max_age is none", 0, 0, ""},
-	    {HEAD "max_age: -1\n", "its max_age is none", 0, 0, ""},
-	    {HEAD "max_age: 1d\n", "its max_age is none", 0, 0, ""},
-	    {HEAD "mx: .example\n", "an mx of it is no host's name", 0, 0, ""},
-	    {HEAD "mx: a..example\n", "an mx of it is no host's name", 0, 0, ""},
-	    {HEAD "mx: a.example.\n", "an mx of it is no host's name", 0, 0, ""},
-	    {HEAD "mx: *\n", "an mx of it is no host's name", 0, 0, ""},
-	    {HEAD "mx: *.\n", "an mx of it is no host's name", 0, 0, ""},
-	    {HEAD "mx: a*.example\n", "an mx of it is no host's name", 0, 0, ""},
-	    {HEAD "mx: *.*.example\n", "an mx of it is no host's name", 0, 0, ""},
-	    {HEAD "mx: -a.example\n", "an mx of it is no host's name", 0, 0, ""},
-	    {HEAD "mx: a-.example\n", "an mx of it is no host's name", 0, 0, ""},
-	    {HEAD "mx: a_b.example\n", "an mx of it is no host's name", 0, 0, ""},
-	    {HEAD "mx: a.example b.example\n", "an mx of it is no host's name", 0, 0, ""},
-	    {HEAD "mx: [192.0.2.1]\n", "an mx of it is no host's name", 0, 0, ""},
-	    {HEAD "mx: b\303\274cher.example\n", "an mx of it is no host's name", 0, 0, ""},
-	    {HEAD "x: \1\n", "a field of it has no value", 0, 0, ""},
-	    {HEAD "x: \377\n", "it is no text", 0, 0, ""},
-	    {HEAD "x\n", "a line of it is no field", 0, 0, ""},
-	    {HEAD ": x\n", "a line of it is no field", 0, 0, ""},
-	    {HEAD "_x: y\n", "a line of it is no field", 0, 0, ""},
-	    {HEAD "a23456789012345678901234567890123: y\n", "a line of it is no field", 0, 0, ""},
-	    {"<html>mode: none</html>", "a line of it is no field", 0, 0, ""},
-	    {"{\"version\": \"STSv1\"}", "a line of it is no field", 0, 0, ""},
-	};
 	struct sts_file file;
 
 	(void)state;
-	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		const char *wrong = sts_file_read(text_of(rows[i].text), &file);
+	for (size_t i = 0; i < sizeof policy_files / sizeof *policy_files; i++) {
+		const char *wrong = sts_file_read(text_of(policy_files[i].text), &file);
 
-		if (!wrong != !rows[i].wrong || (wrong && strcmp(wrong, rows[i].wrong) != 0))
-			fail_msg("%s: %s", rows[i].text, wrong ? wrong : "is one");
+		if (!wrong != !policy_files[i].wrong ||
+		    (wrong && strcmp(wrong, policy_files[i].wrong) != 0))
+			fail_msg("%s: %s", policy_files[i].text, wrong ? wrong : "is one");
 		if (wrong)
 			continue;
-		assert_int_equal(file.policy.mode, rows[i].mode);
-		assert_int_equal(file.policy.max_age_s, rows[i].max_age_s);
-		assert_string_equal(file.mx, rows[i].mx);
-		assert_true(text_equals(file.policy.mx, rows[i].mx));
+		assert_int_equal(file.policy.mode, policy_files[i].mode);
+		assert_int_equal(file.policy.max_age_s, policy_files[i].max_age_s);
+		assert_string_equal(file.mx, policy_files[i].mx);
+		assert_true(text_equals(file.policy.mx, policy_files[i].mx));
 	}
 	assert_non_null(sts_file_read((struct text){GOOD "x: \0", sizeof GOOD + 3}, &file));
 }

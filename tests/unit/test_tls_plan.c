@@ -325,8 +325,35 @@ static void settings_contradict(void **state)
 	}
 }
 
-/* RFC 8689: REQUIRETLS makes needs narrower, TLS-Required: No what the receiver's domain asserts
- * none. */
+/* -- RFC 8689 ---------------------------------------------------------------------------- */
+
+/* Mail that wants something of TLS, by a route to a host that MX records name without a signature.
+ */
+struct wanting {
+	struct config_route route;
+	struct job *job;
+	struct host host;
+	/* What tls_need_of() said last. */
+	const char *why;
+	enum sts_verdict verdict;
+	bool final;
+};
+
+static void wanting_make(struct wanting *w, enum mail_tls wish)
+{
+	*w = (struct wanting){.route = {.how = HOP_MX},
+			      .job = job_to("rcpt.example", NULL),
+			      .host = {.name = TEXT("mx.dns.example"), .dnssec = DNSSEC_INSECURE}};
+	w->job->route = &w->route;
+	w->job->tls_wish = (uint8_t)wish;
+}
+
+static enum tls_need need_of(struct wanting *w)
+{
+	return tls_need_of(w->job, &w->host, &w->why, &w->verdict, &w->final);
+}
+
+/* REQUIRETLS makes needs narrower, TLS-Required: No what the receiver's domain asserts none. */
 static void needs_by_message(void **state)
 {
 	static const struct {
@@ -341,89 +368,105 @@ static void needs_by_message(void **state)
 	    {POLICY_DANE, NEED_CHAIN, NO, NEED_CHAIN, MAY},
 	    {POLICY_FINGERPRINT, NEED_FINGERPRINT, NO, NEED_FINGERPRINT, NEED_FINGERPRINT},
 	};
-	struct config_route route = {.how = HOP_MX};
-	struct job *job = job_to("rcpt.example", NULL);
-	struct host host = {.name = TEXT("mx.dns.example"), .dnssec = DNSSEC_INSECURE};
-	struct tls_wish w;
-	const char *why;
-	enum sts_verdict verdict;
-	bool final;
 
 	(void)state;
-	job->route = &route;
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		route.tls = (uint8_t)rows[i].policy;
-		job->tls_wish = MAIL_TLS_REQUIRED;
-		host.vouched = true;
-		assert_int_equal(tls_need_of(job, &host, &why, &verdict, &final), rows[i].vouched);
-		host.vouched = false;
-		assert_int_equal(tls_need_of(job, &host, &why, &verdict, &final), rows[i].not );
-		assert_true(final && strstr(why, "REQUIRETLS: neither DNSSEC nor MTA-STS"));
-		host.name = text_of("RCPT.example");
-		assert_int_equal(tls_need_of(job, &host, &why, &verdict, &final), rows[i].own);
-		host.name = text_of("mx.dns.example");
-		job->relaxed = true;
-		assert_int_equal(tls_need_of(job, &host, &why, &verdict, &final),
-				 tls_need(rows[i].policy, &host, &why));
-		job->relaxed = false;
-		job->tls_wish = MAIL_TLS_OPTIONAL;
-		assert_int_equal(tls_need_of(job, &host, &why, &verdict, &final), rows[i].optional);
+		struct wanting w;
+		const char *why;
+
+		wanting_make(&w, MAIL_TLS_REQUIRED);
+		w.route.tls = (uint8_t)rows[i].policy;
+		w.host.vouched = true;
+		assert_int_equal(need_of(&w), rows[i].vouched);
+		w.host.vouched = false;
+		assert_int_equal(need_of(&w), rows[i].not );
+		assert_true(w.final && strstr(w.why, "REQUIRETLS: neither DNSSEC nor MTA-STS"));
+		w.host.name = text_of("RCPT.example");
+		assert_int_equal(need_of(&w), rows[i].own);
+		w.host.name = text_of("mx.dns.example");
+		w.job->relaxed = true;
+		assert_int_equal(need_of(&w), tls_need(rows[i].policy, &w.host, &why));
+		w.job->relaxed = false;
+		w.job->tls_wish = MAIL_TLS_OPTIONAL;
+		assert_int_equal(need_of(&w), rows[i].optional);
+		free(w.job);
 	}
-	/* DANE: its records prove; what could not be looked up is waited for, unless it counts not.
-	 */
-	route.tls = POLICY_DEFAULT;
-	host.vouched = true;
-	host.dnssec = DNSSEC_SECURE;
+}
+
+/* Its records prove; what could not be looked up is waited for, unless it counts not. */
+static void needs_by_message_and_dane(void **state)
+{
+	(void)state;
 	for (int tls = MAIL_TLS_REQUIRED; tls <= MAIL_TLS_OPTIONAL; tls++) {
 		bool required = tls == MAIL_TLS_REQUIRED;
+		struct wanting w;
 
-		job->tls_wish = (uint8_t)tls;
-		host.tlsa_state = TLSA_USABLE;
-		assert_int_equal(tls_need_of(job, &host, &why, &verdict, &final),
-				 required ? DANE : MAY);
-		host.tlsa_state = TLSA_FAILED;
-		assert_int_equal(tls_need_of(job, &host, &why, &verdict, &final),
-				 required ? NO : MAY);
-		assert_false(final);
-		host.tlsa_state = TLSA_NONE;
+		wanting_make(&w, (enum mail_tls)tls);
+		w.host.vouched = true;
+		w.host.dnssec = DNSSEC_SECURE;
+		w.host.tlsa_state = TLSA_USABLE;
+		assert_int_equal(need_of(&w), required ? DANE : MAY);
+		w.host.tlsa_state = TLSA_FAILED;
+		assert_int_equal(need_of(&w), required ? NO : MAY);
+		assert_false(w.final);
+		free(w.job);
 	}
-	/* A policy that names it vouches for it, be it in testing; one that does not changes
-	 * nothing. */
-	host.vouched = false;
-	route.sts = true;
-	job->tls_wish = MAIL_TLS_REQUIRED;
-	job->sts.mx = text_of("mx.dns.example");
-	job->sts.mode = STS_TESTING;
-	assert_int_equal(tls_need_of(job, &host, &why, &verdict, &final), NEED_CHAIN);
-	job->sts.mode = STS_ENFORCE;
-	assert_int_equal(tls_need_of(job, &host, &why, &verdict, &final), NEED_CHAIN);
-	job->sts.mx = text_of("mx.other.example");
-	assert_int_equal(tls_need_of(job, &host, &why, &verdict, &final), NO);
-	job->tls_wish = MAIL_TLS_OPTIONAL;
-	assert_int_equal(tls_need_of(job, &host, &why, &verdict, &final), MAY);
-	assert_int_equal(verdict, STS_FREE);
-	job->sts.mode = STS_NONE;
-	/* The name is the MX host's. */
-	job->tls_wish = MAIL_TLS_REQUIRED;
-	tls_wish_make(&w, NEED_CHAIN, &route, job, &host, (struct text){NULL, 0});
-	names_are(&w, "mx.dns.example");
-	/* A route's own host needs no DNS, an address has no name, a mail store here no TLS. */
-	job->how = HOP_LITERAL;
-	host.name = text_of("192.0.2.1");
-	assert_int_equal(tls_need_of(job, &host, &why, &verdict, &final), NO);
-	assert_true(final);
-	job->how = HOP_LMTP;
-	host.name = text_of("store.example");
-	assert_int_equal(tls_need_of(job, &host, &why, &verdict, &final), NEED_CHAIN);
-	assert_true(host_address_parse(text_of("127.0.0.1"), host.address));
-	assert_int_equal(tls_need_of(job, &host, &why, &verdict, &final), MAY);
-	assert_false(job_requires_tls(job, &host));
-	job->how = HOP_LMTP_UNIX;
-	host.name = text_of("/run/lmtp");
-	memset(host.address, 0, sizeof host.address);
-	assert_int_equal(tls_need_of(job, &host, &why, &verdict, &final), MAY);
-	free(job);
 }
+
+/* A policy that names the host vouches for it, be it in testing; one that does not changes
+ * nothing. */
+static void needs_by_message_and_sts(void **state)
+{
+	struct wanting w;
+	struct tls_wish wish;
+
+	(void)state;
+	wanting_make(&w, MAIL_TLS_REQUIRED);
+	w.host.dnssec = DNSSEC_SECURE;
+	w.route.sts = true;
+	w.job->sts.mx = text_of("mx.dns.example");
+	w.job->sts.mode = STS_TESTING;
+	assert_int_equal(need_of(&w), NEED_CHAIN);
+	w.job->sts.mode = STS_ENFORCE;
+	assert_int_equal(need_of(&w), NEED_CHAIN);
+	w.job->sts.mx = text_of("mx.other.example");
+	assert_int_equal(need_of(&w), NO);
+	w.job->tls_wish = MAIL_TLS_OPTIONAL;
+	assert_int_equal(need_of(&w), MAY);
+	assert_int_equal(w.verdict, STS_FREE);
+	w.job->sts.mode = STS_NONE;
+	/* The name is the MX host's. */
+	w.job->tls_wish = MAIL_TLS_REQUIRED;
+	tls_wish_make(&wish, NEED_CHAIN, &w.route, w.job, &w.host, (struct text){NULL, 0});
+	names_are(&wish, "mx.dns.example");
+	free(w.job);
+}
+
+/* A route's own host needs no DNS, an address has no name, a mail store here no TLS. */
+static void needs_by_message_without_mx(void **state)
+{
+	struct wanting w;
+
+	(void)state;
+	wanting_make(&w, MAIL_TLS_REQUIRED);
+	w.job->how = HOP_LITERAL;
+	w.host.name = text_of("192.0.2.1");
+	assert_int_equal(need_of(&w), NO);
+	assert_true(w.final);
+	w.job->how = HOP_LMTP;
+	w.host.name = text_of("store.example");
+	assert_int_equal(need_of(&w), NEED_CHAIN);
+	assert_true(host_address_parse(text_of("127.0.0.1"), w.host.address));
+	assert_int_equal(need_of(&w), MAY);
+	assert_false(job_requires_tls(w.job, &w.host));
+	w.job->how = HOP_LMTP_UNIX;
+	w.host.name = text_of("/run/lmtp");
+	memset(w.host.address, 0, sizeof w.host.address);
+	assert_int_equal(need_of(&w), MAY);
+	free(w.job);
+}
+
+/* -- the log, MTA-STS -------------------------------------------------------------------- */
 
 static void words_for_the_log(void **state)
 {
@@ -461,62 +504,63 @@ static void words_for_the_log(void **state)
 	assert_string_equal(said, "TLSv1.3/TLS_AES_128_GCM_SHA256/no/dane-ee/resumed");
 }
 
+static const struct {
+	uint8_t mode, tlsa_state, dnssec, sts;
+	const char *mx;
+	enum tls_need need;
+	enum sts_verdict verdict;
+} sts_rows[] = {
+    {STS_ENFORCE, TLSA_NONE, DNSSEC_INSECURE, 1, "mx.example", NEED_CHAIN, STS_OPEN},
+    {STS_ENFORCE, TLSA_NONE, DNSSEC_SECURE, 1, "*.example", NEED_CHAIN, STS_OPEN},
+    {STS_ENFORCE, TLSA_NONE, DNSSEC_INSECURE, 1, "b.example", NEED_IMPOSSIBLE, STS_UNNAMED},
+    {STS_ENFORCE, TLSA_NONE, DNSSEC_INSECURE, 0, "b.example", NEED_NOTHING, STS_FREE},
+    {STS_ENFORCE, TLSA_USABLE, DNSSEC_SECURE, 1, "b.example", NEED_DANE, STS_FREE},
+    {STS_ENFORCE, TLSA_USABLE, DNSSEC_SECURE, 1, "mx.example", NEED_DANE, STS_FREE},
+    {STS_ENFORCE, TLSA_UNUSABLE, DNSSEC_SECURE, 1, "mx.example", NEED_CHAIN, STS_OPEN},
+    {STS_ENFORCE, TLSA_UNUSABLE, DNSSEC_SECURE, 1, "b.example", NEED_IMPOSSIBLE, STS_UNNAMED},
+    {STS_ENFORCE, TLSA_FAILED, DNSSEC_SECURE, 1, "mx.example", NEED_IMPOSSIBLE, STS_FREE},
+    {STS_ENFORCE, TLSA_NONE, DNSSEC_BOGUS, 1, "mx.example", NEED_IMPOSSIBLE, STS_FREE},
+    {STS_TESTING, TLSA_NONE, DNSSEC_INSECURE, 1, "mx.example", NEED_NOTHING, STS_OPEN},
+    {STS_TESTING, TLSA_NONE, DNSSEC_INSECURE, 1, "b.example", NEED_NOTHING, STS_UNNAMED},
+    {STS_TESTING, TLSA_UNUSABLE, DNSSEC_SECURE, 1, "b.example", NEED_TLS, STS_UNNAMED},
+    {STS_TESTING, TLSA_USABLE, DNSSEC_SECURE, 1, "b.example", NEED_DANE, STS_FREE},
+    {STS_NONE, TLSA_NONE, DNSSEC_INSECURE, 1, "", NEED_NOTHING, STS_FREE},
+};
+
 static void sts_beside_the_route(void **state)
 {
-	static const struct {
-		uint8_t mode, tlsa_state, dnssec, sts;
-		const char *mx;
-		enum tls_need need;
-		enum sts_verdict verdict;
-	} rows[] = {
-	    {STS_ENFORCE, TLSA_NONE, DNSSEC_INSECURE, 1, "mx.example", NEED_CHAIN, STS_OPEN},
-	    {STS_ENFORCE, TLSA_NONE, DNSSEC_SECURE, 1, "*.example", NEED_CHAIN, STS_OPEN},
-	    {STS_ENFORCE, TLSA_NONE, DNSSEC_INSECURE, 1, "b.example", NEED_IMPOSSIBLE, STS_UNNAMED},
-	    {STS_ENFORCE, TLSA_NONE, DNSSEC_INSECURE, 0, "b.example", NEED_NOTHING, STS_FREE},
-	    {STS_ENFORCE, TLSA_USABLE, DNSSEC_SECURE, 1, "b.example", NEED_DANE, STS_FREE},
-	    {STS_ENFORCE, TLSA_USABLE, DNSSEC_SECURE, 1, "mx.example", NEED_DANE, STS_FREE},
-	    {STS_ENFORCE, TLSA_UNUSABLE, DNSSEC_SECURE, 1, "mx.example", NEED_CHAIN, STS_OPEN},
-	    {STS_ENFORCE, TLSA_UNUSABLE, DNSSEC_SECURE, 1, "b.example", NEED_IMPOSSIBLE,
-	     STS_UNNAMED},
-	    {STS_ENFORCE, TLSA_FAILED, DNSSEC_SECURE, 1, "mx.example", NEED_IMPOSSIBLE, STS_FREE},
-	    {STS_ENFORCE, TLSA_NONE, DNSSEC_BOGUS, 1, "mx.example", NEED_IMPOSSIBLE, STS_FREE},
-	    {STS_TESTING, TLSA_NONE, DNSSEC_INSECURE, 1, "mx.example", NEED_NOTHING, STS_OPEN},
-	    {STS_TESTING, TLSA_NONE, DNSSEC_INSECURE, 1, "b.example", NEED_NOTHING, STS_UNNAMED},
-	    {STS_TESTING, TLSA_UNUSABLE, DNSSEC_SECURE, 1, "b.example", NEED_TLS, STS_UNNAMED},
-	    {STS_TESTING, TLSA_USABLE, DNSSEC_SECURE, 1, "b.example", NEED_DANE, STS_FREE},
-	    {STS_NONE, TLSA_NONE, DNSSEC_INSECURE, 1, "", NEED_NOTHING, STS_FREE},
-	};
 	struct tls_wish w;
 	const char *why;
 
 	(void)state;
-	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+	for (size_t i = 0; i < sizeof sts_rows / sizeof *sts_rows; i++) {
 		const struct config_route route = {
-		    .kind = ROUTE_HOP, .how = HOP_MX, .sts = rows[i].sts};
+		    .kind = ROUTE_HOP, .how = HOP_MX, .sts = sts_rows[i].sts};
 		const struct host host = {.name = TEXT("mx.example"),
-					  .dnssec = rows[i].dnssec,
-					  .tlsa_state = rows[i].tlsa_state};
-		const struct job job = {.how = HOP_MX,
-					.route = &route,
-					.target = TEXT("example"),
-					.domain = TEXT("example"),
-					.sts = {.mode = rows[i].mode, .mx = text_of(rows[i].mx)}};
+					  .dnssec = sts_rows[i].dnssec,
+					  .tlsa_state = sts_rows[i].tlsa_state};
+		const struct job job = {
+		    .how = HOP_MX,
+		    .route = &route,
+		    .target = TEXT("example"),
+		    .domain = TEXT("example"),
+		    .sts = {.mode = sts_rows[i].mode, .mx = text_of(sts_rows[i].mx)}};
 		enum sts_verdict verdict;
 		bool final;
 		enum tls_need need = tls_need_of(&job, &host, &why, &verdict, &final);
 
-		if (need != rows[i].need || verdict != rows[i].verdict)
+		if (need != sts_rows[i].need || verdict != sts_rows[i].verdict)
 			fail_msg("row %zu: %d, %d", i, need, verdict);
 		assert_true(need != NEED_IMPOSSIBLE || *why);
 		/* A connection counts as what it was opened under: not as a policy that was not
 		 * asked for. */
-		assert_int_equal(sts_mode_of(&job), route.sts ? rows[i].mode : STS_NONE);
+		assert_int_equal(sts_mode_of(&job), route.sts ? sts_rows[i].mode : STS_NONE);
 		if (need == NEED_IMPOSSIBLE)
 			continue;
 		tls_wish_make(&w, need, &route, &job, &host, (struct text){NULL, 0});
 		/* The host's own name and no other; looked at, too, where nothing need be proved.
 		 */
-		assert_int_equal(w.note, rows[i].mode == STS_TESTING && need != NEED_DANE);
+		assert_int_equal(w.note, sts_rows[i].mode == STS_TESTING && need != NEED_DANE);
 		if (need == NEED_CHAIN || w.note) {
 			assert_int_equal(w.name_count, 1);
 			assert_true(text_equals(w.names[0], "mx.example"));
@@ -528,11 +572,18 @@ static void sts_beside_the_route(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(needs_by_table),	       cmocka_unit_test(records_are_usable_or_not),
-	    cmocka_unit_test(names_that_count),	       cmocka_unit_test(one_domain_in_two_forms),
-	    cmocka_unit_test(who_shares_a_connection), cmocka_unit_test(settings_contradict),
-	    cmocka_unit_test(words_for_the_log),       cmocka_unit_test(sts_beside_the_route),
+	    cmocka_unit_test(needs_by_table),
+	    cmocka_unit_test(records_are_usable_or_not),
+	    cmocka_unit_test(names_that_count),
+	    cmocka_unit_test(one_domain_in_two_forms),
+	    cmocka_unit_test(who_shares_a_connection),
+	    cmocka_unit_test(settings_contradict),
+	    cmocka_unit_test(words_for_the_log),
+	    cmocka_unit_test(sts_beside_the_route),
 	    cmocka_unit_test(needs_by_message),
+	    cmocka_unit_test(needs_by_message_and_dane),
+	    cmocka_unit_test(needs_by_message_and_sts),
+	    cmocka_unit_test(needs_by_message_without_mx),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

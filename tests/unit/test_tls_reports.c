@@ -24,71 +24,69 @@ static const char receiver[] = "\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\0\2\1",
 
 /* -- records ----------------------------------------------------------------------------- */
 
+static const struct {
+	const char *said;
+	const char *targets; /* "+" before a URL; NULL: it is none */
+} records_said[] = {
+    {"v=TLSRPTv1; rua=mailto:reports@example.com", "reports@example.com "},
+    {"v=TLSRPTv1;rua=mailto:reports@example.com;", "reports@example.com "},
+    {"v=TLSRPTv1 ; rua=https://r.example.com/v1/tlsrpt", "+https://r.example.com/v1/tlsrpt "},
+    {"v=TLSRPTv1; rua=mailto:a@b.example , https://r.example/x?y=%2C",
+     "a@b.example +https://r.example/x?y=%2C "},
+    {"v=TLSRPTv1; rua=mailto:a@b.example,,https://r.example", "a@b.example +https://r.example "},
+    {"v=TLSRPTv1; rua=mailto:a@b.example; rua=mailto:c@d.example", "a@b.example c@d.example "},
+    {"v=TLSRPTv1; x-1_.y=!?; rua=mailto:a@b.example", "a@b.example "},
+    {"v=TLSRPTv1; rua=MAILTO:a%2bb@b.example?subject=x", "a+b@b.example "},
+    {"v=TLSRPTv1; rua=ftp://x/y,mailto:a@b.example", "a@b.example "},
+    {"v=TLSRPTv1; rua=http://x.example/,mailto:a@b.example", "a@b.example "},
+    {"v=TLSRPTv1; rua=mailto:1@a.example,mailto:2@a.example,mailto:3@a.example,"
+     "mailto:4@a.example,mailto:5@a.example",
+     "1@a.example 2@a.example 3@a.example 4@a.example "},
+    {"", NULL},
+    {"v=TLSRPTv1", NULL},
+    {"v=TLSRPTv1;", NULL},
+    {"v=TLSRPTv1;;rua=mailto:a@b.example", NULL},
+    {"v=TLSRPTv1 rua=mailto:a@b.example", NULL},
+    {"v=TLSRPTv2; rua=mailto:a@b.example", NULL},
+    {"V=TLSRPTv1; rua=mailto:a@b.example", NULL},
+    {" v=TLSRPTv1; rua=mailto:a@b.example", NULL},
+    {"rua=mailto:a@b.example; v=TLSRPTv1", NULL},
+    {"v=TLSRPTv1; RUA=mailto:a@b.example", NULL},
+    {"v=TLSRPTv1; rua=", NULL},
+    {"v=TLSRPTv1; rua=mailto:", NULL},
+    {"v=TLSRPTv1; rua=mailto:nobody", NULL},
+    {"v=TLSRPTv1; rua=mailto:a@b.example!10m", NULL},
+    {"v=TLSRPTv1; rua=mailto:a%0d%0aRCPT@b.example", NULL},
+    {"v=TLSRPTv1; rua=mailto:a%00@b.example", NULL},
+    {"v=TLSRPTv1; rua=mailto:a%4@b.example", NULL},
+    {"v=TLSRPTv1; rua=mailto:a%", NULL},
+    {"v=TLSRPTv1; rua=mailto:%c3%a4@b.example", NULL},
+    {"v=TLSRPTv1; rua=https://user:pw@r.example/", NULL},
+    {"v=TLSRPTv1; rua=mailto:a@b.example; x", NULL},
+    {"v=TLSRPTv1; rua=mailto:a@b.example; =x", NULL},
+    {"v=TLSRPTv1; rua=mailto:a@b.example; x=", NULL},
+    {"v=TLSRPTv1; rua=mailto:a@b.example; -x=y", NULL},
+    {"v=TLSRPTv1; rua=mailto:a@b.example; x y=z", NULL},
+    {"v=TLSRPTv1; rua=mailto:a@b.example; x=y=z", NULL},
+    {"v=TLSRPTv1; rua=mailto:a@b.example; a23456789012345678901234567890123=z", NULL},
+};
+
 static void records(void **state)
 {
-	static const struct {
-		const char *said;
-		const char *targets; /* "+" before a URL; NULL: it is none */
-	} rows[] = {
-	    {"v=TLSRPTv1; rua=mailto:reports@example.com", "reports@example.com "},
-	    {"v=TLSRPTv1;rua=mailto:reports@example.com;", "reports@example.com "},
-	    {"v=TLSRPTv1 ; rua=https://r.example.com/v1/tlsrpt",
-	     "+https://r.example.com/v1/tlsrpt "},
-	    {"v=TLSRPTv1; rua=mailto:a@b.example , https://r.example/x?y=%2C",
-	     "a@b.example +https://r.example/x?y=%2C "},
-	    {"v=TLSRPTv1; rua=mailto:a@b.example,,https://r.example",
-	     "a@b.example +https://r.example "},
-	    {"v=TLSRPTv1; rua=mailto:a@b.example; rua=mailto:c@d.example",
-	     "a@b.example c@d.example "},
-	    {"v=TLSRPTv1; x-1_.y=!?; rua=mailto:a@b.example", "a@b.example "},
-	    {"v=TLSRPTv1; rua=MAILTO:a%2bb@b.example?subject=x", "a+b@b.example "},
-	    {"v=TLSRPTv1; rua=ftp://x/y,mailto:a@b.example", "a@b.example "},
-	    {"v=TLSRPTv1; rua=http://x.example/,mailto:a@b.example", "a@b.example "},
-	    {"v=TLSRPTv1; rua=mailto:1@a.example,mailto:2@a.example,mailto:3@a.example,"
-	     "mailto:4@a.example,mailto:5@a.example",
-	     "1@a.example 2@a.example 3@a.example 4@a.example "},
-	    {"", NULL},
-	    {"v=TLSRPTv1", NULL},
-	    {"v=TLSRPTv1;", NULL},
-	    {"v=TLSRPTv1;;rua=mailto:a@b.example", NULL},
-	    {"v=TLSRPTv1 rua=mailto:a@b.example", NULL},
-	    {"v=TLSRPTv2; rua=mailto:a@b.example", NULL},
-	    {"V=TLSRPTv1; rua=mailto:a@b.example", NULL},
-	    {" v=TLSRPTv1; rua=mailto:a@b.example", NULL},
-	    {"rua=mailto:a@b.example; v=TLSRPTv1", NULL},
-	    {"v=TLSRPTv1; RUA=mailto:a@b.example", NULL},
-	    {"v=TLSRPTv1; rua=", NULL},
-	    {"v=TLSRPTv1; rua=mailto:", NULL},
-	    {"v=TLSRPTv1; rua=mailto:nobody", NULL},
-	    {"v=TLSRPTv1; rua=mailto:a@b.example!10m", NULL},
-	    {"v=TLSRPTv1; rua=mailto:a%0d%0aRCPT@b.example", NULL},
-	    {"v=TLSRPTv1; rua=mailto:a%00@b.example", NULL},
-	    {"v=TLSRPTv1; rua=mailto:a%4@b.example", NULL},
-	    {"v=TLSRPTv1; rua=mailto:a%", NULL},
-	    {"v=TLSRPTv1; rua=mailto:%c3%a4@b.example", NULL},
-	    {"v=TLSRPTv1; rua=https://user:pw@r.example/", NULL},
-	    {"v=TLSRPTv1; rua=mailto:a@b.example; x", NULL},
-	    {"v=TLSRPTv1; rua=mailto:a@b.example; =x", NULL},
-	    {"v=TLSRPTv1; rua=mailto:a@b.example; x=", NULL},
-	    {"v=TLSRPTv1; rua=mailto:a@b.example; -x=y", NULL},
-	    {"v=TLSRPTv1; rua=mailto:a@b.example; x y=z", NULL},
-	    {"v=TLSRPTv1; rua=mailto:a@b.example; x=y=z", NULL},
-	    {"v=TLSRPTv1; rua=mailto:a@b.example; a23456789012345678901234567890123=z", NULL},
-	};
 	struct tls_record record;
 
 	(void)state;
-	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+	for (size_t i = 0; i < sizeof records_said / sizeof *records_said; i++) {
 		char got[TLS_TARGETS_MOST * (TLS_TARGET_BYTES + 3)] = "";
-		bool read = tls_record_read(text_of(rows[i].said), &record);
+		bool read = tls_record_read(text_of(records_said[i].said), &record);
 
-		print_message("%s\n", rows[i].said);
-		assert_int_equal(read, rows[i].targets != NULL);
+		print_message("%s\n", records_said[i].said);
+		assert_int_equal(read, records_said[i].targets != NULL);
 		for (size_t k = 0; read && k < record.count; k++)
 			sprintf(got + strlen(got), "%s%s ", record.targets[k].https ? "+" : "",
 				record.targets[k].to);
 		if (read)
-			assert_string_equal(got, rows[i].targets);
+			assert_string_equal(got, records_said[i].targets);
 	}
 }
 

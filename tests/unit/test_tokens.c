@@ -139,68 +139,67 @@ static struct config *config_of(const char *more)
 	return config;
 }
 
+static const char scoped[] = "introspection-scope = \"smtp mail\"",
+		  for_us[] = "introspection-audience = mx",
+		  by_mail[] = "introspection-login = email";
+static const struct {
+	const char *config, *name, *answer;
+	enum auth_verdict verdict;
+} introspected[] = {
+    {"", "", "{\"active\":true,\"username\":\"ann\"}", AUTH_GOOD},
+    {"", "ANN", "{\"active\":true,\"username\":\"ann\"}", AUTH_GOOD},
+    {"", "bob", "{\"active\":true,\"username\":\"ann\"}", AUTH_WRONG},
+    {"", "", "{\"active\":false}", AUTH_WRONG},
+    {"", "", "{\"active\":false,\"username\":\"ann\"}", AUTH_WRONG},
+    {"", "", "{\"active\":true}", AUTH_WRONG},
+    {"", "", "{\"active\":true,\"username\":7}", AUTH_WRONG},
+    {"", "", "{\"active\":true,\"username\":\"a b\"}", AUTH_WRONG},
+    {"", "", "{\"active\":\"true\",\"username\":\"ann\"}", AUTH_TEMPORARY},
+    {"", "", "{\"active\":1,\"username\":\"ann\"}", AUTH_TEMPORARY},
+    {"", "", "[]", AUTH_TEMPORARY},
+    {"", "", "", AUTH_TEMPORARY},
+    {"", "", "<html>", AUTH_TEMPORARY},
+    {"", "", "{\"active\":true,\"username\":\"ann\",\"exp\":1001}", AUTH_GOOD},
+    {"", "", "{\"active\":true,\"username\":\"ann\",\"exp\":1000}", AUTH_WRONG},
+    {"", "", "{\"active\":true,\"username\":\"ann\",\"exp\":1001.5}", AUTH_GOOD},
+    {"", "", "{\"active\":true,\"username\":\"ann\",\"exp\":\"1001\"}", AUTH_WRONG},
+    {"", "", "{\"active\":true,\"username\":\"ann\",\"exp\":-1}", AUTH_WRONG},
+    {"", "", "{\"active\":true,\"username\":\"ann\",\"exp\":1e300}", AUTH_WRONG},
+    {"", "", "{\"active\":true,\"username\":\"ann\",\"exp\":1e15}", AUTH_GOOD},
+    {"", "", "{\"active\":true,\"username\":\"ann\",\"exp\":0}", AUTH_WRONG},
+    {"", "", "{\"active\":true,\"username\":\"ann\",\"nbf\":0}", AUTH_GOOD},
+    {"", "", "{\"active\":true,\"username\":\"ann\",\"nbf\":-1}", AUTH_WRONG},
+    {"", "", "{\"active\":true,\"username\":\"ann\",\"nbf\":1029}", AUTH_GOOD},
+    {"", "", "{\"active\":true,\"username\":\"ann\",\"nbf\":1031}", AUTH_WRONG},
+    {scoped, "", "{\"active\":true,\"username\":\"ann\",\"scope\":\"mail x smtp\"}", AUTH_GOOD},
+    {scoped, "", "{\"active\":true,\"username\":\"ann\",\"scope\":\"mail smtps\"}", AUTH_WRONG},
+    {scoped, "", "{\"active\":true,\"username\":\"ann\"}", AUTH_WRONG},
+    {for_us, "", "{\"active\":true,\"username\":\"ann\",\"aud\":\"mx\"}", AUTH_GOOD},
+    {for_us, "", "{\"active\":true,\"username\":\"ann\",\"aud\":[\"imap\",\"mx\"]}", AUTH_GOOD},
+    {for_us, "", "{\"active\":true,\"username\":\"ann\",\"aud\":[\"imap\"]}", AUTH_WRONG},
+    {for_us, "", "{\"active\":true,\"username\":\"ann\"}", AUTH_WRONG},
+    {by_mail, "", "{\"active\":true,\"username\":\"x\",\"email\":\"ann@a.example\"}", AUTH_GOOD},
+    {by_mail, "", "{\"active\":true,\"username\":\"x\"}", AUTH_WRONG},
+};
+
 static void answers(void **state)
 {
-	static const char scoped[] = "introspection-scope = \"smtp mail\"",
-			  for_us[] = "introspection-audience = mx",
-			  by_mail[] = "introspection-login = email";
-	static const struct {
-		const char *config, *name, *answer;
-		enum auth_verdict verdict;
-	} rows[] = {
-	    {"", "", "{\"active\":true,\"username\":\"ann\"}", AUTH_GOOD},
-	    {"", "ANN", "{\"active\":true,\"username\":\"ann\"}", AUTH_GOOD},
-	    {"", "bob", "{\"active\":true,\"username\":\"ann\"}", AUTH_WRONG},
-	    {"", "", "{\"active\":false}", AUTH_WRONG},
-	    {"", "", "{\"active\":false,\"username\":\"ann\"}", AUTH_WRONG},
-	    {"", "", "{\"active\":true}", AUTH_WRONG},
-	    {"", "", "{\"active\":true,\"username\":7}", AUTH_WRONG},
-	    {"", "", "{\"active\":true,\"username\":\"a b\"}", AUTH_WRONG},
-	    {"", "", "{\"active\":\"true\",\"username\":\"ann\"}", AUTH_TEMPORARY},
-	    {"", "", "{\"active\":1,\"username\":\"ann\"}", AUTH_TEMPORARY},
-	    {"", "", "[]", AUTH_TEMPORARY},
-	    {"", "", "", AUTH_TEMPORARY},
-	    {"", "", "<html>", AUTH_TEMPORARY},
-	    {"", "", "{\"active\":true,\"username\":\"ann\",\"exp\":1001}", AUTH_GOOD},
-	    {"", "", "{\"active\":true,\"username\":\"ann\",\"exp\":1000}", AUTH_WRONG},
-	    {"", "", "{\"active\":true,\"username\":\"ann\",\"exp\":1001.5}", AUTH_GOOD},
-	    {"", "", "{\"active\":true,\"username\":\"ann\",\"exp\":\"1001\"}", AUTH_WRONG},
-	    {"", "", "{\"active\":true,\"username\":\"ann\",\"exp\":-1}", AUTH_WRONG},
-	    {"", "", "{\"active\":true,\"username\":\"ann\",\"exp\":1e300}", AUTH_WRONG},
-	    {"", "", "{\"active\":true,\"username\":\"ann\",\"exp\":1e15}", AUTH_GOOD},
-	    {"", "", "{\"active\":true,\"username\":\"ann\",\"exp\":0}", AUTH_WRONG},
-	    {"", "", "{\"active\":true,\"username\":\"ann\",\"nbf\":0}", AUTH_GOOD},
-	    {"", "", "{\"active\":true,\"username\":\"ann\",\"nbf\":-1}", AUTH_WRONG},
-	    {"", "", "{\"active\":true,\"username\":\"ann\",\"nbf\":1029}", AUTH_GOOD},
-	    {"", "", "{\"active\":true,\"username\":\"ann\",\"nbf\":1031}", AUTH_WRONG},
-	    {scoped, "", "{\"active\":true,\"username\":\"ann\",\"scope\":\"mail x smtp\"}",
-	     AUTH_GOOD},
-	    {scoped, "", "{\"active\":true,\"username\":\"ann\",\"scope\":\"mail smtps\"}",
-	     AUTH_WRONG},
-	    {scoped, "", "{\"active\":true,\"username\":\"ann\"}", AUTH_WRONG},
-	    {for_us, "", "{\"active\":true,\"username\":\"ann\",\"aud\":\"mx\"}", AUTH_GOOD},
-	    {for_us, "", "{\"active\":true,\"username\":\"ann\",\"aud\":[\"imap\",\"mx\"]}",
-	     AUTH_GOOD},
-	    {for_us, "", "{\"active\":true,\"username\":\"ann\",\"aud\":[\"imap\"]}", AUTH_WRONG},
-	    {for_us, "", "{\"active\":true,\"username\":\"ann\"}", AUTH_WRONG},
-	    {by_mail, "", "{\"active\":true,\"username\":\"x\",\"email\":\"ann@a.example\"}",
-	     AUTH_GOOD},
-	    {by_mail, "", "{\"active\":true,\"username\":\"x\"}", AUTH_WRONG},
-	};
 	struct introspection found;
 
 	(void)state;
-	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		struct config *config = config_of(rows[i].config);
+	for (size_t i = 0; i < sizeof introspected / sizeof *introspected; i++) {
+		struct config *config = config_of(introspected[i].config);
 
 		print_message("row %zu\n", i);
-		introspection_read(config, text_of(rows[i].answer), rows[i].name, 1000, &found);
-		assert_int_equal(found.verdict, rows[i].verdict);
+		introspection_read(config, text_of(introspected[i].answer), introspected[i].name,
+				   1000, &found);
+		assert_int_equal(found.verdict, introspected[i].verdict);
 		/* Its keeper counts in microseconds. */
 		assert_true(found.expires_s <= INT64_MAX / 1000000);
 		if (found.verdict == AUTH_GOOD)
-			assert_string_equal(found.login,
-					    rows[i].config == by_mail ? "ann@a.example" : "ann");
+			assert_string_equal(found.login, introspected[i].config == by_mail
+							     ? "ann@a.example"
+							     : "ann");
 		else
 			assert_string_equal(found.login, "");
 		config_drop(&config);
