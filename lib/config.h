@@ -9,6 +9,7 @@
 #define LIB_CONFIG_H
 
 #include "clock.h"
+#include "host_address.h"
 #include "message.h"
 #include "text.h"
 
@@ -330,11 +331,5 @@ const struct config_header *config_header(const struct config *config, enum hand
 bool domain_matches(struct text pattern, struct text name);
 
 bool networks_contain(const struct networks *networks, const uint8_t *address);
-
-/* Host addresses: 16 bytes each way. Prints "192.0.2.1" or "2001:db8::1" to TO (46 bytes). */
-bool host_address_parse(struct text t, uint8_t *address);
-char *host_address_print(const uint8_t *address, char *to);
-bool host_address_is_ipv4(const uint8_t *address);
-bool host_address_is_loopback(const uint8_t *address); /* 127.0.0.0/8, ::1 */
 
 #endif

@@ -14,7 +14,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <pwd.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -202,20 +201,16 @@ static void check_introspection(const struct check *c)
 /* Whether this machine has it: a restart of the network may still bring it. */
 static void check_source(const struct check *c, const struct config_source *s, struct text address)
 {
-	struct sockaddr_in in = {.sin_family = AF_INET};
-	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
+	struct sockaddr_storage at;
 	uint8_t bytes[16];
 	char word[SHOWN_BYTES], name[SHOWN_BYTES];
 
 	if (!host_address_parse(address, bytes))
 		return;
-	bool ipv4 = host_address_is_ipv4(bytes);
-	int fd = socket(ipv4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	socklen_t len = host_address_put(bytes, 0, &at);
+	int fd = socket(at.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
-	memcpy(&in.sin_addr, bytes + 12, 4);
-	memcpy(&in6.sin6_addr, bytes, 16);
-	if (fd < 0 || (ipv4 ? bind(fd, (struct sockaddr *)&in, sizeof in)
-			    : bind(fd, (struct sockaddr *)&in6, sizeof in6)) != 0)
+	if (fd < 0 || bind(fd, (struct sockaddr *)&at, len) != 0)
 		config_errors_add(c->errors, true, s->line, 1,
 				  "source %s: no mail can leave from %s now: %s",
 				  shown(word, s->label), shown(name, address), strerror(errno));

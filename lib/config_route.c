@@ -2,44 +2,7 @@
 /* Looking up in a configuration that was read: routes, domains, networks, addresses. */
 #include "config.h"
 
-#include <arpa/inet.h>
 #include <string.h>
-
-static const uint8_t ipv4_prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-
-bool host_address_is_loopback(const uint8_t *address)
-{
-	static const uint8_t one[16] = {[15] = 1};
-
-	return host_address_is_ipv4(address) ? address[12] == 127 : memcmp(address, one, 16) == 0;
-}
-
-bool host_address_is_ipv4(const uint8_t *address)
-{
-	return memcmp(address, ipv4_prefix, sizeof ipv4_prefix) == 0;
-}
-
-bool host_address_parse(struct text t, uint8_t *address)
-{
-	char copy[INET6_ADDRSTRLEN];
-
-	if (!t.len || t.len >= sizeof copy || memchr(t.data, 0, t.len))
-		return false;
-	text_copy(copy, sizeof copy, t);
-	if (text_find(t, ':') >= 0)
-		return inet_pton(AF_INET6, copy, address) == 1;
-	memcpy(address, ipv4_prefix, sizeof ipv4_prefix);
-	return inet_pton(AF_INET, copy, address + 12) == 1;
-}
-
-char *host_address_print(const uint8_t *address, char *to)
-{
-	if (host_address_is_ipv4(address))
-		inet_ntop(AF_INET, address + 12, to, INET6_ADDRSTRLEN);
-	else
-		inet_ntop(AF_INET6, address, to, INET6_ADDRSTRLEN);
-	return to;
-}
 
 static bool network_contains(const struct network *n, const uint8_t *address)
 {

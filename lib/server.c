@@ -6,7 +6,6 @@
 #include "stream.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -73,19 +72,6 @@ static void tls_changed(void *owner)
 	listeners_want(server, is_accepting(server));
 }
 
-static void address_of(const struct sockaddr_storage *from, uint8_t *address)
-{
-	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-
-	memset(address, 0, 16);
-	if (from->ss_family == AF_INET6) {
-		memcpy(address, &((const struct sockaddr_in6 *)from)->sin6_addr, 16);
-	} else if (from->ss_family == AF_INET) {
-		memcpy(address, mapped, 12);
-		memcpy(address + 12, &((const struct sockaddr_in *)from)->sin_addr, 4);
-	}
-}
-
 /* False when there is nobody more, or nothing to take him with. */
 static bool accept_one(struct listener *l)
 {
@@ -95,7 +81,7 @@ static bool accept_one(struct listener *l)
 	uint8_t address[16];
 
 	if (fd >= 0) {
-		address_of(&from, address);
+		host_address_of((struct sockaddr *)&from, address);
 		client_new(&l->server->clients, fd, address, l->role);
 		return true;
 	}

@@ -2,6 +2,7 @@
 /* Streams to strangers. */
 #include "stream.h"
 
+#include "host_address.h"
 #include "mem.h"
 #include "must.h"
 #include "tls_client.h"
@@ -525,19 +526,11 @@ struct tls_link *stream_tls_link(const struct stream *s)
 
 bool stream_own_address(const struct stream *s, uint8_t *to)
 {
-	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
 	struct sockaddr_storage own = {0};
 	socklen_t len = sizeof own;
 
-	if (getsockname(s->fd, (struct sockaddr *)&own, &len) != 0)
-		return false;
-	if (own.ss_family == AF_INET6) {
-		memcpy(to, &((const struct sockaddr_in6 *)&own)->sin6_addr, 16);
-		return true;
-	}
-	memcpy(to, mapped, sizeof mapped);
-	memcpy(to + sizeof mapped, &((const struct sockaddr_in *)&own)->sin_addr, 4);
-	return own.ss_family == AF_INET;
+	return getsockname(s->fd, (struct sockaddr *)&own, &len) == 0 &&
+	       host_address_of((struct sockaddr *)&own, to);
 }
 
 const char *stream_tls_why(const struct stream *s)

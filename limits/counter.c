@@ -5,6 +5,7 @@
  */
 #include "counter.h"
 
+#include "host_address.h"
 #include "mem.h"
 #include "must.h"
 #include "siphash.h"
@@ -146,11 +147,8 @@ size_t holder_sessions(const struct holder *h)
 /* An IPv6 client owns its whole /64 and can take a new address for each connection. */
 static void address_mask(const uint8_t *address, uint8_t *masked)
 {
-	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-	bool ipv4 = memcmp(address, mapped, sizeof mapped) == 0;
-
 	memset(masked, 0, 16);
-	memcpy(masked, address, ipv4 ? 16 : 8);
+	memcpy(masked, address, host_address_is_ipv4(address) ? 16 : 8);
 }
 
 /* Where the client's node hangs, or where the chain ends. */

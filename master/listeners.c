@@ -60,24 +60,15 @@ static bool socket_endpoint(int fd, struct endpoint *e)
 	union socket_address a;
 	socklen_t len = sizeof a;
 	static const uint8_t zero[16];
-	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
 
 	memset(&a, 0, sizeof a);
-	if (getsockname(fd, &a.any, &len) != 0)
-		return false;
 	*e = (struct endpoint){0};
-	if (a.any.sa_family == AF_INET) {
-		memcpy(e->address, mapped, sizeof mapped);
-		memcpy(e->address + 12, &a.v4.sin_addr, 4);
-		e->any = a.v4.sin_addr.s_addr == htonl(INADDR_ANY);
-		e->port = ntohs(a.v4.sin_port);
-	} else if (a.any.sa_family == AF_INET6) {
-		memcpy(e->address, &a.v6.sin6_addr, 16);
-		e->any = memcmp(e->address, zero, 16) == 0;
-		e->port = ntohs(a.v6.sin6_port);
-	} else {
+	if (getsockname(fd, &a.any, &len) != 0 || !host_address_of(&a.any, e->address))
 		return false;
-	}
+	bool ipv4 = a.any.sa_family == AF_INET;
+
+	e->any = memcmp(e->address + (ipv4 ? 12 : 0), zero, ipv4 ? 4 : 16) == 0;
+	e->port = ntohs(ipv4 ? a.v4.sin_port : a.v6.sin6_port);
 	return true;
 }
 

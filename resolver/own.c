@@ -3,30 +3,7 @@
 #include "own.h"
 
 #include <ifaddrs.h>
-#include <netinet/in.h>
 #include <string.h>
-
-static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-
-static bool address_of(const struct sockaddr *sa, uint8_t *address)
-{
-	if (sa && sa->sa_family == AF_INET) {
-		struct sockaddr_in in;
-
-		memcpy(&in, sa, sizeof in);
-		memcpy(address, mapped, sizeof mapped);
-		memcpy(address + 12, &in.sin_addr, 4);
-		return true;
-	}
-	if (sa && sa->sa_family == AF_INET6) {
-		struct sockaddr_in6 in6;
-
-		memcpy(&in6, sa, sizeof in6);
-		memcpy(address, &in6.sin6_addr, 16);
-		return true;
-	}
-	return false;
-}
 
 void own_read(struct own *own)
 {
@@ -36,7 +13,7 @@ void own_read(struct own *own)
 	if (getifaddrs(&all) != 0)
 		return;
 	for (const struct ifaddrs *i = all; i && own->count < OWN_ADDRESSES_MAX; i = i->ifa_next)
-		if (address_of(i->ifa_addr, own->addresses[own->count]))
+		if (host_address_of(i->ifa_addr, own->addresses[own->count]))
 			own->count++;
 	freeifaddrs(all);
 }
@@ -49,11 +26,10 @@ bool own_is_name(const struct config *config, const char *name)
 /* An address that leads to this machine whatever its interfaces are called. */
 static bool is_here(const struct own *own, const uint8_t *address)
 {
-	static const uint8_t loopback6[16] = {[15] = 1}, any6[16] = {0};
+	static const uint8_t any6[16] = {0};
 
-	if (memcmp(address, mapped, sizeof mapped) == 0 && (address[12] == 127 || address[12] == 0))
-		return true;
-	if (memcmp(address, loopback6, 16) == 0 || memcmp(address, any6, 16) == 0)
+	if (host_address_is_loopback(address) || memcmp(address, any6, 16) == 0 ||
+	    (host_address_is_ipv4(address) && address[12] == 0))
 		return true;
 	for (size_t i = 0; i < own->count; i++)
 		if (memcmp(address, own->addresses[i], 16) == 0)

@@ -4,7 +4,6 @@
 
 #include "mem.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -203,25 +202,6 @@ size_t host_relay(const struct host *host, char *to)
 	return n < RELAY_BYTES ? (size_t)n : RELAY_BYTES - 1;
 }
 
-static socklen_t sockaddr_make(struct sockaddr_storage *to, const uint8_t *address, uint16_t port)
-{
-	memset(to, 0, sizeof *to);
-	if (host_address_is_ipv4(address)) {
-		struct sockaddr_in *in = (struct sockaddr_in *)to;
-
-		in->sin_family = AF_INET;
-		in->sin_port = htons(port);
-		memcpy(&in->sin_addr, address + 12, 4);
-		return sizeof *in;
-	}
-	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)to;
-
-	in6->sin6_family = AF_INET6;
-	in6->sin6_port = htons(port);
-	memcpy(&in6->sin6_addr, address, 16);
-	return sizeof *in6;
-}
-
 static bool bind_source(int fd, struct text source)
 {
 	struct sockaddr_storage from;
@@ -232,7 +212,7 @@ static bool bind_source(int fd, struct text source)
 		errno = EADDRNOTAVAIL;
 		return false;
 	}
-	socklen_t len = sockaddr_make(&from, address, 0);
+	socklen_t len = host_address_put(address, 0, &from);
 
 	/* The port is chosen at connect(), where the same one can serve towards many receivers:
 	 * else an address would have 28,000 connections at most. */
@@ -246,7 +226,7 @@ struct stream *connect_host(struct loop *loop, const struct host *host,
 {
 	*unbound = false;
 	struct sockaddr_storage to;
-	socklen_t len = sockaddr_make(&to, host->address, host->port);
+	socklen_t len = host_address_put(host->address, host->port, &to);
 	int fd = socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
