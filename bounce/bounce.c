@@ -111,18 +111,16 @@ static void pending_send(struct pending *p)
 	rec_handin_recipient_encode(&recipients,
 				    &(struct rec_handin_recipient){text_of(p->to), NOTIFY_NEVER});
 	p->token = ++self->last_token;
-	channel_send_handin(
-	    self->submission,
-	    &(struct msg_handin){
-		.token = p->token,
-		.report = p->report,
-		.smtputf8 = p->form.smtputf8,
-		.body_type = p->form.body_type,
-		.recipients = {1, {(const char *)bytes_at(&recipients), bytes_len(&recipients)}},
-		.content = {(const char *)bytes_at(&p->content), bytes_len(&p->content)},
-		.content_length = bytes_len(&p->content),
-		.tls = p->form.tls,
-	    });
+	channel_send_handin(self->submission, &(struct msg_handin){
+						  .token = p->token,
+						  .report = p->report,
+						  .smtputf8 = p->form.smtputf8,
+						  .body_type = p->form.body_type,
+						  .recipients = {1, bytes_text(&recipients)},
+						  .content = bytes_text(&p->content),
+						  .content_length = bytes_len(&p->content),
+						  .tls = p->form.tls,
+					      });
 	bytes_free(&recipients);
 	timer_set(&p->limit, SECONDS(HANDED_LIMIT_S));
 }

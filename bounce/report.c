@@ -25,7 +25,7 @@ struct maker {
 
 static bool is_8bit(const struct bytes *b)
 {
-	return !text_is_ascii((struct text){(const char *)bytes_at(b), bytes_len(b)});
+	return !text_is_ascii(bytes_text(b));
 }
 
 static const char *action_word(unsigned action)

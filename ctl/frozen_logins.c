@@ -154,8 +154,7 @@ static bool is_user(const struct ctl *ctl, const char *login)
 	if (found)
 		return true;
 	if (users_file_open(&file, ctl, false)) {
-		content =
-		    (struct text){(const char *)bytes_at(&file.content), bytes_len(&file.content)};
+		content = bytes_text(&file.content);
 		while (!found && passwd_next_line(&content, &line))
 			found = passwd_line_read(line, &user, &why) == PASSWD_USER &&
 				passwd_same_name(user.name, text_of(login));

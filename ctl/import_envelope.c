@@ -303,9 +303,7 @@ bool import_envelope_read(const json_t *file, struct import_envelope *to, char *
 	envelope_put_head(&to->envelope, &e);
 	if (!put_recipients(&r, json_object_get(file, "recipients"), to))
 		return false;
-	return envelope_decode(
-		   (struct text){(const char *)bytes_at(&to->envelope), bytes_len(&to->envelope)},
-		   &again) ||
+	return envelope_decode(bytes_text(&to->envelope), &again) ||
 	       wrong(&r, "the file", "makes no envelope");
 }
 

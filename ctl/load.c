@@ -39,8 +39,7 @@ bool ctl_config_read(struct ctl *ctl, struct config_errors *errors)
 
 	*errors = (struct config_errors){0};
 	if (read_file(ctl->config_path, &content))
-		ctl->config = config_read(
-		    (struct text){(const char *)bytes_at(&content), bytes_len(&content)}, errors);
+		ctl->config = config_read(bytes_text(&content), errors);
 	bytes_free(&content);
 	return ctl->config != NULL;
 }

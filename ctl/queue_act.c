@@ -143,10 +143,9 @@ static bool act_on(struct control *control, const struct action *a, const struct
 
 	for (size_t i = 0; i < count; i++)
 		rec_target_encode(&list, &items[i]);
-	struct msg_act act = {
-	    .request = sum->request,
-	    .action = (uint8_t)a->action,
-	    .targets = {(uint32_t)count, {(const char *)bytes_at(&list), bytes_len(&list)}}};
+	struct msg_act act = {.request = sum->request,
+			      .action = (uint8_t)a->action,
+			      .targets = {(uint32_t)count, bytes_text(&list)}};
 	bool good = control_ask(control, MSG_act, &act, MSG_acted, &m);
 
 	bytes_free(&list);

@@ -183,14 +183,13 @@ static void import_read(struct importing *im, const char *name, const char *eml,
 		refuse(im, eml, why);
 		return;
 	}
-	m.envelope = (struct text){(const char *)bytes_at(&e->envelope), bytes_len(&e->envelope)};
-	m.prelude = (struct text){(const char *)bytes_at(&c->prelude), bytes_len(&c->prelude)};
-	m.body = (struct text){(const char *)bytes_at(&c->body), bytes_len(&c->body)};
+	m.envelope = bytes_text(&e->envelope);
+	m.prelude = bytes_text(&c->prelude);
+	m.body = bytes_text(&c->body);
 	m.body_length = c->body_length;
 	m.body_crc = c->body_crc;
 	m.body_in_file = c->fd >= 0;
-	m.states = (struct wire_list){
-	    e->state_count, {(const char *)bytes_at(&e->state_items), bytes_len(&e->state_items)}};
+	m.states = (struct wire_list){e->state_count, bytes_text(&e->state_items)};
 	why = hand_in(im, &m, &id);
 	if (why)
 		refuse(im, name, why);

@@ -163,9 +163,7 @@ static bool is_of_use(const struct ctl *ctl, struct text name,
 	enum passwd_edit result = PASSWD_DONE;
 
 	if (opened)
-		result = make(
-		    (struct text){(const char *)bytes_at(&file.content), bytes_len(&file.content)},
-		    name, text_of("{CRYPT}!"), &content);
+		result = make(bytes_text(&file.content), name, text_of("{CRYPT}!"), &content);
 	if (result == PASSWD_EXISTS || result == PASSWD_MISSING)
 		ctl_say("%s %s", ctl->words[0], result_text(result));
 	users_file_close(&file);
@@ -191,9 +189,8 @@ static int change(struct ctl *ctl, bool with_password,
 	if (with_password && (!is_of_use(ctl, name, make) || !field_get(field, sizeof field)))
 		return 1;
 	if (users_file_open(&file, ctl, true)) {
-		enum passwd_edit result = make(
-		    (struct text){(const char *)bytes_at(&file.content), bytes_len(&file.content)},
-		    name, text_of(field), &content);
+		enum passwd_edit result =
+		    make(bytes_text(&file.content), name, text_of(field), &content);
 
 		if (result == PASSWD_SAME)
 			status = 0;
@@ -316,7 +313,7 @@ static int list_verb(struct ctl *ctl)
 		status = 1;
 	else if (!dovecot && !file.exists)
 		ctl_say("%s is not there yet; veredus user add makes it", file.path);
-	content = (struct text){(const char *)bytes_at(&file.content), bytes_len(&file.content)};
+	content = bytes_text(&file.content);
 	while (!status && passwd_next_line(&content, &line)) {
 		enum passwd_kind kind = passwd_line_read(line, &user, &why);
 

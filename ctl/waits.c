@@ -117,9 +117,8 @@ static bool ask(struct waits *w, struct control *control, size_t first, size_t c
 
 	for (size_t i = first; i < first + count; i++)
 		rec_wait_domain_encode(&list, &(struct rec_wait_domain){w->items[i].domain});
-	struct msg_waits_ask q = {
-	    .request = (uint32_t)(first + 1),
-	    .domains = {(uint32_t)count, {(const char *)bytes_at(&list), bytes_len(&list)}}};
+	struct msg_waits_ask q = {.request = (uint32_t)(first + 1),
+				  .domains = {(uint32_t)count, bytes_text(&list)}};
 	bool good = control_ask(control, MSG_waits_ask, &q, MSG_waits_are, &m);
 
 	bytes_free(&list);

@@ -78,11 +78,6 @@ struct keeper {
 
 /* -- handing out -------------------------------------------------------------------------- */
 
-static struct text text_in(const struct bytes *b)
-{
-	return (struct text){(const char *)bytes_at(b), bytes_len(b)};
-}
-
 static void send_tickets(const struct keeper *self, struct channel *to)
 {
 	struct bytes items = {0};
@@ -101,7 +96,7 @@ static void send_tickets(const struct keeper *self, struct channel *to)
 				      });
 	}
 	channel_send_ticket_keys(
-	    to, &(struct msg_ticket_keys){{(uint32_t)self->ticket_count, text_in(&items)}});
+	    to, &(struct msg_ticket_keys){{(uint32_t)self->ticket_count, bytes_text(&items)}});
 	OPENSSL_cleanse(items.data, items.size);
 	bytes_free(&items);
 }
@@ -119,8 +114,8 @@ static void send_certificates(const struct keeper *self, struct channel *to)
 						 .name = text_of(b->label),
 						 .key = b->key,
 						 .minimum = b->minimum,
-						 .chain = text_in(&b->chain),
-						 .client_ca = text_in(&b->client_ca),
+						 .chain = bytes_text(&b->chain),
+						 .client_ca = bytes_text(&b->client_ca),
 					     });
 		count++;
 	}
@@ -274,7 +269,7 @@ static void key_arrived(struct keeper *self, size_t index, struct arrival *a, in
 	if (a->failed || !bytes_len(&a->chain))
 		close(fd);
 	else
-		number = keys_take(keys, fd, text_in(&a->chain), &why);
+		number = keys_take(keys, fd, bytes_text(&a->chain), &why);
 	struct block *b = number ? block_of(self, index) : NULL;
 
 	if (!b) {

@@ -173,7 +173,7 @@ struct aliases *aliases_read(struct bytes *content, table_fault *fault, void *ow
 
 	to->content = *content;
 	*content = (struct bytes){0};
-	read_all(&r, (struct text){(const char *)bytes_at(&to->content), bytes_len(&to->content)});
+	read_all(&r, bytes_text(&to->content));
 	if (to->count)
 		qsort(to->entries, to->count, sizeof *to->entries, compare_entries);
 	for (size_t i = 1; i < to->count; i++)

@@ -6,6 +6,8 @@
 #ifndef LIB_BYTES_H
 #define LIB_BYTES_H
 
+#include "text.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,6 +27,12 @@ static inline uint8_t *bytes_at(const struct bytes *b)
 {
 	return (uint8_t *)((uintptr_t)b->data +
 			   b->start); /* NULL stays NULL, as NULL + 0 would not in C17 */
+}
+
+/* What is held, until something is added or taken. */
+static inline struct text bytes_text(const struct bytes *b)
+{
+	return (struct text){(const char *)bytes_at(b), bytes_len(b)};
 }
 
 /* Room for WANT bytes at the end; the caller fills them and adds to b->end. */

@@ -366,7 +366,7 @@ static void check_senders(struct table_check *t, const void *table)
 	char name[SHOWN_BYTES], what[160];
 
 	for (size_t at = 0; t->kind->next(table, &at, &key, &value);) {
-		struct text words = {(const char *)bytes_at(&value), bytes_len(&value)};
+		struct text words = bytes_text(&value);
 
 		while (!is_made_later(t, words) && table_word_next(&words, &word)) {
 			const char *fault = rights_word_fault(word);
@@ -390,7 +390,7 @@ static void check_addresses(struct table_check *t, const void *table)
 	struct address a;
 
 	for (size_t at = 0; t->kind->next(table, &at, &key, &value);) {
-		struct text words = {(const char *)bytes_at(&value), bytes_len(&value)};
+		struct text words = bytes_text(&value);
 
 		while (!is_made_later(t, words) && table_word_next(&words, &word)) {
 			char text[TABLE_KEY_MAX];
@@ -418,7 +418,7 @@ static void check_policies(struct table_check *t, const void *table)
 	char why[POLICY_WHY_BYTES];
 
 	for (size_t at = 0; t->kind->next(table, &at, &key, &value) && faults < TABLE_FAULTS_MAX;) {
-		struct text words = {(const char *)bytes_at(&value), bytes_len(&value)};
+		struct text words = bytes_text(&value);
 
 		if (is_made_later(t, words))
 			continue;

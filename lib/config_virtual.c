@@ -137,8 +137,7 @@ static void check_paths(struct checking *c, const struct table_text *table)
 
 	for (size_t at = 0;
 	     faults < TABLE_FAULTS_MAX && table_text_next(table, &at, &key, &value);) {
-		const char *fault = virtual_path_fault(
-		    (struct text){(const char *)bytes_at(&value), bytes_len(&value)});
+		const char *fault = virtual_path_fault(bytes_text(&value));
 
 		faults += fault != NULL;
 		if (fault)

@@ -338,7 +338,7 @@ static enum passwd_edit change_disabled(const struct fields *f, const void *arg,
 	put_fields(f, count, to);
 	if (count == FIELDS - 1) {
 		put(to, text_of(":"));
-		put(to, (struct text){(const char *)bytes_at(&extras), bytes_len(&extras)});
+		put(to, bytes_text(&extras));
 	}
 	bytes_free(&extras);
 	return was == disabled ? PASSWD_SAME : PASSWD_DONE;

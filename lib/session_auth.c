@@ -231,7 +231,7 @@ struct session_auth session_auth(const struct session *s)
 	    .begins = a->begins,
 	    .mechanism = a->mechanism,
 	    .has_initial = a->has_initial,
-	    .data = {(const char *)bytes_at(&a->data), bytes_len(&a->data)},
+	    .data = bytes_text(&a->data),
 	};
 }
 

@@ -38,8 +38,7 @@ void transaction_repair(struct session *s)
 	    .ours = s->setup.repairs == REPAIRS_OURS,
 	};
 
-	if (!repair_header(&r, (struct text){(const char *)bytes_at(&t->content.head),
-					     bytes_len(&t->content.head)}))
+	if (!repair_header(&r, bytes_text(&t->content.head)))
 		transaction_refuse(s, &r.refusal);
 	bytes_free(&t->header);
 	t->header = r.header;
@@ -75,7 +74,7 @@ struct text session_header(const struct session *s)
 	bool changed = s->setup.repairs || bytes_len(&s->t->header);
 	const struct bytes *b = changed ? &s->t->header : &s->t->content.head;
 
-	return (struct text){(const char *)bytes_at(b), bytes_len(b)};
+	return bytes_text(b);
 }
 
 uint32_t session_recipients(const struct session *s)

@@ -57,8 +57,7 @@ void session_recipients_again(struct session *s)
 	bytes_free(&t->old);
 	t->old = t->envelope;
 	t->envelope = (struct bytes){0};
-	t->old_at =
-	    envelope_recipients((struct text){(const char *)bytes_at(&t->old), bytes_len(&t->old)});
+	t->old_at = envelope_recipients(bytes_text(&t->old));
 	t->recipient_count = 0;
 }
 
@@ -92,7 +91,7 @@ void session_set_header(struct session *s, struct bytes *header)
 bool session_add_blind(struct session *s, struct text address)
 {
 	struct bytes *b = &s->t->blind;
-	struct text seen = {(const char *)bytes_at(b), bytes_len(b)};
+	struct text seen = bytes_text(b);
 	uint16_t len = (uint16_t)address.len;
 
 	for (size_t at = 0; at < seen.len;) {

@@ -280,7 +280,7 @@ struct table_rules *table_rules_read(enum table_rules_type type, struct bytes *c
 	if (bytes_len(content) > UINT32_MAX / 2)
 		wrong(&r, 1, "more than 2 GB");
 	else if (bytes_len(content))
-		read_lines(&r, (struct text){(const char *)bytes_at(content), bytes_len(content)});
+		read_lines(&r, bytes_text(content));
 	bytes_free(content);
 	*content = (struct bytes){0};
 	if (r.depth && !r.faults)

@@ -98,7 +98,7 @@ static void entry_add(struct table_text *t, size_t from, size_t to)
 
 static struct text content_of(const struct table_text *t)
 {
-	return (struct text){(const char *)bytes_at(&t->content), bytes_len(&t->content)};
+	return bytes_text(&t->content);
 }
 
 static void read_lines(struct reading *r)

@@ -108,9 +108,7 @@ const char *users_check(const char *path,
 	if (f) {
 		why = content_read(f, &content);
 		if (!why) {
-			lines_check(
-			    (struct text){(const char *)bytes_at(&content), bytes_len(&content)},
-			    &names, say, arg);
+			lines_check(bytes_text(&content), &names, say, arg);
 			names_check(&names, say, arg);
 		}
 		if (!why && fstat(fileno(f), &st) == 0 && st.st_mode & 077)

@@ -277,8 +277,7 @@ void child_configure(struct child *child)
 	if (!child->channel)
 		return;
 	channel_send_config(child->channel,
-			    &(struct msg_config){master->config->generation,
-						 {(const char *)bytes_at(text), bytes_len(text)}});
+			    &(struct msg_config){master->config->generation, bytes_text(text)});
 	post_handle(child, HANDLE_LOG, 0, log_name(master->config, name, sizeof name),
 		    master->log_fd);
 	post_handle(child, HANDLE_HISTORY, 0, "history", master->history_fd);

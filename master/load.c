@@ -99,8 +99,7 @@ struct config *load_config(const char *path, struct bytes *canonical,
 
 	if (!file_read(&report, &content))
 		goto out;
-	config = config_read((struct text){(const char *)bytes_at(&content), bytes_len(&content)},
-			     &errors);
+	config = config_read(bytes_text(&content), &errors);
 	if (config) {
 		hostname_default(config);
 		bool good = config_check_machine(config, &errors);

@@ -182,8 +182,7 @@ static bool closes(const struct expansion *x, uint32_t number)
  * neither. */
 static bool leads_on(const struct expansion *x, const struct seen *s, uint32_t number)
 {
-	struct wire_list list = {x->added_count,
-				 {(const char *)bytes_at(&x->added), bytes_len(&x->added)}};
+	struct wire_list list = {x->added_count, bytes_text(&x->added)};
 	struct rec_addition a;
 	bool any = false;
 
@@ -221,8 +220,7 @@ static struct text original_of(const struct envelope_recipient *parent)
 /* Appends who is new; false: more than a message can have. */
 static bool additions_put(struct expansion *x, struct seen *s)
 {
-	struct wire_list list = {x->added_count,
-				 {(const char *)bytes_at(&x->added), bytes_len(&x->added)}};
+	struct wire_list list = {x->added_count, bytes_text(&x->added)};
 	struct rec_addition a;
 
 	while (list_next_addition(&list, &a)) {
@@ -370,22 +368,21 @@ static enum queue_result expansion_put(struct qmgr *q, struct expansion *x)
 	struct mail *mail = mail_find(&q->mails, x->mail);
 	struct queue_outcome *settles = mem_new(x->number_count + 1, sizeof *settles);
 	struct text submitter = x->content.submitter;
-	struct queue_message m = {
-	    .id = x->mail,
-	    .arrival = x->content.arrival,
-	    .submitter = submitter,
-	    .envelope = {(const char *)bytes_at(&x->envelope), bytes_len(&x->envelope)},
-	    .prelude = x->content.prelude,
-	    .body = x->content.body,
-	    .body_length = x->content.body_length,
-	    .body_crc = x->content.body_crc,
-	    .body_in_file = x->content.body_in_file,
-	    .replaces = true,
-	    .first_new = x->first_new,
-	    .recipient_count = x->count,
-	    .domains = x->domains,
-	    .settles = settles,
-	    .settle_count = settles_make(x, settles)};
+	struct queue_message m = {.id = x->mail,
+				  .arrival = x->content.arrival,
+				  .submitter = submitter,
+				  .envelope = bytes_text(&x->envelope),
+				  .prelude = x->content.prelude,
+				  .body = x->content.body,
+				  .body_length = x->content.body_length,
+				  .body_crc = x->content.body_crc,
+				  .body_in_file = x->content.body_in_file,
+				  .replaces = true,
+				  .first_new = x->first_new,
+				  .recipient_count = x->count,
+				  .domains = x->domains,
+				  .settles = settles,
+				  .settle_count = settles_make(x, settles)};
 	enum queue_result result = queue_add_message(q->queue, &m, NULL);
 
 	free(settles);

@@ -159,9 +159,8 @@ static void tell_failures(struct qmgr *q)
 		submitter_drop(&q->mails, s);
 	}
 	if (count && t->limits)
-		channel_send_failures(
-		    t->limits, &(struct msg_failures){
-				   {count, {(const char *)bytes_at(&items), bytes_len(&items)}}});
+		channel_send_failures(t->limits,
+				      &(struct msg_failures){{count, bytes_text(&items)}});
 	bytes_free(&items);
 }
 
@@ -234,13 +233,11 @@ void takeover_ask(struct channel *c, const struct message *m)
 {
 	const struct takeover *t = qmgr_of(c)->takeover;
 
-	channel_send_logins_are(
-	    c, &(struct msg_logins_are){
-		   .request = m->logins_ask.request,
-		   .known = frozen_known(t->frozen),
-		   .logins = {t->login_count,
-			      {(const char *)bytes_at(&t->logins), bytes_len(&t->logins)}},
-	       });
+	channel_send_logins_are(c, &(struct msg_logins_are){
+				       .request = m->logins_ask.request,
+				       .known = frozen_known(t->frozen),
+				       .logins = {t->login_count, bytes_text(&t->logins)},
+				   });
 }
 
 /* -- life -------------------------------------------------------------------------------------- */

@@ -51,8 +51,7 @@ void answer_hosts(struct bytes *to, const struct mx_told *told, size_t count)
 			left -= d->set->bytes;
 			usable_encode(&tlsa, d->set);
 			row.tlsa.count = (uint32_t)d->set->usable;
-			row.tlsa.items =
-			    (struct text){(const char *)bytes_at(&tlsa), bytes_len(&tlsa)};
+			row.tlsa.items = bytes_text(&tlsa);
 		}
 		rec_host_encode(to, &row);
 		bytes_free(&tlsa);
@@ -125,14 +124,12 @@ static void host_encode(struct bytes *to, const struct mx_result *r, size_t i)
 		    .alias = text_of(h->alias),
 		    .dnssec = (uint8_t)addresses_dnssec(h),
 		    .why = why_text(h->v4.why ? h->v4.why : h->v6.why),
-		    .addresses = {(uint32_t)(h->v4.count + h->v6.count),
-				  {(const char *)bytes_at(&addresses), bytes_len(&addresses)}},
+		    .addresses = {(uint32_t)(h->v4.count + h->v6.count), bytes_text(&addresses)},
 		    .tlsa_state = (uint8_t)d->state,
 		    .tlsa_asked = d->asked,
 		    .tlsa_base = text_of(d->base),
 		    .tlsa_why = why_text(d->why),
-		    .tlsa = {d->set ? (uint32_t)d->set->count : 0,
-			     {(const char *)bytes_at(&tlsa), bytes_len(&tlsa)}},
+		    .tlsa = {d->set ? (uint32_t)d->set->count : 0, bytes_text(&tlsa)},
 		    .port = h->port,
 		    .weight = h->weight,
 		});

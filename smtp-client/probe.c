@@ -64,14 +64,12 @@ static void probe_free(struct probe *p)
 static void probe_tell(struct probe *p, const char *error)
 {
 	if (p->worker->qmgr)
-		channel_send_probe_is(
-		    p->worker->qmgr,
-		    &(struct msg_probe_is){
-			.query = p->query,
-			.error = text_of(error),
-			.hosts = {p->count,
-				  {(const char *)bytes_at(&p->rows), bytes_len(&p->rows)}},
-		    });
+		channel_send_probe_is(p->worker->qmgr,
+				      &(struct msg_probe_is){
+					  .query = p->query,
+					  .error = text_of(error),
+					  .hosts = {p->count, bytes_text(&p->rows)},
+				      });
 	probe_free(p);
 }
 
@@ -109,7 +107,7 @@ static void host_done(struct probe *p, enum probe_result result, const char *why
 			  .issuer = text_of(peer.issuer),
 			  .names = text_of(peer.names),
 			  .until = (uint64_t)peer.until,
-			  .offers = {(const char *)bytes_at(&p->heard), bytes_len(&p->heard)},
+			  .offers = bytes_text(&p->heard),
 			  .took_us = (uint64_t)took.us,
 		      });
 	p->count++;
@@ -378,7 +376,7 @@ static struct job *job_made_up(const struct worker *w, const struct msg_probe_as
 	    .sts_id = m->sts_id,
 	    .sts_mx = m->sts_mx,
 	    .prelude = TEXT("\r\n"),
-	    .recipients = {1, {(const char *)bytes_at(&item), bytes_len(&item)}},
+	    .recipients = {1, bytes_text(&item)},
 	};
 	struct job *job = job_new(&made, -1, false);
 

@@ -123,7 +123,7 @@ void results_send(struct results *r)
 			free(row);
 		}
 	list.count = (uint32_t)r->count;
-	list.items = (struct text){(const char *)bytes_at(&r->work), bytes_len(&r->work)};
+	list.items = bytes_text(&r->work);
 	memset(r->buckets, 0, sizeof r->buckets);
 	r->count = r->bytes = 0;
 	channel_send_tls_results(r->limits, &(struct msg_tls_results){list});

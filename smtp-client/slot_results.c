@@ -192,7 +192,7 @@ static void found_of(const struct slot *s, const struct config_route *route, str
 	if (verdict_of(s) != STS_FREE) {
 		to->policy = TLS_FOUND_STS;
 		put_sts(lines, &s->job->sts);
-		to->policy_text = (struct text){(const char *)bytes_at(lines), bytes_len(lines)};
+		to->policy_text = bytes_text(lines);
 		return;
 	}
 	if (host->tlsa_state == TLSA_NONE && host->dnssec != DNSSEC_BOGUS &&
@@ -201,7 +201,7 @@ static void found_of(const struct slot *s, const struct config_route *route, str
 	to->policy = TLS_FOUND_TLSA;
 	to->policy_domain = host->tlsa_base.len ? host->tlsa_base : host->name;
 	put_tlsa(lines, host);
-	to->policy_text = (struct text){(const char *)bytes_at(lines), bytes_len(lines)};
+	to->policy_text = bytes_text(lines);
 }
 
 /* Where it failed. */

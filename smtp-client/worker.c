@@ -38,8 +38,7 @@ void worker_trust(struct worker *w, int fd)
 
 	if (!file_take(fd, AUTHORITIES_BYTES_MAX, &pem))
 		log_error(w->daemon->log, "tls-authorities: the file cannot be read");
-	else if (w->tls && !tls_client_trust(w->tls, (struct text){(const char *)bytes_at(&pem),
-								   bytes_len(&pem)}))
+	else if (w->tls && !tls_client_trust(w->tls, bytes_text(&pem)))
 		log_error(w->daemon->log, "tls-authorities: the file holds no certificates");
 	bytes_free(&pem);
 }

@@ -405,16 +405,15 @@ void letter_ours(struct submission *self, struct channel *from, uint64_t token, 
 
 	/* RFC 3461 section 6.1: nobody is told of its failure. */
 	rec_handin_recipient_encode(&recipients, &(struct rec_handin_recipient){to, NOTIFY_NEVER});
-	letter_new(
-	    self, from,
-	    &(struct msg_handin){
-		.token = token,
-		.sender = sender,
-		.recipients = {1, {(const char *)bytes_at(&recipients), bytes_len(&recipients)}},
-		.content = {(const char *)bytes_at(content), bytes_len(content)},
-		.content_length = bytes_len(content),
-	    },
-	    -1, false);
+	letter_new(self, from,
+		   &(struct msg_handin){
+		       .token = token,
+		       .sender = sender,
+		       .recipients = {1, bytes_text(&recipients)},
+		       .content = bytes_text(content),
+		       .content_length = bytes_len(content),
+		   },
+		   -1, false);
 	bytes_free(&recipients);
 }
 

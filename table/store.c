@@ -89,7 +89,7 @@ static void answer(struct store *s, struct table *t, struct channel *to, uint64_
 			failed_say(s, t, key);
 			s->value.start = s->value.end = 0;
 		}
-		m.value = (struct text){(const char *)bytes_at(&s->value), bytes_len(&s->value)};
+		m.value = bytes_text(&s->value);
 	}
 	channel_send_looked_up(to, &m);
 }

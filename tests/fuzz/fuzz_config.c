@@ -16,8 +16,7 @@ static void write_and_read(const struct config *c)
 	struct bytes once = {0}, twice = {0};
 
 	config_print(c, &once);
-	struct config *again =
-	    config_read((struct text){(const char *)bytes_at(&once), bytes_len(&once)}, &errors);
+	struct config *again = config_read(bytes_text(&once), &errors);
 
 	/* Canonical text is longer than what it was read from: near 1 MB it may no longer fit. */
 	must(again || bytes_len(&once) > 1048576);

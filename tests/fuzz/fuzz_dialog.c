@@ -108,7 +108,7 @@ static void check_settled(struct job *job)
 
 static void check_sent(struct bytes *out)
 {
-	const struct text sent = {(const char *)bytes_at(out), bytes_len(out)};
+	const struct text sent = bytes_text(out);
 
 	bool dotted;
 

@@ -54,7 +54,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	envelope_put_head(&b, &e);
 	for (struct envelope_iter it = envelope_recipients(in); envelope_next(&it, &r);)
 		envelope_put_recipient(&b, &r);
-	const struct text out = {(const char *)bytes_at(&b), bytes_len(&b)};
+	const struct text out = bytes_text(&b);
 
 	must(envelope_decode(out, &again));
 	check_head(&e, &again);

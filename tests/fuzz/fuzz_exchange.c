@@ -94,8 +94,7 @@ static void freeze(struct checker *self, const char *login)
 
 	rec_frozen_login_encode(&items,
 				&(struct rec_frozen_login){.login = text_of(login), .frozen = 1});
-	frozen_take(self->frozen,
-		    (struct wire_list){1, {(const char *)bytes_at(&items), bytes_len(&items)}});
+	frozen_take(self->frozen, (struct wire_list){1, bytes_text(&items)});
 	bytes_free(&items);
 }
 

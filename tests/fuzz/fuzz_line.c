@@ -34,7 +34,7 @@ static void event_read(struct wire_reader *in, struct history_event *e)
 /* Nothing below a space but LINE_ENDS line ends, and END behind all. */
 static void check_line(const struct bytes *b, char end, size_t line_ends)
 {
-	struct text t = {(const char *)bytes_at(b), bytes_len(b)};
+	struct text t = bytes_text(b);
 
 	must(t.len > 20 && t.data[t.len - 1] == end);
 	t.len--;

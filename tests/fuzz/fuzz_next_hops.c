@@ -39,7 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		put(&printed, &hop);
 		all[count++] = hop;
 	}
-	again = next_hops_of((struct text){(const char *)bytes_at(&printed), bytes_len(&printed)});
+	again = next_hops_of(bytes_text(&printed));
 	for (unsigned i = 0; i < count; i++) {
 		must(next_hops_next(&again, &hop));
 		must(text_equal(hop.host, all[i].host) && hop.port == all[i].port &&

@@ -40,11 +40,6 @@ static size_t count(struct text content, struct text name, bool *there, bool *en
 	return n;
 }
 
-static struct text text_in(const struct bytes *b)
-{
-	return (struct text){(const char *)bytes_at(b), bytes_len(b)};
-}
-
 static void edit(struct text content, struct text name)
 {
 	static const struct text secret = TEXT("{CRYPT}$y$j9T$JsQ5wNAmIQiMS1O3nE6C31$1PgV/tDF");
@@ -54,18 +49,18 @@ static void edit(struct text content, struct text name)
 	enum passwd_edit result = passwd_add(content, name, secret, &added);
 
 	if (result == PASSWD_DONE) {
-		must(count(text_in(&added), name, &there, &enabled) == before + 1);
+		must(count(bytes_text(&added), name, &there, &enabled) == before + 1);
 		must(there && enabled);
-		content = text_in(&added);
+		content = bytes_text(&added);
 	}
 	must(passwd_set_password(content, name, secret, &other) == PASSWD_DONE);
 	/* Broken lines of that name are none any more. */
-	must(count(text_in(&other), name, &there, &enabled) >= before && there);
+	must(count(bytes_text(&other), name, &there, &enabled) >= before && there);
 	result = passwd_set_disabled(content, name, true, &off);
 	must(result == PASSWD_DONE || result == PASSWD_SAME);
-	count(text_in(&off), name, &there, &enabled);
+	count(bytes_text(&off), name, &there, &enabled);
 	must(!there || !enabled);
-	result = passwd_set_disabled(text_in(&off), name, false, &on);
+	result = passwd_set_disabled(bytes_text(&off), name, false, &on);
 	must(result == PASSWD_DONE || result == PASSWD_SAME);
 	bytes_free(&added);
 	bytes_free(&off);

@@ -21,11 +21,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { CUT = 0xff, NONCE = 0xfe };
 
-static struct text text_in(const struct bytes *b)
-{
-	return (struct text){(const char *)bytes_at(b), bytes_len(b)};
-}
-
 static void play_answer(unsigned status, struct text body)
 {
 	struct token_answer a;
@@ -33,8 +28,8 @@ static void play_answer(unsigned status, struct text body)
 	token_answer_read(status, body, &a);
 	must(memchr(a.why, '\0', sizeof a.why));
 	must((a.given == TOKEN_GIVEN) == (bytes_len(&a.access) > 0));
-	must(a.given != TOKEN_GIVEN || (talk_token_fits(text_in(&a.access)) && a.lifetime_s >= 0 &&
-					a.lifetime_s <= 86400 && !a.why[0]));
+	must(a.given != TOKEN_GIVEN || (talk_token_fits(bytes_text(&a.access)) &&
+					a.lifetime_s >= 0 && a.lifetime_s <= 86400 && !a.why[0]));
 	must(bytes_len(&a.access) <= TOKEN_MAX && bytes_len(&a.refresh) <= REFRESH_MAX);
 	token_answer_free(&a);
 }
@@ -50,7 +45,7 @@ enum { MECHANISMS = sizeof mechanisms / sizeof *mechanisms };
 /* What stands behind "r=" in our first message. */
 static struct text nonce_of(const struct talk *t)
 {
-	struct text said = text_in(&t->response);
+	struct text said = bytes_text(&t->response);
 
 	for (size_t i = 0; i + 3 < said.len; i++)
 		if (memcmp(said.data + i, ",r=", 3) == 0)
@@ -80,7 +75,7 @@ static void play_challenges(unsigned mechanism, const uint8_t *data, size_t size
 			bytes_add(&challenge, nonce, strlen(nonce));
 		else if (i < size && data[i] != CUT)
 			bytes_add(&challenge, &data[i], 1);
-		else if (!talk_step(&t, &s, text_in(&challenge)))
+		else if (!talk_step(&t, &s, bytes_text(&challenge)))
 			break;
 		else
 			bytes_take(&challenge, bytes_len(&challenge), 4096);
@@ -97,7 +92,7 @@ static void play_challenges(unsigned mechanism, const uint8_t *data, size_t size
 
 static void check_sent(struct bytes *out)
 {
-	struct text sent = text_in(out);
+	struct text sent = bytes_text(out);
 
 	must(sent.len >= 2 && memcmp(sent.data + sent.len - 2, "\r\n", 2) == 0);
 	for (size_t i = 0; i + 2 < sent.len; i++)

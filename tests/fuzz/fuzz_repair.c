@@ -102,12 +102,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	char line[REPLY_LINE_MAX];
 
 	if (repair_header(&r, block)) {
-		struct text out = {(const char *)bytes_at(&r.header), bytes_len(&r.header)};
+		struct text out = bytes_text(&r.header);
 
 		check_fields(out, r.ours);
 		must(repair_header(&again, out));
-		must(text_equal(out, (struct text){(const char *)bytes_at(&again.header),
-						   bytes_len(&again.header)}));
+		must(text_equal(out, bytes_text(&again.header)));
 	} else {
 		must(!r.ours && r.refusal.code >= 500 && r.refusal.code < 560);
 		reply_line(&r.refusal, line);

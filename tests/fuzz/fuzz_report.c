@@ -87,10 +87,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		rec_report_recipient_encode(&list, &rcpt);
 		r.recipients.count++;
 	}
-	r.recipients.items = (struct text){(const char *)bytes_at(&list), bytes_len(&list)};
+	r.recipients.items = bytes_text(&list);
 	r.prelude = (struct text)TEXT("Subject: x\r\n\r\n");
 	report_build(&maker, &r, &out, &form);
-	struct text all = {(const char *)bytes_at(&out), bytes_len(&out)};
+	struct text all = bytes_text(&out);
 
 	must(all.len <= REPORT_CONTENT_MAX);
 	check_lines(all);

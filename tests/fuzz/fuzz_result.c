@@ -17,8 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		must(r.kind >= OUTCOME_DELIVERED && r.kind <= OUTCOME_EXPANDED);
 		must(strlen(r.reply) <= RESULT_REPLY_MAX && r.added <= RESULT_ADDITIONS_MAX);
 		result_encode(&b, &r);
-		must(result_decode((struct text){(const char *)bytes_at(&b), bytes_len(&b)},
-				   &again));
+		must(result_decode(bytes_text(&b), &again));
 		must(again.kind == r.kind && again.added == r.added &&
 		     strcmp(again.reply, r.reply) == 0 &&
 		     bytes_len(&again.additions) == bytes_len(&r.additions));

@@ -82,8 +82,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (size_t i = 0; i < list.count; i += 2)
 		items[i].to = items[i].sender ? text_of("new@y.org") : text_of("\"a b\"@h.b.x.org");
 	header_change(&change, block);
-	compare(change.rules, block,
-		(struct text){(const char *)bytes_at(&change.header), bytes_len(&change.header)});
+	compare(change.rules, block, bytes_text(&change.header));
 	bytes_free(&change.header);
 	arena_free(&arena);
 	config_drop(&config);

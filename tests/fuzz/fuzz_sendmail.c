@@ -17,11 +17,6 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static struct text text_in(const struct bytes *b)
-{
-	return (struct text){(const char *)bytes_at(b), bytes_len(b)};
-}
-
 static void check_lines(struct text t)
 {
 	for (size_t i = 0; i < t.len; i++) {
@@ -65,8 +60,8 @@ static void check_encoded(struct text header)
 	struct header_field f, was;
 
 	header_encode(header, &out);
-	check_lines(text_in(&out));
-	struct text rest = text_in(&out);
+	check_lines(bytes_text(&out));
+	struct text rest = bytes_text(&out);
 
 	while (header_next(&header, &was)) {
 		must(header_next(&rest, &f) && text_equal(f.name, was.name));
@@ -74,8 +69,8 @@ static void check_encoded(struct text header)
 		     text_equal(f.whole, was.whole));
 	}
 	must(text_equal(rest, header));
-	header_encode(text_in(&out), &again);
-	must(text_equal(text_in(&out), text_in(&again)) || !text_is_ascii(text_in(&out)));
+	header_encode(bytes_text(&out), &again);
+	must(text_equal(bytes_text(&out), bytes_text(&again)) || !text_is_ascii(bytes_text(&out)));
 	bytes_free(&out);
 	bytes_free(&again);
 }
@@ -89,13 +84,13 @@ static void check_header(struct text header, struct text name)
 	check_recipients(header, false);
 	header_put_from(header, name, text_of("ann"), &out);
 	header_without_blind(header, &out);
-	check_lines(text_in(&out));
-	rest = text_in(&out);
+	check_lines(bytes_text(&out));
+	rest = bytes_text(&out);
 	while (header_next(&rest, &f))
 		must(!text_equal_case(f.name, text_of("Bcc")) &&
 		     !text_equal_case(f.name, text_of("Resent-Bcc")));
-	must(header_has(text_in(&out), "From"));
-	check_encoded(text_in(&out));
+	must(header_has(bytes_text(&out), "From"));
+	check_encoded(bytes_text(&out));
 	must(rest.len == 2);
 	(void)header_long_line(header);
 	bytes_free(&out);
@@ -109,10 +104,10 @@ static void check_mail(struct bytes *mail, struct text name)
 
 	/* All of it is here: it has a header, if an empty one. */
 	if (mail_header_take(mail, true, &header)) {
-		check_lines(text_in(&header));
-		check_header(text_in(&header), name);
+		check_lines(bytes_text(&header));
+		check_header(bytes_text(&header), name);
 		mail_fold_take(&fold, bytes_at(mail), bytes_len(mail), &out);
-		check_lines(text_in(&out));
+		check_lines(bytes_text(&out));
 		for (size_t i = 0; i < bytes_len(&out); i++) {
 			line = bytes_at(&out)[i] == '\n' ? 0 : line + 1;
 			must(line <= MAIL_LINE_MAX + 1);
@@ -153,8 +148,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	bool eight = make_lines(data + 1, size - 1, dots, size, &whole);
 
 	must(eight == make_lines(data + 1, size - 1, dots, 1, &pieces));
-	must(text_equal(text_in(&whole), text_in(&pieces)));
-	check_lines(text_in(&whole));
+	must(text_equal(bytes_text(&whole), bytes_text(&pieces)));
+	check_lines(bytes_text(&whole));
 	check_mail(&whole, all);
 	bytes_free(&whole);
 	bytes_free(&pieces);

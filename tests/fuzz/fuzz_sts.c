@@ -90,8 +90,7 @@ static void store(struct text t)
 	for (struct sts_known *k = sts_store_first(one); k; k = TAILQ_NEXT(k, age))
 		must(k->fetched_s <= NOW && sts_store_find(one, k->domain, NOW) == k);
 	sts_store_encode(one, &content);
-	must(sts_store_decode(
-	    two, (struct text){(const char *)bytes_at(&content), bytes_len(&content)}, NOW));
+	must(sts_store_decode(two, bytes_text(&content), NOW));
 	sts_store_encode(two, &again);
 	must(bytes_len(&content) == bytes_len(&again) &&
 	     memcmp(bytes_at(&content), bytes_at(&again), bytes_len(&again)) == 0);

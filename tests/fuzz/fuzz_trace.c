@@ -50,7 +50,7 @@ static void write_raw(int to, struct wire_reader *in)
 
 	bytes_add(&b, "VHIST\0\0\1beganwhn", HISTORY_HEAD_BYTES);
 	bytes_add(&b, in->at, (size_t)(in->end - in->at));
-	file_write(to, first_name, (struct text){(const char *)bytes_at(&b), bytes_len(&b)});
+	file_write(to, first_name, bytes_text(&b));
 	bytes_free(&b);
 }
 

@@ -51,7 +51,7 @@ static inline struct text sample_text(struct sample *s, size_t max)
 			sample_rec_##n(s, &item);                                                  \
 			rec_##n##_encode(to, &item);                                               \
 		}                                                                                  \
-		list.items = (struct text){(const char *)bytes_at(to), bytes_len(to)};             \
+		list.items = bytes_text(to);                                                       \
 		return list;                                                                       \
 	}
 #define MESSAGE(n, from, to_, fd)                                                                  \

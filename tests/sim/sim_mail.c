@@ -102,7 +102,7 @@ static void submit(struct sim *s, struct letter *l, struct text body, bool in_fi
 	    .type = MSG_submit,
 	    .submit = {.id = l->id,
 		       .report = l->report,
-		       .envelope = {(const char *)bytes_at(&l->envelope), bytes_len(&l->envelope)},
+		       .envelope = bytes_text(&l->envelope),
 		       .prelude = sim_prelude(),
 		       .body = in_file ? (struct text){0} : body,
 		       .body_length = body.len,

@@ -21,8 +21,7 @@ static void act(struct sim *s, enum queue_action action, const uint64_t *ids, ui
 		     n++)
 			book_dropped(&s->book, mail->id, mail->recipients[n].number);
 	}
-	m.act.targets =
-	    (struct wire_list){count, {(const char *)bytes_at(&targets), bytes_len(&targets)}};
+	m.act.targets = (struct wire_list){count, bytes_text(&targets)};
 	if (count)
 		control_act(sim_channel(&s->control), &m);
 	bytes_free(&targets);

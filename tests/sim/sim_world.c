@@ -289,8 +289,7 @@ static void outcome_send(struct sim *s, struct task *t)
 								  : later ? "450 4.2.1 later"
 									  : "550 5.1.1 nobody")});
 	}
-	m.outcome.recipients =
-	    (struct wire_list){t->count, {(const char *)bytes_at(&items), bytes_len(&items)}};
+	m.outcome.recipients = (struct wire_list){t->count, bytes_text(&items)};
 	t->sent = true;
 	outcome_take(worker_channel(s, t->worker), &m);
 	bytes_free(&items);
@@ -412,8 +411,8 @@ static void worker_tells(struct sim *s, unsigned worker)
 				for (uint32_t k = 0; k < t->count; k++)
 					rec_number_encode(
 					    &items, &(struct rec_number){t->recipients[k].number});
-				m.in_flight.recipients = (struct wire_list){
-				    t->count, {(const char *)bytes_at(&items), bytes_len(&items)}};
+				m.in_flight.recipients =
+				    (struct wire_list){t->count, bytes_text(&items)};
 				workers_in_flight(worker_channel(s, worker), &m);
 				bytes_free(&items);
 			}

@@ -147,11 +147,6 @@ static void put(struct bytes *to, enum drop_tag tag, const char *value, size_t l
 	bytes_add(to, value, len);
 }
 
-static struct text text_in(const struct bytes *b)
-{
-	return (struct text){(const char *)bytes_at(b), bytes_len(b)};
-}
-
 static void test_fields(void **state)
 {
 	struct bytes b = {0};
@@ -161,12 +156,12 @@ static void test_fields(void **state)
 
 	(void)state;
 	put(&b, DROP_SENDER, "ann@example.net", 15);
-	assert_false(drop_fields_read(text_in(&b), &f)); /* to nobody */
+	assert_false(drop_fields_read(bytes_text(&b), &f)); /* to nobody */
 	put(&b, DROP_ENVID, "id", 2);
 	put(&b, DROP_RET, "\1", 1);
 	put(&b, DROP_RECIPIENT, "\1bob", 4);
 	put(&b, DROP_RECIPIENT, "\0eve@example.org", 16);
-	assert_true(drop_fields_read(text_in(&b), &f));
+	assert_true(drop_fields_read(bytes_text(&b), &f));
 	assert_true(text_equals(f.sender, "ann@example.net"));
 	assert_true(text_equals(f.envid, "id"));
 	assert_int_equal(f.ret, RET_FULL);
@@ -186,7 +181,7 @@ static void test_fields(void **state)
 		assert_int_equal(drop_fields_read(cut, &f), len == bytes_len(&b) - 21);
 	}
 	put(&b, DROP_CONTENT, "x", 1);
-	assert_false(drop_fields_read(text_in(&b), &f));
+	assert_false(drop_fields_read(bytes_text(&b), &f));
 	bytes_free(&b);
 }
 

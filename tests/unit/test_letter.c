@@ -146,12 +146,12 @@ static void test_results(void **state)
 	assert_true(result_add(&r, text_of("a@b"), text_of("")));
 	assert_true(result_add(&r, text_of("c@d"), text_of("~|x")));
 	result_encode(&b, &r);
-	const struct text whole = {(const char *)bytes_at(&b), bytes_len(&b)};
+	const struct text whole = bytes_text(&b);
 
 	assert_true(result_decode(whole, &again));
 	assert_string_equal(again.reply, "to 2 ");
 	assert_int_equal(again.added, 2);
-	list = (struct text){(const char *)bytes_at(&again.additions), bytes_len(&again.additions)};
+	list = bytes_text(&again.additions);
 	assert_true(result_next(&list, &address, &target) && text_equals(address, "a@b"));
 	assert_true(result_next(&list, &address, &target) && text_equals(target, "~|x"));
 	assert_false(result_next(&list, &address, &target));

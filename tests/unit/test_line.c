@@ -166,7 +166,7 @@ static void test_hostile_values(void **state)
 	e.values[0] = (struct text){all, 128};
 	b.start = b.end = 0;
 	line_write(w, LINE_JSON, &b, &e);
-	json_t *j = json_of((struct text){(const char *)bytes_at(&b), bytes_len(&b)});
+	json_t *j = json_of(bytes_text(&b));
 
 	assert_int_equal(json_string_length(json_object_get(j, "text")), 128);
 	assert_memory_equal(json_string_value(json_object_get(j, "text")), all, 128);

@@ -18,7 +18,7 @@ static Gsasl *context;
 
 static struct text said(const struct talk *t)
 {
-	return (struct text){(const char *)bytes_at(&t->response), bytes_len(&t->response)};
+	return bytes_text(&t->response);
 }
 
 static void said_is(const struct talk *t, struct text want)
@@ -260,13 +260,13 @@ static void asks_for_tokens(void **state)
 
 	(void)state;
 	token_request_put(&route, text_of("&="), text_of("1//r"), &b);
-	assert_true(text_equals((struct text){(const char *)bytes_at(&b), bytes_len(&b)},
+	assert_true(text_equals(bytes_text(&b),
 				"grant_type=refresh_token&refresh_token=1%2F%2Fr&client_id=a%20b&"
 				"client_secret=%26%3D&scope=x%2Fy%20z"));
 	bytes_free(&b);
 	route.token_scope.len = 0;
 	token_request_put(&route, text_of("s"), text_of(""), &b);
-	assert_true(text_equals((struct text){(const char *)bytes_at(&b), bytes_len(&b)},
+	assert_true(text_equals(bytes_text(&b),
 				"grant_type=client_credentials&client_id=a%20b&client_secret=s"));
 	bytes_free(&b);
 }
@@ -317,12 +317,8 @@ static void reads_answers(void **state)
 		print_message("row %zu\n", i);
 		token_answer_read(rows[i].status, text_of(rows[i].body), &a);
 		assert_int_equal(a.given, rows[i].given);
-		assert_true(text_equals(
-		    (struct text){(const char *)bytes_at(&a.access), bytes_len(&a.access)},
-		    rows[i].access));
-		assert_true(text_equals(
-		    (struct text){(const char *)bytes_at(&a.refresh), bytes_len(&a.refresh)},
-		    rows[i].refresh));
+		assert_true(text_equals(bytes_text(&a.access), rows[i].access));
+		assert_true(text_equals(bytes_text(&a.refresh), rows[i].refresh));
 		assert_int_equal(a.lifetime_s, rows[i].lifetime_s);
 		if (!strstr(a.why, rows[i].why))
 			fail_msg("%s", a.why);

@@ -32,7 +32,7 @@ static char *build(struct msg_report *r, const struct rec_report_recipient *reci
 	for (size_t i = 0; i < count; i++)
 		rec_report_recipient_encode(&list, &recipients[i]);
 	r->recipients.count = (uint32_t)count;
-	r->recipients.items = (struct text){(const char *)bytes_at(&list), bytes_len(&list)};
+	r->recipients.items = bytes_text(&list);
 	report_build(&maker, r, &out, form);
 	char *text = mem_copy(bytes_at(&out), bytes_len(&out));
 

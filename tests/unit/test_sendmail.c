@@ -132,11 +132,6 @@ static void test_options_refused(void **state)
 
 /* -- text ------------------------------------------------------------------------------------- */
 
-static struct text in(const struct bytes *b)
-{
-	return (struct text){(const char *)bytes_at(b), bytes_len(b)};
-}
-
 static const struct {
 	const char *from;
 	size_t len;
@@ -180,7 +175,7 @@ static void test_lines(void **state)
 			struct bytes to = {0};
 
 			lines_make(texts[i].from, texts[i].len, dots, way & 2 ? 1 : 1000, &to);
-			if (!text_equals(in(&to), wanted))
+			if (!text_equals(bytes_text(&to), wanted))
 				fail_msg("row %zu, way %u: %.*s", i, way, (int)bytes_len(&to),
 					 (const char *)bytes_at(&to));
 			bytes_free(&to);
@@ -222,8 +217,8 @@ static void test_header(void **state)
 		}
 		if (!done)
 			assert_true(mail_header_take(&mail, true, &header));
-		assert_true(text_equals(in(&header), headers[i].header));
-		assert_true(text_equals(in(&mail), headers[i].body));
+		assert_true(text_equals(bytes_text(&header), headers[i].header));
+		assert_true(text_equals(bytes_text(&mail), headers[i].body));
 		bytes_free(&mail);
 		bytes_free(&header);
 	}
@@ -264,7 +259,7 @@ static void test_fold(void **state)
 				assert_true(line <= MAIL_LINE_MAX + 1);
 				folds += bytes_at(&to)[n] == '\n';
 			}
-			assert_true(text_is_utf8(in(&to)));
+			assert_true(text_is_utf8(bytes_text(&to)));
 			if (folds - 1 != rows[i].folds)
 				fail_msg("row %zu: %zu folds", i, folds - 1);
 			/* Nothing is lost. */
@@ -358,7 +353,7 @@ static void test_blind(void **state)
 	(void)state;
 	header_without_blind(
 	    text_of("To: a\r\nBCC: b,\r\n c\r\nSubject: Bcc: x\r\nResent-Bcc: d\r\n\r\n"), &to);
-	assert_true(text_equals(in(&to), "To: a\r\nSubject: Bcc: x\r\n\r\n"));
+	assert_true(text_equals(bytes_text(&to), "To: a\r\nSubject: Bcc: x\r\n\r\n"));
 	bytes_free(&to);
 	assert_int_equal(header_long_line(text_of("a\r\nb\r\n")), 0);
 }
@@ -385,7 +380,7 @@ static void test_from(void **state)
 
 		header_put_from(text_of(rows[i].header), text_of(rows[i].name),
 				text_of(rows[i].sender), &to);
-		if (!text_equals(in(&to), rows[i].added))
+		if (!text_equals(bytes_text(&to), rows[i].added))
 			fail_msg("row %zu: %.*s", i, (int)bytes_len(&to),
 				 (const char *)bytes_at(&to));
 		bytes_free(&to);
@@ -426,7 +421,7 @@ static void test_encode(void **state)
 		struct bytes to = {0};
 
 		header_encode(text_of(rows[i].from), &to);
-		if (!text_equals(in(&to), rows[i].to))
+		if (!text_equals(bytes_text(&to), rows[i].to))
 			fail_msg("row %zu: %.*s", i, (int)bytes_len(&to),
 				 (const char *)bytes_at(&to));
 		bytes_free(&to);

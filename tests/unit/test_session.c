@@ -130,7 +130,7 @@ static void host_end(struct host *h)
 	bytes_free(&h->log);
 }
 
-static const char *bytes_text(struct bytes *b)
+static const char *string_in(struct bytes *b)
 {
 	bytes_room(b, 1)[0] = '\0';
 	return b->data ? (const char *)bytes_at(b) : "";
@@ -302,13 +302,13 @@ static void replay_one(const struct replay *r, size_t step)
 
 	host_begin(&h, r->more, r->address);
 	give(&h, r->input, strlen(r->input), step);
-	if (strcmp(bytes_text(&h.out), r->output) != 0)
-		fail_msg("%s in steps of %zu:\n%s\nexpected:\n%s", r->name, step,
-			 bytes_text(&h.out), r->output);
+	if (strcmp(string_in(&h.out), r->output) != 0)
+		fail_msg("%s in steps of %zu:\n%s\nexpected:\n%s", r->name, step, string_in(&h.out),
+			 r->output);
 	if (h.messages != r->messages)
 		fail_msg("%s: %u messages", r->name, h.messages);
-	if (r->body && r->messages && strcmp(bytes_text(&h.body), r->body) != 0)
-		fail_msg("%s in steps of %zu: body is\n%s", r->name, step, bytes_text(&h.body));
+	if (r->body && r->messages && strcmp(string_in(&h.body), r->body) != 0)
+		fail_msg("%s in steps of %zu: body is\n%s", r->name, step, string_in(&h.body));
 	host_end(&h);
 }
 
@@ -331,7 +331,7 @@ static void test_nul(void **state)
 	(void)state;
 	host_begin(&h, NULL, US);
 	give(&h, input, sizeof input - 1, 3);
-	assert_string_equal(bytes_text(&h.out), START_IS DATA_IS
+	assert_string_equal(string_in(&h.out), START_IS DATA_IS
 			    "550 5.5.2 Error: <NUL> in the message\r\n"
 			    "550 5.5.2 Error: bare <CR> or <NUL> in a command\r\n" OK);
 	assert_int_equal(h.dropped, 1);
@@ -353,7 +353,7 @@ static void test_received_and_envelope(void **state)
 	host_begin(&h, NULL, US);
 	give(&h, input, sizeof input - 1, 1000);
 	assert_string_equal(
-	    bytes_text(&h.prelude),
+	    string_in(&h.prelude),
 	    "Received: from c.example ([10.1.2.3])\r\n\tby mx.test with UTF8SMTP id 10\r\n"
 	    "\tfor <x@y.example>;\r\n\tMon, 21 Sep 2026 14:13:20 +0000\r\n"
 	    "Message-ID:\r\n <1@2>\r\n\r\n");
@@ -385,7 +385,7 @@ static void test_no_for_with_several(void **state)
 	host_begin(&h, NULL, US);
 	give(&h, input, sizeof input - 1, 1000);
 	assert_int_equal(h.messages, 1);
-	assert_null(strstr(bytes_text(&h.prelude), "for <"));
+	assert_null(strstr(string_in(&h.prelude), "for <"));
 	host_end(&h);
 }
 
@@ -432,8 +432,8 @@ static void test_limits(void **state)
 		repeat(&want, OK, 1);
 		host_begin(&h, NULL, US);
 		give(&h, (const char *)in.data, in.end, 4093);
-		if (strcmp(bytes_text(&h.out), bytes_text(&want)) != 0)
-			fail_msg("%s: %s", bulks[i].name, bytes_text(&h.out));
+		if (strcmp(string_in(&h.out), string_in(&want)) != 0)
+			fail_msg("%s: %s", bulks[i].name, string_in(&h.out));
 		host_end(&h);
 		bytes_free(&in);
 		bytes_free(&want);
@@ -453,7 +453,7 @@ static void test_long_command_line(void **state)
 	/* An LF within the first 2048 octets would be refused by itself. */
 	memset(in.data + 5, 'x', 3000);
 	give(&h, (const char *)in.data, in.end, 1001);
-	assert_string_equal(bytes_text(&h.out),
+	assert_string_equal(string_in(&h.out),
 			    GREET "500 5.5.2 Error: command line too long\r\n" OK);
 	host_end(&h);
 	bytes_free(&in);
@@ -471,7 +471,7 @@ static void test_recipients(void **state)
 		h.out.start = h.out.end = 0;
 		snprintf(line, sizeof line, "RCPT TO:<r%d@d.example>\r\n", i);
 		give(&h, line, strlen(line), 100);
-		assert_string_equal(bytes_text(&h.out),
+		assert_string_equal(string_in(&h.out),
 				    i < 100 ? RCPT_IS : "452 4.5.3 Error: too many recipients\r\n");
 	}
 	host_end(&h);
@@ -489,7 +489,7 @@ static void test_answers_come_later(void **state)
 	(void)state;
 	host_begin(&h, NULL, US);
 	n = session_input(h.session, h.now, (const uint8_t *)at, left);
-	assert_string_equal(bytes_text(&h.out), EHLO_IS MAIL_IS);
+	assert_string_equal(string_in(&h.out), EHLO_IS MAIL_IS);
 	assert_int_equal(session_asks(h.session), POINT_RECIPIENT);
 	assert_int_equal(session_input(h.session, h.now, (const uint8_t *)at + n, left - n), 0);
 	session_answer(h.session, h.now, &no);
@@ -499,12 +499,12 @@ static void test_answers_come_later(void **state)
 	at += n, left -= n;
 	n = session_input(h.session, h.now, (const uint8_t *)at, left);
 	assert_int_equal(session_asks(h.session), POINT_DATA);
-	assert_string_equal(bytes_text(&h.out),
+	assert_string_equal(string_in(&h.out),
 			    EHLO_IS MAIL_IS "550 5.1.1 no such user\r\n" RCPT_IS DATA_IS);
 	assert_int_equal(session_deadline(h.session).us, INT64_MAX);
 	session_answer(h.session, h.now, &later);
 	session_input(h.session, h.now, (const uint8_t *)at + n, left - n);
-	assert_non_null(strstr(bytes_text(&h.out), "451 4.3.0 later\r\n250 2.0.0 Ok\r\n"));
+	assert_non_null(strstr(string_in(&h.out), "451 4.3.0 later\r\n250 2.0.0 Ok\r\n"));
 	assert_int_equal(h.dropped, 0);
 	host_end(&h);
 }
@@ -517,7 +517,7 @@ static void test_intake_refuses(void **state)
 	(void)state;
 	host_begin(&h, NULL, US);
 	give(&h, EHLO MAIL RCPT, strlen(EHLO MAIL RCPT), 100);
-	assert_string_equal(bytes_text(&h.out),
+	assert_string_equal(string_in(&h.out),
 			    EHLO_IS "452 4.3.1 full\r\n503 5.5.1 Error: need MAIL command\r\n");
 	host_end(&h);
 }
@@ -563,11 +563,11 @@ static void test_not_yet(void **state)
 			assert_int_equal(pass_time(&h, rows[i].input + at, len - at), 0);
 		/* 10, 20, ... 320 ms, and 320 for ever. */
 		assert_int_equal(h.now.mono.us - began, 630000 + 2 * 320000);
-		assert_string_equal(bytes_text(&h.out), rows[i].before);
+		assert_string_equal(string_in(&h.out), rows[i].before);
 		h.sender_answer = NULL;
 		h.no_id = false;
 		assert_int_equal(pass_time(&h, rows[i].input + at, len - at), len - at);
-		assert_string_equal(bytes_text(&h.out) + strlen(rows[i].before), rows[i].after);
+		assert_string_equal(string_in(&h.out) + strlen(rows[i].before), rows[i].after);
 		assert_false(session_blocked(h.session));
 		/* Its own time-out is what counts again. */
 		assert_int_equal(session_deadline(h.session).us - h.now.mono.us, 300000000);
@@ -585,13 +585,13 @@ static void test_not_yet_ends(void **state)
 	give(&h, EHLO MAIL, strlen(EHLO MAIL), 100);
 	h.sender_answer = &closed;
 	pass_time(&h, "", 0);
-	assert_string_equal(bytes_text(&h.out), EHLO_IS "451 4.3.2 closed\r\n");
+	assert_string_equal(string_in(&h.out), EHLO_IS "451 4.3.2 closed\r\n");
 	/* A stop does not wait for it. */
 	h.sender_answer = &reply_not_yet;
 	give(&h, MAIL, strlen(MAIL), 100);
 	session_drain(h.session, h.now);
 	assert_true(session_is_over(h.session));
-	assert_non_null(strstr(bytes_text(&h.out), "closed\r\n421 4.3.2 "));
+	assert_non_null(strstr(string_in(&h.out), "closed\r\n421 4.3.2 "));
 	host_end(&h);
 	/* Nor does a client that goes. */
 	h = (struct host){.no_id = true, .open_answer = &reply_not_yet};
@@ -618,8 +618,8 @@ static void test_deadlines(void **state)
 	h.now.mono.us = 12000000;
 	session_expire(h.session, h.now);
 	assert_true(session_is_over(h.session));
-	assert_string_equal(bytes_text(&h.out), EHLO_IS "421 4.4.2 Error: timeout exceeded\r\n");
-	assert_non_null(strstr(bytes_text(&h.log), "timeout after EHLO from unknown[10.1.2.3]"));
+	assert_string_equal(string_in(&h.out), EHLO_IS "421 4.4.2 Error: timeout exceeded\r\n");
+	assert_non_null(strstr(string_in(&h.log), "timeout after EHLO from unknown[10.1.2.3]"));
 	host_end(&h);
 }
 
@@ -639,7 +639,7 @@ static void test_dripper(void **state)
 		octets++;
 	}
 	assert_in_range(octets, 11, 13);
-	assert_non_null(strstr(bytes_text(&h.log), "timeout after DATA"));
+	assert_non_null(strstr(string_in(&h.log), "timeout after DATA"));
 	assert_int_equal(h.dropped, 1);
 	host_end(&h);
 }
@@ -684,7 +684,7 @@ static void test_repeats(void **state)
 		give(&h, RCPT, strlen(RCPT), 100);
 	}
 	assert_int_equal(times, 1006);
-	assert_string_equal(bytes_text(&h.out), RCPT_IS "421 4.7.0 Error: too many errors\r\n");
+	assert_string_equal(string_in(&h.out), RCPT_IS "421 4.7.0 Error: too many errors\r\n");
 	host_end(&h);
 	h = (struct host){0};
 	host_begin(&h, NULL, US);
@@ -692,7 +692,7 @@ static void test_repeats(void **state)
 	for (times = 0; !session_is_over(h.session) && times < 100; times++)
 		give(&h, "BDAT 0\r\n", 8, 8);
 	assert_int_equal(times, 10); /* EHLO was the first */
-	assert_non_null(strstr(bytes_text(&h.out), "421 4.7.0 Error: too many commands that"));
+	assert_non_null(strstr(string_in(&h.out), "421 4.7.0 Error: too many commands that"));
 	host_end(&h);
 }
 
@@ -708,7 +708,7 @@ static void test_early_talker(void **state)
 	config_drop(&config);
 	assert_int_equal(session_input(h.session, h.now, (const uint8_t *)"EHLO x\r\n", 8), 0);
 	session_begin(h.session);
-	assert_string_equal(bytes_text(&h.out),
+	assert_string_equal(string_in(&h.out),
 			    "554 5.5.1 Error: you spoke before the greeting\r\n");
 	assert_true(session_is_over(h.session));
 	host_end(&h);
@@ -724,7 +724,7 @@ static void test_drain(void **state)
 	session_drain(h.session, h.now);
 	assert_false(session_is_over(h.session));
 	give(&h, "\r\n.\r\n", 5, 5);
-	assert_non_null(strstr(bytes_text(&h.out), QUEUED "421 4.3.2 "));
+	assert_non_null(strstr(string_in(&h.out), QUEUED "421 4.3.2 "));
 	assert_true(session_is_over(h.session));
 	host_end(&h);
 }
@@ -739,7 +739,7 @@ static void test_lost(void **state)
 	session_lost(h.session);
 	assert_int_equal(h.dropped, 1);
 	assert_non_null(
-	    strstr(bytes_text(&h.log), "lost connection after DATA from unknown[10.1.2.3]"));
+	    strstr(string_in(&h.log), "lost connection after DATA from unknown[10.1.2.3]"));
 	host_end(&h);
 }
 
@@ -751,7 +751,7 @@ static void test_reject_line(void **state)
 	host_begin(&h, NULL, THEM);
 	give(&h, EHLO MAIL RCPT, strlen(EHLO MAIL RCPT), 100);
 	assert_string_equal(
-	    bytes_text(&h.log),
+	    string_in(&h.log),
 	    "reject: RCPT from unknown[192.0.2.7]: 550 5.7.1 <c@d.example>: Relay access "
 	    "denied; from=<a@b.example> to=<c@d.example> proto=ESMTP helo=<c.example>\n");
 	host_end(&h);
@@ -771,25 +771,25 @@ static void test_named(void **state)
 	session_named(h.session, text_of("another.example")); /* the first one stays */
 	give(&h, mail, strlen(mail), 100);
 	assert_ptr_equal(
-	    strstr(bytes_text(&h.prelude),
+	    strstr(string_in(&h.prelude),
 		   "Received: from c.example (host.client.example [10.1.2.3])\r\n\tby "),
 	    h.prelude.data);
-	assert_non_null(strstr(bytes_text(&h.log), "client=host.client.example[10.1.2.3]\n"));
+	assert_non_null(strstr(string_in(&h.log), "client=host.client.example[10.1.2.3]\n"));
 	host_end(&h);
 	h = (struct host){0};
 	host_begin(&h, NULL, "2001:db8::7");
 	session_named(h.session, text_of(""));
 	give(&h, others, strlen(others), 100);
-	assert_ptr_equal(strstr(bytes_text(&h.prelude),
-				"Received: from c.example ([IPv6:2001:db8::7])\r\n\tby "),
-			 h.prelude.data);
+	assert_ptr_equal(
+	    strstr(string_in(&h.prelude), "Received: from c.example ([IPv6:2001:db8::7])\r\n\tby "),
+	    h.prelude.data);
 	session_named(h.session, text_of("six.example"));
 	give(&h, others, strlen(others), 100);
 	assert_ptr_equal(
-	    strstr(bytes_text(&h.prelude),
+	    strstr(string_in(&h.prelude),
 		   "Received: from c.example (six.example [IPv6:2001:db8::7])\r\n\tby "),
 	    h.prelude.data);
-	assert_non_null(strstr(bytes_text(&h.log), "client=six.example[2001:db8::7]\n"));
+	assert_non_null(strstr(string_in(&h.log), "client=six.example[2001:db8::7]\n"));
 	host_end(&h);
 }
 
@@ -871,17 +871,17 @@ static void test_requiretls(void **state)
 
 		host_begin(&h, rows[i].more, US);
 		speaks(&h, EHLO "MAIL FROM:<a@b.example> REQUIRETLS\r\n");
-		assert_null(strstr(bytes_text(&h.out), "250-REQUIRETLS"));
+		assert_null(strstr(string_in(&h.out), "250-REQUIRETLS"));
 		assert_non_null(
-		    strstr(bytes_text(&h.out),
+		    strstr(string_in(&h.out),
 			   "555 5.5.4 Error: REQUIRETLS is offered under TLS only\r\n"));
 		speaks(&h, "STARTTLS\r\n");
 		session_secured(h.session, h.now, &facts);
 		h.out.start = h.out.end = 0;
 		speaks(&h, EHLO "MAIL FROM:<a@b.example> REQUIRETLS=1\r\n");
-		assert_non_null(strstr(bytes_text(&h.out), "250-REQUIRETLS\r\n"));
+		assert_non_null(strstr(string_in(&h.out), "250-REQUIRETLS\r\n"));
 		assert_non_null(
-		    strstr(bytes_text(&h.out), "501 5.5.4 Error: bad parameter value\r\n"));
+		    strstr(string_in(&h.out), "501 5.5.4 Error: bad parameter value\r\n"));
 		snprintf(text, sizeof text,
 			 "MAIL FROM:<a@b.example>%s\r\n" RCPT "DATA\r\n%s\r\nx\r\n.\r\n",
 			 rows[i].mail, rows[i].header);

@@ -171,7 +171,7 @@ static void host_end(struct host *h)
 	bytes_free(&h->log);
 }
 
-static const char *bytes_text(struct bytes *b)
+static const char *string_in(struct bytes *b)
 {
 	bytes_room(b, 1)[0] = '\0';
 	return b->data ? (const char *)bytes_at(b) : "";
@@ -282,14 +282,14 @@ static void replay(const struct replay *r, size_t step)
 
 	host_begin(&h, r->clear, r->address, r->auth, r->needs);
 	give(&h, r->input, step);
-	if (strcmp(bytes_text(&h.out), r->output) != 0)
-		fail_msg("%s (in pieces of %zu): %s", r->name, step, bytes_text(&h.out));
+	if (strcmp(string_in(&h.out), r->output) != 0)
+		fail_msg("%s (in pieces of %zu): %s", r->name, step, string_in(&h.out));
 	session_lost(h.session);
 	assert_int_equal(h.exchanges, r->exchanges);
 	if (h.dropped != r->dropped)
 		fail_msg("%s: %u dropped", r->name, h.dropped);
 	/* What was said in secret stands in no log line. */
-	assert_null(strstr(bytes_text(&h.log), "AGFubg"));
+	assert_null(strstr(string_in(&h.log), "AGFubg"));
 	host_end(&h);
 }
 
@@ -315,14 +315,14 @@ static void test_lengths(void **state)
 	memset(input + n, 'A', 12288);
 	strcpy(input + n + 12288, "\r\n");
 	give(&h, input, 1000);
-	assert_string_equal(bytes_text(&h.out), EHLO_IS "334 \r\n" WRONG);
+	assert_string_equal(string_in(&h.out), EHLO_IS "334 \r\n" WRONG);
 	h.out.start = h.out.end = 0;
 	memset(input, 'A', sizeof input);
 	memcpy(input, "AUTH PLAIN\r\n", 12);
 	strcpy(input + 12 + 12289, "\r\nNOOP\r\n");
 	give(&h, input, 1000);
-	assert_string_equal(bytes_text(&h.out), "334 \r\n500 5.5.6 Error: authentication exchange "
-						"line is too long\r\n250 2.0.0 Ok\r\n");
+	assert_string_equal(string_in(&h.out), "334 \r\n500 5.5.6 Error: authentication exchange "
+					       "line is too long\r\n250 2.0.0 Ok\r\n");
 	assert_int_equal(h.dropped, 1);
 	host_end(&h);
 }
@@ -338,18 +338,17 @@ static void test_received_and_envelope(void **state)
 	     EHLO PLAIN MAIL "RCPT TO:<c@d.example>\r\nDATA\r\nSubject: x\r\n\r\nhi\r\n.\r\n"
 			     "MAIL FROM:<a@b.example> SMTPUTF8\r\nRCPT TO:<c@d.example>\r\n",
 	     100000);
-	assert_non_null(strstr(bytes_text(&h.prelude), " with ESMTPA id "));
-	assert_true(envelope_decode(
-	    (struct text){(const char *)bytes_at(&h.envelope), bytes_len(&h.envelope)}, &e));
+	assert_non_null(strstr(string_in(&h.prelude), " with ESMTPA id "));
+	assert_true(envelope_decode(bytes_text(&h.envelope), &e));
 	assert_true(text_equals(e.login, "ann"));
 	assert_true(text_equals(e.submitter, "login:ann"));
 	assert_true(text_equals(e.protocol, "ESMTPA"));
 	assert_true(text_equals(session_login(h.session), "ann"));
 	assert_non_null(
-	    strstr(bytes_text(&h.log),
+	    strstr(string_in(&h.log),
 		   "client=unknown[127.0.0.1], sasl_method=PLAIN, sasl_username=ann\n"));
 	give(&h, "DATA\r\nSubject: x\r\n\r\nhi\r\n.\r\n", 100000);
-	assert_non_null(strstr(bytes_text(&h.prelude), " with UTF8SMTPA id "));
+	assert_non_null(strstr(string_in(&h.prelude), " with UTF8SMTPA id "));
 	host_end(&h);
 }
 
@@ -384,7 +383,7 @@ static void test_spent(void **state)
 		if (h.spent != rows[i].spent || h.recipients != rows[i].recipients ||
 		    h.refused != rows[i].refused)
 			fail_msg("%zu: %u times, %u recipients, %u refused: %s", i, h.spent,
-				 h.recipients, h.refused, bytes_text(&h.out));
+				 h.recipients, h.refused, string_in(&h.out));
 		host_end(&h);
 	}
 }
@@ -406,10 +405,10 @@ static void test_revoked(void **state)
 		session_revoke(h.session);
 		h.out.start = h.out.end = 0;
 		give(&h, after[i], 100000);
-		assert_non_null(strstr(bytes_text(&h.out), no));
+		assert_non_null(strstr(string_in(&h.out), no));
 		h.out.start = h.out.end = 0;
 		give(&h, "RSET\r\n" MAIL, 100000);
-		assert_non_null(strstr(bytes_text(&h.out), no));
+		assert_non_null(strstr(string_in(&h.out), no));
 		assert_int_equal(bytes_len(&h.envelope), 0);
 		host_end(&h);
 	}
@@ -422,7 +421,7 @@ static void test_late_answers(void **state)
 	(void)state;
 	host_begin(&h, NULL, HERE, true, false);
 	give(&h, EHLO "AUTH LOGIN\r\n", 100000);
-	assert_string_equal(bytes_text(&h.out), EHLO_IS);
+	assert_string_equal(string_in(&h.out), EHLO_IS);
 	assert_true(session_blocked(h.session));
 	assert_true(session_deadline(h.session).us == INT64_MAX);
 	answer(&h);
@@ -446,7 +445,7 @@ static void test_drain(void **state)
 	assert_false(session_is_over(h.session));
 	answer(&h);
 	assert_true(session_is_over(h.session));
-	assert_string_equal(bytes_text(&h.out),
+	assert_string_equal(string_in(&h.out),
 			    EHLO_IS GOOD "421 4.3.2 Server is shutting down, try again later\r\n");
 	host_end(&h);
 }
