@@ -43,6 +43,23 @@ void bytes_add(struct bytes *b, const void *data, size_t len)
 	b->end += len;
 }
 
+void bytes_add_text(struct bytes *b, struct text t)
+{
+	bytes_add(b, t.data, t.len);
+}
+
+/* Without snprintf: commands and log lines of each message have such numbers. */
+void bytes_add_number(struct bytes *b, uint64_t n)
+{
+	char digits[20];
+	size_t at = sizeof digits;
+
+	do
+		digits[--at] = (char)('0' + n % 10);
+	while (n /= 10);
+	bytes_add(b, digits + at, sizeof digits - at);
+}
+
 void bytes_take(struct bytes *b, size_t len, size_t keep)
 {
 	must(len <= b->end - b->start);

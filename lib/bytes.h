@@ -38,6 +38,8 @@ static inline struct text bytes_text(const struct bytes *b)
 /* Room for WANT bytes at the end; the caller fills them and adds to b->end. */
 uint8_t *bytes_room(struct bytes *b, size_t want);
 void bytes_add(struct bytes *b, const void *data, size_t len);
+void bytes_add_text(struct bytes *b, struct text t);
+void bytes_add_number(struct bytes *b, uint64_t n); /* in decimal */
 
 /* Takes LEN bytes from the front; an emptied run of more than KEEP bytes gives its memory back. */
 void bytes_take(struct bytes *b, size_t len, size_t keep);

@@ -12,14 +12,6 @@ static void put(struct bytes *to, const char *s)
 	bytes_add(to, s, strlen(s));
 }
 
-static void put_number(struct bytes *to, uint64_t n)
-{
-	char digits[24];
-
-	snprintf(digits, sizeof digits, "%llu", (unsigned long long)n);
-	put(to, digits);
-}
-
 void word_print(struct text word, struct bytes *to)
 {
 	bool quotes = word.len == 0;
@@ -68,11 +60,11 @@ static void print_number(uint64_t n, enum setting_type type, struct bytes *to)
 
 	for (size_t i = 0; n && i < sizeof units / sizeof *units; i++)
 		if (units[i].type == type && n % units[i].factor == 0) {
-			put_number(to, n / units[i].factor);
+			bytes_add_number(to, n / units[i].factor);
 			put(to, units[i].unit);
 			return;
 		}
-	put_number(to, n);
+	bytes_add_number(to, n);
 }
 
 static void print_network(const struct network *n, struct bytes *to)
@@ -82,7 +74,7 @@ static void print_network(const struct network *n, struct bytes *to)
 
 	put(to, host_address_print(n->address, address));
 	put(to, "/");
-	put_number(to, ipv4 ? n->bits - 96u : n->bits);
+	bytes_add_number(to, ipv4 ? n->bits - 96u : n->bits);
 }
 
 static void print_endpoint(const struct endpoint *e, bool server, struct bytes *to)
@@ -94,12 +86,12 @@ static void print_endpoint(const struct endpoint *e, bool server, struct bytes *
 	put(to, e->any ? "*" : host_address_print(e->address, address));
 	put(to, brackets ? "]" : "");
 	put(to, server ? "@" : ":");
-	put_number(to, e->port);
+	bytes_add_number(to, e->port);
 }
 
 static void print_rate(const struct rate *r, struct bytes *to)
 {
-	put_number(to, r->count);
+	bytes_add_number(to, r->count);
 	put(to, r->period == PER_MINUTE ? "/m" : r->period == PER_HOUR ? "/h" : "/d");
 }
 
@@ -109,7 +101,7 @@ static void print_share(const struct source_share *s, struct bytes *to)
 	if (s->weight == 1)
 		return;
 	put(to, "*");
-	put_number(to, s->weight);
+	bytes_add_number(to, s->weight);
 }
 
 static void print_item(enum setting_type type, const char *item, struct bytes *to)

@@ -2,29 +2,18 @@
 /* delay= and delays= of log lines. */
 #include "delays.h"
 
-static void put_number(struct bytes *to, uint64_t n)
-{
-	char digits[20];
-	size_t at = sizeof digits;
-
-	do
-		digits[--at] = (char)('0' + n % 10);
-	while (n /= 10);
-	bytes_add(to, digits + at, sizeof digits - at);
-}
-
 static void put_seconds(struct bytes *to, int64_t us)
 {
 	uint64_t hundredths = us > 0 ? (uint64_t)us / 10000 : 0;
 
-	put_number(to, hundredths / 100);
+	bytes_add_number(to, hundredths / 100);
 	hundredths %= 100;
 	if (us >= 100000000 || !hundredths)
 		return;
 	bytes_add(to, ".", 1);
-	put_number(to, hundredths / 10);
+	bytes_add_number(to, hundredths / 10);
 	if (us < 10000000 && hundredths % 10)
-		put_number(to, hundredths % 10);
+		bytes_add_number(to, hundredths % 10);
 }
 
 static int64_t between(struct walltime from, struct walltime to)

@@ -218,11 +218,6 @@ enum passwd_kind passwd_line_read(struct text line, struct passwd_user *user, co
 
 /* -- changing --------------------------------------------------------------------------- */
 
-static void put(struct bytes *to, struct text t)
-{
-	bytes_add(to, t.data, t.len);
-}
-
 /* Also of a broken line: its name is taken all the same. */
 static bool line_is_of(struct text line, struct text name)
 {
@@ -249,13 +244,13 @@ enum passwd_edit passwd_add(struct text content, struct text name, struct text p
 {
 	if (content_has(content, name))
 		return PASSWD_EXISTS;
-	put(to, content);
+	bytes_add_text(to, content);
 	if (content.len && content.data[content.len - 1] != '\n')
-		put(to, text_of("\n"));
-	put(to, name);
-	put(to, text_of(":"));
-	put(to, password);
-	put(to, text_of("\n"));
+		bytes_add_text(to, text_of("\n"));
+	bytes_add_text(to, name);
+	bytes_add_text(to, text_of(":"));
+	bytes_add_text(to, password);
+	bytes_add_text(to, text_of("\n"));
 	return PASSWD_DONE;
 }
 
@@ -288,7 +283,7 @@ static enum passwd_edit edit(struct text content, struct text name, struct bytes
 
 		if (result != PASSWD_DONE)
 			result = one;
-		put(to, text_of("\n"));
+		bytes_add_text(to, text_of("\n"));
 	}
 	return result;
 }
@@ -296,8 +291,8 @@ static enum passwd_edit edit(struct text content, struct text name, struct bytes
 static void put_fields(const struct fields *f, size_t count, struct bytes *to)
 {
 	for (size_t i = 0; i < count; i++) {
-		put(to, text_of(i ? ":" : ""));
-		put(to, i < f->count ? f->at[i] : (struct text){NULL, 0});
+		bytes_add_text(to, text_of(i ? ":" : ""));
+		bytes_add_text(to, i < f->count ? f->at[i] : (struct text){NULL, 0});
 	}
 }
 
@@ -329,16 +324,16 @@ static enum passwd_edit change_disabled(const struct fields *f, const void *arg,
 			was = true;
 			continue;
 		}
-		put(&extras, text_of(first ? "" : " "));
-		put(&extras, word);
+		bytes_add_text(&extras, text_of(first ? "" : " "));
+		bytes_add_text(&extras, word);
 		first = false;
 	}
 	if (disabled)
-		put(&extras, text_of(first ? "nologin=y" : " nologin=y"));
+		bytes_add_text(&extras, text_of(first ? "nologin=y" : " nologin=y"));
 	put_fields(f, count, to);
 	if (count == FIELDS - 1) {
-		put(to, text_of(":"));
-		put(to, bytes_text(&extras));
+		bytes_add_text(to, text_of(":"));
+		bytes_add_text(to, bytes_text(&extras));
 	}
 	bytes_free(&extras);
 	return was == disabled ? PASSWD_SAME : PASSWD_DONE;

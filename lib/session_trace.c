@@ -8,14 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static void put(struct bytes *b, struct text t)
-{
-	bytes_add(b, t.data, t.len);
-}
-
 static void puts_(struct bytes *b, const char *t)
 {
-	put(b, text_of(t));
+	bytes_add_text(b, text_of(t));
 }
 
 /* RFC 3848 and RFC 6531 4.3: "A" where AUTH was used. */
@@ -39,9 +34,9 @@ static void put_tls(struct bytes *b, const struct tls_facts *tls)
 	if (!tls)
 		return;
 	puts_(b, "\r\n\t(using ");
-	put(b, tls->version);
+	bytes_add_text(b, tls->version);
 	puts_(b, " with cipher ");
-	put(b, tls->cipher);
+	bytes_add_text(b, tls->cipher);
 	puts_(b, ")");
 }
 
@@ -80,7 +75,7 @@ static void put_with(struct bytes *b, const struct session *s)
 		put_tls(b, s->tls);
 	} else if (s->setup.login.len) {
 		puts_(b, " (from ");
-		put(b, s->setup.login);
+		bytes_add_text(b, s->setup.login);
 		puts_(b, ")");
 	}
 	puts_(b, " id ");
@@ -95,12 +90,12 @@ static void put_received(struct bytes *b, const struct session *s, const char *d
 	put_from(b, s);
 	if (!s->setup.out)
 		puts_(b, " by ");
-	put(b, s->setup.config->hostname);
+	bytes_add_text(b, s->setup.config->hostname);
 	put_with(b, s);
 	/* Several recipients would tell each other about blind copies (RFC 5321 7.2). */
 	if (t->recipient_count == 1) {
 		puts_(b, "\r\n\tfor <");
-		put(b, t->first_recipient);
+		bytes_add_text(b, t->first_recipient);
 		puts_(b, ">");
 	}
 	puts_(b, ";\r\n\t");
@@ -120,7 +115,7 @@ void transaction_make_prelude(struct session *s, const struct header_facts *fact
 	if (!t->message_id.len)
 		t->message_id = facts->message_id;
 	put_received(&t->prelude, s, date);
-	put(&t->prelude, header);
+	bytes_add_text(&t->prelude, header);
 	/* A body without a header of its own must not become one. */
 	if (t->content.headless)
 		puts_(&t->prelude, "\r\n");

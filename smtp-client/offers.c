@@ -90,30 +90,14 @@ void offers_take(struct offers *o, struct text line)
 	}
 }
 
-void put_number(struct bytes *out, uint64_t n)
-{
-	char digits[20];
-	size_t at = sizeof digits;
-
-	do
-		digits[--at] = (char)('0' + n % 10);
-	while (n /= 10);
-	bytes_add(out, digits + at, sizeof digits - at);
-}
-
-static void put_text(struct bytes *out, struct text t)
-{
-	bytes_add(out, t.data, t.len);
-}
-
 void offers_put_mail(const struct offers *o, struct bytes *out, const struct job *job)
 {
 	PUT(out, "MAIL FROM:<");
-	put_text(out, job->sender);
+	bytes_add_text(out, job->sender);
 	PUT(out, ">");
 	if (o->set & OFFERS_SIZE) {
 		PUT(out, " SIZE=");
-		put_number(out, job_size(job));
+		bytes_add_number(out, job_size(job));
 	}
 	if ((o->set & OFFERS_8BITMIME) && job->body_type == BODY_8BITMIME)
 		PUT(out, " BODY=8BITMIME");
@@ -125,7 +109,7 @@ void offers_put_mail(const struct offers *o, struct bytes *out, const struct job
 		PUT(out, " RET=HDRS");
 	if ((o->set & OFFERS_DSN) && job->envid.len) {
 		PUT(out, " ENVID=");
-		put_text(out, job->envid);
+		bytes_add_text(out, job->envid);
 	}
 	if ((o->set & OFFERS_REQUIRETLS) && job->tls_wish == MAIL_TLS_REQUIRED)
 		PUT(out, " REQUIRETLS");
@@ -155,7 +139,7 @@ static void put_notify(struct bytes *out, unsigned notify)
 			continue;
 		if (!first)
 			PUT(out, ",");
-		put_text(out, words[i].word);
+		bytes_add_text(out, words[i].word);
 		first = false;
 	}
 }
@@ -165,13 +149,13 @@ void offers_put_rcpt(const struct offers *o, struct bytes *out, const struct rec
 	const unsigned known = NOTIFY_NEVER | NOTIFY_SUCCESS | NOTIFY_FAILURE | NOTIFY_DELAY;
 
 	PUT(out, "RCPT TO:<");
-	put_text(out, r->address);
+	bytes_add_text(out, r->address);
 	PUT(out, ">");
 	if ((o->set & OFFERS_DSN) && (r->notify & known))
 		put_notify(out, r->notify);
 	if ((o->set & OFFERS_DSN) && r->orcpt.len) {
 		PUT(out, " ORCPT=");
-		put_text(out, r->orcpt);
+		bytes_add_text(out, r->orcpt);
 	}
 	PUT(out, "\r\n");
 }

@@ -34,6 +34,5 @@ void offers_put_rcpt(const struct offers *o, struct bytes *out, const struct rec
 
 /* Appends a literal text. */
 #define PUT(out, literal) bytes_add((out), (literal), sizeof(literal) - 1)
-void put_number(struct bytes *out, uint64_t n);
 
 #endif

@@ -71,7 +71,7 @@ struct recipient *outbound_next(const struct dialog *d, uint32_t *cursor,
 static void content_as_chunk(struct dialog *d)
 {
 	PUT(d->out, "BDAT ");
-	put_number(d->out, d->job->content.len);
+	bytes_add_number(d->out, d->job->content.len);
 	PUT(d->out, " LAST\r\n");
 	bytes_add(d->out, d->job->content.data, d->job->content.len);
 	d->unflushed = true;
