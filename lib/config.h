@@ -315,6 +315,9 @@ bool config_has_logins(const struct config *config);
 /* Is there a route to local? */
 bool config_has_local(const struct config *config);
 
+/* Behind names without a domain: that of `submission`, else our own name. */
+struct text config_own_domain(const struct config *config);
+
 /* Where double bounces and notices go: the setting, else postmaster at our own name. */
 void config_postmaster(const struct config *config, char *to, size_t size);
 

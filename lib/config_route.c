@@ -163,3 +163,8 @@ bool config_relays_to(const struct config *config, struct text domain)
 	return config_route(config, domain)->kind == ROUTE_LOCAL ||
 	       domain_within(&config->relay_to, domain) || config_is_virtual(config, domain);
 }
+
+struct text config_own_domain(const struct config *config)
+{
+	return config->submission_domain.len ? config->submission_domain : config->hostname;
+}

@@ -78,6 +78,18 @@ static struct text id_of(struct text value)
 	return (struct text){value.data + from, to - from};
 }
 
+bool header_lines_fit(struct text lines, size_t most)
+{
+	size_t line = 0;
+
+	for (size_t i = 0; i < lines.len; i++) {
+		line = lines.data[i] == '\n' ? 0 : line + 1;
+		if (line > most + 1)
+			return false;
+	}
+	return true;
+}
+
 static bool is_named(const struct header_field *f, const char *name, size_t len)
 {
 	return f->name.len == len && text_equal_case(f->name, (struct text){name, len});

@@ -23,6 +23,9 @@ bool header_next(struct text *block, struct header_field *field);
 /* Can LINE (with or without CRLF) begin a field: a name of printable ASCII, then a colon? */
 bool header_is_field(struct text line);
 
+/* Is none of LINES longer than MOST octets, its CRLF left out? */
+bool header_lines_fit(struct text lines, size_t most);
+
 /* What the session engine wants to know, in one pass. */
 struct header_facts {
 	struct text message_id; /* without <> and blanks around it; of the first such field */

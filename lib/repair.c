@@ -107,11 +107,6 @@ enum completion {
 	COMPLETE_INSTEAD, /* "joe@localhost": our domain in its place */
 };
 
-static struct text own_domain(const struct config *config)
-{
-	return config->submission_domain.len ? config->submission_domain : config->hostname;
-}
-
 static enum completion completion_of(const struct config *config, struct text domain)
 {
 	if (!domain.len)
@@ -130,7 +125,7 @@ bool repair_address(const struct config *config, struct address *a)
 	char text[ADDRESS_MAX + 1];
 	enum completion how = completion_of(config, address_host(a));
 	struct text keep = how == COMPLETE_PARENT ? address_text(a) : address_local(a);
-	struct text domain = own_domain(config);
+	struct text domain = config_own_domain(config);
 
 	if (how == COMPLETE_NOT || config->submission_unqualified == RULE_KEEP)
 		return a->at < a->len;
@@ -375,25 +370,13 @@ static void put_new(struct scan *s)
 		put_field(r, FIELD_SENDER, "<", identity(r), ">");
 }
 
-static bool lines_fit(const struct repair *r, size_t from)
-{
-	size_t line = 0;
-
-	for (size_t i = from; i < r->header.end; i++) {
-		line = r->header.data[i] == '\n' ? 0 : line + 1;
-		if (line > r->config->limit_line + 1)
-			return false;
-	}
-	return true;
-}
-
 /* A field of addresses, each completed where it stands. */
 static bool put_list(struct scan *s, enum field f, const struct header_field *h)
 {
 	struct repair *r = s->r;
 	struct mailboxes list;
 	struct mailbox m;
-	struct text domain = own_domain(r->config), rest = h->whole;
+	struct text domain = config_own_domain(r->config), rest = h->whole;
 	size_t from = r->header.end;
 
 	for (mailboxes_begin(&list, h->value); mailboxes_next(&list, &m);) {
@@ -418,7 +401,9 @@ static bool put_list(struct scan *s, enum field f, const struct header_field *h)
 			break;
 	}
 	put(r, rest);
-	return lines_fit(r, from) ||
+	return header_lines_fit(
+		   (struct text){(const char *)r->header.data + from, r->header.end - from},
+		   r->config->limit_line) ||
 	       refuse(r, 554, "5.6.0", "Error: no room for domains in the %s field",
 		      fields[f].name.data);
 }

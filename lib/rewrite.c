@@ -104,15 +104,10 @@ static size_t untagged(const struct config *config, struct text local)
 	return local.len;
 }
 
-static struct text own_domain(const struct config *config)
-{
-	return config->submission_domain.len ? config->submission_domain : config->hostname;
-}
-
 static bool is_ours(const struct config *config, struct text host)
 {
 	return text_equal_case(host, config->hostname) ||
-	       text_equal_case(host, own_domain(config)) ||
+	       text_equal_case(host, config_own_domain(config)) ||
 	       config_route(config, host)->kind == ROUTE_LOCAL;
 }
 
@@ -154,7 +149,7 @@ static bool make_key(const struct rewrite *c, enum key key, char *to, size_t siz
 /* The next word of VALUE as the address that it means for the subject; false: it is none. */
 static bool read_word(const struct rewrite *c, struct text word, struct address *to)
 {
-	struct text local = address_local(&c->subject), host = own_domain(c->config);
+	struct text local = address_local(&c->subject), host = config_own_domain(c->config);
 	char text[2 * ADDRESS_MAX];
 	size_t user = untagged(c->config, local);
 	bool untagged_key = c->key == KEY_UNTAGGED || c->key == KEY_USER_UNTAGGED;

@@ -154,18 +154,6 @@ static void put(struct header_change *c, struct text t)
 	bytes_add(&c->header, t.data, t.len);
 }
 
-static bool lines_fit(const struct header_change *c, size_t from)
-{
-	size_t line = 0;
-
-	for (size_t i = from; i < c->header.end; i++) {
-		line = c->header.data[i] == '\n' ? 0 : line + 1;
-		if (line > c->line_most + 1)
-			return false;
-	}
-	return true;
-}
-
 /* What stands in place of M; false: itself. */
 static bool replacement(const struct header_change *c, const struct mailbox *m, bool sender,
 			struct address *to)
@@ -200,7 +188,9 @@ static void put_list(struct header_change *c, unsigned f, const struct header_fi
 		rest = (struct text){behind, rest.len - (size_t)(behind - rest.data)};
 	}
 	put(c, rest);
-	if (!boxes.broken && lines_fit(c, from))
+	if (!boxes.broken && header_lines_fit((struct text){(const char *)c->header.data + from,
+							    c->header.end - from},
+					      c->line_most))
 		return;
 	c->header.end = from;
 	put(c, h->whole);
