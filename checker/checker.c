@@ -142,7 +142,7 @@ static void checker_handle(struct daemon *d, const struct msg_handle *m, int fd)
 	else if (m->role == HANDLE_CHECKER_KEY)
 		file_key_arrived(self, fd);
 	else if (m->role >= HANDLE_RELAY_PASSWORD && m->role <= HANDLE_RELAY_STATE)
-		relays_handle(self->relays, m->role, m->index, fd);
+		relays_handle(self->relays, m, fd);
 	else
 		close(fd);
 }

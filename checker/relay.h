@@ -88,7 +88,12 @@ struct relays *relays_new(struct checker *checker);
 void relays_start(struct relays *all); /* at the start, and at each reload */
 void relays_fetcher(struct relays *all, struct channel *fetcher); /* NULL: it is gone */
 void relays_fetched(struct relays *all, const struct msg_fetched *m);
-void relays_handle(struct relays *all, unsigned role, unsigned index, int fd);
+/*
+ * What master opened for the login with that INDEX. It counts only when NAME,
+ * as master had it, is what our configuration wants there: master may have
+ * another one meanwhile, in which that number is another route's.
+ */
+void relays_handle(struct relays *all, const struct msg_handle *m, int fd);
 void relays_handle_none(struct relays *all, unsigned role, unsigned index, struct text why);
 
 /* What smtp-clients say; one is gone. */

@@ -3,6 +3,7 @@
 #include "relay.h"
 
 #include "file.h"
+#include "route_login.h"
 
 #include <openssl/crypto.h>
 #include <stdio.h>
@@ -16,6 +17,28 @@ static struct relay *relay_at(const struct relays *all, unsigned index)
 	while (r && r->index != index)
 		r = r->next;
 	return r;
+}
+
+/* Where the file of that role lies: a path, or its name beside the queue; empty: there is none. */
+static struct text file_of(const struct relay *r, unsigned role, char *state)
+{
+	struct text name = role == HANDLE_RELAY_PASSWORD	? r->route->password_file
+			   : role == HANDLE_RELAY_CLIENT_SECRET ? r->route->client_secret_file
+								: r->route->refresh_token_file;
+
+	return name.len && role == HANDLE_RELAY_STATE ? text_of(route_state_name(r->route, state))
+						      : name;
+}
+
+/* Master's word about that number was for another configuration's route: it says nothing of this
+ * one, and who waits for the file comes again. */
+static void relay_mixed_up(struct relays *all, struct relay *r)
+{
+	static const char why[] = "the configuration has changed meanwhile";
+
+	r->asked = false;
+	relay_go_on(r, all, WAIT_SECRET, "4.3.0", why);
+	relay_go_on(r, all, WAIT_ANOTHER, NULL, NULL);
 }
 
 void relay_ask_files(struct relays *all, struct relay *r)
@@ -110,16 +133,30 @@ static void token_secret_arrived_at(struct relay *r, unsigned role, struct bytes
 	relay_state_read(r);
 }
 
-void relays_handle(struct relays *all, unsigned role, unsigned index, int fd)
+/* A name is cut to what the message holds. */
+static bool handle_is_of(const struct relay *r, const struct msg_handle *m)
+{
+	char state[ROUTE_STATE_BYTES];
+	struct text want = file_of(r, m->role, state);
+
+	if (want.len > HANDLE_NAME_MAX)
+		want.len = HANDLE_NAME_MAX;
+	return want.len && text_equal(want, m->name);
+}
+
+void relays_handle(struct relays *all, const struct msg_handle *m, int fd)
 {
 	struct bytes line = {0};
 	const char *why;
+	unsigned role = m->role;
 
 	relays_follow(all);
-	struct relay *r = relay_at(all, index);
+	struct relay *r = relay_at(all, m->index);
 
-	if (!r) { /* of a configuration that is gone */
+	if (!r || !handle_is_of(r, m)) { /* of another configuration */
 		close(fd);
+		if (r)
+			relay_mixed_up(all, r);
 		return;
 	}
 	if (role == HANDLE_RELAY_STATE) {
@@ -145,17 +182,21 @@ void relays_handle(struct relays *all, unsigned role, unsigned index, int fd)
 void relays_handle_none(struct relays *all, unsigned role, unsigned index, struct text why)
 {
 	struct relay *r = relay_at(all, index);
-	char text[160];
+	char text[160], state[ROUTE_STATE_BYTES];
 
 	if (!r)
 		return;
-	r->asked = false;
 	/* Master's words begin with the path. */
-	ptrdiff_t colon = text_find(why, ':');
+	struct text path = file_of(r, role, state);
 
-	if (colon > 0)
-		why = text_trim((struct text){why.data + colon + 1, why.len - (size_t)colon - 1});
-	text_printable(text, sizeof text, why);
+	if (!path.len || why.len <= path.len || why.data[path.len] != ':' ||
+	    !text_equal((struct text){why.data, path.len}, path)) {
+		relay_mixed_up(all, r);
+		return;
+	}
+	r->asked = false;
+	text_printable(text, sizeof text,
+		       text_trim((struct text){why.data + path.len + 1, why.len - path.len - 1}));
 	if (role == HANDLE_RELAY_PASSWORD)
 		password_missing(all, r, text);
 }

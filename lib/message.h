@@ -26,6 +26,8 @@ enum { SIGN_TEXT_MAX = 65536 };
 
 enum fd_rule { FD_NEVER, FD_ALWAYS, FD_MAYBE };
 
+enum { HANDLE_NAME_MAX = 512 };
+
 enum handle_role {
 	HANDLE_LISTEN_SMTP = 1,	   /* smtpd */
 	HANDLE_LISTEN_SUBMISSION,  /* submission */

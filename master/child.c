@@ -223,8 +223,8 @@ static bool login_handle_post(struct child *child, unsigned role, unsigned index
 
 	if (fd < 0)
 		return false;
-	if (name.len > 512)
-		name.len = 512;
+	if (name.len > HANDLE_NAME_MAX)
+		name.len = HANDLE_NAME_MAX;
 	child_post(child, MSG_handle, &(struct msg_handle){(uint8_t)role, (uint16_t)index, name},
 		   fd);
 	return true;

@@ -76,6 +76,8 @@ UNITS_test_virtual := local
 # Talking as a client, and reading tokens: the rest of the checker leans on its main.
 $(BUILD)/unit/test_relay: $(BUILD)/obj/checker/relay_talk.o $(BUILD)/obj/checker/token_answer.o
 LIBS_UNIT_test_relay = $(BUILD)/libveredus.a -ljansson -lgsasl -lcrypto
+$(BUILD)/unit/test_relay_secret: $(patsubst %,$(BUILD)/obj/checker/%.o,relay relay_secret relay_state relay_token relay_talk token_answer)
+LIBS_UNIT_test_relay_secret = $(BUILD)/libveredus.a -ljansson -lgsasl -lcrypto
 UNITS_test_dialog_login := smtp-client
 $(BUILD)/unit/test_dialog_login: tests/unit/dialog_play.c
 UNITS_fuzz_relay := smtp-client
