@@ -134,16 +134,16 @@ static void talk_look(struct relay_talk *t)
 {
 	struct relays *all = t->all;
 	struct relay *r = t->relay;
-	const char *why = NULL;
+	const char *why = NULL, *dsn = "4.7.0";
 
 	if (!is_safe(t)) {
 		talk_done(t, false, "4.7.5", "the route wants the relay to prove who it is");
 	} else if (r->route->token_endpoint.len) {
 		t->wait = WAIT_TOKEN;
-		if (relay_token_ready(all, r, &why))
+		if (relay_token_ready(all, r, &dsn, &why))
 			talk_go(t);
 		else if (why)
-			talk_done(t, false, "4.7.0", why);
+			talk_done(t, false, dsn, why);
 	} else if (bytes_len(&r->password)) {
 		talk_go(t);
 	} else {
@@ -223,7 +223,7 @@ void relay_step(struct relays *all, struct channel *c, const struct msg_relay_st
 
 	/* It began with another secret than there is now. */
 	if (t->serial != t->relay->serial && !t->talk.final)
-		talk_done(t, false, "4.7.0", "the password has changed meanwhile");
+		talk_done(t, false, "4.3.0", "the password has changed meanwhile");
 	else if (!talk_step(&t->talk, &secret, m->challenge))
 		talk_done(t, false, "4.7.0", t->talk.why);
 	else

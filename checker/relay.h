@@ -112,8 +112,9 @@ void relay_go_on(struct relay *r, struct relays *all, enum relay_wait wait, cons
 /* Asks master for the files anew, once until they come. */
 void relay_ask_files(struct relays *all, struct relay *r);
 
-/* True when there is an access token; false: the talk has to wait, or (*WHY) there is none. */
-bool relay_token_ready(struct relays *all, struct relay *r, const char **why);
+/* True when there is an access token; false: the talk has to wait, or (*WHY) there is none; *DSN is
+ * then 4.3.0 when that is for want of our own fetcher. */
+bool relay_token_ready(struct relays *all, struct relay *r, const char **dsn, const char **why);
 /* The one with that number is worth nothing any more. */
 void relay_token_drop(struct relay *r, uint64_t serial);
 

@@ -45,7 +45,7 @@ static bool lacks_secret(const struct relay *r)
 	       (r->route->client_secret_file.len && !bytes_len(&r->client_secret));
 }
 
-bool relay_token_ready(struct relays *all, struct relay *r, const char **why)
+bool relay_token_ready(struct relays *all, struct relay *r, const char **dsn, const char **why)
 {
 	struct monotime now = loop_now(all->checker->d->loop);
 
@@ -59,6 +59,7 @@ bool relay_token_ready(struct relays *all, struct relay *r, const char **why)
 	} else if (now.us < r->not_before.us) {
 		*why = r->trouble;
 	} else if (!all->fetcher) {
+		*dsn = "4.3.0";
 		*why = "no access token: there is no fetcher now";
 	} else {
 		token_fetch(all, r);
@@ -144,7 +145,8 @@ void relays_fetcher(struct relays *all, struct channel *fetcher)
 	for (struct relay *r = all->list; r; r = r->next) {
 		if (!r->fetch)
 			continue;
+		/* The next one is asked at once. */
 		r->fetch = 0;
-		token_failed(all, r, "the fetcher is gone");
+		relay_go_on(r, all, WAIT_TOKEN, "4.3.0", "no access token: the fetcher is gone");
 	}
 }

@@ -231,7 +231,8 @@ enum failure_scope {
 	SCOPE_MESSAGE,	 /* this message at this site */
 	SCOPE_SITE,	 /* nobody is served there now: the site backs off */
 	SCOPE_DOMAIN,	 /* this domain alone: TLS policy, DNS of its own */
-	SCOPE_NOBODY,	 /* no receiver was asked: it says nothing of the site, and is no attempt */
+	SCOPE_NOBODY, /* ours: it says nothing of the site, is no attempt, and is tried again soon
+		       */
 };
 
 /* What became of a recipient; also the kinds on disk, so numbers never change. */

@@ -371,6 +371,17 @@ static void site_answers(struct scheduler *s, struct site *site, int64_t now_us)
 		site_pump_later(s, site);
 }
 
+/* A fault of ours is over in a moment, most times; one that stays does not make us turn in a
+ * circle. */
+static int64_t wait_ours(struct scheduler *s, struct recipient *r)
+{
+	int64_t wait = (int64_t)OURS_FIRST_US << r->ours, most = scheduler_backoff(s, r->attempts);
+
+	if (r->ours < OURS_DOUBLED_MOST)
+		r->ours++;
+	return wait < most ? wait : most;
+}
+
 void scheduler_outcome(struct scheduler *s, struct recipient *r, enum outcome_kind kind,
 		       enum failure_scope scope, int64_t now_us, int64_t *due_us)
 {
@@ -386,6 +397,8 @@ void scheduler_outcome(struct scheduler *s, struct recipient *r, enum outcome_ki
 	}
 	flying_ends(s, r);
 	r->crashes = 0;
+	if (scope != SCOPE_NOBODY)
+		r->ours = 0;
 	if (kind != OUTCOME_DEFERRED) {
 		if (taken && lane->domain->site)
 			lane->domain->site->relayed++;
@@ -399,7 +412,8 @@ void scheduler_outcome(struct scheduler *s, struct recipient *r, enum outcome_ki
 		recipient_ready(s, r, false);
 		return;
 	}
-	*due_us = now_us + scheduler_backoff(s, r->attempts);
+	*due_us =
+	    now_us + (scope == SCOPE_NOBODY ? wait_ours(s, r) : scheduler_backoff(s, r->attempts));
 	wheel_add(s, r, *due_us);
 }
 

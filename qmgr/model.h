@@ -55,7 +55,8 @@ struct recipient {
 	bool held_counted;	       /* in mails.held */
 	bool said;		       /* its end stands in the log */
 	bool expiring;		       /* its last reply is being read */
-	bool releasing;		       /* it waits until its release is durable */
+	bool releasing : 1;	       /* it waits until its release is durable */
+	uint8_t ours : 4;	       /* times in a row that it came back by a fault of ours */
 };
 static_assert(sizeof(struct recipient) <= 64, "a recipient costs at most 64 bytes");
 

@@ -16,6 +16,8 @@ enum {
 	IDLE_US = 2 * 1000 * 1000,	    /* an idle connection is kept so long */
 	LOOKUP_FIRST_US = 15 * 1000 * 1000, /* after a first failed lookup at most; doubles */
 	CRASHES_MAX = 3,
+	OURS_FIRST_US = 1000 * 1000,
+	OURS_DOUBLED_MOST = 10,
 	TURN_RECIPIENTS = 100,	      /* of one job, while another submitter waits at the site */
 	LOCAL_RECIPIENTS = 20,	      /* of one job for mailboxes here */
 	SLOT_INDEX = 0xfffff,	      /* of a slot's number; the rest differs from life to life */

@@ -56,6 +56,7 @@ struct slot {
 	bool strict_failed;    /* some host did not do what REQUIRETLS asks for */
 	bool relaxed;	       /* the connection was made for a job that does not ask for it */
 	bool login_trouble;    /* or of one that did not let us in */
+	bool ours;	       /* or of ourselves: no host is to blame */
 	struct login login;    /* at the checker */
 	bool login_said;       /* AUTH was */
 	struct timer timer;

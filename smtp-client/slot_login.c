@@ -80,16 +80,24 @@ static void login_fail(struct slot *s, const struct reply *why, bool go_on)
 		slot_exhausted(s);
 }
 
-static void login_fail_ours(struct slot *s, const char *dsn, const char *what)
+static void login_fail_by(struct slot *s, const char *dsn, const char *what)
 {
 	const struct reply why = words_make(dsn, what);
 
 	login_fail(s, &why, false);
 }
 
+/* RFC 3463 section 3.4, X.3.0: of this mail system, and not of the relay, which did nothing wrong.
+ */
+static void login_fail_ours(struct slot *s, const char *what)
+{
+	s->ours = !s->tls_trouble && !s->login_trouble;
+	login_fail_by(s, "4.3.0", what);
+}
+
 void slot_login_late(struct slot *s)
 {
-	login_fail_ours(s, "4.3.0", "the checker does not answer");
+	login_fail_ours(s, "the checker does not answer");
 }
 
 /* -- what the checker says ------------------------------------------------------------------- */
@@ -102,7 +110,7 @@ static void login_say(void *arg, const struct msg_relay_say *m)
 
 	if (first &&
 	    (!(m->mechanism & s->login.mechanisms) || (m->mechanism & (m->mechanism - 1u)))) {
-		login_fail_ours(s, "4.3.0", "the checker chose a mechanism that is not offered");
+		login_fail_ours(s, "the checker chose a mechanism that is not offered");
 		return;
 	}
 	s->login_said = true;
@@ -134,6 +142,7 @@ static void login_done(void *arg, const struct msg_relay_done *m)
 	for (size_t i = 0; i < why.len; i++)
 		if ((unsigned char)why.text[i] < ' ' || (unsigned char)why.text[i] > '~')
 			why.text[i] = '?';
+	s->ours = text_equals(m->dsn, "4.3.0") && !s->tls_trouble && !s->login_trouble;
 	login_fail(s, &why, false);
 }
 
@@ -165,11 +174,11 @@ static void login_start(struct slot *s)
 	l->binding_len = 0;
 	s->login_said = false;
 	if (!safety_of(s, &l->safety)) {
-		login_fail_ours(s, "4.7.5", "it has not proved who it is, and hears no password");
+		login_fail_by(s, "4.7.5", "it has not proved who it is, and hears no password");
 		return;
 	}
 	if (!l->mechanisms) {
-		login_fail_ours(s, "4.7.4", "the relay offers no login (AUTH) that we know");
+		login_fail_by(s, "4.7.4", "the relay offers no login (AUTH) that we know");
 		return;
 	}
 	if (stream_tls_link(s->stream) && tls_link_exporter(stream_tls_link(s->stream), l->binding))
@@ -186,11 +195,11 @@ static void login_challenged(struct slot *s)
 
 	/* Some servers say 334 and nothing where an empty challenge is due, others "334 =". */
 	if (t.len && !text_equals(t, "=") && !base64_read(t, challenge, sizeof challenge, &len)) {
-		login_fail_ours(s, "4.5.0", "protocol error: a challenge that is no base64");
+		login_fail_by(s, "4.5.0", "protocol error: a challenge that is no base64");
 		return;
 	}
 	if (!login_is_open(&s->login)) {
-		login_fail_ours(s, "4.5.0", "protocol error: a challenge that was not asked for");
+		login_fail_by(s, "4.5.0", "protocol error: a challenge that was not asked for");
 		return;
 	}
 	login_step(&s->login, (struct text){(const char *)challenge, len});
@@ -214,7 +223,7 @@ static void login_judged(struct slot *s)
 		slot_follow(s, dialog_logged_in(&s->dialog));
 	} else if (reply_class(r) == 2) {
 		/* RFC 5802 section 3: who does not know the password can't prove that he does. */
-		login_fail_ours(s, "4.7.0", "the relay took the login without proving itself");
+		login_fail_by(s, "4.7.0", "the relay took the login without proving itself");
 	} else if (login_is_open(&s->login) && is_refusal(r)) {
 		/* Done follows: with another secret, or with this reply. */
 		login_end(&s->login, RELAY_REFUSED);

@@ -137,7 +137,7 @@ void slot_forget_trouble(struct slot *s)
 {
 	free(s->trouble);
 	s->trouble = NULL;
-	s->tls_trouble = s->final = s->strict_failed = s->login_trouble = false;
+	s->tls_trouble = s->final = s->strict_failed = s->login_trouble = s->ours = false;
 }
 
 enum failure_scope slot_verdict(struct slot *s, struct verdict *v, char *dsn)
@@ -176,7 +176,7 @@ enum failure_scope slot_verdict(struct slot *s, struct verdict *v, char *dsn)
 	v->dsn = dsn;
 	/* What the policy asks for is this domain's affair; others are served there as they were.
 	 */
-	return s->tls_trouble ? SCOPE_DOMAIN : SCOPE_SITE;
+	return s->ours ? SCOPE_NOBODY : s->tls_trouble ? SCOPE_DOMAIN : SCOPE_SITE;
 }
 
 /* Where the job went, under what policy, and what TLS there was. */

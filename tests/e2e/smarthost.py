@@ -390,6 +390,26 @@ def test_password_changes(t):
     v.equal(veredus.stop(), 0, "exit status")
 
 
+def test_reload_within_a_login(t):
+    """The route changes while its relay has said 334: a fault of ours, which waits for no retry and is not the relay's."""
+    world = World(t)
+    reloaded = []
+
+    def first(conn):
+        if not reloaded:
+            reloaded.append(veredus.configure(v.read(veredus.conf).decode().replace("{ LOGIN }", "{ LOGIN PLAIN }")))
+            veredus.process.signal(signal.SIGHUP)
+            veredus.wait_log("generation 2 is in force")
+        return b"334 VXNlciBOYW1lAA==\r\n"
+    relay = s.Receiver(t, pair=world.pair, ehlo=ehlo("LOGIN"), auth=says(first, b"334 UGFzc3dvcmQA\r\n", b"235 2.7.0 in\r\n"))
+    veredus = world.started(world.route("*", f"smtp:[{v.SINK}]:{relay.port}", "LOGIN"), ONCE)
+    send(veredus, "a@one.example")
+    v.equal(line_of(veredus, "a@one.example")[1:4], ("4.3.0", "deferred", "the configuration has changed meanwhile"))
+    veredus.wait_log(r"to=<a@one\.example>.*status=sent", 15)
+    v.equal(json.loads(veredus.command("queue", "list", "--json") or "[]"), [], "the queue")
+    v.equal(veredus.stop(), 0, "exit status")
+
+
 def test_tokens(t):
     """Refresh before the end, once for all; another one after a refusal; a refresh token that rotates, also over a restart; an endpoint that is down."""
     world = World(t)

@@ -23,7 +23,7 @@
 #define SECOND 1000000LL
 #define MINUTE (60 * SECOND)
 
-enum answer { TAKES, REFUSES, DEFERS, SITE_FAILS, DOMAIN_FAILS, NEVER };
+enum answer { TAKES, REFUSES, DEFERS, SITE_FAILS, DOMAIN_FAILS, WE_FAIL, NEVER };
 
 struct flight {
 	uint64_t job;

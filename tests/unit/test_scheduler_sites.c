@@ -63,6 +63,50 @@ static void test_counts_move_too(void **state)
 	world_free(&w);
 }
 
+static enum answer we_fail_at_first(struct world *w, const struct job *job)
+{
+	(void)job;
+	return w->started <= 3 ? WE_FAIL : TAKES;
+}
+
+static enum answer we_fail(struct world *w, const struct job *job)
+{
+	(void)w;
+	(void)job;
+	return WE_FAIL;
+}
+
+/* It is tried again after 1, 2 and 4 s, and no attempt or fault of the site; for ever it is not as
+ * fast. */
+static void test_fault_of_ours(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, "retry { first = 10m longest = 20m }");
+	w.answer = we_fail_at_first;
+	w.step_us = 10000;
+	struct mail *mail = add(&w, "u0", "s0", 1);
+
+	run(&w, 1 * SECOND / 2);
+	assert_int_equal(w.started, 1);
+	assert_int_equal(mail->recipients[0].attempts, 0);
+	check_counts(&w);
+	run(&w, 12 * SECOND);
+	assert_int_equal(w.started, 4);
+	assert_int_equal(w.taken, 1);
+	assert_int_equal(w.downs, 0);
+	w.answer = we_fail;
+	add(&w, "u0", "s0", 1);
+	run(&w, 60 * MINUTE);
+	assert_in_range(w.started, 4 + 10, 4 + 20);
+	assert_int_equal(w.downs, 0);
+	w.answer = takes_all;
+	run(&w, 21 * MINUTE);
+	world_empty(&w);
+	world_free(&w);
+}
+
 /* Customers of one provider, or a thousand domains behind one MX set: the resolver names one site.
  */
 static void test_one_site_for_many_domains(void **state)
@@ -179,6 +223,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_mx_changes),
 	    cmocka_unit_test(test_counts_move_too),
+	    cmocka_unit_test(test_fault_of_ours),
 	    cmocka_unit_test(test_one_site_for_many_domains),
 	    cmocka_unit_test(test_one_transaction_over_domains),
 	    cmocka_unit_test(test_one_transaction_when_answers_part),
