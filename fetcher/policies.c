@@ -8,6 +8,7 @@
 #include "file.h"
 #include "mem.h"
 #include "siphash.h"
+#include "sts_disk.h"
 #include "sts_domain.h"
 #include "sts_failure.h"
 #include "sts_fetch.h"
@@ -266,7 +267,7 @@ void policies_save(struct policies *s)
 {
 	timer_clear(&s->save);
 	if (s->folder && sts_store_changed(s->store) &&
-	    !sts_store_save(s->store, s->folder, s->d->log))
+	    !sts_disk_save(s->store, s->folder, s->d->log))
 		timer_set(&s->save, SECONDS(SWEEP_S));
 }
 
@@ -663,7 +664,7 @@ void policies_trust(struct policies *s, int fd)
 void policies_open(struct policies *s, const char *folder)
 {
 	s->folder = folder;
-	sts_store_load(s->store, folder, wall_s(s));
+	sts_disk_load(s->store, folder, wall_s(s));
 	timer_set(&s->sweep, SECONDS(SWEEP_S));
 }
 

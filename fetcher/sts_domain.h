@@ -3,9 +3,7 @@
 #ifndef FETCHER_STS_DOMAIN_H
 #define FETCHER_STS_DOMAIN_H
 
-#include "text.h"
-
-enum { STS_DOMAIN_MAX = 244 }; /* with "_mta-sts." before it still a name */
+#include "sts.h"
 
 /* In lower case, in A-labels (RFC 5891); STS_DOMAIN_MAX + 1 bytes at TO. False: it can have no
  * policy. */

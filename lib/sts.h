@@ -10,6 +10,7 @@
 #include "message.h"
 
 enum {
+	STS_DOMAIN_MAX = 244,	       /* with "_mta-sts." before it still a name */
 	STS_ID_MAX = 32,	       /* RFC 8461 section 3.1: 1*32(ALPHA / DIGIT) */
 	STS_MX_BYTES = 4096,	       /* of all patterns with the blanks between */
 	STS_MAX_AGE_MOST_S = 31557600, /* section 3.2 */

@@ -92,7 +92,7 @@ session_auth lib/sasl.c
 session_auth lib/session_auth.c
 sts fetcher/sts_policy.c -type_is_plain
 sts fetcher/sts_domain.c
-sts fetcher/sts_store.c +(en|de)code|take_known|is_sound|has_only|store_put
+sts lib/sts_store.c +(en|de)code|take_known|is_sound|has_only|store_put
 sts lib/sts.c +sts_(next|names)|pattern_names
 table_db lib/table_db.c
 table_rules lib/table_pattern.c

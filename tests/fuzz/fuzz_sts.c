@@ -6,9 +6,9 @@
  */
 #include "../../fetcher/sts_domain.h"
 #include "../../fetcher/sts_policy.h"
-#include "../../fetcher/sts_store.h"
 
 #include "must.h"
+#include "sts_store.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
 /* MTA-STS: records, policy files, names of hosts, and the policies that are kept. */
 #include "fetcher/sts_domain.h"
 #include "fetcher/sts_policy.h"
-#include "fetcher/sts_store.h"
+#include "fetcher/sts_disk.h"
 
 #include "log.h"
 #include "route_tls.h"
@@ -446,15 +446,15 @@ static void outlive_a_restart(void **state)
 	(void)state;
 	assert_non_null(mkdtemp(folder));
 	snprintf(path, sizeof path, "%s/sts", folder);
-	sts_store_load(s, folder, NOW); /* there is none */
+	sts_disk_load(s, folder, NOW); /* there is none */
 	assert_false(sts_store_changed(s));
 	put(s, "a.example", 1000, NOW);
 	put(s, "young.example", 1000, NOW + 900);
 	sts_store_put(s, text_of("none.example"), &none, NOW + 900);
 	assert_true(sts_store_changed(s));
-	assert_true(sts_store_save(s, folder, log));
+	assert_true(sts_disk_save(s, folder, log));
 	assert_false(sts_store_changed(s));
-	sts_store_load(t, folder, NOW + 1000);
+	sts_disk_load(t, folder, NOW + 1000);
 	assert_int_equal(sts_store_count(t), 2);
 	struct sts_known *k = sts_store_find(t, text_of("young.example"), NOW + 1000);
 
@@ -469,7 +469,7 @@ static void outlive_a_restart(void **state)
 	sts_store_free(&t);
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(rmdir(folder), 0);
-	assert_false(sts_store_save(s, "/nonexistent", log));
+	assert_false(sts_disk_save(s, "/nonexistent", log));
 	sts_store_free(&s);
 	log_free(&log);
 }

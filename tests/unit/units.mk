@@ -66,7 +66,7 @@ $(BUILD)/unit/test_sendmail $(BUILD)/replay/fuzz_sendmail $(BUILD)/fuzz/fuzz_sen
 LIBS_UNIT_test_sendmail = $(BUILD)/libveredus.a
 LIBS_UNIT_fuzz_sendmail = $(BUILD)/libveredus.a
 # Policies alone: the rest of the fetcher leans on its main.
-STS_OBJS := $(patsubst %,$(BUILD)/obj/fetcher/%.o,sts_policy sts_store sts_domain)
+STS_OBJS := $(patsubst %,$(BUILD)/obj/fetcher/%.o,sts_policy sts_disk sts_domain)
 $(BUILD)/unit/test_sts $(BUILD)/replay/fuzz_sts $(BUILD)/fuzz/fuzz_sts: $(STS_OBJS)
 LIBS_UNIT_test_sts = $(BUILD)/libqueue.a $(BUILD)/libveredus.a -lidn2
 LIBS_UNIT_fuzz_sts = $(BUILD)/libqueue.a $(BUILD)/libveredus.a -lidn2

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: ISC */
-/* Policies in memory and on disk. */
+/* Policies in memory, and as the file has them. */
 #include "sts_store.h"
 
 #include "mem.h"
 #include "must.h"
 #include "siphash.h"
-#include "snapshot.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,10 +14,7 @@ enum {
 	BUCKETS = 8192,
 	RECORD_BYTES = 4 + 1 + 4 + 4 + 4 + 8 + 8, /* of the file, without its texts */
 	HEAD_BYTES = 1 + 4,
-	FILE_BYTES_MAX = STS_STORED_BYTES + 64,
 };
-
-static const char file_name[] = "sts";
 
 struct sts_store {
 	uint8_t key[SIPHASH_KEY_BYTES];
@@ -87,6 +83,11 @@ size_t sts_store_count(const struct sts_store *s)
 bool sts_store_changed(const struct sts_store *s)
 {
 	return s->changed;
+}
+
+void sts_store_saved(struct sts_store *s)
+{
+	s->changed = false;
 }
 
 size_t sts_store_bytes(const struct sts_store *s)
@@ -252,27 +253,4 @@ bool sts_store_decode(struct sts_store *s, struct text content, int64_t now_s)
 		good = take_known(s, &in, now_s);
 	s->changed = false;
 	return good && wire_done(&in);
-}
-
-void sts_store_load(struct sts_store *s, const char *folder, int64_t now_s)
-{
-	struct bytes content = {0};
-
-	if (snapshot_read(folder, file_name, FILE_BYTES_MAX, &content))
-		(void)sts_store_decode(
-		    s, (struct text){(const char *)bytes_at(&content), bytes_len(&content)}, now_s);
-	bytes_free(&content);
-}
-
-/* Durable: who makes the machine fall down must not get mail in the clear by it. */
-bool sts_store_save(struct sts_store *s, const char *folder, struct log *log)
-{
-	struct bytes content = {0};
-
-	sts_store_encode(s, &content);
-	bool saved = snapshot_write(folder, file_name, &content, true, log);
-
-	bytes_free(&content);
-	s->changed = s->changed && !saved;
-	return saved;
 }

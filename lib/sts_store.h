@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The policies that are known, by domain, on disk as well: each up to its
- * max_age, bounded in number and octets (who was asked for longest ago goes
- * first). Does no I/O but reading and writing its file, and reads no clock: times are seconds
- * since 1970.
+ * The policies that are known, by domain: each up to its max_age, bounded in
+ * number and octets (who was asked for longest ago goes first). fetcher has
+ * them, in memory and in a file. No I/O, and no clock: times are seconds since 1970.
  */
-#ifndef FETCHER_STS_STORE_H
-#define FETCHER_STS_STORE_H
+#ifndef LIB_STS_STORE_H
+#define LIB_STS_STORE_H
 
 #include "bytes.h"
-#include "log.h"
 #include "sts.h"
-#include "sts_domain.h"
 
 #include <sys/queue.h>
 
 enum {
 	STS_STORED_MOST = 20000,	     /* policies */
 	STS_STORED_BYTES = 16 * 1024 * 1024, /* of them all */
+	STS_FILE_BYTES_MAX = STS_STORED_BYTES + 64,
 };
+
+#define STS_FILE_NAME "sts"
 
 /* One that is known. */
 struct sts_known {
@@ -50,15 +50,13 @@ void sts_store_forget(struct sts_store *store, struct sts_known *known);
 struct sts_known *sts_store_first(const struct sts_store *store);
 size_t sts_store_count(const struct sts_store *store);
 
-/* Does the file lack something? */
+/* Does the file lack something? It was written. */
 bool sts_store_changed(const struct sts_store *store);
+void sts_store_saved(struct sts_store *store);
 size_t sts_store_bytes(const struct sts_store *store); /* of the file, about */
 
-/* The file FOLDER/sts. What is broken, too old or from the future is left out. */
-void sts_store_load(struct sts_store *store, const char *folder, int64_t now_s);
-bool sts_store_save(struct sts_store *store, const char *folder, struct log *log);
-
-/* Its content; for the two above. False: it is broken, and the store has what came before. */
+/* The file's content. False: it is broken, and the store has what came before; what is too old is
+ * left out. */
 void sts_store_encode(const struct sts_store *store, struct bytes *to);
 bool sts_store_decode(struct sts_store *store, struct text content, int64_t now_s);
 
