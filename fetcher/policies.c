@@ -219,7 +219,7 @@ static void find_say(struct find *f, struct channel *c, uint64_t query)
 
 	if (k) {
 		sts_store_use(s->store, k, now);
-		left = k->fetched_s + (int64_t)k->policy.max_age_s - now;
+		left = sts_store_left(s->store, k, now);
 		m.mode = k->policy.mode;
 		m.max_age_s = k->policy.max_age_s;
 		m.id = k->policy.id;
@@ -312,7 +312,7 @@ static void failure_say(struct find *f)
 		return;
 	f->said = loop_now(s->d->loop);
 	if (k && k->policy.mode != STS_NONE) {
-		int64_t left = k->fetched_s + (int64_t)k->policy.max_age_s - wall_s(s);
+		int64_t left = sts_store_left(s->store, k, wall_s(s));
 
 		snprintf(days, sizeof days, "the known one counts for %lld s more",
 			 (long long)left);
@@ -626,7 +626,7 @@ static void sweep_fired(void *arg)
 
 	for (struct sts_known *k = sts_store_first(s->store), *next; k; k = next) {
 		next = TAILQ_NEXT(k, age);
-		if (now - k->fetched_s >= (int64_t)k->policy.max_age_s) {
+		if (sts_store_left(s->store, k, now) <= 0) {
 			sts_store_forget(s->store, k);
 			save_later(s);
 			continue;

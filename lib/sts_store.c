@@ -16,6 +16,8 @@ enum {
 	HEAD_BYTES = 1 + 4,
 };
 
+static const uint64_t TIME_MOST_S = UINT64_C(1) << 40;
+
 struct sts_store {
 	uint8_t key[SIPHASH_KEY_BYTES];
 	struct sts_known *buckets[BUCKETS];
@@ -95,9 +97,21 @@ size_t sts_store_bytes(const struct sts_store *s)
 	return s->bytes;
 }
 
-static bool is_over(const struct sts_policy *policy, int64_t fetched_s, int64_t now_s)
+static bool clock_is_set(int64_t now_s)
 {
-	return now_s - fetched_s >= (int64_t)policy->max_age_s;
+	return now_s >= STS_CLOCK_LEAST_S;
+}
+
+int64_t sts_store_left(struct sts_store *s, struct sts_known *k, int64_t now_s)
+{
+	int64_t left;
+
+	if (clock_is_set(now_s) && (k->fetched_s > now_s || !clock_is_set(k->fetched_s))) {
+		k->fetched_s = now_s;
+		s->changed = true;
+	}
+	left = k->fetched_s + (int64_t)k->policy.max_age_s - now_s;
+	return left < (int64_t)k->policy.max_age_s ? left : (int64_t)k->policy.max_age_s;
 }
 
 static struct sts_known *known_find(struct sts_store *s, struct text domain)
@@ -113,7 +127,7 @@ struct sts_known *sts_store_find(struct sts_store *s, struct text domain, int64_
 {
 	struct sts_known *k = known_find(s, domain);
 
-	if (!k || !is_over(&k->policy, k->fetched_s, now_s))
+	if (!k || sts_store_left(s, k, now_s) > 0)
 		return k;
 	sts_store_forget(s, k);
 	return NULL;
@@ -229,17 +243,16 @@ static bool take_known(struct sts_store *s, struct wire_reader *in, int64_t now_
 	policy.mx = wire_text(in, STS_MX_BYTES);
 	uint64_t fetched = wire_u64(in), asked = wire_u64(in);
 
-	if (in->bad || !is_sound(domain, &policy))
+	if (in->bad || !is_sound(domain, &policy) || fetched > TIME_MOST_S || asked > TIME_MOST_S)
 		return false;
-	/* The clock was set back: better for too long than not at all. */
-	int64_t fetched_s = fetched < (uint64_t)now_s ? (int64_t)fetched : now_s;
-
-	if (is_over(&policy, fetched_s, now_s))
-		return true;
 	struct sts_known *k = sts_store_put(s, domain, &policy, now_s);
 
-	k->fetched_s = fetched_s;
-	k->asked_s = asked < (uint64_t)now_s ? (int64_t)asked : now_s;
+	k->fetched_s = (int64_t)fetched;
+	k->asked_s = (int64_t)asked;
+	if (k->asked_s > now_s && clock_is_set(now_s))
+		k->asked_s = now_s;
+	if (sts_store_left(s, k, now_s) <= 0)
+		known_free(s, k);
 	return true;
 }
 

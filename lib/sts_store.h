@@ -16,6 +16,7 @@ enum {
 	STS_STORED_MOST = 20000,	     /* policies */
 	STS_STORED_BYTES = 16 * 1024 * 1024, /* of them all */
 	STS_FILE_BYTES_MAX = STS_STORED_BYTES + 64,
+	STS_CLOCK_LEAST_S = 1767225600, /* 2026-01-01: a clock before that has not been set */
 };
 
 #define STS_FILE_NAME "sts"
@@ -37,6 +38,14 @@ void sts_store_free(struct sts_store **store);
 
 /* NULL: none is known, or it is older than its max_age by NOW_S: then it is forgotten. */
 struct sts_known *sts_store_find(struct sts_store *store, struct text domain, int64_t now_s);
+
+/*
+ * How long it counts yet; 0 or less: it is too old. While the clock has not
+ * been set, what was fetched before that does not age; what was fetched
+ * meanwhile, or in what is the future now, counts as fetched at the first look
+ * by a clock that is right: for too long rather than not at all.
+ */
+int64_t sts_store_left(struct sts_store *store, struct sts_known *known, int64_t now_s);
 
 /* It was asked for. */
 void sts_store_use(struct sts_store *store, struct sts_known *known, int64_t now_s);

@@ -395,6 +395,49 @@ static void kept_until_too_old(void **state)
 	sts_store_free(&s);
 }
 
+/* A machine without a clock of its own starts in 1970, and in 2027 when it has asked somebody. */
+static void outlive_a_clock_that_is_not_set(void **state)
+{
+	enum { BOOT = 60 };
+	struct sts_store *s = sts_store_new(), *t = sts_store_new();
+	struct bytes file = {0};
+
+	(void)state;
+	put(s, "a.example", 1000, NOW);
+	sts_store_encode(s, &file);
+	assert_true(
+	    sts_store_decode(t, (struct text){(char *)bytes_at(&file), bytes_len(&file)}, BOOT));
+	struct sts_known *k = sts_store_find(t, text_of("a.example"), BOOT);
+
+	assert_non_null(k);
+	assert_int_equal(sts_store_left(t, k, BOOT), 1000);
+	assert_int_equal(sts_store_left(t, k, BOOT + 5000), 1000);
+	put(t, "b.example", 1000, BOOT);
+	bytes_free(&file);
+	sts_store_encode(t, &file);
+	/* The clock is set: what was known before that is as old as it is. */
+	k = sts_store_find(t, text_of("a.example"), NOW + 400);
+	assert_non_null(k);
+	assert_int_equal(sts_store_left(t, k, NOW + 400), 600);
+	k = sts_store_find(t, text_of("b.example"), NOW + 400);
+	assert_non_null(k);
+	assert_int_equal(sts_store_left(t, k, NOW + 500), 900);
+	assert_null(sts_store_find(t, text_of("a.example"), NOW + 1000));
+	assert_null(sts_store_find(t, text_of("b.example"), NOW + 1400));
+	/* The same by way of the file. */
+	sts_store_free(&t);
+	t = sts_store_new();
+	assert_true(sts_store_decode(t, (struct text){(char *)bytes_at(&file), bytes_len(&file)},
+				     NOW + 999));
+	assert_int_equal(
+	    sts_store_left(t, sts_store_find(t, text_of("a.example"), NOW + 999), NOW + 999), 1);
+	assert_int_equal(
+	    sts_store_left(t, sts_store_find(t, text_of("b.example"), NOW + 999), NOW + 999), 1000);
+	bytes_free(&file);
+	sts_store_free(&s);
+	sts_store_free(&t);
+}
+
 static void bounded(void **state)
 {
 	struct sts_store *s = sts_store_new();
@@ -517,6 +560,7 @@ int main(void)
 	    cmocka_unit_test(routes),
 	    cmocka_unit_test(same_and_copies),
 	    cmocka_unit_test(kept_until_too_old),
+	    cmocka_unit_test(outlive_a_clock_that_is_not_set),
 	    cmocka_unit_test(bounded),
 	    cmocka_unit_test(outlive_a_restart),
 	    cmocka_unit_test(damaged),
