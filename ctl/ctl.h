@@ -39,6 +39,9 @@ struct verb {
 /* Finds WORD in VERBS (ended by a NULL name); NULL after saying what was probably meant. */
 const struct verb *verb_find(const struct verb *verbs, const char *of, const char *word);
 
+/* The one that the words begin with, which is taken off them; NULL after saying why. */
+const struct verb *verb_take(struct ctl *ctl, const struct verb *verbs, const char *of);
+
 /* A line for each verb. */
 void verbs_help(const struct verb *verbs, const char *of, FILE *to);
 

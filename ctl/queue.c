@@ -106,7 +106,7 @@ int queue_verb(struct ctl *ctl)
 		help(ctl->help ? stdout : stderr);
 		return ctl->help ? 0 : EX_USAGE;
 	}
-	const struct verb *verb = verb_find(verbs, "veredus queue", ctl->words[0]);
+	const struct verb *verb = verb_take(ctl, verbs, "veredus queue");
 
 	if (verb && ctl->help) {
 		help_of(verb);
@@ -114,9 +114,6 @@ int queue_verb(struct ctl *ctl)
 	}
 	if (!verb || !verb_takes(ctl, verb, "veredus queue"))
 		return EX_USAGE;
-	/* The verb is no word of its own arguments. */
-	ctl->count--;
-	memmove(ctl->words, ctl->words + 1, (size_t)ctl->count * sizeof *ctl->words);
 	return ctl_config_load(ctl) ? verb->run(ctl) : 1;
 }
 

@@ -21,7 +21,6 @@ struct named {
 	char name[TABLE_FILE_BYTES + 16]; /* KIND:/PATH */
 	char file[TABLE_FILE_BYTES];	  /* its file */
 	enum table_type type;
-	bool wrong;
 };
 
 static bool named_read(const char *word, struct named *n)
@@ -77,62 +76,69 @@ static void *table_open(struct named *n, const struct table_kind *kind, struct s
 	return kind->read(&content, say_fault, n);
 }
 
+/* A table that is to be read. */
+struct read_table {
+	struct named n;
+	const struct table_kind *kind;
+	void *table;
+};
+
+/* The one that WORDS words begin with; an exit status after saying why not. */
+static int read_begin(struct ctl *ctl, int words, const char *usage, struct read_table *t)
+{
+	struct text path;
+	struct stat st;
+
+	*t = (struct read_table){.table = NULL};
+	if (ctl->count != words) {
+		ctl_say("usage: veredus table %s", usage);
+		return EX_USAGE;
+	}
+	if (!named_read(ctl->words[0], &t->n))
+		return EX_USAGE;
+	t->kind = table_kind_of(text_of(t->n.name), &path);
+	t->table = table_open(&t->n, t->kind, &st);
+	return t->table ? EX_OK : EX_DATAERR;
+}
+
 static int query_verb(struct ctl *ctl)
 {
 	struct bytes value = {0};
-	struct named n = {0};
-	struct text path;
-	struct stat st;
-	int status = 1;
+	struct read_table t;
+	int status = read_begin(ctl, 2, "query TABLE KEY", &t);
 
-	if (ctl->count != 2) {
-		ctl_say("usage: veredus table query TABLE KEY");
-		return EX_USAGE;
-	}
-	if (!named_read(ctl->words[0], &n))
-		return EX_USAGE;
-	const struct table_kind *kind = table_kind_of(text_of(n.name), &path);
-	void *table = table_open(&n, kind, &st);
-
-	if (!table)
-		return EX_DATAERR;
-	enum table_verdict verdict = kind->find(table, text_of(ctl->words[1]), &value);
+	if (status)
+		return status;
+	enum table_verdict verdict = t.kind->find(t.table, text_of(ctl->words[1]), &value);
 
 	if (verdict == TABLE_FOUND) {
 		printf("%.*s\n", (int)bytes_len(&value), (const char *)bytes_at(&value));
-		status = 0;
 	} else if (verdict == TABLE_FAILED) {
-		ctl_say("%s: a pattern takes too long with that, or its value is too long", n.file);
+		ctl_say("%s: a pattern takes too long with that, or its value is too long",
+			t.n.file);
 		status = EX_TEMPFAIL;
+	} else {
+		status = 1;
 	}
 	bytes_free(&value);
-	kind->free(&table);
+	t.kind->free(&t.table);
 	return status;
 }
 
 static int list_verb(struct ctl *ctl)
 {
 	struct bytes value = {0};
-	struct named n = {0};
-	struct text path, key;
-	struct stat st;
+	struct read_table t;
+	struct text key;
+	int status = read_begin(ctl, 1, "list TABLE", &t);
 
-	if (ctl->count != 1) {
-		ctl_say("usage: veredus table list TABLE");
-		return EX_USAGE;
-	}
-	if (!named_read(ctl->words[0], &n))
-		return EX_USAGE;
-	const struct table_kind *kind = table_kind_of(text_of(n.name), &path);
-	void *table = table_open(&n, kind, &st);
-
-	if (!table)
-		return EX_DATAERR;
-	for (size_t at = 0; kind->next(table, &at, &key, &value);)
+	if (status)
+		return status;
+	for (size_t at = 0; t.kind->next(t.table, &at, &key, &value);)
 		printf("%.*s\t%.*s\n", (int)key.len, key.data, (int)bytes_len(&value),
 		       (const char *)bytes_at(&value));
 	bytes_free(&value);
-	kind->free(&table);
+	t.kind->free(&t.table);
 	return 0;
 }
 
@@ -186,11 +192,7 @@ int table_verb(struct ctl *ctl)
 		verbs_help(verbs, "veredus table", ctl->help ? stdout : stderr);
 		return ctl->help ? 0 : EX_USAGE;
 	}
-	const struct verb *verb = verb_find(verbs, "veredus table", ctl->words[0]);
+	const struct verb *verb = verb_take(ctl, verbs, "veredus table");
 
-	if (!verb || !verb_takes(ctl, verb, "veredus table"))
-		return EX_USAGE;
-	ctl->count--;
-	memmove(ctl->words, ctl->words + 1, (size_t)ctl->count * sizeof *ctl->words);
-	return verb->run(ctl);
+	return verb && verb_takes(ctl, verb, "veredus table") ? verb->run(ctl) : EX_USAGE;
 }

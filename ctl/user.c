@@ -354,11 +354,9 @@ int user_verb(struct ctl *ctl)
 		verbs_help(verbs, "veredus user", ctl->help ? stdout : stderr);
 		return ctl->help ? 0 : EX_USAGE;
 	}
-	const struct verb *verb = verb_find(verbs, "veredus user", ctl->words[0]);
+	const struct verb *verb = verb_take(ctl, verbs, "veredus user");
 
 	if (!verb)
 		return EX_USAGE;
-	ctl->count--;
-	memmove(ctl->words, ctl->words + 1, (size_t)ctl->count * sizeof *ctl->words);
 	return ctl_config_load(ctl) ? verb->run(ctl) : 1;
 }

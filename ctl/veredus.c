@@ -68,6 +68,15 @@ const struct verb *verb_find(const struct verb *table, const char *of, const cha
 	return NULL;
 }
 
+const struct verb *verb_take(struct ctl *ctl, const struct verb *table, const char *of)
+{
+	const struct verb *verb = verb_find(table, of, ctl->words[0]);
+
+	ctl->count--;
+	memmove(ctl->words, ctl->words + 1, (size_t)ctl->count * sizeof *ctl->words);
+	return verb;
+}
+
 void verbs_help(const struct verb *table, const char *of, FILE *to)
 {
 	fprintf(to, "usage: %s VERB [-c FILE] ...\n\n", of);
