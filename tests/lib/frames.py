@@ -256,6 +256,17 @@ class Peer:
                                 f"{'its channel ended' if self.over else 'too late'}; got {str(self.got)[:300]}")
             self.pump(left)
 
+    def never(self, name, seconds, why):
+        """No message of that name is there, or comes in all that time."""
+        end = time.monotonic() + seconds * v.PATIENCE
+        while True:
+            came = [values for got, values in self.got if got == name]
+            v.check(not came, why, f"{self.kind} got {name}: {str(came)[:300]}")
+            left = end - time.monotonic()
+            if self.over or left < 0:
+                return
+            self.pump(left)
+
     def ended(self, seconds=2):
         """Did the other side end the channel within that time?"""
         end = time.monotonic() + seconds * v.PATIENCE
