@@ -17,8 +17,6 @@ enum {
 	BACKLOG_LOW = 4 << 20,
 	CONTENT_MAX = 16 << 20, /* bytes of mail kept in memory for delivery */
 	FILES_HIGH = 64,	/* or so many open files on their way */
-	LIFETIME_LEAST_S = 5,
-	LIFETIME_MOST_S = 24 * 3600,
 	SHORT_SAID_US = 60 * 1000 * 1000,
 };
 
@@ -454,21 +452,18 @@ static void face_ask(void *owner, const struct domain *d)
 
 void delivery_site_settle(struct qmgr *q, const struct msg_site_is *a)
 {
-	uint32_t lifetime = a->lifetime_s;
+	struct msg_site_is m = *a;
 
-	if (policy_site_is(q, a))
+	/* What is local, the route alone says. */
+	if (m.verdict == HOP_FOUND && text_equals(m.site, LOCAL_SITE))
+		m.verdict = HOP_TEMPORARY;
+	if (policy_site_is(q, &m))
 		return;
-
-	/* None at all would mean a question for each job. */
-	if (lifetime < LIFETIME_LEAST_S)
-		lifetime = LIFETIME_LEAST_S;
-	if (lifetime > LIFETIME_MOST_S)
-		lifetime = LIFETIME_MOST_S;
-	if (a->verdict == HOP_FOUND && !text_equals(a->site, LOCAL_SITE))
-		scheduler_site_is(q->scheduler, a->query, a->site, a->hop, lifetime, now_us(q));
+	if (m.verdict == HOP_FOUND)
+		scheduler_site_is(q->scheduler, m.query, m.site, m.hop, m.lifetime_s, now_us(q));
 	else
-		scheduler_no_site(q->scheduler, a->query, a->verdict == HOP_PERMANENT, a->code,
-				  a->dsn, a->reason, lifetime, now_us(q));
+		scheduler_no_site(q->scheduler, m.query, m.verdict == HOP_PERMANENT, m.code, m.dsn,
+				  m.reason, m.lifetime_s, now_us(q));
 }
 
 void delivery_site_is(struct channel *c, const struct message *m)

@@ -2391,6 +2391,14 @@ def test_qmgr_policies(t):
     known(domain, mode=0, mx=b"", id=b"")
     got = job(id)
     v.equal((got["sts_mode"], got["hop"]), (0, domain.encode()))
+    # What is local, the route alone says, and no resolver, whoever else is asked.
+    local = daemon.peer("local")
+    local.say("in_flight_end")
+    domain, id = ask()
+    qmgr.site(domain, site=":local", hop=":local")
+    known(domain)
+    local.never("job", 0.5, "resolver sent it to local")
+    local.close()
     # Insane, and never asked for.
     for mode, mx in (255, b""), (3, b"x" * 4096):
         domain, id = ask()
