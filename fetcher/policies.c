@@ -575,6 +575,7 @@ void policies_ask(struct policies *s, struct channel *c, const struct msg_sts_as
 	w->query = m->query;
 	s->waiter_count++;
 	TAILQ_INSERT_TAIL(&f->waiters, w, line);
+	channel_send_sts_heard(c, &(struct msg_sts_heard){m->query});
 	if (f->state == FIND_RESTS)
 		find_begin(f);
 }

@@ -19,6 +19,8 @@ enum {
 	STS_CLOCK_LEAST_S = 1767225600, /* 2026-01-01: a clock before that has not been set */
 };
 
+/* In the queue's folder; in that. */
+#define STS_FOLDER_NAME "fetcher"
 #define STS_FILE_NAME "sts"
 
 /* One that is known. */

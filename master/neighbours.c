@@ -21,7 +21,7 @@ const struct kind_row kind_rows[] = {
 	 GETS(HANDLE_RELAY_REFRESH_TOKEN) | GETS(HANDLE_RELAY_STATE)},
     {PEER_FETCHER, "veredus-fetcher", 0, GETS(HANDLE_TLS_AUTHORITIES)},
     {PEER_TABLE, "veredus-table", 1, GETS(HANDLE_TABLE)},
-    {PEER_QMGR, "veredus-qmgr", 1, GETS(HANDLE_LISTEN_CONTROL)},
+    {PEER_QMGR, "veredus-qmgr", 1, GETS(HANDLE_LISTEN_CONTROL) | GETS(HANDLE_POLICIES)},
     {PEER_BOUNCE, "veredus-bounce", 1, 0},
     {PEER_SUBMISSION, "veredus-submission", 1,
      GETS(HANDLE_LISTEN_SUBMISSION) | GETS(HANDLE_LISTEN_SUBMISSIONS)},

@@ -2,6 +2,7 @@
 /* Deaths, back-off, watchdog, and the few words a daemon has for master. */
 #include "supervise.h"
 
+#include "kept.h"
 #include "links.h"
 #include "ready.h"
 #include "sockets.h"
@@ -174,10 +175,12 @@ static void on_handle_ask(struct channel *c, const struct message *m)
 {
 	struct child *child = channel_owner(c);
 
-	if (m->handle_ask.role < 32 && (child->row->handles & 1u << m->handle_ask.role))
-		child_handle_again(child, m->handle_ask.role, m->handle_ask.index);
-	else
+	if (m->handle_ask.role >= 32 || !(child->row->handles & 1u << m->handle_ask.role))
 		channel_end(c, "asks for a descriptor that is not its");
+	else if (m->handle_ask.role == HANDLE_POLICIES)
+		kept_send_policies(child);
+	else
+		child_handle_again(child, m->handle_ask.role, m->handle_ask.index);
 }
 
 static void on_pong(struct channel *c, const struct message *m)
@@ -203,7 +206,7 @@ static const struct serve serves[] = {
     {MSG_ready, PEER_ALL, on_ready},
     {MSG_drained, PEER_ALL, on_drained},
     {MSG_want_peer, PEER_ALL, on_want_peer},
-    {MSG_handle_ask, PEER_CHECKER, on_handle_ask},
+    {MSG_handle_ask, PEER_CHECKER | PEER_QMGR, on_handle_ask},
     {MSG_table_look, PEER_TABLE, on_table_look},
     {MSG_socket_ask, PEER_SMTP_CLIENT, on_socket_ask},
     {MSG_pong, PEER_ALL, on_pong},

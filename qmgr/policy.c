@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * MTA-STS policies of domains: fetcher is asked beside the resolver, and a
- * domain is known when both have answered. A fetcher that is away or slow
- * holds mail up for a while and then no longer: a policy is obeyed where there is one
- * to be had, and one that is known counts until it is too old.
+ * domain is known when both have answered. A fetcher that is there and looks
+ * for a policy says so, and has a minute for it (RFC 8461 section 3.3). One that
+ * says nothing for some seconds, because it is away or stands still, is not
+ * waited for: then counts what it has on disk (section 5.1: what is cached), and
+ * a domain that has no policy there goes without, as if none could be fetched.
  */
 #include "qmgr.h"
 
+#include "kept.h"
 #include "mem.h"
 #include "sts.h"
 
@@ -17,8 +20,8 @@
 enum {
 	/* Its own limit is a minute; this one is for a fetcher that is lost. */
 	PATIENCE_US = 75 * 1000 * 1000,
-	AWAY_US = 5 * 1000 * 1000, /* it is being started again */
-	UNKNOWN_S = 60,		   /* a domain without an answer is asked for again */
+	SILENT_US = 5 * 1000 * 1000, /* it is away, being started again, or stands still */
+	UNKNOWN_S = 60,		     /* a domain without an answer is asked for again */
 	/* A question that the resolver never answered is one that nobody has any more. */
 	FORGET_US = 400 * 1000 * 1000,
 	SAID_S = 3600,
@@ -30,6 +33,7 @@ struct policy_ask {
 	uint64_t query;
 	int64_t asked_us, until_us;
 	bool settled, site_known;
+	bool heard;	     /* by fetcher, which is looking for it */
 	uint32_t lifetime_s; /* of what is settled or known */
 	char *domain, *site, *hop;
 	size_t site_len, hop_len;
@@ -58,10 +62,9 @@ static void ask_free(struct qmgr *q, struct policy_ask *a)
 
 static void ask_send(struct qmgr *q, struct policy_ask *a)
 {
-	bool away = !q->fetcher;
-
-	a->until_us = now_us(q) + (away ? AWAY_US : PATIENCE_US);
-	if (!away)
+	a->heard = false;
+	a->until_us = now_us(q) + SILENT_US;
+	if (q->fetcher)
 		channel_send_sts_ask(
 		    q->fetcher,
 		    &(struct msg_sts_ask){.query = a->query, .domain = text_of(a->domain)});
@@ -152,6 +155,7 @@ void policy_is(struct channel *c, const struct message *m)
 	const struct msg_sts_is *is = &m->sts_is;
 	struct sts_policy policy = policy_of(is);
 
+	kept_forget(q->kept);
 	if (route_policy_is(q, is))
 		return;
 	struct policy_ask *a = ask_find(q, is->query);
@@ -161,6 +165,18 @@ void policy_is(struct channel *c, const struct message *m)
 	scheduler_policy_is(q->scheduler, a->query, &policy,
 			    now_us(q) + is->left_s * INT64_C(1000000));
 	ask_settle(q, a, is->lifetime_s);
+}
+
+void policy_heard(struct channel *c, const struct message *m)
+{
+	struct qmgr *q = qmgr_of(c);
+	struct policy_ask *a = ask_find(q, m->sts_heard.query);
+
+	kept_forget(q->kept);
+	if (!a || a->settled || a->heard)
+		return;
+	a->heard = true;
+	a->until_us = now_us(q) + PATIENCE_US;
 }
 
 static void ask_again(void *arg, struct table_link *link)
@@ -178,6 +194,34 @@ void policy_fetcher(struct qmgr *q, struct channel *c)
 	route_fetcher(q);
 }
 
+/* What fetcher has kept decides, as soon as it is read. */
+static void ask_settle_by_disk(struct qmgr *q, struct policy_ask *a)
+{
+	const struct sts_policy *policy;
+	int64_t left_s;
+
+	if (!kept_ready(q->kept))
+		return;
+	policy = kept_find(q->kept, text_of(a->domain), &left_s);
+	if (policy)
+		scheduler_policy_is(q->scheduler, a->query, policy,
+				    now_us(q) + left_s * INT64_C(1000000));
+	ask_settle(q, a, UNKNOWN_S);
+}
+
+static void fetcher_say(struct qmgr *q)
+{
+	int64_t now = now_us(q);
+
+	if (q->policy_said_us && now - q->policy_said_us < SECONDS(SAID_S).us)
+		return;
+	q->policy_said_us = now;
+	log_warning(q->d->log,
+		    "fetcher %s: of MTA-STS policies count those that are known, here or on disk; "
+		    "mail to other domains goes without",
+		    q->fetcher ? "does not answer" : "is away");
+}
+
 static void ask_look(void *arg, struct table_link *link)
 {
 	struct policy_ask *a = ITEM_OF(link, struct policy_ask, link);
@@ -189,16 +233,8 @@ static void ask_look(void *arg, struct table_link *link)
 			ask_free(q, a);
 		return;
 	}
-	if (a->settled)
-		return;
-	if (!q->policy_said_us || now - q->policy_said_us >= SECONDS(SAID_S).us) {
-		q->policy_said_us = now;
-		log_warning(q->d->log,
-			    "fetcher %s: mail to domains whose MTA-STS policy is not "
-			    "known goes without it",
-			    q->fetcher ? "does not answer" : "is away");
-	}
-	ask_settle(q, a, UNKNOWN_S);
+	fetcher_say(q);
+	ask_settle_by_disk(q, a);
 }
 
 void policy_tick(struct qmgr *q)

@@ -6,6 +6,7 @@
  */
 #include "qmgr.h"
 
+#include "kept.h"
 #include "mem.h"
 
 #include <malloc.h>
@@ -128,6 +129,8 @@ static void qmgr_handle(struct daemon *d, const struct msg_handle *m, int fd)
 {
 	if (m->role == HANDLE_LISTEN_CONTROL)
 		control_listen(d->self, fd);
+	else if (m->role == HANDLE_POLICIES)
+		kept_handle(((struct qmgr *)d->self)->kept, fd, m->index);
 	else
 		close(fd);
 }
@@ -146,6 +149,7 @@ static void qmgr_warm_up(struct daemon *d)
 	q->started = loop_wall(q->loop);
 	takeover_init(q);
 	joins_init(q);
+	q->kept = kept_new(q);
 	timer_init(&q->tick, q->loop, qmgr_tick, q);
 }
 
@@ -229,6 +233,7 @@ static const struct serve serves[] = {
     {MSG_path_is, PEER_RESOLVER, route_path_is},
     {MSG_looked_up, PEER_TABLE, join_looked_up},
     {MSG_sts_is, PEER_FETCHER, policy_is},
+    {MSG_sts_heard, PEER_FETCHER, policy_heard},
     {MSG_report_failed, PEER_BOUNCE, report_failed},
     {MSG_frozen, PEER_LIMITS, takeover_frozen},
     {MSG_login_settled, PEER_LIMITS, takeover_settled},

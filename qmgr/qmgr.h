@@ -13,7 +13,7 @@
  *   control.c   the control socket
  *   route.c     veredus route
  *   try.c       veredus route --connect
- *   policy.c    MTA-STS policies of domains
+ *   policy.c    MTA-STS policies of domains, kept.c those that fetcher has on disk
  *   ageing.c    expiry and delay notices
  *   takeover.c  frozen logins
  *   tls_counts.c what limits has counted of TLS, for people
@@ -121,6 +121,7 @@ struct qmgr {
 
 	/* policy.c */
 	struct table policy_asks;
+	struct kept *kept;	/* what fetcher has on disk */
 	int64_t policy_said_us; /* when a fetcher that does not answer was last warned of */
 
 	struct expansion *expansions; /* oldest first */
@@ -355,6 +356,7 @@ void policy_begin(struct qmgr *q, const struct domain *d);
 /* The resolver's answer; true: it waits for fetcher's, and scheduler_site_is() follows. */
 bool policy_site_is(struct qmgr *q, const struct msg_site_is *m);
 void policy_is(struct channel *c, const struct message *m);
+void policy_heard(struct channel *c, const struct message *m); /* the answer may take long */
 void policy_fetcher(struct qmgr *q, struct channel *c); /* it came, or went (NULL) */
 void policy_tick(struct qmgr *q);			/* once a second is enough */
 

@@ -97,16 +97,23 @@ static bool is_whole(const struct bytes *b)
 	return wire_u32(&in) == queue_crc32c(0, bytes_at(b), len - CHECKSUM_BYTES);
 }
 
-bool snapshot_read(const char *folder, const char *name, size_t most, struct bytes *to)
+bool snapshot_take(int fd, size_t most, struct bytes *to)
 {
 	struct bytes whole = {0};
-	int fd = open_file(folder, name, "", O_RDONLY);
-	bool good = fd >= 0 && read_all(fd, most, &whole) && is_whole(&whole);
+	bool good = read_all(fd, most, &whole) && is_whole(&whole);
 
 	if (good)
 		bytes_add(to, bytes_at(&whole) + MAGIC_BYTES,
 			  bytes_len(&whole) - MAGIC_BYTES - CHECKSUM_BYTES);
 	bytes_free(&whole);
+	return good;
+}
+
+bool snapshot_read(const char *folder, const char *name, size_t most, struct bytes *to)
+{
+	int fd = open_file(folder, name, "", O_RDONLY);
+	bool good = fd >= 0 && snapshot_take(fd, most, to);
+
 	if (fd >= 0)
 		close(fd);
 	return good;

@@ -19,4 +19,7 @@ bool snapshot_write(const char *folder, const char *name, const struct bytes *co
 /* Appends its content to TO; false: there is none, it is broken, or has more than MOST bytes. */
 bool snapshot_read(const char *folder, const char *name, size_t most, struct bytes *to);
 
+/* The same of a file that is open, and stays so. */
+bool snapshot_take(int fd, size_t most, struct bytes *to);
+
 #endif

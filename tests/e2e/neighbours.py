@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: ISC
 """Walls between processes: we are master and all neighbours of one real daemon, and one neighbour is hostile.
 Whatever it says, only its own channel ends, or what it said is ignored; the daemon goes on and serves the others."""
+import errno
 import glob
 import os
 import pwd
@@ -26,7 +27,7 @@ RELAYED, DELIVERED, DEFERRED, FAILED, HELD, EXPANDED = 1, 2, 3, 4, 5, 6  # enum 
 SITE, NOBODY = 3, 5  # enum failure_scope
 HOLD, RELEASE, DELETE, FLUSH = 1, 2, 4, 5  # enum queue_action
 LISTEN_SMTP, LISTEN_CONTROL, LOG, USERS, TABLE = 1, 4, 5, 12, 20  # enum handle_role
-TLS_CERTIFICATE, TLS_KEY = 14, 16
+TLS_CERTIFICATE, TLS_KEY, POLICIES = 14, 16, 29
 SCRAM, EXTERNAL, PLAIN, LOGIN, OAUTHBEARER = 2, 4, 8, 16, 32  # enum sasl_mechanism
 GOOD, WRONG = 0, 1  # enum auth_verdict
 REFUSED, BUSY, NO_HOST, NO_SERVER = 1, 2, 3, 4  # enum fetch_outcome
@@ -2366,6 +2367,13 @@ def test_qmgr_policies(t):
         worker.say("slot_done", slot=got["slot"])
         return got
 
+    def disk(error=errno.ENOENT):
+        """What master says of fetcher's file: nothing is kept there."""
+        daemon.master.expect("handle_ask", 8, role=POLICIES)
+        daemon.master.say("handle", null, role=POLICIES, index=error, name=b"sts")
+
+    null = os.open("/dev/null", os.O_RDONLY)
+    t.defer(os.close, null)
     # In either order; not before both are there.
     domain, id = ask()
     known(domain)
@@ -2415,12 +2423,27 @@ def test_qmgr_policies(t):
     fetcher.expect("sts_ask", domain=domain.encode())
     fetcher.close()
     before = time.time()
+    disk()
     v.equal(job(id, 10)["sts_mode"], 0)
     v.check(3 < time.time() - before < 8 * v.PATIENCE, "waited", time.time() - before)
     domain, id = ask()
     qmgr.site(domain)
     fetcher = qmgr.peers["fetcher"] = daemon.peer("fetcher")
     known(domain)
+    v.equal(job(id)["sts_mode"], 2)
+    # It looks for one, and takes its time; it says nothing at all, and its file is none.
+    (domain, id), (silent, then) = ask(), ask()
+    qmgr.site(domain)
+    qmgr.site(silent)
+    query = fetcher.expect("sts_ask", domain=domain.encode())["query"]
+    fetcher.say("sts_heard", query=query)
+    for other in 0, query, query + 5, (1 << 64) - 1:
+        fetcher.say("sts_heard", query=other)
+    disk(0)
+    v.equal(job(then)["sts_mode"], 0)
+    worker.pump(0.3)
+    v.check(not any(name == "job" for name, _ in worker.got), "sent before its policy was known")
+    fetcher.say("sts_is", **dict(policy, query=query))
     v.equal(job(id)["sts_mode"], 2)
     # What is known counts on while it is away.
     domain, id = ask()
@@ -2431,6 +2454,7 @@ def test_qmgr_policies(t):
     time.sleep(5.5)
     _, id = ask(domain)
     qmgr.site(domain)
+    disk(errno.EACCES)
     v.equal(job(id, 10)["sts_mode"], 2)
     # veredus route, with a fetcher and without.
     person = daemon.peer("control")

@@ -454,6 +454,22 @@ def test_reports(t):
     v.check(not wrong, "\n".join(wrong))
 
 
+def stands_still(world):
+    """A fetcher that says nothing, and a qmgr that was just started: after some seconds what is on disk counts."""
+    veredus = world.veredus
+    (fetcher,), (qmgr,) = veredus.daemons("fetcher"), veredus.daemons("qmgr")
+    world.since = len(veredus.log_text())
+    os.kill(fetcher, signal.SIGSTOP)
+    os.kill(qmgr, signal.SIGKILL)
+    v.wait(lambda: "intake is open" in veredus.log_text()[world.since:], 10, "another qmgr")
+    began = time.time()
+    world.send(["keeps", "too-old"], "3")
+    wrong = [w for name, wanted in (("keeps", OBEYED), ("too-old", SENT)) if (w := world.differs(name, wanted, "3"))]
+    v.check(not wrong and time.time() - began < 8 * v.PATIENCE, "\n".join(wrong), time.time() - began, veredus.log_text()[world.since:][-3000:])
+    veredus.wait_log("fetcher does not answer: of MTA-STS policies count those that are known")
+    os.kill(fetcher, signal.SIGCONT)
+
+
 def test_again(t):
     """What is known outlives a restart, a policy that cannot be had any more, and its record; and goes when it is replaced or
     too old."""
@@ -488,6 +504,7 @@ def test_again(t):
     v.check(re.search(r"MTA-STS policy of to-enforce\.plain: mode=enforce, id=2, max_age=604800, mx=to-enforce\.mx\.plain\n", log), log[-3000:])
     v.equal(world.route("keeps-when-untrusted")["sts"]["mode"], "enforce")
     v.check("ertificate" in world.route("keeps-when-untrusted")["sts"]["why"], world.route("keeps-when-untrusted"))
+    stands_still(world)
     # A cache that is damaged is none, and no reason to stop.
     veredus.stop()
     v.write(file, v.read(file)[:-9] + b"damage!!!", 0o600)
