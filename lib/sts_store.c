@@ -11,7 +11,7 @@
 
 enum {
 	VERSION = 1,
-	BUCKETS = 8192,
+	BUCKETS = 32768,
 	RECORD_BYTES = 4 + 1 + 4 + 4 + 4 + 8 + 8, /* of the file, without its texts */
 	HEAD_BYTES = 1 + 4,
 };
@@ -21,7 +21,7 @@ static const uint64_t TIME_MOST_S = UINT64_C(1) << 40;
 struct sts_store {
 	uint8_t key[SIPHASH_KEY_BYTES];
 	struct sts_known *buckets[BUCKETS];
-	TAILQ_HEAD(, sts_known) all;
+	TAILQ_HEAD(, sts_known) all, large;
 	size_t count, bytes;
 	bool changed;
 };
@@ -32,12 +32,18 @@ struct sts_store *sts_store_new(void)
 
 	siphash_key_make(s->key);
 	TAILQ_INIT(&s->all);
+	TAILQ_INIT(&s->large);
 	return s;
 }
 
 static struct sts_known **bucket_of(struct sts_store *s, struct text domain)
 {
 	return &s->buckets[siphash(s->key, domain.data, domain.len) % BUCKETS];
+}
+
+static bool is_large(const struct sts_known *k)
+{
+	return k->bytes > STS_LARGE_BYTES;
 }
 
 static void known_free(struct sts_store *s, struct sts_known *k)
@@ -48,6 +54,8 @@ static void known_free(struct sts_store *s, struct sts_known *k)
 		at = &(*at)->next;
 	*at = k->next;
 	TAILQ_REMOVE(&s->all, k, age);
+	if (is_large(k))
+		TAILQ_REMOVE(&s->large, k, large);
 	s->count--;
 	s->bytes -= k->bytes;
 	free(k);
@@ -138,6 +146,10 @@ void sts_store_use(struct sts_store *s, struct sts_known *k, int64_t now_s)
 	k->asked_s = now_s;
 	TAILQ_REMOVE(&s->all, k, age);
 	TAILQ_INSERT_TAIL(&s->all, k, age);
+	if (!is_large(k))
+		return;
+	TAILQ_REMOVE(&s->large, k, large);
+	TAILQ_INSERT_TAIL(&s->large, k, large);
 }
 
 static struct text take_text(char **at, struct text t)
@@ -150,15 +162,20 @@ static struct text take_text(char **at, struct text t)
 	return copy;
 }
 
-/* Who was asked for longest ago goes; KEEP does not. */
+/* Who was asked for longest ago goes, of octets a large one while there is one; KEEP does not. */
 static void store_bound(struct sts_store *s, const struct sts_known *keep)
 {
-	struct sts_known *k = TAILQ_FIRST(&s->all), *next;
+	while (s->count > 1 &&
+	       (s->count > STS_STORED_MOST || s->bytes > STS_STORED_BYTES - HEAD_BYTES)) {
+		struct sts_known *k = TAILQ_FIRST(&s->large);
 
-	for (; s->count > STS_STORED_MOST || s->bytes > STS_STORED_BYTES - HEAD_BYTES; k = next) {
-		next = TAILQ_NEXT(k, age);
-		if (k != keep)
-			known_free(s, k);
+		if (k == keep)
+			k = TAILQ_NEXT(k, large);
+		if (!k || s->count > STS_STORED_MOST)
+			k = TAILQ_FIRST(&s->all);
+		if (k == keep)
+			k = TAILQ_NEXT(k, age);
+		known_free(s, k);
 	}
 }
 
@@ -188,6 +205,10 @@ struct sts_known *sts_store_put(struct sts_store *s, struct text domain,
 		TAILQ_INSERT_BEFORE(old, k, age);
 	else
 		TAILQ_INSERT_TAIL(&s->all, k, age);
+	if (is_large(k) && old && is_large(old))
+		TAILQ_INSERT_BEFORE(old, k, large);
+	else if (is_large(k))
+		TAILQ_INSERT_TAIL(&s->large, k, large);
 	s->count++;
 	s->bytes += k->bytes;
 	s->changed = true;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The policies that are known, by domain: each up to its max_age, bounded in
- * number and octets (who was asked for longest ago goes first). fetcher has
+ * number and octets. Who was asked for longest ago goes first; of octets, among
+ * those that are large, so that a few domains with long lists push out nobody
+ * with an ordinary policy, a tenth of that size. fetcher has
  * them, in memory and in a file. No I/O, and no clock: times are seconds since 1970.
  */
 #ifndef LIB_STS_STORE_H
@@ -13,8 +15,9 @@
 #include <sys/queue.h>
 
 enum {
-	STS_STORED_MOST = 20000,	     /* policies */
+	STS_STORED_MOST = 100000,	     /* policies */
 	STS_STORED_BYTES = 16 * 1024 * 1024, /* of them all */
+	STS_LARGE_BYTES = 1024,		     /* one that is larger makes room for others first */
 	STS_FILE_BYTES_MAX = STS_STORED_BYTES + 64,
 	STS_CLOCK_LEAST_S = 1767225600, /* 2026-01-01: a clock before that has not been set */
 };
@@ -25,9 +28,10 @@ enum {
 
 /* One that is known. */
 struct sts_known {
-	TAILQ_ENTRY(sts_known) age; /* the latest that was asked for last */
-	struct sts_known *next;	    /* in its bucket */
-	struct sts_policy policy;   /* STS_NONE, too: the domain says so itself */
+	TAILQ_ENTRY(sts_known) age;   /* the latest that was asked for last */
+	TAILQ_ENTRY(sts_known) large; /* the same, of those that are */
+	struct sts_known *next;	      /* in its bucket */
+	struct sts_policy policy;     /* STS_NONE, too: the domain says so itself */
 	int64_t fetched_s, asked_s;
 	struct text domain; /* in lower case */
 	size_t bytes;

@@ -464,13 +464,25 @@ static void bounded(void **state)
 
 	memset(mx, 'm', sizeof mx);
 	s = sts_store_new();
+	for (int i = 0; i < 1000; i++) {
+		snprintf(name, sizeof name, "small%d.example", i);
+		put(s, name, 1000, NOW);
+	}
 	for (int i = 0; i < 6000; i++) {
 		snprintf(name, sizeof name, "d%d.example", i);
 		sts_store_put(s, text_of(name), &p, NOW);
+		if (i == 3000)
+			sts_store_use(s, sts_store_find(s, text_of("d1.example"), NOW), NOW + 1);
 	}
-	assert_true(sts_store_bytes(s) < STS_STORED_BYTES && sts_store_count(s) > 3000);
+	assert_true(sts_store_bytes(s) < STS_STORED_BYTES && sts_store_count(s) > 4000);
 	assert_non_null(sts_store_find(s, text_of("d5999.example"), NOW));
 	assert_null(sts_store_find(s, text_of("d0.example"), NOW));
+	assert_non_null(sts_store_find(s, text_of("d1.example"), NOW));
+	/* Those of an ordinary size, which nobody asked for since, are all there. */
+	for (int i = 0; i < 1000; i++) {
+		snprintf(name, sizeof name, "small%d.example", i);
+		assert_non_null(sts_store_find(s, text_of(name), NOW));
+	}
 	struct bytes file = {0};
 
 	sts_store_encode(s, &file);
