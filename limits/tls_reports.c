@@ -21,6 +21,9 @@ enum {
 	DELAY_LEAST_S = 900,
 	DELAY_MOST_S = 4 * 3600,
 	UNDER_WAY_MOST = 32,
+	/* To four places for each of 10,000 domains in a day, should all be late: a good four
+	 * hours. Submission takes twice as many. */
+	MAILS_AN_HOUR = 10000,
 	COUNTS_TOLD = 1000, /* as messages have room */
 	REPORT_TOLD = 524288,
 	ANSWER_LIMIT_S = 120, /* of a neighbour */
@@ -59,6 +62,8 @@ struct tls_reports {
 	bool fresh; /* there is news that is not on disk */
 	size_t cursor;
 	uint64_t serial;
+	struct monotime hour; /* in which there were so many mails */
+	unsigned mails;
 	struct sending sendings[UNDER_WAY_MOST];
 };
 
@@ -181,6 +186,7 @@ static void mail_begin(struct tls_reports *r, struct sending *s)
 	char id[TLS_REPORT_ID_BYTES];
 
 	tls_report_id(&m, s->domain, id);
+	r->mails++;
 	channel_send_tls_report(
 	    r->submission,
 	    &(struct msg_tls_report){
@@ -366,12 +372,26 @@ static void sending_begin(struct tls_reports *r, struct sending *s, struct tls_d
 								.name = {name, strlen(name)}});
 }
 
+/* After an hour or a day without us all would be due at once. */
+static bool hour_has_room(struct tls_reports *r)
+{
+	struct monotime now = loop_now(r->d->loop);
+
+	if (!r->hour.us || monotime_since(now, r->hour).us >= SECONDS(3600).us) {
+		r->hour = now;
+		r->mails = 0;
+	}
+	return r->mails + (unsigned)UNDER_WAY_MOST * TLS_TARGETS_MOST <= MAILS_AN_HOUR;
+}
+
 /* As many as there is room for; those looked at once a tick are bounded by the day's bound. */
 static void begin_due(struct tls_reports *r)
 {
 	size_t free_at = 0, count = tls_day_count(r->closed);
 	int64_t now = now_s(r);
 
+	if (!hour_has_room(r))
+		return;
 	for (size_t looked = 0; looked < count && r->resolver; looked++) {
 		while (free_at < UNDER_WAY_MOST && r->sendings[free_at].domain)
 			free_at++;

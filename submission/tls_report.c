@@ -14,7 +14,7 @@
 #include <sys/random.h>
 
 enum {
-	REPORTS_AN_HOUR = 20000, /* 10,000 domains are counted a day, and four targets each */
+	REPORTS_AN_HOUR = 20000, /* twice what limits wants at most */
 	SHOWN_BYTES = 700,
 	LINE_OCTETS = 57, /* 76 characters of base64 */
 	BOUNDARY_BYTES = 33,
@@ -119,6 +119,13 @@ static void put_attachment(struct bytes *to, const struct msg_tls_report *m, con
 	mail_line(to, "--%s--", boundary);
 }
 
+static void refuse(struct channel *from, uint64_t token, unsigned code, const char *reply)
+{
+	channel_send_handed(
+	    from,
+	    &(struct msg_handed){.token = token, .code = (uint16_t)code, .reply = text_of(reply)});
+}
+
 void tls_report_new(struct submission *self, struct channel *from, const struct msg_tls_report *m)
 {
 	struct text contact = self->d->config->tlsrpt_contact;
@@ -126,17 +133,16 @@ void tls_report_new(struct submission *self, struct channel *from, const struct 
 	char boundary[BOUNDARY_BYTES], submitter[SHOWN_BYTES];
 	struct bytes content = {0};
 
-	if (!hourly_take(self, &self->reports, REPORTS_AN_HOUR) || !is_name(m->domain, "-_.") ||
-	    !is_name(m->report_id, "-_.@") || !is_address(m->to)) {
-		channel_end(from, "wants reports without end, or to nobody");
+	if (!is_name(m->domain, "-_.") || !is_name(m->report_id, "-_.@") || !is_address(m->to)) {
+		channel_end(from, "wants reports to nobody");
 		return;
 	}
-	if (at < 0) {
-		/* Across a reload it may be behind. */
-		channel_send_handed(from,
-				    &(struct msg_handed){.token = m->token,
-							 .code = 554,
-							 .reply = TEXT("5.3.5 not configured")});
+	if (!hourly_take(self, &self->reports, REPORTS_AN_HOUR)) {
+		refuse(from, m->token, 451, "4.3.2 too many reports in this hour");
+		return;
+	}
+	if (at < 0) { /* across a reload it may be behind */
+		refuse(from, m->token, 554, "5.3.5 not configured");
 		return;
 	}
 	text_copy(submitter, sizeof submitter,
