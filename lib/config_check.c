@@ -431,22 +431,24 @@ static void check_policies(struct table_check *t, const void *table)
 	bytes_free(&value);
 }
 
-static void check_table(const struct check *c, size_t i)
+static void check_table(const struct check *c, const struct setting_row *row, struct text table,
+			uint32_t line)
 {
-	struct table_check t = {.c = c, .row = &setting_rows[i], .line = c->config->lines[i]};
+	struct table_check t = {.c = c, .row = row, .line = line};
 	struct bytes content = {0};
-	struct text table, path;
+	struct text path;
 
-	memcpy(&table, (const char *)c->config + t.row->offset, sizeof table);
 	t.kind = table.len ? table_kind_of(table, &path) : NULL;
 	if (t.kind && table_file(table, t.path) && table_load(&t, &content)) {
 		void *read = t.kind->read(&content, table_wrong, &t);
 
-		if (read && t.row->offset == offsetof(struct config, submission_senders))
+		if (read && row->block == BLOCK_submission &&
+		    row->offset == offsetof(struct config, submission_senders))
 			check_senders(&t, read);
-		if (read && t.row->offset == offsetof(struct config, tls_policies))
+		if (read && row->block == BLOCK_top &&
+		    row->offset == offsetof(struct config, tls_policies))
 			check_policies(&t, read);
-		if (read && t.row->block == BLOCK_rewrite)
+		if (read && row->block == BLOCK_rewrite)
 			check_addresses(&t, read);
 		t.kind->free(&read);
 	}
@@ -463,9 +465,16 @@ static void check_tables(const struct check *c)
 					  "no address may send from any address");
 			break;
 		}
-	for (size_t i = 0; i < setting_count; i++)
-		if (setting_rows[i].type == TYPE_TABLE)
-			check_table(c, i);
+	for (size_t i = 0; i < setting_count; i++) {
+		const struct text *table;
+		uint32_t line;
+
+		if (setting_rows[i].type != TYPE_TABLE)
+			continue;
+		for (size_t k = 0; (table = setting_field(c->config, &setting_rows[i], k, &line));
+		     k++)
+			check_table(c, &setting_rows[i], *table, line);
+	}
 }
 
 bool config_check_machine(const struct config *config, struct config_errors *errors)

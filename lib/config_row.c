@@ -2,6 +2,8 @@
 /* settings.def expanded into tables. */
 #include "config_row.h"
 
+#include <string.h>
+
 /* Whose member a row's field is. */
 #define OWNER_top struct config
 #define OWNER_listen struct config_listen
@@ -106,6 +108,27 @@ const char *const *setting_words(enum setting_type type)
 	       : type == TYPE_WORD_ACTION ? action
 	       : type == TYPE_WORD_POLICY ? policy
 					  : NULL;
+}
+
+const void *setting_field(const struct config *config, const struct setting_row *row, size_t i,
+			  uint32_t *line)
+{
+	const struct block_row *block = &block_rows[row->block];
+	const char *base = (const char *)config;
+	struct setting_list list = {(void *)(uintptr_t)base, 1};
+
+	*line = config->lines[row - setting_rows];
+	if (block->many) {
+		memcpy(&list.items, base + block->items, sizeof list.items);
+		memcpy(&list.count, base + block->count, sizeof list.count);
+	}
+	if (i >= list.count)
+		return NULL;
+	const char *item = (const char *)list.items + i * block->size;
+
+	if (block->many)
+		memcpy(line, item + block->line, sizeof *line);
+	return item + row->offset;
 }
 
 size_t setting_item_size(enum setting_type type)

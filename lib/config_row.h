@@ -81,6 +81,15 @@ extern const struct block_row block_rows[BLOCK_COUNT];
 /* The words of a WORD_x type, in the order of its enum, ended by NULL; NULL for other types. */
 const char *const *setting_words(enum setting_type type);
 
+/*
+ * The field of ROW in the I-th block of its kind, from 0, and the *LINE on
+ * which it stands (of a block that may stand several times: the block); NULL
+ * behind the last. What looks at all settings of a type goes this way: the
+ * offset alone does not say in what.
+ */
+const void *setting_field(const struct config *config, const struct setting_row *row, size_t i,
+			  uint32_t *line);
+
 /* Any list of config.h: they are all alike. */
 struct setting_list {
 	void *items;

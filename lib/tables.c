@@ -4,8 +4,6 @@
 
 #include "config_row.h"
 
-#include <string.h>
-
 static const struct {
 	const char *name;   /* what stands before the colon */
 	const char *suffix; /* of the file, whether it is written or not */
@@ -54,21 +52,27 @@ bool table_file(struct text table, char *to)
 	return true;
 }
 
+static size_t table_add(struct text *to, size_t count, struct text table)
+{
+	for (size_t i = 0; i < count; i++)
+		if (text_equal(to[i], table))
+			return count;
+	if (table.len && count < TABLES_MAX)
+		to[count++] = table;
+	return count;
+}
+
 size_t config_tables(const struct config *config, struct text *to)
 {
-	size_t count = 0, j;
+	size_t count = 0;
+	const struct text *field;
+	uint32_t line;
 
-	for (size_t i = 0; i < setting_count && count < TABLES_MAX; i++) {
-		const struct setting_row *row = &setting_rows[i];
-		struct text table;
-
-		if (row->type != TYPE_TABLE)
+	for (size_t i = 0; i < setting_count; i++) {
+		if (setting_rows[i].type != TYPE_TABLE)
 			continue;
-		memcpy(&table, (const char *)config + row->offset, sizeof table);
-		for (j = 0; j < count && !text_equal(to[j], table); j++)
-			;
-		if (table.len && j == count)
-			to[count++] = table;
+		for (size_t k = 0; (field = setting_field(config, &setting_rows[i], k, &line)); k++)
+			count = table_add(to, count, *field);
 	}
 	return count;
 }

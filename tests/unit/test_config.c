@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* The configuration: what is wrong with a text and where, what a good one means, and writing it
  * back. */
-#include "config.h"
+#include "config_row.h"
 
 #include "bytes.h"
 #include "mem.h"
@@ -620,6 +620,40 @@ static void patterns_fit_domains(void **state)
 	assert_true(domain_matches(text_of("A.example"), text_of("a.example")));
 }
 
+/* What looks at all settings of a type meets those of repeated blocks, too. */
+static void finds_a_setting_in_each_block(void **state)
+{
+	struct config *c = read_good("hostname = a.example\n"
+				     "sender one.example { source = s }\n"
+				     "source s { ipv4 = 192.0.2.1 helo = x.example }\n"
+				     "sender two.example { source = t }\n"
+				     "source t { ipv4 = 192.0.2.2 }\n" LISTEN);
+	const struct setting_row *helo = NULL, *host = NULL;
+	const struct text *text;
+	uint32_t line;
+
+	(void)state;
+	for (size_t i = 0; i < setting_count; i++)
+		if (setting_rows[i].block == BLOCK_source && !strcmp(setting_rows[i].name, "helo"))
+			helo = &setting_rows[i];
+		else if (setting_rows[i].block == BLOCK_top &&
+			 !strcmp(setting_rows[i].name, "hostname"))
+			host = &setting_rows[i];
+	assert_true(helo && host);
+	text = setting_field(c, helo, 0, &line);
+	assert_true(text && text_equals(*text, "x.example"));
+	assert_int_equal(line, 3);
+	text = setting_field(c, helo, 1, &line);
+	assert_true(text && !text->len);
+	assert_int_equal(line, 5);
+	assert_null(setting_field(c, helo, 2, &line));
+	text = setting_field(c, host, 0, &line);
+	assert_true(text && text_equals(*text, "a.example"));
+	assert_int_equal(line, 1);
+	assert_null(setting_field(c, host, 1, &line));
+	config_drop(&c);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -635,6 +669,7 @@ int main(void)
 	    cmocka_unit_test(shows_where_values_came_from),
 	    cmocka_unit_test(is_held_by_its_holders),
 	    cmocka_unit_test(guesses_what_was_meant),
+	    cmocka_unit_test(finds_a_setting_in_each_block),
 	    cmocka_unit_test(patterns_fit_domains),
 	};
 
