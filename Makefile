@@ -25,11 +25,11 @@ LIBS_resolver := -lunbound -lidn2
 LIBS_qmgr := -lpthread -lidn2
 LIBS_veredus := -ljansson -lresolv -lgsasl -ldb
 
-# postdrop is a program of its own.
-objs = $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out pickup/postdrop.c,$(wildcard $(1)/*.c)))
+# postdrop and sendmail are programs of their own.
+objs = $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out pickup/postdrop.c ctl/sendmail_main.c,$(wildcard $(1)/*.c)))
 
 # What make install installs.
-PROGRAMS := $(DAEMONS:%=$(BUILD)/%) $(BUILD)/postdrop $(BUILD)/veredus
+PROGRAMS := $(DAEMONS:%=$(BUILD)/%) $(BUILD)/postdrop $(BUILD)/sendmail $(BUILD)/veredus
 programs: $(PROGRAMS)
 all: programs bench-programs
 
@@ -57,6 +57,12 @@ $(foreach d,$(DAEMONS),$(eval $(call daemon_rule,$(d))))
 $(BUILD)/veredus: $(call objs,ctl) $(BUILD)/libqueue.a $(BUILD)/libveredus.a
 	@echo "LD $@"
 	@$(CC) $(LDFLAGS_ALL) $^ $(LIBS_veredus) $(LIBS) -o $@
+
+# Started for each mail: the C library, and nothing else. What it does besides delivery is the command's.
+SENDMAIL := sendmail sendmail_encode sendmail_header sendmail_main sendmail_options sendmail_post sendmail_text load program say
+$(BUILD)/sendmail: $(SENDMAIL:%=$(BUILD)/obj/ctl/%.o) $(BUILD)/libveredus.a
+	@echo "LD $@"
+	@$(CC) $(LDFLAGS_ALL) $^ -o $@
 
 # Setgid where it is installed: the C library and the frames' rules, and nothing else.
 $(BUILD)/postdrop: $(BUILD)/obj/pickup/postdrop.o $(BUILD)/obj/lib/drop.o $(BUILD)/obj/lib/text.o
@@ -118,8 +124,8 @@ install: programs
 		$(DESTDIR)/var/spool/veredus
 	install -m 755 $(BUILD)/veredus $(DESTDIR)$(PREFIX)/sbin/veredus
 	install -m 755 $(DAEMONS:%=$(BUILD)/%) $(DESTDIR)$(PREFIX)/libexec/veredus/
-	install -m 755 $(BUILD)/postdrop $(DESTDIR)$(PREFIX)/sbin/postdrop
-	for name in sendmail mailq newaliases; do ln -sf veredus $(DESTDIR)$(PREFIX)/sbin/$$name || exit 1; done
+	install -m 755 $(BUILD)/postdrop $(BUILD)/sendmail $(DESTDIR)$(PREFIX)/sbin/
+	for name in mailq newaliases; do ln -sf veredus $(DESTDIR)$(PREFIX)/sbin/$$name || exit 1; done
 	for page in $(wildcard */*.[1-8]) $(BUILD)/man/veredus.conf.5; do \
 		install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit 1; done
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system

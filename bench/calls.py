@@ -42,7 +42,7 @@ run.SERVERS["postfix"] = Postfix
 def command(server):
     """The words that make one call, within the server's view of the machine."""
     if server.name == "veredus":
-        return [], f"{server.build}/veredus sendmail -C {server.folder}/veredus.conf"
+        return [], f"{server.build}/sendmail -C {server.folder}/veredus.conf"
     package = os.path.join(run.ROOT, "build/peers/postfix")
     libraries = f"{package}/usr/lib/postfix:{package}/usr/lib/x86_64-linux-gnu:{package}/lib/x86_64-linux-gnu"
     return (["nsenter", f"--mount=/proc/{server.pid}/ns/mnt", "env", f"LD_LIBRARY_PATH={libraries}"],

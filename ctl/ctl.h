@@ -81,7 +81,4 @@ int tls_report_verb(struct ctl *ctl);
 int newaliases_verb(struct ctl *ctl);
 int table_verb(struct ctl *ctl);
 
-/* sendmail(1), whose options are its own; ARGV begins behind its name. */
-int sendmail_run(int argc, char **argv);
-
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * sendmail(1): a mail on standard input becomes a file in the maildrop, by
- * postdrop(1); so it works with all daemons down. Nothing is parsed here but
+ * postdrop(1); so it works with all daemons down. Linked into the program of
+ * that name and into the veredus command. Nothing is parsed here but
  * what only the caller's side can know: options, line ends, the recipients of
  * -t. What is wrong with a mail is said here when it can be, by the status.
  */
@@ -9,13 +10,11 @@
 
 #include "drop.h"
 #include "mem.h"
-#include "queue_verbs.h"
 #include "sendmail_encode.h"
 #include "sendmail_text.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -179,7 +178,7 @@ static int settle_header(struct mail *m)
 {
 	struct text header = {(const char *)bytes_at(&m->header), bytes_len(&m->header)};
 	size_t line = header_long_line(header);
-	char name[512];
+	char name[512] = "";
 
 	if (header.len > MAIL_HEADER_MAX)
 		return sendmail_say(EX_DATAERR, "the header is larger than %d octets",
@@ -191,7 +190,9 @@ static int settle_header(struct mail *m)
 		return sendmail_say(EX_DATAERR, "%s", m->recipients.why);
 	if (!m->recipients.count)
 		return sendmail_say(EX_USAGE, "there is no recipient in the header");
-	full_name(m->o, name, sizeof name);
+	/* The password file is asked when it matters. */
+	if (!header_has(header, "From"))
+		full_name(m->o, name, sizeof name);
 	struct bytes kept = {0};
 
 	header_put_from(header, text_of(name), text_of(m->sender), &m->out);
@@ -208,10 +209,9 @@ static int settle_header(struct mail *m)
 	return EX_OK;
 }
 
-static int begin_post(struct mail *m)
+static void begin_post(struct mail *m)
 {
 	char envid[ENVID_MAX + 1] = "";
-	int status;
 
 	if (m->o->envid)
 		post_xtext(m->o->envid, envid);
@@ -222,9 +222,7 @@ static int begin_post(struct mail *m)
 					   .count = m->recipients.count,
 					   .envid = m->o->envid ? envid : NULL,
 					   .all_notify = m->o->notify,
-					   .ret = m->o->ret},
-		       &status);
-	return m->post ? EX_OK : status;
+					   .ret = m->o->ret});
 }
 
 /* What is in m->in goes to postdrop, and so on to the end. */
@@ -266,13 +264,14 @@ static int mail_send(struct mail *m)
 		status = read_header(m);
 	if (status == EX_OK)
 		status = settle_header(m);
-	if (status == EX_OK)
-		status = begin_post(m);
-	if (status == EX_OK)
-		status = copy_body(m);
-	if (status != EX_OK || !m->post)
+	if (status != EX_OK)
 		return status;
-	status = post_end(&m->post, flags_of(m), id);
+	begin_post(m);
+	status = copy_body(m);
+	if (status != EX_OK)
+		return status;
+	/* Without a word to say this process need not be there any more. */
+	status = post_end(&m->post, flags_of(m), m->o->verbose ? id : NULL);
 	if (status == EX_OK && m->o->verbose)
 		printf("in the maildrop as %s, for %zu recipients\n", id, m->recipients.count);
 	return status;
@@ -297,44 +296,7 @@ static int deliver(const struct sendmail_options *o, const struct config *config
 	return status;
 }
 
-/* -- the other modes ------------------------------------------------------------------------- */
-
-static int list_or_flush(struct ctl *ctl, const struct sendmail_options *o)
-{
-	char filter[300];
-	char *words[] = {filter};
-
-	if (o->mode == SENDMAIL_LIST)
-		return queue_list_verb(ctl);
-	ctl->words = words;
-	if (o->flush_by) {
-		snprintf(filter, sizeof filter, "%s=%s", o->flush_by == 'I' ? "id" : "domain",
-			 o->flush);
-		ctl->count = 1;
-	}
-	int status = queue_flush_verb(ctl);
-
-	ctl->words = NULL;
-	ctl->count = 0;
-	return status;
-}
-
-/* What the mail would meet, as `veredus route` tells it. */
-static int verify(struct ctl *ctl, const struct sendmail_options *o)
-{
-	int status = o->recipient_count ? EX_OK : sendmail_say(EX_USAGE, "-bv: whom?");
-
-	for (int i = 0; i < o->recipient_count; i++) {
-		ctl->words = &o->recipients[i];
-		ctl->count = 1;
-		int one = route_verb(ctl);
-
-		status = one ? one : status;
-	}
-	ctl->words = NULL;
-	ctl->count = 0;
-	return status;
-}
+/* -- a call ------------------------------------------------------------------------------------ */
 
 /* Programs that daemons start may have closed them: what is opened next would take their place. */
 static void settle_descriptors(void)
@@ -354,46 +316,43 @@ static const char *maildrop_of(const struct config *config, char *to, size_t siz
 	return strcmp(to, VEREDUS_SPOOL "/" DROP_FOLDER) == 0 ? NULL : to;
 }
 
-static int run_mode(struct ctl *ctl, const struct sendmail_options *o)
+bool sendmail_config(const struct sendmail_options *o, struct sendmail_place *to)
 {
 	struct config_errors errors = {0};
-	char path[PATH_MAX];
-	const char *maildrop = NULL;
 
-	if (o->mode == SENDMAIL_ALIASES)
-		return newaliases_verb(ctl);
-	if (o->mode == SENDMAIL_VERIFY)
-		return verify(ctl, o);
-	if (o->config || o->mode == SENDMAIL_LIST || o->mode == SENDMAIL_FLUSH) {
-		if (!ctl_config_load(ctl))
-			return EX_CONFIG;
-		maildrop = maildrop_of(ctl->config, path, sizeof path);
+	to->ctl.config_path = o->config ? o->config : CTL_CONFIG;
+	if (o->config) {
+		if (!ctl_config_load(&to->ctl))
+			return false;
+		to->maildrop = maildrop_of(to->ctl.config, to->path, sizeof to->path);
 	} else if (access(CTL_CONFIG, R_OK) == 0) {
 		/* Only for how large a mail may be: whatever is wrong with it is not the caller's.
 		 */
-		(void)ctl_config_read(ctl, &errors);
+		(void)ctl_config_read(&to->ctl, &errors);
 		config_errors_free(&errors);
 	}
-	if (o->mode == SENDMAIL_LIST || o->mode == SENDMAIL_FLUSH)
-		return list_or_flush(ctl, o);
-	if (o->mode == SENDMAIL_SMTP)
-		return sendmail_smtp(o, ctl->config, maildrop);
-	return deliver(o, ctl->config, maildrop);
+	return true;
 }
 
-int sendmail_run(int argc, char **argv)
+static int run_delivery(const struct sendmail_options *o)
+{
+	struct sendmail_place place = {.maildrop = NULL};
+	int status =
+	    sendmail_config(o, &place) ? deliver(o, place.ctl.config, place.maildrop) : EX_CONFIG;
+
+	config_drop(&place.ctl.config);
+	return status;
+}
+
+int sendmail_run(int argc, char **argv, sendmail_other *other)
 {
 	struct sendmail_options o;
-	struct ctl ctl = {.config_path = CTL_CONFIG};
 	int status;
 
 	settle_descriptors();
 	if (!sendmail_options_read(argc, argv, &o))
 		return sendmail_say(EX_USAGE, "%s", o.why);
-	if (o.config)
-		ctl.config_path = o.config;
-	status = run_mode(&ctl, &o);
-	config_drop(&ctl.config);
+	status = o.mode == SENDMAIL_DELIVER ? run_delivery(&o) : other(&o, argc, argv);
 	if ((fflush(stdout) != 0 || ferror(stdout)) && status == EX_OK)
 		return sendmail_say(EX_IOERR, "writing: %s", strerror(errno));
 	return status;

@@ -68,13 +68,11 @@ static int post_mail(struct conversation *c, const struct envelope *e, struct te
 					   .notify = notify,
 					   .count = count,
 					   .envid = *envid ? envid : NULL,
-					   .ret = e->ret},
-		       &status);
+					   .ret = e->ret});
 
-	if (post && post_content(post, bytes_at(&c->header), bytes_len(&c->header)))
+	if (post_content(post, bytes_at(&c->header), bytes_len(&c->header)))
 		post_content(post, bytes_at(&c->body), bytes_len(&c->body));
-	if (post)
-		status = post_end(&post, flags, id);
+	status = post_end(&post, flags, id);
 	while (count)
 		free(addresses[--count]);
 	free(addresses);

@@ -5,11 +5,11 @@
 
 #include "mem.h"
 #include "nearest.h"
+#include "sendmail.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,18 +33,6 @@ static const struct verb verbs[] = {
     {"newaliases", newaliases_verb, NULL, "by the name of that program"},
     {0},
 };
-
-void ctl_say(const char *format, ...)
-{
-	va_list args;
-
-	fflush(stdout);
-	fputs("veredus: ", stderr);
-	va_start(args, format);
-	vfprintf(stderr, format, args);
-	va_end(args);
-	fputc('\n', stderr);
-}
 
 const struct verb *verb_find(const struct verb *table, const char *of, const char *word)
 {
@@ -214,13 +202,13 @@ static int run_by_name(int argc, char **argv)
 	const char *name = !argc ? "" : slash ? slash + 1 : argv[0];
 
 	if (strcmp(name, "sendmail") == 0)
-		return sendmail_run(argc - 1, argv + 1);
+		return sendmail_run(argc - 1, argv + 1, sendmail_mode);
 	if (strcmp(name, "mailq") == 0)
 		return run_found(&mailq, argc - 1, argv + 1);
 	if (strcmp(name, "newaliases") == 0)
 		return run_found(&newaliases, argc - 1, argv + 1);
 	if (argc > 1 && strcmp(argv[1], "sendmail") == 0)
-		return sendmail_run(argc - 2, argv + 2);
+		return sendmail_run(argc - 2, argv + 2, sendmail_mode);
 	return -1;
 }
 

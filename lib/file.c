@@ -3,7 +3,7 @@
 #include "file.h"
 
 #include <errno.h>
-#include <openssl/crypto.h>
+#include <string.h>
 #include <unistd.h>
 
 bool file_take(int fd, size_t most, struct bytes *to)
@@ -22,7 +22,7 @@ bool file_take(int fd, size_t most, struct bytes *to)
 		to->end += have;
 		return true;
 	}
-	OPENSSL_cleanse(room, have);
+	explicit_bzero(room, have);
 	bytes_free(to);
 	return false;
 }

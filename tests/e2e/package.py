@@ -124,7 +124,7 @@ def installed(root):
     said = root.run("stat -c '%n %U %G %a' /usr/sbin/postdrop /etc/veredus/veredus.conf; readlink -f /usr/lib/sendmail /usr/bin/mailq /usr/bin/newaliases; "
                     "cat /etc/mailname; dpkg-query -W -f '${Provides}\\n' veredus; newaliases; dpkg --verify veredus")
     v.equal(said.splitlines(), ["/usr/sbin/postdrop root veredus-postdrop 2755", "/etc/veredus/veredus.conf root root 644"] +
-            ["/usr/sbin/veredus"] * 3 + [NAME, "mail-transport-agent", "/etc/aliases: 4 aliases"])
+            ["/usr/sbin/sendmail", "/usr/sbin/veredus", "/usr/sbin/veredus", NAME, "mail-transport-agent", "/etc/aliases: 4 aliases"])
     v.check("fine" in root.run("veredus check"), root.run("veredus check"))
     users = set(re.findall(r"^u (\S+)", v.read(v.ROOT + "/examples/veredus.sysusers").decode(), re.M))
     v.equal(set(re.findall(r"^(veredus-\S+?):", root.run("cat /etc/passwd"), re.M)), users)

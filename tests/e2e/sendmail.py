@@ -32,7 +32,7 @@ class Machine:
         self.sink = t.sink(f"127.0.0.1:{port}", *sink_options)
         self.veredus = t.veredus(f"route * {{ to = smtp:[127.0.0.1]:{port} }}\n" + config)
         self.path = os.path.join(self.veredus.folder, "sendmail")
-        v.write(self.path, f'#!/bin/sh\nexec {self.veredus.build}/veredus sendmail -C {self.veredus.conf} "$@"\n', 0o755)
+        v.write(self.path, f'#!/bin/sh\nexec {self.veredus.build}/sendmail -C {self.veredus.conf} "$@"\n', 0o755)
         self.maildrop = self.veredus.queue + "/maildrop"
         if start:
             self.veredus.start()
@@ -148,6 +148,12 @@ def test_errors(t):
     v.equal(done.returncode, DATAERR, done.stderr)
     closed = subprocess.run(["sh", "-c", f"exec {m.path} a@x.example <&-"], stderr=subprocess.PIPE, timeout=60, **m.veredus.demote)
     v.equal(closed.returncode, NOINPUT, closed.stderr)
+    # Without postdrop, and without the command, beside it.
+    os.mkdir(m.veredus.folder + "/alone")
+    alone = shutil.copy(m.veredus.build + "/sendmail", m.veredus.folder + "/alone/sendmail")
+    for words, text in (["a@x.example"], b"x\n"), (["a@x.example"], b"x\n" * 100000), (["-v", "a@x.example"], b"x\n"), (["-bp"], b""):
+        done = subprocess.run([alone, *words], input=text, stderr=subprocess.PIPE, timeout=60, **m.veredus.demote)
+        v.check(done.returncode == UNAVAILABLE and b"No such file" in done.stderr, words, done)
     v.equal(m.waiting(), [], "left in the maildrop")
     v.equal(m.sink.mails(), [], "sent")
     # With all three of them closed a mail from a pipe is sent all the same, and none of ours is written into it.
@@ -177,9 +183,11 @@ def test_modes(t):
     m.call("-v", "a@x.example", input=b"Subject: said\n\nx\n", said=r"in the maildrop as [0-9a-f]{16}")
     m.call("-bv", "a@x.example", said="x.example")
     m.arrived(2)
-    for name in "mailq", "newaliases":
-        link = os.path.join(m.veredus.folder, name)
-        os.symlink(m.veredus.build + "/veredus", link)
+    for name, program in ("mailq", "veredus"), ("newaliases", "veredus"), ("mailq", "sendmail"), ("newaliases", "sendmail"):
+        folder = os.path.join(m.veredus.folder, "by_" + program)
+        os.makedirs(folder, exist_ok=True)
+        link = os.path.join(folder, name)
+        os.symlink(m.veredus.build + "/" + program, link)
         done = subprocess.run([link, "-c", m.veredus.conf], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60,
                               env=m.veredus.environment, **m.veredus.demote)
         v.equal(done.returncode, 0, done.stdout)

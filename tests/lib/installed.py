@@ -50,10 +50,10 @@ def programs(t):
     import grp
     folder = t.folder + "/sbin"
     os.mkdir(folder, 0o755)
-    for name in "veredus", "postdrop":
+    for name in "veredus", "postdrop", "sendmail":
         shutil.copy(v.BUILD + "/" + name, folder + "/" + name)
     os.chown(folder + "/postdrop", 0, grp.getgrnam("veredus-postdrop").gr_gid)
     os.chmod(folder + "/postdrop", 0o2755)
-    for name in "sendmail", "mailq", "newaliases":
+    for name in "mailq", "newaliases":
         os.symlink("veredus", folder + "/" + name)
     return folder
