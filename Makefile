@@ -65,7 +65,8 @@ $(BUILD)/sendmail: $(SENDMAIL:%=$(BUILD)/obj/ctl/%.o) $(BUILD)/libveredus.a
 	@$(CC) $(LDFLAGS_ALL) $^ -o $@
 
 # Setgid where it is installed: the C library and the frames' rules, and nothing else.
-$(BUILD)/postdrop: $(BUILD)/obj/pickup/postdrop.o $(BUILD)/obj/lib/drop.o $(BUILD)/obj/lib/text.o
+POSTDROP := pickup/postdrop pickup/drop_taker lib/drop lib/siphash lib/must lib/text
+$(BUILD)/postdrop: $(POSTDROP:%=$(BUILD)/obj/%.o)
 	@echo "LD $@"
 	@$(CC) $(LDFLAGS_ALL) $^ -o $@
 

@@ -2,6 +2,8 @@
 /* Frames and files of the maildrop. */
 #include "drop.h"
 
+#include "siphash.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -130,6 +132,12 @@ const char *drop_fault_text(enum drop_fault fault)
 		return "it has more than 1000 recipients";
 	case DROP_LARGE:
 		return "it is too large";
+	case DROP_NONE:
+		return "there is no mail";
+	case DROP_HALF:
+		return "the mail breaks off";
+	case DROP_BEHIND:
+		return "there is something behind the mail";
 	case DROP_FINE:
 		break;
 	}
@@ -143,7 +151,8 @@ void drop_head_encode(uint8_t to[DROP_HEAD_BYTES], const struct drop_head *head)
 	memcpy(to, magic, sizeof magic);
 	put_number(to + 8, head->fields, 4);
 	put_number(to + 12, head->flags, 4);
-	put_number(to + 16, head->content, 8);
+	put_number(to + 16, head->content, 4);
+	put_number(to + 20, head->sum, 4);
 	put_number(to + 24, head->wall, 8);
 	put_number(to + 32, head->token, 8);
 }
@@ -153,13 +162,25 @@ bool drop_head_decode(const uint8_t from[DROP_HEAD_BYTES], struct drop_head *hea
 	*head = (struct drop_head){
 	    .fields = (uint32_t)take_number(from + 8, 4),
 	    .flags = (uint32_t)take_number(from + 12, 4),
-	    .content = take_number(from + 16, 8),
+	    .content = take_number(from + 16, 4),
+	    .sum = (uint32_t)take_number(from + 20, 4),
 	    .wall = take_number(from + 24, 8),
 	    .token = take_number(from + 32, 8),
 	};
-	return memcmp(from, magic, sizeof magic) == 0 && head->fields <= DROP_FIELDS_MAX &&
-	       head->flags <= (DROP_EIGHT_BIT | DROP_UTF8) && head->content <= DROP_CONTENT_MAX &&
-	       head->wall <= INT64_MAX;
+	bool summed = head->flags & DROP_SUMMED;
+
+	if (memcmp(from, magic, sizeof magic) != 0 || head->fields > DROP_FIELDS_MAX ||
+	    head->flags > (DROP_EIGHT_BIT | DROP_UTF8 | DROP_SUMMED) ||
+	    head->content > DROP_CONTENT_MAX || head->wall > INT64_MAX)
+		return false;
+	return summed ? head->fields + head->content <= DROP_SUMMED_MAX : !head->sum;
+}
+
+uint32_t drop_sum(const uint8_t *data, size_t len)
+{
+	static const uint8_t key[SIPHASH_KEY_BYTES] = {0}; /* nobody is kept from computing it */
+
+	return (uint32_t)siphash(key, data, len);
 }
 
 /* The next frame of FROM; false at its end, and at what is none. */

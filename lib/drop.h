@@ -46,13 +46,16 @@ enum {
 	DROP_FIELDS_MAX = (DROP_RECIPIENTS_MAX + 3) * (DROP_FRAME_BYTES + 1 + DROP_ADDRESS_MAX),
 	DROP_CONTENT_MAX = 512 * 1024 * 1024, /* whatever a mail may have, submission says */
 	DROP_HEAD_BYTES = 40,
-	DROP_NAME_BYTES = 32, /* "m-4294967295-4095" and a NUL */
-	DROP_SLOTS = 4096,    /* mails of one user that wait, at most */
+	DROP_NAME_BYTES = 32,	 /* "m-4294967295-4095" and a NUL */
+	DROP_SLOTS = 4096,	 /* mails of one user that wait, at most */
+	DROP_SUMMED_MAX = 65536, /* fields and content of a file that has a sum */
 };
 
 enum drop_flag {
 	DROP_EIGHT_BIT = 1, /* an octet of the content is not ASCII */
 	DROP_UTF8 = 2,	    /* an address or the header is UTF-8 (RFC 6531, 6532) */
+	/* Of a file alone: its head has the sum of what is behind it. */
+	DROP_SUMMED = 4,
 };
 
 enum drop_fault {
@@ -62,6 +65,9 @@ enum drop_fault {
 	DROP_VALUE,  /* octets that cannot stand there */
 	DROP_MANY,   /* recipients above DROP_RECIPIENTS_MAX */
 	DROP_LARGE,  /* content above DROP_CONTENT_MAX */
+	DROP_NONE,   /* nothing at all */
+	DROP_HALF,   /* it ends too early */
+	DROP_BEHIND, /* something follows its end */
 };
 
 /* Where a stream of frames stands; begins as zeros. */
@@ -92,7 +98,11 @@ struct drop_head {
 	uint64_t content;
 	uint64_t wall;	/* us; when it was whole */
 	uint64_t token; /* random; names the mail in log lines */
+	uint32_t sum;	/* with DROP_SUMMED; else 0 */
 };
+
+/* Of all that is behind a head: whether what is there is what was written, in case of a crash. */
+uint32_t drop_sum(const uint8_t *data, size_t len);
 
 void drop_head_encode(uint8_t to[DROP_HEAD_BYTES], const struct drop_head *head);
 /* False: no head, or lengths that nobody may have. */

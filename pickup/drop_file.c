@@ -70,10 +70,15 @@ static enum drop_state read_fields(struct drop_file *f, const struct stat *st)
 	if (!drop_head_decode(octets, &f->head) ||
 	    (uint64_t)st->st_size != DROP_HEAD_BYTES + f->head.fields + f->head.content)
 		return foreign(f, "its head is that of no mail");
-	if (!read_at(f->fd, bytes_room(&f->memory, f->head.fields), f->head.fields,
-		     DROP_HEAD_BYTES))
+	bool summed = f->head.flags & DROP_SUMMED;
+	/* The sum is that of all. */
+	size_t len = f->head.fields + (summed ? (size_t)f->head.content : 0);
+
+	if (!read_at(f->fd, bytes_room(&f->memory, len), len, DROP_HEAD_BYTES))
 		return STATE_LATER;
-	f->memory.end += f->head.fields;
+	f->memory.end += len;
+	if (summed && drop_sum(bytes_at(&f->memory), len) != f->head.sum)
+		return foreign(f, "it is not what was written: the machine or the disk failed");
 	if (!drop_fields_read((struct text){(const char *)bytes_at(&f->memory), f->head.fields},
 			      &f->fields))
 		return foreign(f, "its envelope cannot be read");
@@ -111,6 +116,10 @@ bool drop_file_content(const struct drop_file *f, size_t most, struct bytes *to)
 {
 	size_t len = f->head.content < most ? (size_t)f->head.content : most;
 
+	if (f->head.flags & DROP_SUMMED) {
+		bytes_add(to, bytes_at(&f->memory) + f->head.fields, len);
+		return true;
+	}
 	if (!read_at(f->fd, bytes_room(to, len), len, (off_t)DROP_HEAD_BYTES + f->head.fields))
 		return false;
 	to->end += len;

@@ -69,7 +69,8 @@ struct drop_file {
 	uint32_t uid; /* its owner, as the kernel has it */
 	struct drop_head head;
 	struct drop_fields fields;
-	struct bytes memory;   /* of the fields; owned */
+	struct bytes
+	    memory; /* of the fields, and of the content behind them if that has a sum; owned */
 	const char *complaint; /* STATE_FOREIGN: why */
 };
 

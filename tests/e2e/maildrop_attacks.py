@@ -88,10 +88,10 @@ class Machine:
         return path
 
 
-def file_of(content=b"Subject: x\r\n\r\nbody\r\n", fields=None, lengths=None, sender=b"ann@x.example"):
+def file_of(content=b"Subject: x\r\n\r\nbody\r\n", fields=None, lengths=None, sender=b"ann@x.example", flags=0, sum=0):
     fields = frame(b"S", sender) + frame(b"R", b"\0bob@x.example") if fields is None else fields
     told = lengths or (len(fields), len(content))
-    return b"VERDROP\1" + struct.pack("<IIQQQ", told[0], 0, told[1], int(time.time() * 1e6), 7) + fields + content
+    return b"VERDROP\1" + struct.pack("<IIQQQ", told[0], flags, told[1] | sum << 32, int(time.time() * 1e6), 7) + fields + content
 
 
 def test_modes(t):
@@ -256,6 +256,8 @@ def test_hostile_files(t):
         f"m-{ann}-10": lambda p: m.plant(f"m-{ann}-10", file_of(fields=frame(b"S", b"a\nb") + frame(b"R", b"\0x"))),
         f"m-{ann}-11": lambda p: m.plant(f"m-{ann}-11", file_of(fields=frame(b"R", b"\0x"))),
         f"m-{ann}-12": lambda p: os.truncate(m.plant(f"m-{ann}-12", file_of()), 1 << 40),  # a sparse giant
+        f"m-{ann}-13": lambda p: m.plant(f"m-{ann}-13", file_of(flags=4, sum=1)),
+        f"m-{ann}-14": lambda p: m.plant(f"m-{ann}-14", file_of(b"x" * 65536, flags=4, sum=1)),
         f"m-{ann}-4096": lambda p: m.plant(f"m-{ann}-4096", file_of()),
         "m-01-0": lambda p: m.plant("m-01-0", file_of()),
         "core": lambda p: v.write(p, file_of(), 0o666),

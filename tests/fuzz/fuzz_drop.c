@@ -3,7 +3,7 @@
  * The maildrop: the input is read as a file of it, and as the stream that
  * postdrop reads; what one takes, the other takes, and all is within bounds.
  */
-#include "drop.h"
+#include "../../pickup/drop_taker.h"
 #include "must.h"
 
 #include <string.h>
@@ -44,36 +44,27 @@ static void check_file(const uint8_t *data, size_t size)
 		check_fields((struct text){(const char *)data + DROP_HEAD_BYTES, head.fields});
 }
 
-/* As postdrop does; what it would have written as fields is read again. */
+/* As postdrop does, in one piece and in two: what it would write as fields is read again. */
 static void check_stream(const uint8_t *data, size_t size)
 {
-	static uint8_t fields[DROP_FIELDS_MAX];
-	struct drop_scan scan = {.last = 0};
-	size_t used = 0;
-	uint32_t length;
-	uint8_t tag;
+	static struct drop_taker t, halves;
+	size_t half = size ? data[size - 1] % size : 0;
+	struct drop_fields f;
 
-	while (size >= DROP_FRAME_BYTES) {
-		drop_frame_decode(data, &tag, &length);
-		if (drop_scan_frame(&scan, tag, length) != DROP_FINE ||
-		    length > size - DROP_FRAME_BYTES ||
-		    drop_check_value(tag, data + DROP_FRAME_BYTES, length) != DROP_FINE)
-			return;
-		if (drop_is_field(tag)) {
-			memcpy(fields + used, data, DROP_FRAME_BYTES + length);
-			used += DROP_FRAME_BYTES + length;
-		}
-		data += DROP_FRAME_BYTES + length;
-		size -= DROP_FRAME_BYTES + length;
-		must(used == scan.fields_bytes && used <= DROP_FIELDS_MAX);
-		if (tag != DROP_END)
-			continue;
-		struct drop_fields f;
+	drop_taker_begin(&t, -1);
+	drop_taker_begin(&halves, -1);
+	bool whole = drop_take(&t, data, size) && drop_is_whole(&t);
+	bool same = drop_take(&halves, data, half) &&
+		    drop_take(&halves, data + half, size - half) && drop_is_whole(&halves);
 
-		must(drop_fields_read((struct text){(const char *)fields, used}, &f));
-		must(f.recipient_count == scan.recipients);
+	must(whole == same && (whole || t.fault != DROP_FINE || t.error));
+	if (!whole || t.written)
 		return;
-	}
+	must(t.out_len == DROP_HEAD_BYTES + t.scan.fields_bytes + t.scan.content_bytes);
+	must(t.out_len == halves.out_len && memcmp(t.out, halves.out, t.out_len) == 0);
+	must(drop_fields_read(
+	    (struct text){(const char *)t.out + DROP_HEAD_BYTES, t.scan.fields_bytes}, &f));
+	must(f.recipient_count == t.scan.recipients);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -86,7 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		drop_name_print(again, uid, slot);
 		must(slot < DROP_SLOTS && text_equals(name, again));
 	}
-	for (int fault = DROP_FINE; fault <= DROP_LARGE; fault++)
+	for (int fault = DROP_FINE; fault <= DROP_BEHIND; fault++)
 		must(*drop_fault_text((enum drop_fault)fault));
 	check_file(data, size);
 	check_stream(data, size);

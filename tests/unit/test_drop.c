@@ -1,11 +1,18 @@
 /* SPDX-License-Identifier: ISC */
 /* The maildrop's frames, files and names; what no postdrop writes is refused. */
-#include "drop.h"
+#include "bytes.h"
 #include "envelope.h"
+#include "pickup/drop_taker.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
 
 #include <setjmp.h>
 
@@ -109,7 +116,7 @@ static void test_values(void **state)
 		if ((drop_check_value(rows[i].tag, (const uint8_t *)rows[i].value,
 				      rows[i].length) == DROP_FINE) != rows[i].fine)
 			fail_msg("row %zu", i);
-	for (int fault = DROP_FINE; fault <= DROP_LARGE; fault++)
+	for (int fault = DROP_FINE; fault <= DROP_BEHIND; fault++)
 		assert_true(strlen(drop_fault_text((enum drop_fault)fault)) > 5);
 }
 
@@ -128,7 +135,9 @@ static void test_head(void **state)
 	(void)state;
 	drop_head_encode(octets, &head);
 	assert_true(drop_head_decode(octets, &again));
-	assert_memory_equal(&again, &head, sizeof head);
+	drop_head_encode(broken, &again);
+	assert_memory_equal(octets, broken, sizeof broken);
+	assert_true(again.content == head.content && again.wall == head.wall);
 	for (size_t i = 0; i < sizeof high / sizeof *high; i++) {
 		memcpy(broken, octets, sizeof broken);
 		broken[high[i]] = 0xff;
@@ -136,6 +145,22 @@ static void test_head(void **state)
 	}
 	memset(broken, 0, sizeof broken);
 	assert_false(drop_head_decode(broken, &again));
+	/* A sum is of what is read at once, and none stands where none was made. */
+	struct drop_head summed = head;
+
+	summed.flags |= DROP_SUMMED;
+	summed.sum = 0x89abcdef;
+	summed.content = DROP_SUMMED_MAX - summed.fields;
+	drop_head_encode(octets, &summed);
+	assert_true(drop_head_decode(octets, &again));
+	assert_int_equal(again.sum, summed.sum);
+	assert_int_equal(again.content, summed.content);
+	summed.content++;
+	drop_head_encode(octets, &summed);
+	assert_false(drop_head_decode(octets, &again));
+	summed.flags = 0;
+	drop_head_encode(octets, &summed);
+	assert_false(drop_head_decode(octets, &again));
 }
 
 static void put(struct bytes *to, enum drop_tag tag, const char *value, size_t len)
@@ -185,6 +210,173 @@ static void test_fields(void **state)
 	bytes_free(&b);
 }
 
+/* -- frames into files ----------------------------------------------------------------------- */
+
+/* A mail whose content is SIZE octets. */
+static void put_mail(struct bytes *to, size_t size)
+{
+	static char content[DROP_PIECE_MAX];
+
+	for (size_t i = 0; i < sizeof content; i++)
+		content[i] = (char)('a' + i % 25);
+	put(to, DROP_BEGIN, DROP_BEGIN_TEXT, 9);
+	put(to, DROP_SENDER, "ann@example.net", 15);
+	put(to, DROP_RECIPIENT, "\0bob", 4);
+	for (size_t done = 0; done < size;) {
+		size_t len = size - done < sizeof content ? size - done : sizeof content;
+
+		put(to, DROP_CONTENT, content, len);
+		done += len;
+	}
+	put(to, DROP_END, "\1", 1);
+}
+
+struct place {
+	char folder[32], name[DROP_NAME_BYTES];
+	int fd;
+};
+
+static void place_make(struct place *p)
+{
+	strcpy(p->folder, "/tmp/veredus-drop-XXXXXX");
+	assert_non_null(mkdtemp(p->folder));
+	p->fd = open(p->folder, O_RDONLY | O_DIRECTORY);
+}
+
+static void place_clear(struct place *p)
+{
+	unlinkat(p->fd, p->name, 0);
+	rmdir(p->folder);
+	close(p->fd);
+}
+
+/* Taken in pieces of STEP octets: what is in the file then. */
+static void check_taken(struct place *p, const struct bytes *mail, size_t content, size_t step)
+{
+	static struct drop_taker t;
+	int fd = drop_file_make(p->fd, 1000, 1, p->name);
+	uint8_t octets[DROP_HEAD_BYTES];
+	struct drop_head head;
+	struct stat st;
+
+	assert_true(fd >= 0);
+	drop_taker_begin(&t, fd);
+	for (size_t at = 0; at < bytes_len(mail); at += step) {
+		size_t left = bytes_len(mail) - at;
+
+		assert_true(drop_take(&t, bytes_at(mail) + at, left < step ? left : step));
+	}
+	assert_true(drop_is_whole(&t));
+	assert_true(drop_finish(&t, 5, 7));
+	close(fd);
+	fd = openat(p->fd, p->name, O_RDONLY);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0404);
+	assert_int_equal(read(fd, octets, sizeof octets), sizeof octets);
+	assert_true(drop_head_decode(octets, &head));
+	assert_int_equal(head.content, content);
+	assert_int_equal(head.fields, 20 + 9);
+	assert_int_equal(st.st_size, sizeof octets + 29 + content);
+	assert_true(head.wall == 5 && head.token == 7);
+	assert_int_equal(head.flags,
+			 DROP_EIGHT_BIT | (content + 29 <= DROP_SUMMED_MAX ? DROP_SUMMED : 0));
+	uint8_t *rest = malloc(content + 29);
+
+	assert_int_equal(read(fd, rest, content + 29), content + 29);
+	if (head.flags & DROP_SUMMED)
+		assert_int_equal(drop_sum(rest, content + 29), head.sum);
+	assert_memory_equal(rest, "S\x0f\0\0\0ann@example.netR\4\0\0\0\0bob", 29);
+	for (size_t i = 0; i < content; i++)
+		assert_int_equal(rest[29 + i], 'a' + i % DROP_PIECE_MAX % 25);
+	free(rest);
+	close(fd);
+	unlinkat(p->fd, p->name, 0);
+}
+
+static void test_taken(void **state)
+{
+	static const size_t sizes[] = {0,
+				       1,
+				       DROP_SUMMED_MAX - 29,
+				       DROP_SUMMED_MAX - 28,
+				       DROP_PIECE_MAX,
+				       DROP_PIECE_MAX + 1,
+				       5 * DROP_PIECE_MAX};
+	static const size_t steps[] = {1, 7, 4096, 65536, SIZE_MAX};
+	struct place p;
+
+	(void)state;
+	place_make(&p);
+	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+		struct bytes mail = {0};
+
+		put_mail(&mail, sizes[i]);
+		for (size_t k = 0; k < sizeof steps / sizeof *steps; k++)
+			check_taken(&p, &mail, sizes[i],
+				    steps[k] == SIZE_MAX ? bytes_len(&mail) : steps[k]);
+		bytes_free(&mail);
+	}
+	place_clear(&p);
+}
+
+/* Cut off anywhere it is no mail, and with anything behind its end neither. */
+static void test_not_taken(void **state)
+{
+	static struct drop_taker t;
+	struct bytes mail = {0};
+	int status;
+
+	(void)state;
+	put_mail(&mail, 10);
+	for (size_t len = 0; len < bytes_len(&mail); len++) {
+		drop_taker_begin(&t, -1);
+		assert_true(drop_take(&t, bytes_at(&mail), len));
+		assert_false(drop_is_whole(&t));
+		assert_int_equal(t.fault, len ? DROP_HALF : DROP_NONE);
+		assert_non_null(drop_why(&t, &status));
+		assert_int_equal(status, EX_DATAERR);
+	}
+	drop_taker_begin(&t, -1);
+	bytes_add(&mail, "x", 1);
+	assert_false(drop_take(&t, bytes_at(&mail), bytes_len(&mail)));
+	assert_int_equal(t.fault, DROP_BEHIND);
+	bytes_free(&mail);
+	/* What is too large for the buffer goes to the file; there is none. */
+	put_mail(&mail, DROP_SUMMED_MAX);
+	drop_taker_begin(&t, -1);
+	assert_false(drop_take(&t, bytes_at(&mail), bytes_len(&mail)));
+	assert_int_equal(t.error, EBADF);
+	assert_string_equal(drop_why(&t, &status), "writing");
+	assert_int_equal(status, EX_TEMPFAIL);
+	bytes_free(&mail);
+}
+
+/* No name is used twice, and no more than there are. */
+static void test_slots(void **state)
+{
+	struct place p;
+	char name[DROP_NAME_BYTES];
+	int fd;
+
+	(void)state;
+	place_make(&p);
+	for (uint32_t slot = 0; slot + 1 < DROP_SLOTS; slot++) {
+		drop_name_print(name, 1000, slot);
+		assert_int_equal(symlinkat("/dev/null", p.fd, name), 0);
+	}
+	fd = drop_file_make(p.fd, 1000, DROP_SLOTS, p.name);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_string_equal(p.name, "m-1000-4095");
+	assert_int_equal(drop_file_make(p.fd, 1000, DROP_SLOTS, name), -1);
+	assert_int_equal(errno, EEXIST);
+	for (uint32_t slot = 0; slot + 1 < DROP_SLOTS; slot++) {
+		drop_name_print(name, 1000, slot);
+		assert_int_equal(unlinkat(p.fd, name, 0), 0);
+	}
+	place_clear(&p);
+}
+
 static void test_names(void **state)
 {
 	static const struct {
@@ -230,6 +422,8 @@ int main(void)
 	    cmocka_unit_test(test_order),  cmocka_unit_test(test_bounds),
 	    cmocka_unit_test(test_values), cmocka_unit_test(test_head),
 	    cmocka_unit_test(test_fields), cmocka_unit_test(test_names),
+	    cmocka_unit_test(test_taken),  cmocka_unit_test(test_not_taken),
+	    cmocka_unit_test(test_slots),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -65,6 +65,10 @@ SENDMAIL_PARTS := $(patsubst %,$(BUILD)/obj/ctl/%.o,sendmail_encode sendmail_hea
 $(BUILD)/unit/test_sendmail $(BUILD)/replay/fuzz_sendmail $(BUILD)/fuzz/fuzz_sendmail: $(SENDMAIL_PARTS)
 LIBS_UNIT_test_sendmail = $(BUILD)/libveredus.a
 LIBS_UNIT_fuzz_sendmail = $(BUILD)/libveredus.a
+# What postdrop does with frames.
+$(BUILD)/unit/test_drop $(BUILD)/replay/fuzz_drop $(BUILD)/fuzz/fuzz_drop: $(BUILD)/obj/pickup/drop_taker.o
+LIBS_UNIT_test_drop = $(BUILD)/libveredus.a
+LIBS_UNIT_fuzz_drop = $(BUILD)/libveredus.a
 # Policies alone: the rest of the fetcher leans on its main.
 STS_OBJS := $(patsubst %,$(BUILD)/obj/fetcher/%.o,sts_policy sts_disk sts_domain)
 $(BUILD)/unit/test_sts $(BUILD)/replay/fuzz_sts $(BUILD)/fuzz/fuzz_sts: $(STS_OBJS)
