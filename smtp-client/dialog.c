@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The engine: a handler for each verb's reply, and the owner's calls. */
+/* The engine: how it ends, the table of verbs, and the owner's calls. */
 #include "outbound.h"
 
 #include <stdio.h>
@@ -7,10 +7,9 @@
 
 enum { QUIT_PATIENCE_S = 2, IDLE_PATIENCE_S = 120 };
 
-/* -- verdicts ------------------------------------------------------------------ */
+/* -- how it ends --------------------------------------------------------------- */
 
-/* Ours, in place of words that the receiver never said. */
-static void say(struct reply *to, const char *dsn, const char *what)
+void dialog_say(struct reply *to, const char *dsn, const char *what)
 {
 	int n = snprintf(to->text, sizeof to->text, "%s", what);
 
@@ -58,11 +57,11 @@ static enum failure_scope scope_now(const struct dialog *d)
 		   : SCOPE_SITE;
 }
 
-static enum dialog_says fail(struct dialog *d, const char *dsn, const char *what)
+enum dialog_says dialog_fail(struct dialog *d, const char *dsn, const char *what)
 {
 	enum failure_scope scope = scope_now(d);
 
-	say(&d->reader.reply, dsn, what);
+	dialog_say(&d->reader.reply, dsn, what);
 	return broken_off(d, scope);
 }
 
@@ -100,8 +99,7 @@ static bool job_may_go_on(const struct dialog *d, bool answered)
 	       verb <= VERB_DATA && (answered || !ring_has(d, VERB_BDAT));
 }
 
-/* What is open of the job is offered anew at the next host. The ring keeps what has no answer. */
-static enum dialog_says go_on(struct dialog *d)
+enum dialog_says dialog_go_on(struct dialog *d)
 {
 	unsent_drop(d);
 	d->over = true;
@@ -109,271 +107,7 @@ static enum dialog_says go_on(struct dialog *d)
 	return DIALOG_REFUSED;
 }
 
-/* -- replies, a handler a verb ---------------------------------------------------- */
-
-static enum dialog_says refused(struct dialog *d)
-{
-	d->over = true;
-	return DIALOG_REFUSED;
-}
-
-static void send_hello(struct dialog *d, const char *verb, enum dialog_verb expected)
-{
-	struct text name = d->helo.len ? d->helo : d->config->hostname;
-
-	bytes_add(d->out, verb, strlen(verb));
-	bytes_add(d->out, name.data, name.len);
-	PUT(d->out, "\r\n");
-	ring_push(d, expected);
-}
-
-static enum dialog_says on_greeting(struct dialog *d, struct reply *r)
-{
-	if (reply_class(r) != 2)
-		return refused(d);
-	send_hello(d, hop_is_lmtp(d->how) ? "LHLO " : "EHLO ", VERB_EHLO);
-	return DIALOG_WAIT;
-}
-
-static enum dialog_says session_up(struct dialog *d)
-{
-	/* RFC 5321 5.1: mail that comes back to its own server loops. */
-	if (d->loops && d->how == HOP_MX) {
-		say(&d->reader.reply, "5.4.6", "mail loops back to myself");
-		return refused(d);
-	}
-	if (d->login)
-		return DIALOG_LOGIN;
-	return dialog_logged_in(d);
-}
-
-/* Nothing of the mail is shown to whoever stripped the offer. */
-static enum dialog_says lacks_tls(struct dialog *d, const char *what)
-{
-	char text[REPLY_TEXT_MAX];
-
-	/* RFC 3463 section 3.8, X.7.4: security features that "could not be supported on the
-	 * delivery protocol". */
-	snprintf(text, sizeof text, "TLS is required, but %s", what);
-	say(&d->reader.reply, "4.7.4", text);
-	d->lacks_tls = true;
-	return refused(d);
-}
-
-/* -- the login */
-
-static enum dialog_says on_auth(struct dialog *d, struct reply *r)
-{
-	if (reply_class(r) == 3) {
-		if (r->code != 334 || d->reader.lines != 1)
-			return fail(d, "4.5.0", "protocol error: unexpected reply to AUTH");
-		d->challenge = d->reader.line;
-		return DIALOG_CHALLENGE;
-	}
-	d->reader.challenges = false;
-	if (r->code == 421)
-		return refused(d);
-	return DIALOG_JUDGED;
-}
-
-/* The receiver is known; now or never is the time for TLS. */
-static enum dialog_says greeted(struct dialog *d)
-{
-	if (d->secured || d->tls == DIALOG_CLEAR)
-		return session_up(d);
-	if (d->offers.set & OFFERS_STARTTLS) {
-		PUT(d->out, "STARTTLS\r\n");
-		ring_push(d, VERB_STARTTLS);
-		return DIALOG_WAIT;
-	}
-	d->lacks_for_good = true;
-	return d->tls == DIALOG_TLS_NEEDED ? lacks_tls(d, "the receiver does not offer it")
-					   : session_up(d);
-}
-
-/* RFC 3207 4.1: when it is refused, "the client must decide whether or not to continue". */
-static enum dialog_says on_starttls(struct dialog *d, struct reply *r)
-{
-	char what[REPLY_TEXT_MAX / 2];
-	int most = r->len < REPLY_TEXT_MAX / 4 ? (int)r->len : REPLY_TEXT_MAX / 4;
-
-	if (reply_class(r) == 2)
-		return DIALOG_SECURE;
-	if (reply_class(r) == 3)
-		return fail(d, "4.5.0", "protocol error: unexpected reply to STARTTLS");
-	if (r->code == 421)
-		return refused(d);
-	d->lacks_for_good = reply_class(r) == 5;
-	snprintf(what, sizeof what, "STARTTLS was refused: %.*s", most, r->text);
-	if (d->tls == DIALOG_TLS_NEEDED)
-		return lacks_tls(d, what);
-	d->declined = true;
-	return session_up(d);
-}
-
-static enum dialog_says on_ehlo(struct dialog *d, struct reply *r)
-{
-	if (reply_class(r) == 2)
-		return greeted(d);
-	/* RFC 5321 3.2: a server without EHLO is greeted with HELO. */
-	if (reply_class(r) == 5 && !hop_is_lmtp(d->how)) {
-		d->offers = (struct offers){0};
-		send_hello(d, "HELO ", VERB_HELO);
-		return DIALOG_WAIT;
-	}
-	return refused(d);
-}
-
-static enum dialog_says on_helo(struct dialog *d, struct reply *r)
-{
-	return reply_class(r) == 2 ? greeted(d) : refused(d);
-}
-
-static enum dialog_says on_rset(struct dialog *d, struct reply *r)
-{
-	if (reply_class(r) != 2)
-		return fail(d, "4.5.0", "protocol error: RSET was refused");
-	return d->next_verb == VERB_COUNT ? DIALOG_WAIT : outbound_send(d);
-}
-
-static enum dialog_says on_mail(struct dialog *d, struct reply *r)
-{
-	bool pipelined = (d->offers.set & OFFERS_PIPELINING) != 0;
-
-	/* Perhaps it cannot stand what went ahead: the answer that counts is one to MAIL alone. */
-	if (d->was_ahead && reply_class(r) != 2) {
-		d->over = true;
-		d->job = NULL;
-		return DIALOG_AGAIN;
-	}
-	d->was_ahead = false;
-	if (reply_class(r) == 3)
-		return fail(d, "4.5.0", "protocol error: unexpected reply to MAIL");
-	d->mail_answered = true;
-	if (reply_class(r) == 2)
-		return pipelined ? DIALOG_WAIT : outbound_send(d);
-	/* RFC 4954 section 6, 530 and 535: that we are not, or no longer, logged in is not the
-	 * mail's fault. */
-	if (d->login && (r->code == 530 || r->code == 535)) {
-		d->unlogged = true;
-		return go_on(d);
-	}
-	/* "Not from you, for now": another host may think otherwise. */
-	if (reply_class(r) == 4 && r->enhanced && strncmp(r->dsn, "4.7.", 4) == 0)
-		return go_on(d);
-	const struct verdict v = outbound_verdict(r);
-
-	d->mail_refused = true;
-	job_widen(d->job, SCOPE_MESSAGE);
-	job_settle_open(d->job, &v);
-	return pipelined ? DIALOG_WAIT : outbound_end(d, false);
-}
-
-/*
- * "Too many recipients" (RFC 5321 4.5.3.1.10): those that were accepted go
- * first, these in a transaction of their own.
- */
-static bool is_too_many(const struct dialog *d, const struct reply *r)
-{
-	return r->code == 452 && d->accepted && (!r->enhanced || reply_status_is(r, ".5.3"));
-}
-
-static void rcpt_verdict(struct dialog *d, struct recipient *r, struct reply *reply)
-{
-	if (reply->code == 552) {
-		/* RFC 5321 4.5.3.1.10: treated as if it were 452. */
-		reply->code = 452;
-		reply->dsn[0] = '4';
-	}
-	if (reply_class(reply) == 2) {
-		r->stage = RECIPIENT_ACCEPTED;
-		d->accepted++;
-	} else if (is_too_many(d, reply)) {
-		r->stage = RECIPIENT_WAITING;
-	} else {
-		const struct verdict v = outbound_verdict(reply);
-
-		job_widen(d->job, SCOPE_RECIPIENT);
-		job_settle(d->job, r, &v);
-	}
-}
-
-static enum dialog_says on_rcpt(struct dialog *d, struct reply *reply)
-{
-	if (!d->mail_refused) {
-		struct recipient *r = outbound_next(d, &d->reply_cursor, RECIPIENT_SENT);
-
-		if (!r || reply_class(reply) == 3)
-			return fail(d, "4.5.0", "protocol error: unexpected reply to RCPT");
-		rcpt_verdict(d, r, reply);
-	}
-	if (d->next_verb == VERB_COUNT)
-		return DIALOG_WAIT;
-	/* Step by step: no DATA without anybody to send to. */
-	if (d->next_verb == VERB_DATA && !d->accepted)
-		return outbound_end(d, false);
-	return outbound_send(d);
-}
-
-static enum dialog_says on_data(struct dialog *d, struct reply *r)
-{
-	if (reply_class(r) == 3) {
-		if (d->accepted)
-			return outbound_content(d);
-		/* RFC 2920 section 3.1: an empty content, which delivers nothing. */
-		PUT(d->out, ".\r\n");
-		ring_push(d, VERB_LONE_DOT);
-		return DIALOG_WAIT;
-	}
-	if (reply_class(r) == 2)
-		return fail(d, "4.5.0", "protocol error: unexpected reply to DATA");
-	if (d->accepted) {
-		job_widen(d->job, SCOPE_MESSAGE);
-		outbound_settle(d, RECIPIENT_ACCEPTED, r);
-	}
-	return outbound_end(d, false);
-}
-
-static enum dialog_says on_content(struct dialog *d, struct reply *r)
-{
-	bool fine = reply_class(r) == 2 && d->accepted;
-
-	if (reply_class(r) == 3)
-		return fail(d, "4.5.0", "protocol error: unexpected reply to the content");
-	if (d->accepted && !fine)
-		job_widen(d->job, SCOPE_MESSAGE);
-	outbound_settle(d, RECIPIENT_ACCEPTED, r);
-	return outbound_end(d, fine);
-}
-
-/* RFC 2033 section 4.2: after the final dot a reply for each recipient that was accepted. */
-static enum dialog_says on_dot(struct dialog *d, struct reply *r)
-{
-	if (!hop_is_lmtp(d->how))
-		return on_content(d, r);
-	if (d->accepted && d->reply_cursor == d->batch_end)
-		d->reply_cursor = 0;
-	struct recipient *to = outbound_next(d, &d->reply_cursor, RECIPIENT_ACCEPTED);
-
-	if (!to || reply_class(r) == 3)
-		return fail(d, "4.5.0", "protocol error: unexpected reply to the content");
-	const struct verdict v = outbound_verdict(r);
-
-	if (v.kind != OUTCOME_RELAYED)
-		job_widen(d->job, SCOPE_RECIPIENT);
-	to->receiver_dsn = v.kind == OUTCOME_RELAYED && (d->offers.set & OFFERS_DSN);
-	job_settle(d->job, to, &v);
-	if (!--d->accepted)
-		return outbound_end(d, true);
-	ring_push(d, VERB_DOT);
-	return DIALOG_WAIT;
-}
-
-static enum dialog_says on_lone_dot(struct dialog *d, struct reply *r)
-{
-	(void)r;
-	return outbound_end(d, false);
-}
+/* -- verbs ----------------------------------------------------------------------- */
 
 static enum dialog_says on_quit(struct dialog *d, struct reply *r)
 {
@@ -386,39 +120,22 @@ static const struct {
 	const char *name; /* for people */
 	enum dialog_says (*on_reply)(struct dialog *d, struct reply *r);
 } verbs[VERB_COUNT] = {
-    [VERB_GREETING] = {"the greeting", on_greeting},
-    [VERB_EHLO] = {"the reply to EHLO", on_ehlo},
-    [VERB_HELO] = {"the reply to HELO", on_helo},
-    [VERB_STARTTLS] = {"the reply to STARTTLS", on_starttls},
-    [VERB_AUTH] = {"the reply to AUTH", on_auth},
-    [VERB_RSET] = {"the reply to RSET", on_rset},
-    [VERB_MAIL] = {"the reply to MAIL", on_mail},
-    [VERB_RCPT] = {"the reply to RCPT", on_rcpt},
-    [VERB_DATA] = {"the reply to DATA", on_data},
-    [VERB_DOT] = {"the reply to the final dot", on_dot},
-    [VERB_LONE_DOT] = {"the reply to the final dot", on_lone_dot},
-    [VERB_BDAT] = {"the reply to BDAT", on_content},
+    [VERB_GREETING] = {"the greeting", opening_on_greeting},
+    [VERB_EHLO] = {"the reply to EHLO", opening_on_ehlo},
+    [VERB_HELO] = {"the reply to HELO", opening_on_helo},
+    [VERB_STARTTLS] = {"the reply to STARTTLS", opening_on_starttls},
+    [VERB_AUTH] = {"the reply to AUTH", opening_on_auth},
+    [VERB_RSET] = {"the reply to RSET", outbound_on_rset},
+    [VERB_MAIL] = {"the reply to MAIL", outbound_on_mail},
+    [VERB_RCPT] = {"the reply to RCPT", outbound_on_rcpt},
+    [VERB_DATA] = {"the reply to DATA", outbound_on_data},
+    [VERB_DOT] = {"the reply to the final dot", outbound_on_dot},
+    [VERB_LONE_DOT] = {"the reply to the final dot", outbound_on_lone_dot},
+    [VERB_BDAT] = {"the reply to BDAT", outbound_on_content},
     [VERB_QUIT] = {"the reply to QUIT", on_quit},
 };
 
 /* -- input -------------------------------------------------------------------------- */
-
-static void ehlo_line(struct dialog *d, struct text line)
-{
-	if (d->heard)
-		d->heard(d->hearer, line);
-	if (d->reader.lines > 1) {
-		offers_take(&d->offers, line);
-		if (!d->proved)
-			d->offers.set &= ~(unsigned)OFFERS_REQUIRETLS;
-		return;
-	}
-	size_t n = 0;
-
-	while (n < line.len && line.data[n] != ' ')
-		n++;
-	d->loops = text_equal_case((struct text){line.data, n}, d->config->hostname);
-}
 
 /* A reply that nothing was sent for. */
 static enum dialog_says unasked(struct dialog *d)
@@ -429,7 +146,7 @@ static enum dialog_says unasked(struct dialog *d)
 	 */
 	if (d->job && d->feeding && reply_class(r) >= 4)
 		return broken_off(d, r->code == 421 ? SCOPE_SITE : SCOPE_MESSAGE);
-	return fail(d, "4.5.0", "protocol error: a reply that was not asked for");
+	return dialog_fail(d, "4.5.0", "protocol error: a reply that was not asked for");
 }
 
 static enum dialog_says take_reply(struct dialog *d, bool more_behind)
@@ -444,7 +161,7 @@ static enum dialog_says take_reply(struct dialog *d, bool more_behind)
 	if (d->reader.reply.code == 421 && d->up && verb != VERB_QUIT) {
 		if (job_is_stale(d))
 			return stale(d);
-		return job_may_go_on(d, true) ? go_on(d) : broken_off(d, SCOPE_SITE);
+		return job_may_go_on(d, true) ? dialog_go_on(d) : broken_off(d, SCOPE_SITE);
 	}
 	ring_pop(d);
 	enum dialog_says says = verbs[verb].on_reply(d, &d->reader.reply);
@@ -462,8 +179,9 @@ static enum dialog_says take_reply(struct dialog *d, bool more_behind)
 		d->up = false;
 	if (bytes_len(d->out) > appended)
 		d->out->end = d->out->start + appended;
-	return d->job || !d->up ? fail(d, "4.5.0", "protocol error: a reply that was not asked for")
-				: says;
+	return d->job || !d->up
+		   ? dialog_fail(d, "4.5.0", "protocol error: a reply that was not asked for")
+		   : says;
 }
 
 enum dialog_says dialog_input(struct dialog *d, const uint8_t *data, size_t len, size_t *used)
@@ -476,10 +194,10 @@ enum dialog_says dialog_input(struct dialog *d, const uint8_t *data, size_t len,
 		if (step == REPLY_MORE)
 			return DIALOG_WAIT;
 		if (step == REPLY_BROKEN)
-			return fail(d, "4.5.0",
-				    "protocol error: the receiver's reply is malformed");
+			return dialog_fail(d, "4.5.0",
+					   "protocol error: the receiver's reply is malformed");
 		if (ring_head(d) == VERB_EHLO && d->reader.reply.code / 100 == 2)
-			ehlo_line(d, d->reader.line);
+			opening_ehlo_line(d, d->reader.line);
 		if (step == REPLY_LINE)
 			continue;
 		says = take_reply(d, *used < len);
@@ -502,21 +220,6 @@ void dialog_start(struct dialog *d, const struct config *config, enum hop_how ho
 	d->next_verb = VERB_COUNT;
 	d->secured = tls == DIALOG_TLS_DONE;
 	ring_push(d, VERB_GREETING);
-}
-
-/*
- * RFC 3207 4.2: "The client MUST discard any knowledge obtained from the
- * server, such as the list of SMTP service extensions, which was not obtained
- * from the TLS negotiation itself."
- */
-void dialog_secured(struct dialog *d)
-{
-	must(!d->up && !d->over && !d->ring_count && !d->secured);
-	d->secured = true;
-	d->offers = (struct offers){0};
-	d->loops = false;
-	memset(&d->reader, 0, sizeof d->reader);
-	send_hello(d, hop_is_lmtp(d->how) ? "LHLO " : "EHLO ", VERB_EHLO);
 }
 
 static bool is_too_large(const struct dialog *d, const struct job *job)
@@ -643,7 +346,7 @@ enum dialog_says dialog_body(struct dialog *d, struct text block)
 
 	must(d->feeding && block.len <= d->body_left);
 	if (!block.len)
-		return fail(d, "4.3.0", "the message could not be read");
+		return dialog_fail(d, "4.3.0", "the message could not be read");
 	bool clean = content_stuff(&place, d->out, block);
 
 	d->place = (uint8_t)place;
@@ -702,10 +405,10 @@ static enum dialog_says interrupted(struct dialog *d, const char *what)
 	else
 		snprintf(text, sizeof text, "%s while waiting for %s", what, verbs[verb].name);
 	if (job_may_go_on(d, false)) {
-		say(&d->reader.reply, "4.4.2", text);
-		return go_on(d);
+		dialog_say(&d->reader.reply, "4.4.2", text);
+		return dialog_go_on(d);
 	}
-	return fail(d, "4.4.2", text);
+	return dialog_fail(d, "4.4.2", text);
 }
 
 enum dialog_says dialog_expired(struct dialog *d)
@@ -732,7 +435,7 @@ enum dialog_says dialog_ended(struct dialog *d, const char *why)
 
 enum dialog_says dialog_cut(struct dialog *d)
 {
-	say(&d->reader.reply, "4.3.2", "the delivery was interrupted: this server stops");
+	dialog_say(&d->reader.reply, "4.3.2", "the delivery was interrupted: this server stops");
 	return broken_off(d, SCOPE_RECIPIENT);
 }
 

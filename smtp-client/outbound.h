@@ -1,59 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * A mail transaction of a dialog: who is in it, and its commands. Within
- * dialog.c's walls: nobody else includes this.
+ * A mail transaction of a dialog: who is in it, its commands, and what they
+ * are answered with. Within dialog.c's walls: nobody else includes this.
  */
 #ifndef SMTP_CLIENT_OUTBOUND_H
 #define SMTP_CLIENT_OUTBOUND_H
 
-#include "dialog.h"
-#include "must.h"
-
-/* -- the ring of expected replies */
-
-static inline void ring_push(struct dialog *d, enum dialog_verb verb)
-{
-	if (d->ring_count) {
-		unsigned last = (d->ring_head + d->ring_count - 1u) % DIALOG_RING;
-
-		if (d->ring[last].verb == verb) {
-			d->ring[last].count++;
-			return;
-		}
-	}
-	must(d->ring_count < DIALOG_RING);
-	unsigned at = (d->ring_head + d->ring_count++) % DIALOG_RING;
-
-	d->ring[at].verb = (uint8_t)verb;
-	d->ring[at].count = 1;
-}
-
-static inline enum dialog_verb ring_head(const struct dialog *d)
-{
-	return d->ring_count ? (enum dialog_verb)d->ring[d->ring_head].verb : VERB_COUNT;
-}
-
-static inline void ring_pop(struct dialog *d)
-{
-	if (--d->ring[d->ring_head].count)
-		return;
-	d->ring_head = (uint8_t)((d->ring_head + 1u) % DIALOG_RING);
-	d->ring_count--;
-}
-
-/* Does the job under way wait for such a reply? What follows its dot is the next one's. */
-static inline bool ring_has(const struct dialog *d, enum dialog_verb verb)
-{
-	for (unsigned i = 0; i < d->ring_count; i++) {
-		uint8_t expected = d->ring[(d->ring_head + i) % DIALOG_RING].verb;
-
-		if (expected == verb)
-			return true;
-		if (expected == VERB_DOT)
-			return false;
-	}
-	return false;
-}
+#include "dialog_private.h"
 
 /* -- verdicts */
 
@@ -94,5 +47,15 @@ enum dialog_says outbound_end(struct dialog *d, bool fine);
 /* After the 354: the content, or the prelude of one whose body is in a file. */
 enum dialog_says outbound_content(struct dialog *d);
 void outbound_content_end(struct dialog *d);
+
+/* -- replies, a handler a verb */
+
+enum dialog_says outbound_on_rset(struct dialog *d, struct reply *r);
+enum dialog_says outbound_on_mail(struct dialog *d, struct reply *r);
+enum dialog_says outbound_on_rcpt(struct dialog *d, struct reply *r);
+enum dialog_says outbound_on_data(struct dialog *d, struct reply *r);
+enum dialog_says outbound_on_content(struct dialog *d, struct reply *r);
+enum dialog_says outbound_on_dot(struct dialog *d, struct reply *r);
+enum dialog_says outbound_on_lone_dot(struct dialog *d, struct reply *r);
 
 #endif

@@ -28,7 +28,9 @@ config lib/config_print.c
 config lib/url.c -put_encoded
 demand keeper/demand.c
 dialog smtp-client/dialog.c
+dialog smtp-client/opening.c
 dialog smtp-client/outbound.c
+dialog smtp-client/answers.c
 dialog smtp-client/offers.c
 dialog smtp-client/job.c -job_set_config
 dialog smtp-client/content.c
