@@ -23,6 +23,8 @@ enum {
 
 enum { INLINE_BODY_MAX = 65536, PRELUDE_MAX = 262144, ENVELOPE_MAX = 1048576 };
 enum { SIGN_TEXT_MAX = 65536 };
+/* Of a slot of smtp-client, under way or ahead; one of local has two. */
+enum { SLOT_JOBS_MAX = 8, LOCAL_SLOT_JOBS_MAX = 2 };
 
 enum fd_rule { FD_NEVER, FD_ALWAYS, FD_MAYBE };
 

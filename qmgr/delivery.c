@@ -330,7 +330,9 @@ static void fetch_done(void *arg)
 		pool_add(q->readers, &f->work);
 		return;
 	}
-	if (job && f->result == QUEUE_OK && job->slot && job->worker->channel) {
+	/* A slot that was told to end meanwhile may be gone there: it would be a new one. */
+	if (job && f->result == QUEUE_OK && job->slot && !job->slot->closing &&
+	    job->worker->channel) {
 		struct queue_placed parts = {f->content.envelope, f->content.prelude,
 					     f->content.body};
 
@@ -414,9 +416,12 @@ void delivery_want(struct channel *c, const struct message *m)
 
 	if (!slot || slot->worker->channel != c)
 		return;
+	uint32_t most =
+	    slot->worker->kind == PEER_LOCAL ? LOCAL_SLOT_JOBS_MAX : (uint32_t)SLOT_JOBS_MAX;
+
 	/* Else it could have all that waits for the site, to hold it by its own crashes. */
-	if (slot->jobs > 1)
-		channel_end(c, "wants more than one job ahead");
+	if (slot->jobs + slot->wants >= most)
+		channel_end(c, "wants more jobs than a slot may have");
 	else
 		scheduler_want(q->scheduler, slot, now_us(q));
 }
@@ -432,6 +437,15 @@ void delivery_slot_done(struct channel *c, const struct message *m)
 		scheduler_job_done(q->scheduler, unused, false, now_us(q));
 	if (slot && slot->worker->channel == c)
 		scheduler_slot_done(q->scheduler, slot);
+}
+
+void delivery_job_back(struct channel *c, const struct message *m)
+{
+	struct qmgr *q = qmgr_of(c);
+	struct job *job = scheduler_job(q->scheduler, m->job_back.job);
+
+	if (job && job->worker->channel == c)
+		scheduler_job_done(q->scheduler, job, false, now_us(q));
 }
 
 /* -- the resolver ------------------------------------------------------------------------------ */

@@ -20,7 +20,7 @@ struct slot *scheduler_slot(const struct scheduler *s, uint32_t number)
 	return slot && slot->number == number ? slot : NULL;
 }
 
-void slot_idle(struct scheduler *s, struct slot *slot, bool idle, int64_t now_us)
+static void slot_idle(struct scheduler *s, struct slot *slot, bool idle, int64_t now_us)
 {
 	if (idle == (slot->idle_prev != NULL))
 		return;
@@ -51,6 +51,14 @@ void slot_idle(struct scheduler *s, struct slot *slot, bool idle, int64_t now_us
 		s->newest_idle = slot->age_prev;
 	slot->idle_next = slot->age_next = NULL;
 	slot->idle_prev = slot->age_prev = NULL;
+}
+
+void slot_wants(struct scheduler *s, struct slot *slot, uint32_t jobs, int64_t now_us)
+{
+	slot->wants = jobs;
+	slot_idle(s, slot, false, now_us);
+	if (jobs)
+		slot_idle(s, slot, true, now_us);
 }
 
 static struct worker *choose_worker(struct scheduler *s, const struct site *site)
@@ -138,7 +146,7 @@ void slot_close(struct scheduler *s, struct slot *slot)
 {
 	if (slot->closing)
 		return;
-	slot_idle(s, slot, false, 0);
+	slot_wants(s, slot, 0, 0);
 	slot->closing = true;
 	slot->site->closing++;
 	s->closing++;
@@ -174,7 +182,7 @@ static void slot_free(struct scheduler *s, struct slot *slot)
 {
 	struct site *site = slot->site;
 
-	slot_idle(s, slot, false, 0);
+	slot_wants(s, slot, 0, 0);
 	for (size_t i = 0; slot->jobs && i < s->jobs.size; i++)
 		for (struct table_link *l = s->jobs.slots[i]; l; l = l->next)
 			if (ITEM_OF(l, struct job, link)->slot == slot)
@@ -237,7 +245,7 @@ void scheduler_want(struct scheduler *s, struct slot *slot, int64_t now_us)
 		slot_close(s, slot);
 		return;
 	}
-	slot_idle(s, slot, true, now_us);
+	slot_wants(s, slot, slot->wants + 1, now_us);
 	if (slot->site->ready)
 		site_pump_later(s, slot->site);
 }

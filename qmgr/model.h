@@ -200,6 +200,7 @@ struct slot {
 	char *hop; /* owned; of its connection */
 	int64_t idle_since_us;
 	uint32_t number, jobs, sent; /* jobs: on their way; sent: over this connection */
+	uint32_t wants;		     /* jobs that its worker has asked for and not got */
 	bool closing;
 };
 

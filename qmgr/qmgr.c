@@ -227,6 +227,7 @@ static const struct serve serves[] = {
     {MSG_want, DELIVERERS, delivery_want},
     {MSG_outcome, DELIVERERS, outcome_take},
     {MSG_slot_done, DELIVERERS, delivery_slot_done},
+    {MSG_job_back, PEER_SMTP_CLIENT, delivery_job_back},
     {MSG_in_flight, DELIVERERS, workers_in_flight},
     {MSG_in_flight_end, DELIVERERS, workers_in_flight_end},
     {MSG_site_is, PEER_RESOLVER, delivery_site_is},

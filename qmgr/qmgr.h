@@ -231,6 +231,7 @@ void import_refuse(struct engine *e, enum queue_result why);
 void delivery_init(struct qmgr *q);
 void delivery_want(struct channel *c, const struct message *m);
 void delivery_slot_done(struct channel *c, const struct message *m);
+void delivery_job_back(struct channel *c, const struct message *m);
 void delivery_site_is(struct channel *c, const struct message *m);
 
 /* All have answered. */

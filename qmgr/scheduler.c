@@ -405,7 +405,8 @@ static bool site_serve(struct scheduler *s, struct site *site, int64_t now_us)
 	if (!slot)
 		return false;
 	site_rate_spend(site, now_us);
-	slot_idle(s, slot, false, now_us);
+	/* A new one's first job was not asked for. */
+	slot_wants(s, slot, slot->wants ? slot->wants - 1 : 0, now_us);
 	site_rotate(lane);
 	struct job *job = job_make(s, lane);
 

@@ -96,7 +96,7 @@ void scheduler_policy_is(struct scheduler *s, uint64_t query, const struct sts_p
 /* The resolver was restarted: questions in the air are asked again. */
 void scheduler_ask_again(struct scheduler *s);
 
-/* A slot can take one more job. */
+/* A slot can take one more job, beside those that it has and waits for. */
 void scheduler_want(struct scheduler *s, struct slot *slot, int64_t now_us);
 /* A slot's connection is gone; frees it. Its jobs lose their slot but run on. */
 void scheduler_slot_done(struct scheduler *s, struct slot *slot);

@@ -132,7 +132,8 @@ void lanes_free(struct scheduler *s); /* all of them, with domains, shares and s
 /* jobs.c */
 /* NULL: no worker; or no more at once, then the site is hungry. */
 struct slot *slot_new(struct scheduler *s, struct site *site);
-void slot_idle(struct scheduler *s, struct slot *slot, bool idle, int64_t now_us);
+/* It waits for so many jobs: with any it is in its site's list and newest by age. */
+void slot_wants(struct scheduler *s, struct slot *slot, uint32_t jobs, int64_t now_us);
 void slot_close(struct scheduler *s, struct slot *slot);
 struct job *job_make(struct scheduler *s, struct lane *lane);
 /* As many sites as connections became free: those without one are served next, before others grow.

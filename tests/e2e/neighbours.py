@@ -1976,9 +1976,10 @@ def test_qmgr_deliverers(t):
         return run
 
     def greedy(peer, job):
-        """Wants another job beside the one that it has and the one ahead."""
-        peer.say("want", slot=job["slot"])
-        daemon.lives("one ahead")
+        """Wants one job more than a slot may have."""
+        for _ in range(7):
+            peer.say("want", slot=job["slot"])
+        daemon.lives("seven ahead")
         peer.expect("job", id=qmgr.submit(job["domain"].decode()), slot=job["slot"])
         peer.say("want", slot=job["slot"])
 
@@ -2006,6 +2007,7 @@ def test_qmgr_deliverers(t):
         for n in (0, 1, 2, 500, (1 << 32) - 1):
             peer.say("want", slot=n)
             peer.say("slot_done", slot=n, unused_job=n)
+            peer.say("job_back", job=n)
         for n in (0, 1, (1 << 64) - 1):
             peer.say("outcome", slot=n & 0xff, job=n, id=n, recipients=[dict(number=0, kind=FAILED)])
 
@@ -2024,6 +2026,7 @@ def test_qmgr_deliverers(t):
         ("slots and jobs of nobody", foreign, LIVES),
         ("another's slot wanted", with_job(thief("want", slot="slot")), LIVES),
         ("another's slot given back", with_job(thief("slot_done", slot="slot", unused_job="job")), LIVES),
+        ("another's job given back", with_job(thief("job_back", job="job")), LIVES),
         ("another's outcome", with_job(lambda peer, job: peer.say("outcome", **outcome_of(job)), True), ENDS),
         ("another's job in flight", with_job(thief("in_flight", slot="slot", job="job", id="id")), LIVES),
         ("another's recipients as a job of its own", with_job(lambda peer, job: (
@@ -2034,7 +2037,7 @@ def test_qmgr_deliverers(t):
         ("a kind that is none", own_kind(255), ENDS),
         ("a scope that is none", own_kind(DEFERRED, scope=99), ENDS),
         ("another message's outcome", own_kind(RELAYED, id=5), ENDS),
-        ("more jobs than the one ahead", with_own(greedy), ENDS),
+        ("more jobs than a slot may have", with_own(greedy), ENDS),
     ], others)
 
     def unknown_recipient(peer):

@@ -218,6 +218,50 @@ static void test_one_transaction_when_answers_part(void **state)
 	world_free(&w);
 }
 
+/* One connection may wait for several jobs, gets as many, and is idle only when none comes. */
+static void test_wants_several(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, "");
+	w.answer = never;
+	add(&w, "u0", "s0", 1);
+	run(&w, 5000);
+	struct slot *slot = scheduler_slot(w.s, w.flights[0].slot);
+
+	for (int i = 0; i < 3; i++)
+		scheduler_want(w.s, slot, w.now);
+	assert_int_equal(slot->wants, 3);
+	for (int i = 0; i < 5; i++)
+		add(&w, "u0", "s0", 1);
+	run(&w, 5000);
+	assert_int_equal(slot->jobs, 4);
+	assert_int_equal(slot->wants, 0);
+	assert_int_equal(slot->site->slots, 3); /* the others have connections of their own */
+	/* One that comes back goes out again, and one that wants more than there is goes on. */
+	scheduler_job_done(w.s, scheduler_job(w.s, w.flights[0].job), false, w.now);
+	assert_int_equal(slot->jobs, 3);
+	for (int i = 0; i < 4; i++)
+		scheduler_want(w.s, slot, w.now);
+	for (int i = 0; i < 3; i++) {
+		run(&w, 3 * IDLE_US / 4);
+		add(&w, "u0", "s0", 1);
+	}
+	run(&w, IDLE_US / 2);
+	assert_int_equal(slot->jobs, 7);
+	assert_int_equal(slot->wants, 0);
+	scheduler_want(w.s, slot, w.now);
+	assert_false(slot->closing);
+	run(&w, 3 * IDLE_US / 2);
+	assert_int_equal(w.closed, 1);
+	w.answer = takes_all;
+	run(&w, 4 * SECOND);
+	assert_int_equal(w.taken, 9);
+	world_empty(&w);
+	world_free(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -227,6 +271,7 @@ int main(void)
 	    cmocka_unit_test(test_one_site_for_many_domains),
 	    cmocka_unit_test(test_one_transaction_over_domains),
 	    cmocka_unit_test(test_one_transaction_when_answers_part),
+	    cmocka_unit_test(test_wants_several),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
