@@ -108,7 +108,7 @@ def out_scenarios():
                         + (", 100 ms away" if place == "far" else ""),
                 "messages": {"postfix": postfix, "veredus": veredus},
                 "load": ["--sessions", "50", "--domains", str(domains)],
-                "sink": ["--away-ms", "100"] if place == "far" else [],
+                "sink": ["--away-ms", "100", "--with", "CHUNKING"] if place == "far" else [],
                 "out": {"domains": domains, "dane": dane},
             }
 
