@@ -8,7 +8,26 @@ enum dialog_says outbound_on_rset(struct dialog *d, struct reply *r)
 {
 	if (reply_class(r) != 2)
 		return dialog_fail(d, "4.5.0", "protocol error: RSET was refused");
+	d->needs_rset = false;
 	return d->next_verb == VERB_COUNT ? DIALOG_WAIT : outbound_send(d);
+}
+
+/* A fresh connection; nothing but commands went ahead. */
+static enum dialog_says mail_again(struct dialog *d)
+{
+	d->over = true;
+	d->job = NULL;
+	return DIALOG_AGAIN;
+}
+
+/* The content is on its way: its reply, a refusal, comes first. */
+static enum dialog_says mail_later(struct dialog *d)
+{
+	if (reply_class(&d->reader.reply) == 3)
+		return dialog_fail(d, "4.5.0", "protocol error: unexpected reply to MAIL");
+	d->mail_refused = d->later = true;
+	d->mail_answered = false;
+	return DIALOG_WAIT;
 }
 
 enum dialog_says outbound_on_mail(struct dialog *d, struct reply *r)
@@ -16,11 +35,8 @@ enum dialog_says outbound_on_mail(struct dialog *d, struct reply *r)
 	bool pipelined = (d->offers.set & OFFERS_PIPELINING) != 0;
 
 	/* Perhaps it cannot stand what went ahead: the answer that counts is one to MAIL alone. */
-	if (d->was_ahead && reply_class(r) != 2) {
-		d->over = true;
-		d->job = NULL;
-		return DIALOG_AGAIN;
-	}
+	if (d->was_ahead && reply_class(r) != 2)
+		return ring_has(d, VERB_BDAT) ? mail_later(d) : mail_again(d);
 	d->was_ahead = false;
 	if (reply_class(r) == 3)
 		return dialog_fail(d, "4.5.0", "protocol error: unexpected reply to MAIL");
@@ -29,13 +45,16 @@ enum dialog_says outbound_on_mail(struct dialog *d, struct reply *r)
 		return pipelined ? DIALOG_WAIT : outbound_send(d);
 	/* RFC 4954 section 6, 530 and 535: that we are not, or no longer, logged in is not the
 	 * mail's fault. */
-	if (d->login && (r->code == 530 || r->code == 535)) {
-		d->unlogged = true;
+	bool unlogged = d->login && (r->code == 530 || r->code == 535);
+
+	/* "Not from you, for now": another host may think otherwise. */
+	if (unlogged || (reply_class(r) == 4 && r->enhanced && strncmp(r->dsn, "4.7.", 4) == 0)) {
+		/* The mails behind it may be taken: who leaves now sends them twice. */
+		if (d->ahead_count)
+			return mail_later(d);
+		d->unlogged = unlogged;
 		return dialog_go_on(d);
 	}
-	/* "Not from you, for now": another host may think otherwise. */
-	if (reply_class(r) == 4 && r->enhanced && strncmp(r->dsn, "4.7.", 4) == 0)
-		return dialog_go_on(d);
 	const struct verdict v = outbound_verdict(r);
 
 	d->mail_refused = true;
@@ -115,6 +134,13 @@ enum dialog_says outbound_on_content(struct dialog *d, struct reply *r)
 
 	if (reply_class(r) == 3)
 		return dialog_fail(d, "4.5.0", "protocol error: unexpected reply to the content");
+	if (d->later) {
+		if (reply_class(r) == 2)
+			return dialog_fail(d, "4.5.0",
+					   "protocol error: content without MAIL taken");
+		d->needs_rset = true;
+		return outbound_later(d);
+	}
 	if (d->accepted && !fine)
 		job_widen(d->job, SCOPE_MESSAGE);
 	outbound_settle(d, RECIPIENT_ACCEPTED, r);

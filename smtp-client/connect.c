@@ -11,7 +11,10 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FAILURES = 1024, FRESH_S = 60 };
+enum { FAILURES = 1024, FRESH_S = 60, BROKE_OFF_S = 3600 };
+
+/* In place of a source's: whoever asks, the receiver is the same. */
+#define BROKE_OFF_MARK UINT64_MAX
 
 struct failure {
 	uint8_t address[16];
@@ -89,6 +92,23 @@ static bool failed_of_late(const struct failures *f, const struct host *host, ui
 	const struct failure *at = &f->items[failure_index(host, source)];
 
 	return failure_is_of(at, host, source) && now.us - at->failed.us < SECONDS(FRESH_S).us;
+}
+
+void failures_break_off(struct failures *f, const struct host *host, struct monotime now)
+{
+	struct failure *at = &f->items[failure_index(host, BROKE_OFF_MARK)];
+
+	*at = (struct failure){
+	    .port = host->port, .source = BROKE_OFF_MARK, .set = true, .failed = now};
+	memcpy(at->address, host->address, sizeof at->address);
+}
+
+bool failures_broke_off(const struct failures *f, const struct host *host, struct monotime now)
+{
+	const struct failure *at = &f->items[failure_index(host, BROKE_OFF_MARK)];
+
+	return failure_is_of(at, host, BROKE_OFF_MARK) &&
+	       now.us - at->failed.us < SECONDS(BROKE_OFF_S).us;
 }
 
 /* Addresses from I on that are one host's. */

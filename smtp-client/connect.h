@@ -29,6 +29,11 @@ bool failures_note(struct failures *f, const struct host *host, const struct con
 void failures_forget(struct failures *f, const struct host *host,
 		     const struct config_source *source);
 
+/* HOST broke off while several mails were under way, or answered out of protocol: for an hour it
+ * gets them one by one. */
+void failures_break_off(struct failures *f, const struct host *host, struct monotime now);
+bool failures_broke_off(const struct failures *f, const struct host *host, struct monotime now);
+
 struct attempt {
 	struct host_list *list;		  /* held */
 	uint8_t order[ATTEMPT_HOSTS_MAX]; /* indices into list */

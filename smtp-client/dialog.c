@@ -61,6 +61,7 @@ enum dialog_says dialog_fail(struct dialog *d, const char *dsn, const char *what
 {
 	enum failure_scope scope = scope_now(d);
 
+	d->strange |= strcmp(dsn, "4.5.0") == 0;
 	dialog_say(&d->reader.reply, dsn, what);
 	return broken_off(d, scope);
 }
@@ -269,12 +270,13 @@ static enum job_unfit unfit_here(const struct dialog *d, const struct job *job)
 
 enum dialog_says dialog_begin(struct dialog *d, struct job *job)
 {
-	must(job && dialog_is_free(d) && d->ahead == (d->ring_count ? job : NULL));
+	must(job && dialog_is_free(d) && !d->ring_count == !d->ahead_count);
 	d->was_ahead = false;
-	if (d->ahead) {
+	if (d->ahead_count) {
+		must(d->ahead[0].job == job);
 		d->jobs++;
 		d->mail_answered = false;
-		outbound_take_ahead(d);
+		ahead_take(d);
 		return DIALOG_WAIT;
 	}
 	if (!job->open || refuse_unasked(d, job))
@@ -295,22 +297,10 @@ enum dialog_says dialog_begin(struct dialog *d, struct job *job)
 	return outbound_begin(d);
 }
 
-bool dialog_send_ahead(struct dialog *d, struct job *job)
+bool dialog_may_take(const struct dialog *d, struct job *job)
 {
-	/* What might be refused without asking is left to dialog_begin(). */
-	if (!outbound_may_go_ahead(d, job) || !job->open || job->fd >= 0 ||
-	    !content_is_clean(job->content, &job->dotted) || is_too_large(d, job) ||
-	    unfit_here(d, job))
-		return false;
-	outbound_ahead(d, job);
-	return true;
-}
-
-void dialog_forget_ahead(struct dialog *d)
-{
-	if (d->ahead)
-		d->over = true;
-	d->ahead = NULL;
+	return job->open && job->fd < 0 && content_is_clean(job->content, &job->dotted) &&
+	       !is_too_large(d, job) && !unfit_here(d, job);
 }
 
 void dialog_flushed(struct dialog *d)
@@ -361,11 +351,18 @@ enum dialog_says dialog_body(struct dialog *d, struct text block)
 	return DIALOG_WAIT;
 }
 
+bool dialog_is_sending(const struct dialog *d)
+{
+	return d->feeding || (d->unflushed && bytes_len(d->out) > ahead_bytes(d));
+}
+
 struct duration dialog_patience(const struct dialog *d)
 {
 	const struct config *c = d->config;
 
-	if (d->unflushed || d->feeding)
+	/* RFC 5321 section 4.5.3.2: a time for each reply. A receiver that is at work on a content
+	 * need not read what comes behind it. */
+	if (dialog_is_sending(d))
 		return c->timeout_block;
 	switch (ring_head(d)) {
 	case VERB_GREETING:
@@ -441,7 +438,7 @@ enum dialog_says dialog_cut(struct dialog *d)
 
 void dialog_quit(struct dialog *d)
 {
-	must(!d->job && !d->ahead);
+	must(!d->job && !d->ahead_count);
 	d->over = true;
 	PUT(d->out, "QUIT\r\n");
 	ring_push(d, VERB_QUIT);

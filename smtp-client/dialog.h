@@ -45,6 +45,8 @@ enum dialog_says {
 			   wanted */
 	DIALOG_SETTLED, /* each recipient of the job has its verdict; it is the owner's again */
 	DIALOG_UNFIT,	/* this host cannot take the job (job->unfit): leave, try another host */
+	DIALOG_LATER,	/* the rest of the job goes when what was sent ahead of it is answered: the
+			   owner's again, to be begun then; nothing goes ahead or behind with it */
 	DIALOG_AGAIN,	/* the rest of the job wants a fresh connection: leave, connect, begin it
 			   again */
 	DIALOG_STALE, /* a reused connection was dead; nothing was done: the same, and close at once
@@ -65,14 +67,29 @@ enum dialog_tls {
 	DIALOG_TLS_DONE,   /* it began before the first word */
 };
 
-enum { DIALOG_RING = 8 };
+enum {
+	DIALOG_AHEAD = SLOT_JOBS_MAX - 1,
+	DIALOG_RING = 4 * SLOT_JOBS_MAX + 2, /* RSET, MAIL, RCPT and BDAT of each */
+	/* Content that may be under way at once, over all of a connection's mails; who has its
+	 * replies lost is sent no more than this once more. */
+	DIALOG_AHEAD_BYTES = 256 * 1024,
+};
+
+/* A job of which more than is answered has been sent. */
+struct dialog_ahead {
+	struct job *job; /* not owned */
+	uint32_t batch_end;
+	size_t bytes; /* that were appended for it */
+};
 
 struct dialog {
 	const struct config *config; /* outlives it */
 	struct text helo;	     /* our name, where it is not hostname; outlives it */
 	struct bytes *out;	     /* commands go here; not owned */
 	struct job *job;	     /* under way; not owned; NULL between jobs */
-	struct job *ahead;	     /* its commands were sent behind the content of that one */
+	struct dialog_ahead ahead[DIALOG_AHEAD]; /* sent behind it, in this order */
+	uint8_t ahead_count;
+	bool ahead_whole; /* with their content; else the first one's commands alone */
 	struct reply_reader reader;
 	struct {
 		uint8_t verb;
@@ -91,13 +108,15 @@ struct dialog {
 	uint32_t jobs;			    /* jobs begun on it */
 	uint32_t send_cursor, reply_cursor; /* recipients of the transaction */
 	uint32_t batch, batch_end;	    /* recipients in it; the first behind it */
-	uint32_t ahead_end;		    /* batch_end of the one ahead */
 	uint32_t accepted;
 	uint64_t body_left; /* of a file, still to be sent */
 	bool up;	    /* greeting and EHLO are done */
 	bool over;	    /* nothing can be begun any more */
 	bool needs_rset;
 	bool mail_refused, mail_answered;
+	bool later;	     /* the job is begun anew when its content is answered */
+	bool several;	     /* the owner's to set: several mails at once are worth it */
+	bool strange;	     /* it answered out of protocol */
 	bool feeding;	     /* blocks of the body are wanted */
 	bool unflushed;	     /* content was appended and has not left */
 	bool loops;	     /* the receiver calls itself by our name */
@@ -144,13 +163,22 @@ static inline bool dialog_is_free(const struct dialog *d)
 enum dialog_says dialog_begin(struct dialog *d, struct job *job);
 
 /*
- * Sends the commands of the next job behind the content of the one under way, of which nothing but
- * the reply is missing (RFC 2920 section 3.1: the content may be followed by the next MAIL). A
- * transaction costs one round trip then, not two. False, and nothing is done, where this is not
- * possible or not worth it. JOB is to be the next that is begun here, or is forgotten: then nothing
- * more can be begun. It has not been begun before dialog_begin(); no content has been sent.
+ * Sends the next job ahead of the replies to the one under way:
+ *
+ * - Its commands, behind the content of that one, of which nothing but the reply is missing (RFC
+ *   2920 section 3.1: the content may be followed by the next MAIL). A transaction costs one round
+ *   trip then, not two. Of one job at a time.
+ * - With CHUNKING and `several` all of it, content too (d->ahead_whole): up to DIALOG_AHEAD jobs
+ *   and DIALOG_AHEAD_BYTES.
+ *
+ * False, and nothing is done, where this is not possible or not worth it. Jobs go ahead in the
+ * order in which they are to be begun here. What was sent whole may have been taken whatever
+ * becomes of the connection before it is answered; of commands alone nothing was.
  */
 bool dialog_send_ahead(struct dialog *d, struct job *job);
+/* Would it be possible here? */
+bool dialog_chunks(const struct dialog *d);
+/* The one whose commands alone were sent: nothing more can be begun. Harmless without one. */
 void dialog_forget_ahead(struct dialog *d);
 
 /* Reads replies until there is something to say; *USED tells how far. */
@@ -163,6 +191,9 @@ void dialog_flushed(struct dialog *d);
 uint64_t dialog_wants_body(const struct dialog *d, uint64_t *offset);
 /* A block of it; at most what is wanted. An empty one: the file is too short, or cannot be read. */
 enum dialog_says dialog_body(struct dialog *d, struct text block);
+
+/* Has some of the content of the job under way not left yet? */
+bool dialog_is_sending(const struct dialog *d);
 
 /* How long the present step may take, and what happens then. */
 struct duration dialog_patience(const struct dialog *d);

@@ -67,6 +67,7 @@ struct job {
 	bool one_domain; /* qmgr says that all recipients are of its domain */
 	bool dotted;	 /* a line of content begins with a dot; set before it is sent */
 	bool retried;	 /* once more on a fresh connection: only once */
+	bool alone;	 /* nothing is sent ahead of it or behind it before it is answered */
 	bool finished;	 /* the outcome stands, and waits for recorded */
 	struct walltime arrival, active, begun, sending, done; /* for delays= */
 	struct bytes words;	 /* replies of the receiver, and the three below */

@@ -24,10 +24,9 @@ enum dialog_says outbound_job_settled(struct dialog *d)
 	return DIALOG_SETTLED;
 }
 
-static bool chunks(const struct dialog *d, const struct job *job)
+bool outbound_chunks(const struct dialog *d, const struct job *job)
 {
-	return (d->offers.set & OFFERS_CHUNKING) && (d->offers.set & OFFERS_PIPELINING) &&
-	       !hop_is_lmtp(d->how) && job->fd < 0;
+	return dialog_chunks(d) && job->fd < 0;
 }
 
 /* Marks who is in this transaction, as many as the receiver takes (RFC 9422). */
@@ -132,7 +131,7 @@ static enum dialog_says send_next(struct dialog *d)
 		return DIALOG_WAIT;
 	default:
 		d->next_verb = VERB_COUNT;
-		if (chunks(d, d->job)) {
+		if (outbound_chunks(d, d->job)) {
 			content_as_chunk(d);
 			return DIALOG_CONTENT;
 		}
@@ -157,6 +156,9 @@ enum dialog_says outbound_begin(struct dialog *d)
 {
 	if (!d->job->open)
 		return outbound_job_settled(d);
+	/* A transaction of its own would come behind the others, and so would its replies. */
+	if (d->ahead_count && !d->over)
+		return outbound_later(d);
 	if (d->over || (d->offers.mail_max && d->mails >= d->offers.mail_max)) {
 		d->over = true;
 		d->job = NULL;
@@ -164,51 +166,40 @@ enum dialog_says outbound_begin(struct dialog *d)
 	}
 	d->mails++;
 	d->accepted = d->send_cursor = d->reply_cursor = 0;
-	d->mail_refused = false;
+	d->mail_refused = d->later = false;
 	batch_choose(d);
 	must(d->batch);
 	d->next_verb = d->needs_rset ? VERB_RSET : VERB_MAIL;
 	return outbound_send(d);
 }
 
-bool outbound_may_go_ahead(const struct dialog *d, const struct job *job)
+void outbound_send_behind(struct dialog *d, struct job *job, enum dialog_verb verb)
 {
-	if (!d->job || d->ahead || d->over || d->feeding || d->needs_rset || hop_is_lmtp(d->how))
-		return false;
-	if (!(d->offers.set & OFFERS_PIPELINING) || chunks(d, job))
-		return false;
-	if (d->offers.mail_max && d->mails >= d->offers.mail_max)
-		return false;
-	/* Nobody of the one under way needs a further transaction. */
-	return d->ring_count == 1 && ring_head(d) == VERB_DOT && d->accepted == d->job->open;
-}
-
-void outbound_ahead(struct dialog *d, struct job *job)
-{
+	struct dialog_ahead *to = &d->ahead[d->ahead_count];
 	struct job *running = d->job;
 	uint32_t running_end = d->batch_end;
+	size_t before = bytes_len(d->out);
 
-	d->ahead = d->job = job;
+	must(d->ahead_count < DIALOG_AHEAD && d->next_verb == VERB_COUNT);
+	d->job = job;
 	d->mails++;
 	d->send_cursor = 0;
 	batch_choose(d);
 	must(d->batch);
-	d->next_verb = VERB_MAIL;
+	d->next_verb = (uint8_t)verb;
 	outbound_send(d);
 	must(d->next_verb == VERB_COUNT);
-	d->ahead_end = d->batch_end;
+	*to = (struct dialog_ahead){job, d->batch_end, bytes_len(d->out) - before};
+	d->ahead_count++;
 	d->batch_end = running_end;
 	d->job = running;
 }
 
-void outbound_take_ahead(struct dialog *d)
+enum dialog_says outbound_later(struct dialog *d)
 {
-	d->job = d->ahead;
-	d->ahead = NULL;
-	d->was_ahead = true;
-	d->batch_end = d->ahead_end;
-	d->accepted = d->reply_cursor = 0;
-	d->mail_refused = false;
+	d->job->alone = true;
+	d->job = NULL;
+	return DIALOG_LATER;
 }
 
 /* A transaction is over; its failures have been settled. */

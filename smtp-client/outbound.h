@@ -32,11 +32,14 @@ struct recipient *outbound_next(const struct dialog *d, uint32_t *cursor,
  */
 enum dialog_says outbound_begin(struct dialog *d);
 
-/* Can JOB, the next one, go ahead of the reply to the content; and sends its commands. */
-bool outbound_may_go_ahead(const struct dialog *d, const struct job *job);
-void outbound_ahead(struct dialog *d, struct job *job);
-/* The job that was sent ahead is under way now. */
-void outbound_take_ahead(struct dialog *d);
+/* JOB's content would go behind its commands, as a chunk. */
+bool outbound_chunks(const struct dialog *d, const struct job *job);
+
+/* Sends JOB as far as one may, beginning with VERB; what is under way stays. */
+void outbound_send_behind(struct dialog *d, struct job *job, enum dialog_verb verb);
+
+/* The rest of the job is for later, behind what was sent ahead. */
+enum dialog_says outbound_later(struct dialog *d);
 
 /* Sends on, as far as the receiver lets us: to the end with PIPELINING, a command without. */
 enum dialog_says outbound_send(struct dialog *d);

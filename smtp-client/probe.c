@@ -192,6 +192,7 @@ static void host_follow(struct probe *p, enum dialog_says says)
 	case DIALOG_CONTENT:
 	case DIALOG_SETTLED:
 	case DIALOG_UNFIT:
+	case DIALOG_LATER:
 	case DIALOG_AGAIN:
 	case DIALOG_STALE:
 	case DIALOG_LOGIN:

@@ -39,6 +39,8 @@ void slot_step_done(struct slot *s)
 {
 	if (!s->stream || s->state == SLOT_CONNECTING || s->state == SLOT_SECURING)
 		return;
+	if (!s->dialog.jobs)
+		s->asked = loop_now(slot_loop(s));
 	if (stream_backlog(s->stream))
 		stream_wrote(s->stream);
 	slot_set_deadline(s, dialog_patience(&s->dialog));
@@ -48,6 +50,7 @@ void slot_step_done(struct slot *s)
 
 void slot_drop_connection(struct slot *s)
 {
+	slot_take_back(s);
 	login_end(&s->login, RELAY_GONE);
 	stream_free(&s->stream);
 	config_drop(&s->config);
@@ -70,14 +73,6 @@ void slot_leave_host(struct slot *s)
 		stream_finish(&s->stream, SECONDS(1), false);
 	}
 	slot_drop_connection(s);
-}
-
-static void slot_want(struct slot *s)
-{
-	if (s->wanted || s->ahead || s->closing || !s->known || !s->worker->qmgr)
-		return;
-	s->wanted = true;
-	channel_send_want(s->worker->qmgr, &(struct msg_want){s->number});
 }
 
 /* The running job has its verdicts. */
@@ -136,20 +131,13 @@ static bool slot_policy_fits(const struct slot *s, const struct job *job)
 	return route_policy_same(s->route, bound, job->route, job->domain) && slot_sts_fits(s, job);
 }
 
-/* May JOB go over the connection that there is, next? */
-static bool slot_fits(const struct slot *s, const struct job *job)
+bool slot_fits(const struct slot *s, const struct job *job)
 {
+	uint32_t messages = s->dialog.jobs + s->sent;
+
 	return s->state == SLOT_OPEN && text_equal((struct text){s->hop, s->hop_len}, job->hop) &&
 	       s->dialog.how == job->how && s->relaxed == job->relaxed &&
-	       s->dialog.jobs < s->config->limit_site_messages && slot_policy_fits(s, job);
-}
-
-/* The next job's commands go behind the content of the one that runs, as soon as both are there. */
-static void slot_send_ahead(struct slot *s)
-{
-	if (s->ahead && !s->closing && !s->step_by_step && slot_fits(s, s->ahead) &&
-	    dialog_send_ahead(&s->dialog, s->ahead) && stream_backlog(s->stream))
-		stream_wrote(s->stream);
+	       messages < s->config->limit_site_messages && slot_policy_fits(s, job);
 }
 
 static void slot_give(struct slot *s)
@@ -162,17 +150,33 @@ static void slot_give(struct slot *s)
 	slot_follow(s, dialog_begin(&s->dialog, s->job));
 }
 
-static void slot_begin(struct slot *s)
+static void slot_limit_job(struct slot *s)
 {
-	const struct config *config = s->worker->daemon->config;
-	struct job *job = s->job;
+	const struct job *job = s->job;
 	/* A receiver may be slow, but not for ever: 1 KB/s and a reply every two seconds at the
 	 * least. */
 	int64_t slow_s = (int64_t)(job_size(job) / 1024 + job->recipient_count * UINT64_C(2));
 
-	job->begun = loop_wall(slot_loop(s));
 	s->job_deadline = monotime_add(monotime_add(loop_now(slot_loop(s)), SECONDS(slow_s)),
-				       config->timeout_transaction);
+				       s->worker->daemon->config->timeout_transaction);
+}
+
+/* It has been sent; now its replies come. */
+static void slot_go_on(struct slot *s)
+{
+	slot_limit_job(s);
+	s->given = loop_now(slot_loop(s));
+	slot_count_given(s);
+	slot_follow(s, dialog_begin(&s->dialog, s->job));
+	slot_send_ahead(s);
+}
+
+static void slot_begin(struct slot *s)
+{
+	struct job *job = s->job;
+
+	job->begun = loop_wall(slot_loop(s));
+	slot_limit_job(s);
 	if (!job->open) {
 		job_widen(job, SCOPE_NOBODY);
 		slot_job_done(s);
@@ -190,31 +194,41 @@ static void slot_begin(struct slot *s)
 /* No job runs: the next one, or the end, or waiting. */
 void slot_advance(struct slot *s)
 {
-	uint64_t unused = 0;
+	bool was_sent = false;
 
 	must(!s->job);
-	if (!s->closing) {
-		s->job = s->ahead;
-		s->ahead = NULL;
-		if (s->job)
-			slot_begin(s);
-		else if (s->state == SLOT_OPEN && s->dialog.over)
+	/* What was sent over a connection that ends is not begun on it. */
+	if (s->sent && (s->state != SLOT_OPEN || s->dialog.over))
+		slot_drop_connection(s);
+	if (s->closing)
+		slot_hand_back(s);
+	s->job = slot_next(s, &was_sent);
+	if (s->job && was_sent) {
+		slot_go_on(s);
+	} else if (s->job) {
+		slot_begin(s);
+	} else if (!s->closing) {
+		if (s->state == SLOT_OPEN && s->dialog.over)
 			slot_drop_connection(s);
-		return;
-	}
-	if (slot_is_idle(s)) {
+	} else if (slot_is_idle(s)) {
 		slot_quit(s);
-		return;
+	} else if (s->state != SLOT_QUITTING) {
+		slot_drop_connection(s);
+		s->state = SLOT_DEAD;
+		worker_slot_ended(s->worker, s);
 	}
-	if (s->state == SLOT_QUITTING)
-		return;
-	if (s->ahead) {
-		unused = s->ahead->number;
-		slot_forget_ahead(s);
-	}
-	slot_drop_connection(s);
-	s->state = SLOT_DEAD;
-	worker_slot_ended(s->worker, s, unused);
+}
+
+/* The rest of the running job comes behind what has been sent. */
+static void slot_put_off(struct slot *s)
+{
+	struct job *job = s->job;
+
+	slot_judge_ahead(s);
+	slot_say_way(s);
+	s->job = NULL;
+	s->ahead[s->ahead_count++] = job;
+	slot_advance(s);
 }
 
 /* The connection is over and closed. */
@@ -296,13 +310,16 @@ void slot_follow(struct slot *s, enum dialog_says says)
 	case DIALOG_UNFIT:
 		slot_unfit(s);
 		return;
+	case DIALOG_LATER:
+		slot_put_off(s);
+		return;
 	case DIALOG_AGAIN:
-		s->step_by_step = s->step_by_step || s->dialog.was_ahead;
+		slot_judge_ahead(s);
 		slot_leave_host(s);
 		slot_connect(s);
 		return;
 	case DIALOG_STALE:
-		s->step_by_step = s->step_by_step || s->dialog.was_ahead;
+		slot_judge_ahead(s);
 		slot_drop_connection(s);
 		slot_connect(s);
 		return;
@@ -343,7 +360,7 @@ static void slot_expired(void *arg)
 		slot_tls_failed(s, FAULT_HANDSHAKE, "it took too long");
 	} else if (s->state == SLOT_QUITTING) {
 		slot_over(s);
-	} else if (s->state == SLOT_OPEN && s->dialog.unflushed &&
+	} else if (s->state == SLOT_OPEN && dialog_is_sending(&s->dialog) &&
 		   stream_backlog(s->stream) < s->backlog &&
 		   (!s->job || loop_now(slot_loop(s)).us < s->job_deadline.us)) {
 		/* A part of the block was taken: it moves. */
@@ -367,7 +384,7 @@ struct slot *slot_new(struct worker *w, uint32_t number)
 	s->worker = w;
 	s->number = number;
 	s->known = true;
-	s->wanted = true;
+	s->wanted = 1;
 	s->waiter.answered = slot_hosts;
 	s->waiter.arg = s;
 	slot_login_init(s);
@@ -377,7 +394,7 @@ struct slot *slot_new(struct worker *w, uint32_t number)
 
 void slot_free(struct slot *s)
 {
-	must(!s->job && !s->ahead);
+	must(!s->job && !s->ahead_count);
 	hosts_cancel(&s->waiter);
 	slot_drop_connection(s);
 	attempt_end(&s->attempt);
@@ -387,26 +404,20 @@ void slot_free(struct slot *s)
 
 bool slot_take_job(struct slot *s, struct job *job)
 {
-	/* While we stop, a job that was on its way goes back unharmed with slot_done. */
-	if (!s->wanted || s->ahead || (s->closing && !s->worker->draining))
+	/* While we stop, a job that was on its way goes back unharmed. */
+	if (!s->wanted || (s->closing && !s->worker->draining))
 		return false;
-	s->wanted = false;
+	s->wanted--;
 	if (s->job || s->closing) {
-		s->ahead = job;
+		s->ahead[s->ahead_count++] = job;
+		if (s->closing)
+			slot_hand_back(s);
 		slot_send_ahead(s);
 		return true;
 	}
 	s->job = job;
 	slot_begin(s);
 	return true;
-}
-
-void slot_forget_ahead(struct slot *s)
-{
-	if (s->state == SLOT_OPEN)
-		dialog_forget_ahead(&s->dialog);
-	worker_forget_job(s->worker, s->ahead);
-	s->ahead = NULL;
 }
 
 void slot_close(struct slot *s)

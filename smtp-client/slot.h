@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * A slot: the right that qmgr gave for one connection to a site, and the
- * jobs that go over it, one running and one ahead. It finds the hosts,
+ * jobs that go over it, one running and one ahead; to a receiver that is far
+ * away several. It finds the hosts,
  * connects, runs the dialog, keeps the connection for the next job with the
  * same hop and TLS policy, and connects anew for another.
  */
@@ -30,10 +31,14 @@ struct slot {
 	uint8_t state;	   /* enum slot_state */
 	bool known;	   /* to the present qmgr, under its number */
 	bool closing;	   /* no more work: end when the running job is done */
-	bool wanted;	   /* a job was asked for and has not come */
+	uint8_t wanted;	   /* jobs that were asked for and have not come */
 	bool near;	   /* the receiver answered fast */
 	bool step_by_step; /* and not well to a job that was sent ahead */
-	struct job *job, *ahead;
+	struct job *job;   /* under way */
+	/* They come next, in this order; the first SENT are on their way over the connection, with
+	 * their content. */
+	struct job *ahead[SLOT_JOBS_MAX];
+	uint8_t ahead_count, sent;
 	struct hosts_waiter waiter;
 	struct attempt attempt;
 	char *hop; /* of the connection */
@@ -63,6 +68,8 @@ struct slot {
 	struct monotime deadline, armed; /* the timer is moved only when it would be late */
 	struct monotime job_deadline;	 /* up to the final dot */
 	struct monotime given;		 /* to the dialog */
+	struct monotime asked;		 /* the receiver, before it was given any */
+	struct duration round_trip;	 /* the shortest of its answers then */
 	struct monotime feeding_turn;	 /* of the loop, in which fed_blocks were read */
 	uint32_t fed_blocks;
 	size_t backlog; /* when the deadline was set */
@@ -79,7 +86,7 @@ void slot_free(struct slot *s);
 /* Runs JOB, or keeps it ahead; false when none was asked for. JOB stays the worker's then. */
 bool slot_take_job(struct slot *s, struct job *job);
 
-/* The job ahead is nobody's any more. There is one. */
+/* The jobs ahead that are not on their way are nobody's any more. */
 void slot_forget_ahead(struct slot *s);
 
 /* No more work: ends when the running job is done; worker_slot_ended() is called. */

@@ -52,6 +52,8 @@ static void slot_greet(struct slot *s)
 	s->dialog.requires = !hop_is_lmtp(s->job->how) && job_requires_tls(s->job, s->attempt.host);
 	s->dialog.login = s->route->login.len > 0;
 	s->login.tried = false;
+	s->asked = loop_now(slot_loop(s));
+	s->round_trip.us = INT64_MAX;
 	slot_set_deadline(s, dialog_patience(&s->dialog));
 }
 
@@ -177,6 +179,8 @@ static size_t slot_input(void *owner, const uint8_t *data, size_t len)
 		if (says == DIALOG_WAIT && (!n || !s->dialog.reader.whole) &&
 		    !stream_backlog(stream))
 			break;
+		if (!s->dialog.jobs)
+			slot_clock(s);
 		slot_follow(s, says);
 		if (s->stream != stream || says == DIALOG_SECURE)
 			return len;

@@ -237,10 +237,10 @@ static void bury_slots(void *arg)
 	drain_check(w);
 }
 
-void worker_slot_ended(struct worker *w, struct slot *s, uint64_t unused_job)
+void worker_slot_ended(struct worker *w, struct slot *s)
 {
 	if (s->known && w->qmgr)
-		channel_send_slot_done(w->qmgr, &(struct msg_slot_done){s->number, unused_job});
+		channel_send_slot_done(w->qmgr, &(struct msg_slot_done){s->number, 0});
 	slot_hide(w, s);
 	*s->prev = s->next;
 	if (s->next)
@@ -265,7 +265,7 @@ bool worker_job(struct worker *w, const struct msg_job *m, int fd, bool fd_lost)
 {
 	struct slot *s = slot_find(w, m->slot);
 
-	/* One ahead of a slot that drains goes back with slot_done. */
+	/* One ahead of a slot that drains goes back from there. */
 	if (w->draining && !s) {
 		hand_back(w, m, fd);
 		return true;
@@ -306,7 +306,7 @@ void worker_slot_close(struct worker *w, uint32_t number)
 /* -- qmgr comes and goes --------------------------------------------------------------------- */
 
 /*
- * Slots were the old qmgr's. What runs goes on to its outcome and ends
+ * Slots were the old qmgr's. What runs, or is on its way, goes on to its outcome and ends
  * there; what waits was never begun, and a new qmgr will schedule it.
  */
 static void orphan_slots(struct worker *w)
@@ -316,11 +316,18 @@ static void orphan_slots(struct worker *w)
 	for (struct slot *s = w->slots; s; s = next) {
 		next = s->next;
 		slot_hide(w, s);
-		if (s->ahead)
-			slot_forget_ahead(s);
+		slot_forget_ahead(s);
 		if (!s->closing)
 			slot_close(s);
 	}
+}
+
+static void tell_job(struct worker *w, const struct job *job, uint32_t *count)
+{
+	struct msg_in_flight m = job_in_flight(job, &w->items);
+
+	channel_send_in_flight(w->qmgr, &m);
+	++*count;
 }
 
 /* The end comes last: with it qmgr begins to schedule, and must know by then what is settled. */
@@ -329,12 +336,10 @@ static void tell_new_qmgr(struct worker *w)
 	uint32_t count = 0;
 
 	for (const struct slot *s = w->slots; s; s = s->next) {
-		if (!s->job)
-			continue;
-		struct msg_in_flight m = job_in_flight(s->job, &w->items);
-
-		channel_send_in_flight(w->qmgr, &m);
-		count++;
+		if (s->job)
+			tell_job(w, s->job, &count);
+		for (uint8_t i = 0; i < s->sent; i++)
+			tell_job(w, s->ahead[i], &count);
 	}
 	for (size_t i = 0; i < TABLE_BUCKETS; i++)
 		for (const struct job *job = w->job_buckets[i]; job; job = job->hash_next)

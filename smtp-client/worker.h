@@ -14,7 +14,7 @@
 
 enum {
 	SLOTS_MAX = 100000, /* of a qmgr that is sane: the most that limits.deliveries can be */
-	JOBS_MAX = 400000,
+	JOBS_MAX = SLOTS_MAX * (SLOT_JOBS_MAX + 2), /* with those whose outcomes wait for qmgr */
 	TABLE_BUCKETS = 8192,
 	BODY_BLOCK_BYTES = 65536,
 	AUTHORITIES_BYTES_MAX = 4 * 1024 * 1024,
@@ -83,6 +83,6 @@ void worker_finish_job(struct worker *w, struct job *job);
 /* A job that was never begun is forgotten. */
 void worker_forget_job(struct worker *w, struct job *job);
 /* A slot came to its end. */
-void worker_slot_ended(struct worker *w, struct slot *slot, uint64_t unused_job);
+void worker_slot_ended(struct worker *w, struct slot *slot);
 
 #endif

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 
+import far
 import veredus as v
 
 
@@ -165,7 +166,7 @@ def test_smuggling(t):
 
 
 def test_to_postfix(t):
-    """A real Postfix takes what we send, and hands it on to the sink."""
+    """A real Postfix takes what we send, and hands it on to the sink; from far away several mails in one go."""
     if not v.IS_ROOT:
         raise v.Skip("starting an unpacked Postfix needs root")
     v.peer("postfix", "usr/lib/postfix/sbin/master")
@@ -176,14 +177,22 @@ def test_to_postfix(t):
     folder = t.folder + "/postfix"
     t.defer(subprocess.run, ["sh", script, "stop", folder])
     subprocess.run(["sh", script, "start", folder, str(port), f"[{v.SINK}]:{out}"], check=True, timeout=60, env=environment)
-    veredus = t.veredus(f"route * {{ to = smtp:[127.0.0.1]:{port} }}\n").start()
-    sent = [v.mail(f"to postfix {i}", b".line\r\n" * (1 + i * 200)) for i in range(20)]
+    away = far.Far(t, ("127.0.0.1", port), 0.06, rb"250 2\.0\.0 Ok: \d+ bytes queued")
+    veredus = t.veredus("limits { site-connections = 1 }\n" + f"route far.example {{ to = smtp:[{v.SINK}]:{away.port} }}\n"
+                        f"route * {{ to = smtp:[127.0.0.1]:{port} }}\n").start()
+    sent = [v.mail(f"to postfix {i}", b".line\r\n" * (1 + i * 200) + b"RSET\r\nMAIL FROM:<evil@client.example>\r\n") for i in range(20)]
+    from_afar = [content.replace(b"to postfix", b"from afar") for content in sent + sent]
+    from_afar = [content + b"%d\r\n" % i for i, content in enumerate(from_afar)]
     client = v.Smtp(veredus.port)
     for content in sent:
         client.send("sender@client.example", ["a@sink.example", "b@sink.example"], content)
+    for content in from_afar:
+        client.send("sender@client.example", ["a@far.example", "b@far.example"], content)
     client.close()
-    arrived = [content for _, content in sink.wait_mails(20, 40)]
-    for content in sent:
+    arrived = [content for _, content in sink.wait_mails(60, 40)]
+    v.equal(len(away.conversations), 1, "connections from afar")
+    v.check(4 <= away.conversations[0].most <= 8, "under way at once", away.conversations[0].most)
+    for content in sent + from_afar:
         whole = [a for a in arrived if a.endswith(content)]
         v.equal(len(whole), 1, "copies through Postfix")
         v.check(b"relay.example" in whole[0][:-len(content)], whole[0][:600])

@@ -31,6 +31,7 @@ dialog smtp-client/dialog.c
 dialog smtp-client/opening.c
 dialog smtp-client/outbound.c
 dialog smtp-client/answers.c
+dialog smtp-client/ahead.c
 dialog smtp-client/offers.c
 dialog smtp-client/job.c -job_set_config
 dialog smtp-client/content.c

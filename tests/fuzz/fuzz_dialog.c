@@ -3,8 +3,8 @@
  * Outbound sessions with a receiver that says what it likes. The first byte
  * chooses protocol and job (enum flag); 0xFF cuts the rest into reads, 0xFE is
  * an expiry, 0xFD the end of the connection, 0xFC lets what was sent leave, 0xFB
- * sends the next job's commands ahead if it can. STARTTLS, where it is offered, is done at once. A
- * job's verdicts are complete when it is settled, nobody counts as served
+ * sends one more job ahead if it can, whole or its commands alone. STARTTLS, where it is offered,
+ * is done at once. A job's verdicts are complete when it is settled, nobody counts as served
  * without a reply of the second class, and only CRLF lines are sent.
  */
 #include "dialog.h"
@@ -116,19 +116,54 @@ static void check_sent(struct bytes *out)
 	bytes_take(out, bytes_len(out), 4096);
 }
 
+enum { JOBS = DIALOG_AHEAD + 1 };
+
 struct jobs {
-	struct job *now, *ahead;
+	struct job *now;
+	struct job *next[JOBS]; /* the first SENT are on their way */
+	unsigned count, sent;
 };
 
 static void send_ahead(struct dialog *d, struct jobs *jobs, unsigned flags)
 {
-	if (jobs->ahead)
+	if (jobs->count == JOBS || jobs->count > jobs->sent)
 		return;
-	jobs->ahead = make_job(flags);
-	if (!dialog_send_ahead(d, jobs->ahead))
-		job_free(&jobs->ahead);
-	else
-		must(d->job && dialog_past_dot(d));
+	struct job *job = make_job(flags);
+
+	if (!dialog_send_ahead(d, job)) {
+		job_free(&job);
+		return;
+	}
+	must(d->job && (d->ahead_whole || dialog_past_dot(d)));
+	must(d->ahead_count <= (d->ahead_whole ? DIALOG_AHEAD : 1));
+	jobs->next[jobs->count++] = job;
+	jobs->sent++;
+}
+
+/* What goes on with the next reply, or a job that was put off, or a new one. */
+static struct job *next_job(struct jobs *jobs, unsigned flags)
+{
+	struct job *job = jobs->next[0];
+
+	if (!jobs->count)
+		return make_job(flags);
+	jobs->sent -= jobs->sent > 0;
+	memmove(jobs->next, jobs->next + 1, --jobs->count * sizeof(struct job *));
+	return job;
+}
+
+static void jobs_free(struct jobs *jobs)
+{
+	job_free(&jobs->now);
+	while (jobs->count)
+		job_free(&jobs->next[--jobs->count]);
+}
+
+static void put_off(struct dialog *d, struct jobs *jobs)
+{
+	must(jobs->now->open && jobs->now->alone && !d->job && jobs->count < JOBS);
+	jobs->next[jobs->count++] = jobs->now;
+	jobs->now = NULL;
 }
 
 /* False when the connection is to be closed. */
@@ -144,19 +179,20 @@ static bool follow(struct dialog *d, struct jobs *jobs, enum dialog_says says, u
 		if (says == DIALOG_SETTLED) {
 			check_settled(jobs->now);
 			job_free(&jobs->now);
+		} else if (says == DIALOG_LATER) {
+			put_off(d, jobs);
 		} else if (says != DIALOG_READY) {
 			must(says == DIALOG_OVER || d->over || !d->up || jobs->now->unfit);
 			return false;
 		}
 		if (!dialog_is_free(d))
 			return false;
-		if (d->jobs && (flags & FLAG_ONCE) && !jobs->ahead) {
+		if (d->jobs && (flags & FLAG_ONCE) && !jobs->count) {
 			dialog_quit(d);
 			return true;
 		}
 		job_free(&jobs->now);
-		jobs->now = jobs->ahead ? jobs->ahead : make_job(flags);
-		jobs->ahead = NULL;
+		jobs->now = next_job(jobs, flags);
 		says = dialog_begin(d, jobs->now);
 		if (says == DIALOG_SETTLED)
 			return false;
@@ -207,6 +243,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	bool open = true;
 
 	dialog_start(&d, &config, flags & FLAG_LMTP ? HOP_LMTP : HOP_MX, DIALOG_TLS_MAY, &out);
+	d.several = true;
 	d.requires = (flags & FLAG_8BIT) && (flags & FLAG_UTF8) && !(flags & FLAG_LMTP);
 	for (size_t i = 1; i < size && open; i++) {
 		size_t used = 1;
@@ -232,8 +269,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	/* Whatever comes last, a job that is under way can be brought to its end. */
 	if (open && d.job && dialog_cut(&d) == DIALOG_SETTLED)
 		check_settled(jobs.now);
-	job_free(&jobs.now);
-	job_free(&jobs.ahead);
+	jobs_free(&jobs);
 	bytes_free(&in);
 	bytes_free(&out);
 	return 0;

@@ -2,11 +2,11 @@
 #include "dialog_play.h"
 
 static const char *const words[] = {
-    [DIALOG_WAIT] = "WAIT",	  [DIALOG_SECURE] = "SECURE",	[DIALOG_READY] = "READY",
-    [DIALOG_CONTENT] = "CONTENT", [DIALOG_SETTLED] = "SETTLED", [DIALOG_UNFIT] = "UNFIT",
-    [DIALOG_AGAIN] = "AGAIN",	  [DIALOG_STALE] = "STALE",	[DIALOG_REFUSED] = "REFUSED",
-    [DIALOG_OVER] = "OVER",	  [DIALOG_LOGIN] = "LOGIN",	[DIALOG_CHALLENGE] = "CHALLENGE",
-    [DIALOG_JUDGED] = "JUDGED",
+    [DIALOG_WAIT] = "WAIT",	      [DIALOG_SECURE] = "SECURE",   [DIALOG_READY] = "READY",
+    [DIALOG_CONTENT] = "CONTENT",     [DIALOG_SETTLED] = "SETTLED", [DIALOG_UNFIT] = "UNFIT",
+    [DIALOG_LATER] = "LATER",	      [DIALOG_AGAIN] = "AGAIN",	    [DIALOG_STALE] = "STALE",
+    [DIALOG_REFUSED] = "REFUSED",     [DIALOG_OVER] = "OVER",	    [DIALOG_LOGIN] = "LOGIN",
+    [DIALOG_CHALLENGE] = "CHALLENGE", [DIALOG_JUDGED] = "JUDGED",
 };
 
 void play_begin_tls(struct play *p, enum hop_how how, enum dialog_tls tls)

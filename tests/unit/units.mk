@@ -26,6 +26,7 @@ LIBS_UNIT_test_mx := -lunbound -lidn2
 UNITS_test_reply := smtp-client
 UNITS_test_dialog := smtp-client
 UNITS_test_ahead := smtp-client
+UNITS_test_several := smtp-client
 UNITS_test_requiretls := smtp-client
 UNITS_test_tls_plan := smtp-client
 UNITS_test_attempt := smtp-client
@@ -35,7 +36,7 @@ LIBS_UNIT_test_filter = $(BUILD)/libveredus.a
 UNITS_fuzz_reply := smtp-client
 UNITS_fuzz_dialog := smtp-client
 UNITS_dialog_play := smtp-client
-$(BUILD)/unit/test_dialog $(BUILD)/unit/test_ahead $(BUILD)/unit/test_requiretls: tests/unit/dialog_play.c
+$(BUILD)/unit/test_dialog $(BUILD)/unit/test_ahead $(BUILD)/unit/test_several $(BUILD)/unit/test_requiretls: tests/unit/dialog_play.c
 # The scheduler alone: the rest of qmgr leans on its main.
 SCHEDULER_TESTS := test_scheduler test_scheduler_fairness test_scheduler_sites test_scheduler_ways
 $(SCHEDULER_TESTS:%=$(BUILD)/unit/%): $(patsubst %,$(BUILD)/obj/qmgr/%.o,scheduler answers jobs domains lanes wheel mail table way)

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: ISC
+"""Several mails under way on one connection to a receiver that is far away (RFC 2920, RFC 3030)."""
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+
+import collections
+import re
+
+import far
+import veredus as v
+
+ONE = "limits { site-connections = 1 }\n"
+
+
+def statuses(veredus):
+    """{recipient: [(dsn, status)]} of the log."""
+    found = collections.defaultdict(list)
+    for to, dsn, status in re.findall(r"to=<([^>]*)>.*?dsn=([\d.]+), status=(\w+)", veredus.log_text()):
+        found[to].append((dsn, status))
+    return found
+
+
+def bring(veredus, mails):
+    """[(recipients, content)], all of them before the first is on its way for long."""
+    client = v.Smtp(veredus.port)
+    for to, content in mails:
+        client.send("sender@client.example", to, content, "", " NOTIFY=NEVER")
+    client.close()
+
+
+def copies(sink, sent):
+    arrived = [content for _, content in sink.mails()]
+    return [sum(a.endswith(content) for a in arrived) for content in sent]
+
+
+def test_some_are_refused(t):
+    """What is refused is refused to one recipient of one mail, however many are under way."""
+    port = v.free_port((v.SINK,))
+    refused = {"no@far.example": "550 5.1.1 nobody", "later@far.example": "450 4.2.1 busy"}
+    options = [word for to, reply in refused.items() for word in ("--reply-for", f"{to}={reply}")]
+    sink = t.sink(f"{v.SINK}:{port}", "--away-ms", "60", "--with", "CHUNKING", *options)
+    veredus = t.veredus(ONE + "retry { first = 1h longest = 2h }\n" + f"route * {{ to = smtp:[{v.SINK}]:{port} }}\n").start()
+    turns = [["ok{}"], ["no"], ["ok{}", "no"], ["later"], ["no", "later"], ["later", "ok{}"]]
+    mails = [([f"{to.format(i)}@far.example" for to in turns[i % 6]], v.mail(f"number {i}")) for i in range(36)]
+    bring(veredus, mails)
+    expected = collections.Counter(("550" if "no@" in to else "450" if "later@" in to else "250") for tos, _ in mails for to in tos)
+
+    def counted():
+        found = collections.Counter()
+        for to, outcomes in statuses(veredus).items():
+            for dsn, status in outcomes:
+                want = ("5.1.1", "bounced") if "no@" in to else ("4.2.1", "deferred") if "later@" in to else ("2.0.0", "sent")
+                v.equal((dsn, status), want, to)
+                found["550" if "no@" in to else "450" if "later@" in to else "250"] += 1
+        return found
+    v.wait(lambda: sum(counted().values()) >= sum(expected.values()), 20, "all outcomes")
+    v.equal(counted(), expected, "outcomes")
+    good = [content for tos, content in mails if any("ok" in to for to in tos)]
+    v.equal(copies(sink, good), [1] * len(good))
+    v.equal(len(sink.mails()), len(good), "mails with nobody to take them")
+    result = sink.result()
+    v.equal((result["connections"], result["protocol_errors"]), (1, 0), result)
+
+
+def test_cut(t):
+    """A connection that breaks loses nothing: what it leaves unanswered comes once more, and then one by one."""
+    port = v.free_port((v.SINK,))
+    sink = t.sink(f"{v.SINK}:{port}", "--with", "CHUNKING")
+    away = far.Far(t, (v.SINK, port), 0.06, rb"250 2\.1\.5 ", cuts={0: 11})  # between RCPT and BDAT
+    veredus = t.veredus(ONE + "retry { first = 1s longest = 1s }\n" + f"route * {{ to = smtp:[{v.SINK}]:{away.port} }}\n").start()
+    sent = [v.mail(f"number {i}") for i in range(30)]
+    bring(veredus, [([f"x{i}@far.example"], content) for i, content in enumerate(sent)])
+    veredus.wait_empty(30)
+    found = copies(sink, sent)
+    v.check(all(1 <= n <= 2 for n in found), "copies", found)
+    v.check(found.count(2) <= 8, "copies", found)
+    first, *others = away.conversations
+    v.check(2 <= first.most <= 8 and others and all(c.most == 1 for c in others), [c.most for c in away.conversations])
+    v.check(all(outcomes[-1][1] == "sent" and len(outcomes) <= 2 for outcomes in statuses(veredus).values()), statuses(veredus))
+
+
+v.main(globals())

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: ISC
+"""A receiver that is far away: a relay of octets in front of one that is near."""
+import queue
+import re
+import socket
+import threading
+import time
+
+import veredus as v
+
+
+class Conversation:
+    def __init__(self, far, connection):
+        self.far, self.client = far, connection
+        self.server = socket.create_connection(far.target)
+        self.sent = self.answered = self.most = 0
+        self.due = queue.Queue()
+        for act in (self.there, self.listen, self.back):
+            threading.Thread(target=act, daemon=True).start()
+
+    def close(self):
+        for s in self.client, self.server:
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # its peer was first
+
+    def there(self):
+        """What the client says; it counts the contents that are on their way."""
+        tail = b""
+        try:
+            while data := self.client.recv(65536):
+                self.sent += len(re.findall(rb"\nBDAT ", tail + data)) - len(re.findall(rb"\nBDAT ", tail))
+                tail = (tail + data)[-5:]
+                self.most = max(self.most, self.sent - self.answered)
+                self.server.sendall(data)
+        except OSError:
+            pass
+        self.close()
+
+    def listen(self):
+        try:
+            while data := self.server.recv(65536):
+                self.due.put((time.monotonic() + self.far.seconds, data))
+        except OSError:
+            pass
+        self.due.put((time.monotonic() + self.far.seconds, b""))
+
+    def back(self):
+        """The replies, late; the connection is cut behind so many that take a mail."""
+        while True:
+            at, data = self.due.get()
+            time.sleep(max(0, at - time.monotonic()))
+            cut = self.far.cuts.get(self.far.conversations.index(self))
+            for line in data.splitlines(keepends=True):
+                self.answered += re.match(self.far.taken, line) is not None
+                try:
+                    self.client.sendall(line)
+                except OSError:
+                    data = b""
+                if cut and self.answered == cut:
+                    data = b""
+                    break
+            if not data:
+                self.close()
+                return
+
+
+class Far:
+    """Listens at v.SINK, SECONDS away from TARGET. TAKEN: what it says to a content; CUTS: {connection: after how many}."""
+
+    def __init__(self, test, target, seconds, taken, cuts=()):
+        self.target, self.seconds, self.taken, self.cuts = target, seconds, taken, dict(cuts)
+        self.conversations = []
+        self.listener = socket.create_server((v.SINK, 0), backlog=100)
+        self.port = self.listener.getsockname()[1]
+        v.accept(test, self.listener, lambda connection: self.conversations.append(Conversation(self, connection)))
+        test.defer(lambda: [c.close() for c in self.conversations])
