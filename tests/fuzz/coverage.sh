@@ -28,7 +28,7 @@ config lib/config_print.c
 config lib/url.c -put_encoded
 demand keeper/demand.c
 dialog smtp-client/dialog.c
-dialog smtp-client/opening.c
+dialog smtp-client/opening.c -opening_on_auth
 dialog smtp-client/outbound.c
 dialog smtp-client/answers.c
 dialog smtp-client/ahead.c

@@ -266,6 +266,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			open = feed(&d, &jobs, flags);
 		check_sent(&out);
 	}
+	/* What was sent ahead is forgotten, but where its content was sent. */
+	dialog_forget_ahead(&d);
+	must(!d.ahead_count || d.ahead_whole);
 	/* Whatever comes last, a job that is under way can be brought to its end. */
 	if (open && d.job && dialog_cut(&d) == DIALOG_SETTLED)
 		check_settled(jobs.now);
