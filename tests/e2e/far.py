@@ -7,6 +7,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import collections
 import re
+import signal
 
 import far
 import veredus as v
@@ -79,6 +80,23 @@ def test_cut(t):
     first, *others = away.conversations
     v.check(2 <= first.most <= 8 and others and all(c.most == 1 for c in others), [c.most for c in away.conversations])
     v.check(all(outcomes[-1][1] == "sent" and len(outcomes) <= 2 for outcomes in statuses(veredus).values()), statuses(veredus))
+
+
+def test_qmgr_is_killed(t):
+    """What is under way belongs to the next qmgr, too: none is lost, and none comes twice. A stop waits for it."""
+    port = v.free_port((v.SINK,))
+    sink = t.sink(f"{v.SINK}:{port}", "--away-ms", "300", "--with", "CHUNKING")
+    veredus = t.veredus(ONE + "retry { first = 1s longest = 1s }\n" + f"route * {{ to = smtp:[{v.SINK}]:{port} }}\n").start()
+    sent = [v.mail(f"number {i}") for i in range(40)]
+    bring(veredus, [([f"x{i}@far.example"], content) for i, content in enumerate(sent)])
+    sink.wait_mails(3)  # the others on the connection have arrived as well, or are on their way; no reply has come
+    os.kill(veredus.daemons("qmgr")[0], signal.SIGKILL)
+    sink.wait_mails(20)
+    veredus.stop()
+    veredus.start()
+    veredus.wait_empty(20)
+    v.equal(copies(sink, sent), [1] * 40)
+    v.check(all(outcome == ("2.0.0", "sent") for outcomes in statuses(veredus).values() for outcome in outcomes), statuses(veredus))
 
 
 v.main(globals())
