@@ -1,3 +1,6 @@
+$(BUILD)/unit/test_session $(BUILD)/unit/test_session_course: tests/unit/session_host.c
+LIBS_UNIT_test_session = $(BUILD)/libveredus.a
+LIBS_UNIT_test_session_course = $(BUILD)/libveredus.a
 $(BUILD)/unit/test_channel $(BUILD)/unit/test_channel_descriptors: tests/unit/channel_line.c
 UNITS_test_counter := limits
 UNITS_test_tally := limits
