@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /* Streams to strangers. */
-#include "stream.h"
+#include "stream_private.h"
 
 #include "host_address.h"
 #include "mem.h"
 #include "must.h"
-#include "tls_client.h"
-#include "tls_link.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -25,32 +23,6 @@ enum {
 	RECORDS_A_TURN = 64,
 };
 
-struct stream {
-	struct loop *loop;
-	const struct stream_face *face;
-	void *owner;
-	struct watch watch;
-	struct turn_end flush, reread;
-	struct timer limit; /* of stream_finish(), before that of the handshake */
-	/* One of them: begins when what was written has left. */
-	struct tls *tls_next;	    /* as the server */
-	struct tls_link *link_next; /* as the client; owned */
-	struct tls_link *tls;	    /* NULL: plain */
-	const char *tls_why;
-	enum tls_result awaits; /* by the handshake: TLS_READ, TLS_WRITE or TLS_SIGN */
-	struct bytes in, out;
-	uint32_t discarded; /* octets read while finishing */
-	int fd;
-	int calls; /* callbacks on the stack: freed when the last one returns */
-	bool connecting, paused, ended, finishing, dead;
-	bool said_all;	  /* by the peer, as it told us */
-	bool handshaking; /* from stream_start_tls() to secured() */
-	bool giving;	  /* input() is on the stack */
-	bool cleared;	  /* what has been read in clear is to be thrown away */
-	bool last_words;  /* a close() follows at once, and its FIN leaves with them */
-	bool wipes;	  /* what is to be sent is a secret */
-};
-
 static void stream_destroy(struct stream *s)
 {
 	if (s->wipes && s->out.data)
@@ -67,13 +39,12 @@ static void stream_destroy(struct stream *s)
 	free(s);
 }
 
-static void stream_enter(struct stream *s)
+void stream_enter(struct stream *s)
 {
 	s->calls++;
 }
 
-/* False when the stream is gone. */
-static bool stream_leave(struct stream *s)
+bool stream_leave(struct stream *s)
 {
 	must(s->calls > 0);
 	if (--s->calls || !s->dead)
@@ -89,8 +60,7 @@ static void stream_kill(struct stream *s)
 		stream_destroy(s);
 }
 
-/* The one timer, for whatever is next to be timed. */
-static void stream_time(struct stream *s, void (*fired)(void *arg), struct duration after)
+void stream_time(struct stream *s, void (*fired)(void *arg), struct duration after)
 {
 	timer_clear(&s->limit);
 	timer_init(&s->limit, s->loop, fired, s);
@@ -107,23 +77,19 @@ size_t stream_backlog(const struct stream *s)
 	return bytes_len(&s->out) + (s->tls ? tls_link_unsent(s->tls) : 0);
 }
 
-static bool tls_is_next(const struct stream *s)
-{
-	return s->tls_next || s->link_next;
-}
-
-static void stream_watch(struct stream *s)
+void stream_watch(struct stream *s)
 {
 	if (s->handshaking && s->tls) {
 		watch_want(&s->watch, s->awaits == TLS_READ, s->awaits == TLS_WRITE);
 		return;
 	}
-	bool in = (!s->paused || s->finishing) && !s->ended && !s->connecting && !tls_is_next(s);
+	bool in =
+	    (!s->paused || s->finishing) && !s->ended && !s->connecting && !stream_tls_is_next(s);
 
 	watch_want(&s->watch, in, s->connecting || stream_backlog(s) > 0);
 }
 
-static void stream_fail(struct stream *s, int error)
+void stream_fail(struct stream *s, int error)
 {
 	if (s->ended)
 		return;
@@ -237,10 +203,7 @@ static bool stream_send_all(struct stream *s)
 	return true;
 }
 
-static void tls_begin(struct stream *s);
-
-/* An error is left for the reading side to meet, after what is still to be read. */
-static void stream_flush(void *arg)
+void stream_flush(void *arg)
 {
 	struct stream *s = arg;
 	bool had = stream_backlog(s) > 0; /* also what only TLS still holds */
@@ -262,8 +225,8 @@ static void stream_flush(void *arg)
 		stream_linger(s);
 		return;
 	}
-	if (tls_is_next(s)) {
-		tls_begin(s);
+	if (stream_tls_is_next(s)) {
+		stream_tls_begin(s);
 		return;
 	}
 	if (had && s->face->flushed) {
@@ -330,7 +293,7 @@ static void stream_read_more(void *arg)
 	stream_leave(s);
 }
 
-static void stream_reread_soon(struct stream *s)
+void stream_reread_soon(struct stream *s)
 {
 	/* The socket may have nothing to say of it. */
 	stream_time(s, stream_read_more, SECONDS(0));
@@ -408,122 +371,6 @@ static void stream_reread(void *arg)
 	stream_leave(s);
 }
 
-/* -- TLS -------------------------------------------------------------------------------- */
-
-static void tls_failed(struct stream *s, const char *why)
-{
-	s->tls_why = why;
-	/* Nothing that is still to be said may leave in clear. */
-	bytes_free(&s->out);
-	stream_fail(s, EPROTO);
-}
-
-static void tls_late(void *arg)
-{
-	struct stream *s = arg;
-
-	stream_enter(s);
-	tls_failed(s, "it took too long");
-	stream_leave(s);
-}
-
-/* Goes on with the handshake; S may be gone when it returns. */
-static void tls_go_on(struct stream *s)
-{
-	if (s->ended)
-		return;
-	s->awaits = tls_link_handshake(s->tls);
-	switch (s->awaits) {
-	case TLS_FINE:
-		timer_clear(&s->limit);
-		s->handshaking = false;
-		/* The client may have spoken already, right behind its last words. */
-		if (tls_link_has_more(s->tls))
-			stream_reread_soon(s);
-		/* A ticket leaves with what the owner has to say, or without. */
-		turn_end_schedule(&s->flush, s->loop, stream_flush, s);
-		s->face->secured(s->owner);
-		return;
-	case TLS_READ:
-	case TLS_WRITE:
-		stream_watch(s);
-		return;
-	case TLS_SIGN: /* the client has nothing to say: if it does, stream_ready() stops it */
-		return;
-	case TLS_ENDED:
-		tls_failed(s, "the other side hung up");
-		return;
-	case TLS_BROKEN:
-		tls_failed(s, tls_link_why(s->tls));
-	}
-}
-
-/* The signature is there. */
-static void tls_woken(void *arg)
-{
-	struct stream *s = arg;
-
-	stream_enter(s);
-	tls_go_on(s);
-	stream_leave(s);
-}
-
-static void tls_begin(struct stream *s)
-{
-	s->tls = s->link_next ? s->link_next : tls_link_accept(s->tls_next, s->fd, tls_woken, s);
-	s->tls_next = NULL;
-	s->link_next = NULL;
-	stream_enter(s);
-	if (s->tls)
-		tls_go_on(s);
-	else
-		tls_failed(s, "the keeper is away");
-	stream_leave(s);
-}
-
-static void tls_prepare(struct stream *s, struct duration limit)
-{
-	s->handshaking = true;
-	s->paused = false;
-	bytes_free(&s->in);
-	s->cleared = s->giving;
-	stream_time(s, tls_late, limit);
-	turn_end_schedule(&s->flush, s->loop, stream_flush, s);
-}
-
-bool stream_start_tls(struct stream *s, struct tls *tls, struct duration limit)
-{
-	must(!s->tls && !tls_is_next(s) && s->face->secured);
-	if (!tls_is_ready(tls) || s->ended || s->finishing)
-		return false;
-	s->tls_next = tls;
-	tls_prepare(s, limit);
-	return true;
-}
-
-bool stream_connect_tls(struct stream *s, struct tls_client *client, const struct tls_wish *wish,
-			struct duration limit)
-{
-	must(!s->tls && !tls_is_next(s) && s->face->secured);
-	if (s->ended || s->finishing)
-		return false;
-	s->link_next = tls_link_connect(client, s->fd, wish, tls_woken, s);
-	if (!s->link_next)
-		return false;
-	tls_prepare(s, limit);
-	return true;
-}
-
-const struct tls_facts *stream_tls(const struct stream *s)
-{
-	return s->tls && !s->handshaking ? tls_link_facts(s->tls) : NULL;
-}
-
-struct tls_link *stream_tls_link(const struct stream *s)
-{
-	return s->handshaking ? NULL : s->tls;
-}
-
 bool stream_own_address(const struct stream *s, uint8_t *to)
 {
 	struct sockaddr_storage own = {0};
@@ -531,18 +378,6 @@ bool stream_own_address(const struct stream *s, uint8_t *to)
 
 	return getsockname(s->fd, (struct sockaddr *)&own, &len) == 0 &&
 	       host_address_of((struct sockaddr *)&own, to);
-}
-
-const char *stream_tls_why(const struct stream *s)
-{
-	return s->tls_why;
-}
-
-unsigned stream_tls_fault(const struct stream *s)
-{
-	enum tls_fault fault = s->tls ? tls_link_fault(s->tls) : FAULT_NONE;
-
-	return s->tls_why && fault == FAULT_NONE ? FAULT_HANDSHAKE : fault;
 }
 
 static void stream_connect_done(struct stream *s)
@@ -570,7 +405,7 @@ static void stream_ready(void *arg, bool readable, bool writable)
 	if (s->connecting && (readable || writable))
 		stream_connect_done(s);
 	else if (s->handshaking && s->tls && s->awaits != TLS_SIGN)
-		tls_go_on(s);
+		stream_tls_go_on(s);
 	else if (s->handshaking && s->tls)
 		stream_watch(s); /* it is too early; only now is saying so worth a system call */
 	else if (readable && s->finishing)
