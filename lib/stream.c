@@ -23,10 +23,15 @@ enum {
 	RECORDS_A_TURN = 64,
 };
 
-static void stream_destroy(struct stream *s)
+void stream_drop_out(struct stream *s)
 {
 	if (s->wipes && s->out.data)
 		explicit_bzero(s->out.data, s->out.size);
+	bytes_free(&s->out);
+}
+
+static void stream_destroy(struct stream *s)
+{
 	watch_remove(&s->watch);
 	turn_end_cancel(&s->flush);
 	turn_end_cancel(&s->reread);
@@ -34,7 +39,7 @@ static void stream_destroy(struct stream *s)
 	tls_link_free(&s->tls);
 	tls_link_free(&s->link_next);
 	bytes_free(&s->in);
-	bytes_free(&s->out);
+	stream_drop_out(s);
 	close(s->fd);
 	free(s);
 }
@@ -178,7 +183,7 @@ static bool stream_send_some(struct stream *s)
 		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 			break;
 		if (n < 0) {
-			bytes_free(&s->out);
+			stream_drop_out(s);
 			return false;
 		}
 		if (s->wipes)

@@ -63,7 +63,7 @@ void stream_write(struct stream *s, const void *data, size_t len);
 struct bytes *stream_out(struct stream *s);
 void stream_wrote(struct stream *s);
 
-/* What is written now is wiped from memory as soon as it has left. */
+/* What is written now is wiped from memory as soon as it has left, or never will. */
 void stream_wipe_sent(struct stream *s);
 
 /* Bytes written that the kernel has not taken. */

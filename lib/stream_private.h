@@ -49,6 +49,9 @@ void stream_watch(struct stream *s);
  * read. */
 void stream_flush(void *arg);
 
+/* What was not sent never is; it is wiped if it is a secret. */
+void stream_drop_out(struct stream *s);
+
 /* In the next turn, though the socket may have nothing to say. */
 void stream_reread_soon(struct stream *s);
 

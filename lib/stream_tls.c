@@ -11,7 +11,7 @@ static void tls_failed(struct stream *s, const char *why)
 {
 	s->tls_why = why;
 	/* Nothing that is still to be said may leave in clear. */
-	bytes_free(&s->out);
+	stream_drop_out(s);
 	stream_fail(s, EPROTO);
 }
 
