@@ -94,7 +94,7 @@ $(BUILD)/bench/slowsync.so: bench/slowsync.c
 UNITS := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 unit_objs = $(foreach d,$(UNITS_$(1)),$(filter-out $(BUILD)/obj/$(d)/$(subst -,_,$(d)).o,$(call objs,$(d))))
 define unit_rule
-$(BUILD)/unit/$(1): tests/unit/$(1).c $(call unit_objs,$(1)) $(if $(UNIT_SIM_$(1)),tests/sim/simdisk.c tests/sim/ledger.c tests/sim/ledger_body.c) $(BUILD)/libqueue.a $(BUILD)/libveredus.a
+$(BUILD)/unit/$(1): tests/unit/$(1).c $(call unit_objs,$(1)) $(if $(UNIT_SIM_$(1)),tests/sim/simdisk.c tests/sim/ledger.c tests/sim/ledger_body.c tests/sim/ledger_step.c) $(BUILD)/libqueue.a $(BUILD)/libveredus.a
 	@mkdir -p $$(@D)
 	@echo "LD $$@"
 	@$$(CC) $$(ALL_CFLAGS) $$(foreach d,$$(UNITS_$(1)),-I$$(d)) -Iqueue -Ilib -Itests/sim -I. -MF $$@.d $$(filter %.c %.o %.a,$$^) \
