@@ -98,7 +98,9 @@ static void not_now(struct rewrite *c)
 /* How long the user's name is before its tag; all of it when it has none. */
 static size_t untagged(const struct config *config, struct text local)
 {
-	for (size_t i = 1; i < local.len; i++)
+	bool none = text_equals(config->local_separators, "none");
+
+	for (size_t i = 1; i < local.len && !none; i++)
 		if (text_find(config->local_separators, local.data[i]) >= 0)
 			return i;
 	return local.len;

@@ -124,9 +124,11 @@ header smtp {
 
 def test_handed_in(t):
     """What programs hand in whole, and when a table fails."""
-    tables = {"/v": {"ann@x.example": "a@sink.example b@sink.example", "@x.example": "@sink.example", "bad@x.example": "no@address@"}, "/c": {"uid@old.example": "user@new.example"}}
+    tables = {"/v": {"ann@x.example": "a@sink.example b@sink.example", "@x.example": "@sink.example", "bad@x.example": "no@address@",
+                     "a@x.example": "other@sink.example"},  # "none" is no list of letters: any@ is nobody's tag
+              "/c": {"uid@old.example": "user@new.example"}}
     daemon = Daemon(t, "submission", "rewrite { virtual = /v  virtual-domains = { x.example }  canonical = /c  bcc = log@sink.example }\n"
-                    "header local { masquerade = { corp.example } }\n")
+                    "header local { masquerade = { corp.example } }\nlocal { separators = none }\n")
     daemon.begin()
     qmgr, pickup, table = (daemon.peer(kind) for kind in ("qmgr", "pickup", "table"))
     Intake(qmgr)
