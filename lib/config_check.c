@@ -9,6 +9,7 @@
 #include "rights.h"
 #include "route_login.h"
 #include "route_tls.h"
+#include "sts.h"
 #include "tables.h"
 #include "users_check.h"
 
@@ -113,19 +114,36 @@ static void check_trust_anchor(const struct check *c)
 				  shown(name, c->config->resolver_trust_anchor), strerror(errno));
 }
 
+/* Nobody is trusted then: one that was asked for must be there; of the default it is said what for.
+ */
 static void check_authorities(const struct check *c)
 {
+	const struct config *config = c->config;
 	char path[WORD_MAX_BYTES + 1], name[SHOWN_BYTES];
+	uint32_t line = line_of(c, BLOCK_top, "tls-authorities");
 
-	text_copy(path, sizeof path, c->config->tls_authorities);
-	for (size_t i = 0; i < c->config->route_count; i++)
-		if (route_policy(&c->config->routes[i]) == POLICY_VERIFY &&
-		    access(path, R_OK) != 0) {
-			config_errors_add(c->errors, true, c->config->routes[i].line, 1,
+	text_copy(path, sizeof path, config->tls_authorities);
+	if (access(path, R_OK) == 0)
+		return;
+	const char *why = strerror(errno);
+
+	shown(name, config->tls_authorities);
+	if (line) {
+		config_errors_add(c->errors, false, line, 1, "tls-authorities: %s: %s", name, why);
+		return;
+	}
+	for (size_t i = 0; i < config->route_count; i++)
+		if (route_policy(&config->routes[i]) == POLICY_VERIFY) {
+			config_errors_add(c->errors, true, config->routes[i].line, 1,
 					  "tls = verify: tls-authorities %s: %s; nobody is trusted",
-					  shown(name, c->config->tls_authorities), strerror(errno));
+					  name, why);
 			return;
 		}
+	if (config_asks_sts(config))
+		config_errors_add(c->errors, true, 0, 0,
+				  "tls-authorities %s: %s; no MTA-STS policy can be fetched, and "
+				  "mail goes without (the package ca-certificates has the file)",
+				  name, why);
 }
 
 static void user_wrong(void *arg, uint32_t line, size_t column, const char *why)

@@ -55,8 +55,12 @@ void authorities_post(struct child *child)
 			   &(struct msg_handle){HANDLE_TLS_AUTHORITIES, 0, text_of(name)}, fd);
 		return;
 	}
-	log_error(master->log, "tls-authorities: %s: %s", path,
-		  fd < 0 ? strerror(errno) : "no file");
+	log_error(master->log, "tls-authorities: %s: %s; until it is there %s", path,
+		  fd < 0 ? strerror(errno) : "no file",
+		  child->row->kind == PEER_FETCHER
+		      ? "no MTA-STS policy can be fetched, and mail to domains whose policy is "
+			"not known goes without"
+		      : "no receiver's certificate is trusted: mail that needs one waits");
 	if (fd >= 0)
 		close(fd);
 }

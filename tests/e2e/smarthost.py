@@ -496,8 +496,8 @@ def test_check(t):
     world = World(t)
     veredus = t.veredus("")
 
-    def said(routes, status=1):
-        veredus.configure(f"tls-authorities = {world.ca.certificate}\n{routes}")
+    def said(routes, status=1, authorities=world.ca.certificate):
+        veredus.configure(f"tls-authorities = {authorities}\n{routes}")
         done = subprocess.run([os.path.join(veredus.build, "veredus"), "check", "-c", veredus.conf], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               timeout=30 * v.PATIENCE, **veredus.demote)
         v.equal(done.returncode, status, done.stdout.decode())
@@ -521,6 +521,7 @@ def test_check(t):
             (f"route * {{ to = {host}  password-file = /x }}", "does nothing without login")):
         text = said(routes, 0)
         v.check("warning" in text and words in text, words, text)
+    v.check("error: tls-authorities: /absent: No such file" in said("", authorities="/absent"))
     os.chmod(world.path("password"), 0o644)
     v.check("can be read by others than its owner (mode 644)" in said(world.route("*", host), 0))
     world.secret("password", "")
