@@ -96,23 +96,35 @@ void site_prove(struct scheduler *s, struct site *site, bool proven)
 	site_count_soon(s, site);
 }
 
-void site_time(struct scheduler *s, struct site *site, bool timed)
+static void site_time_not(struct scheduler *s, struct site *site)
 {
-	if (timed == (site->timed_prev != NULL))
-		return;
-	if (timed) {
-		site->timed_next = s->timed;
-		site->timed_prev = &s->timed;
-		if (s->timed)
-			s->timed->timed_prev = &site->timed_next;
-		s->timed = site;
-		return;
-	}
+	if (s->down_at == site)
+		s->down_at = site->timed_next;
 	*site->timed_prev = site->timed_next;
 	if (site->timed_next)
 		site->timed_next->timed_prev = site->timed_prev;
 	site->timed_next = NULL;
 	site->timed_prev = NULL;
+}
+
+void site_time(struct scheduler *s, struct site *site, bool timed)
+{
+	bool down = site->down_until_us != 0;
+
+	if (timed && site->timed_prev && site->timed_down == down)
+		return;
+	if (site->timed_prev)
+		site_time_not(s, site);
+	if (!timed)
+		return;
+	struct site **list = down ? &s->down : &s->paced;
+
+	site->timed_down = down;
+	site->timed_next = *list;
+	site->timed_prev = list;
+	if (*list)
+		(*list)->timed_prev = &site->timed_next;
+	*list = site;
 }
 
 struct site_limits site_limits(const struct config *config, struct text name)

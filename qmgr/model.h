@@ -166,6 +166,7 @@ struct site {
 	struct slot *idle;		     /* slots that wait for a job */
 	struct site *pump_next, **pump_prev; /* to be served in this turn */
 	struct site *timed_next, **timed_prev; /* down, or waiting for its rate */
+	bool timed_down;		       /* which of the two lists it is in */
 	struct site *hungry_next,
 	    **hungry_prev;			/* no connection of the process's was left for it */
 	uint8_t hungry;				/* in which of the lists */

@@ -454,19 +454,34 @@ bool scheduler_pump(struct scheduler *s, int64_t now_us, unsigned budget)
 
 /* -- time -------------------------------------------------------------------------------- */
 
+static void site_wake(struct scheduler *s, struct site *site, int64_t now_us)
+{
+	if (site->down_until_us > now_us || site->next_send_us > now_us)
+		return;
+	site_time(s, site, false);
+	if (site->down_until_us) {
+		site->down_until_us = 0;
+		site->grown = 0;
+	}
+	if (!site_collect(s, site))
+		site_pump_later(s, site);
+}
+
+/* Those with a rate are few, and each tick is for them. Those that are down may be as many as a
+ * list of dead addresses has receivers: a part of them in a tick, and none much too late. */
 static void sites_wake(struct scheduler *s, int64_t now_us)
 {
-	for (struct site *site = s->timed, *next; site; site = next) {
+	for (struct site *site = s->paced, *next; site; site = next) {
 		next = site->timed_next;
-		if (site->down_until_us > now_us || site->next_send_us > now_us)
-			continue;
-		site_time(s, site, false);
-		if (site->down_until_us) {
-			site->down_until_us = 0;
-			site->grown = 0;
-		}
-		if (!site_collect(s, site))
-			site_pump_later(s, site);
+		site_wake(s, site, now_us);
+	}
+	if (!s->down_at)
+		s->down_at = s->down;
+	struct site *site;
+
+	for (unsigned looks = WAKE_MAX; (site = s->down_at) && looks; looks--) {
+		s->down_at = site->timed_next;
+		site_wake(s, site, now_us);
 	}
 }
 
@@ -528,7 +543,7 @@ uint32_t scheduler_flush(struct scheduler *s, int64_t now_us)
 {
 	uint32_t count = 0;
 
-	for (struct site *site = s->timed; site; site = site->timed_next)
+	for (struct site *site = s->down; site; site = site->timed_next)
 		if (site->down_until_us) {
 			site->down_until_us = now_us;
 			count += site->ready;

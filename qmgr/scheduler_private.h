@@ -34,7 +34,7 @@ enum {
 	YIELD_JOBS = 100, /* over a site's last connection before it yields to a site without any */
 	LOOK_BACK_MAX = 1000, /* recipients of a message that are all looked through for each job */
 	LOOK_MAX = 4096,      /* recipients of a message that are looked through for one job */
-	WAKE_MAX = 10000,     /* domains looked at in one tick */
+	WAKE_MAX = 10000,     /* domains, and sites that are down, looked at in one tick */
 	FLUSH_MAX = 10000,    /* recipients that a flush makes ready in one tick */
 	SITE_NAME_BYTES = 255,
 	END_MAX = 1000, /* recipients that end without delivery in one tick */
@@ -62,7 +62,8 @@ struct scheduler {
 	size_t worker_count;
 	struct table domains, lanes, asked, sites, shares, jobs;
 	struct site *pump, **pump_end; /* sites with something to do, in turn */
-	struct site *timed;	       /* sites that are down or wait for their rate */
+	struct site *paced;	       /* sites that wait for their rate */
+	struct site *down, *down_at;   /* that are down; where the next tick goes on */
 	struct hungry hungry[HUNGRY_LISTS];
 	struct kept_answer *answers, **answers_end;  /* oldest first; at most one a question */
 	struct domain *timed_domains, *timed_at;     /* timed_at: where the next tick goes on */

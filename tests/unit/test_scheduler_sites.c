@@ -63,6 +63,38 @@ static void test_counts_move_too(void **state)
 	world_free(&w);
 }
 
+enum { DEAD = 12000 }; /* more than are looked at in a tick */
+
+static enum answer dead_at_first(struct world *w, const struct job *job)
+{
+	(void)job;
+	return w->started <= DEAD ? SITE_FAILS : TAKES;
+}
+
+/* All of them are woken when their time has come, and not much later. */
+static void test_more_dead_sites_than_a_tick_sees(void **state)
+{
+	struct world w;
+	char domain[32];
+
+	(void)state;
+	world_init(&w, "retry { first = 1m longest = 1m } limits { deliveries = 20000 }");
+	w.site_of = site_is_domain;
+	w.answer = dead_at_first;
+	w.step_us = 100000;
+	for (int i = 0; i < DEAD; i++) {
+		snprintf(domain, sizeof domain, "d%d.example", i);
+		add(&w, "u0", domain, 1);
+	}
+	run(&w, 20 * SECOND);
+	assert_int_equal(w.started, DEAD);
+	assert_int_equal(w.downs, DEAD);
+	run(&w, 60 * SECOND);
+	assert_int_equal(w.taken, DEAD);
+	world_empty(&w);
+	world_free(&w);
+}
+
 static enum answer we_fail_at_first(struct world *w, const struct job *job)
 {
 	(void)job;
@@ -268,6 +300,7 @@ int main(void)
 	    cmocka_unit_test(test_mx_changes),
 	    cmocka_unit_test(test_counts_move_too),
 	    cmocka_unit_test(test_fault_of_ours),
+	    cmocka_unit_test(test_more_dead_sites_than_a_tick_sees),
 	    cmocka_unit_test(test_one_site_for_many_domains),
 	    cmocka_unit_test(test_one_transaction_over_domains),
 	    cmocka_unit_test(test_one_transaction_when_answers_part),
