@@ -123,6 +123,11 @@ struct frozen_entry *freezer_untold(struct freezer *f)
 	return NULL;
 }
 
+size_t freezer_count(const struct freezer *f)
+{
+	return f->count;
+}
+
 struct wire_list freezer_list(const struct freezer *f, struct bytes *to)
 {
 	size_t from = bytes_len(to);

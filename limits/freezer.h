@@ -51,6 +51,8 @@ bool freezer_expire(struct freezer *f, int64_t now_us);
 /* The first that the postmaster was not told of; NULL: none. */
 struct frozen_entry *freezer_untold(struct freezer *f);
 
+size_t freezer_count(const struct freezer *f);
+
 /* As the neighbours are told: rec_frozen_login each, appended to TO. */
 struct wire_list freezer_list(const struct freezer *f, struct bytes *to);
 

@@ -17,6 +17,7 @@ enum {
 	TICK_S = 5,
 	NOTICE_WAIT_S = 60, /* for submission's answer, and between two tries */
 	HASTE_SAID_S = 3600,
+	NEWS_ENTRY_MS = 1, /* of an entry: the list is told and written once in so long */
 };
 
 static const char frozen_name[] = "frozen", habits_name[] = "habits";
@@ -31,7 +32,10 @@ struct takeover {
 	struct channel *submission; /* NULL while there is none */
 	struct timer tick;
 	unsigned ticks;
-	bool fresh; /* habits that are not on disk */
+	bool fresh;		 /* habits that are not on disk */
+	struct timer news;	 /* of the list: it is told and written then */
+	struct monotime news_at; /* when it was last */
+	bool untold;		 /* neighbours do not have it as it is */
 
 	/* The notice under way. */
 	uint64_t token;
@@ -55,18 +59,6 @@ static void tell(const struct takeover *t, struct channel *c)
 	bytes_free(&list);
 }
 
-void takeover_peer(struct takeover *t, struct channel *c)
-{
-	if (channel_peer(c) == PEER_SUBMISSION)
-		t->submission = c;
-	if (t->peer_count == PEERS_MOST) {
-		channel_end(c, "is one neighbour too many");
-		return;
-	}
-	t->peers[t->peer_count++] = c;
-	tell(t, c);
-}
-
 void takeover_gone(struct takeover *t, struct channel *c)
 {
 	if (c == t->submission)
@@ -78,26 +70,16 @@ void takeover_gone(struct takeover *t, struct channel *c)
 		}
 }
 
-/* On disk before anybody hears of it: what is said stays true after a restart. */
-static void changed(struct takeover *t)
-{
-	struct bytes content = {0};
-
-	freezer_encode(t->freezer, &content);
-	snapshot_write(t->folder, frozen_name, &content, true, t->d->log);
-	bytes_free(&content);
-	for (size_t i = 0; i < t->peer_count; i++)
-		tell(t, t->peers[i]);
-}
-
 /* -- the postmaster ---------------------------------------------------------------------- */
 
+/* Of nothing that is not on disk. */
 static void notice_next(struct takeover *t)
 {
 	const struct frozen_entry *e = freezer_untold(t->freezer);
 	struct monotime now = loop_now(t->d->loop);
 
-	if (!e || !t->submission || (t->notice_until.us && now.us < t->notice_until.us))
+	if (!e || !t->submission || timer_is_set(&t->news) ||
+	    (t->notice_until.us && now.us < t->notice_until.us))
 		return;
 	text_copy(t->noticed, sizeof t->noticed, text_of(e->login));
 	t->notice_until = monotime_add(now, SECONDS(NOTICE_WAIT_S));
@@ -108,6 +90,63 @@ static void notice_next(struct takeover *t)
 					       .since_wall = (uint64_t)e->since_us,
 					       .frozen = e->frozen,
 					   });
+}
+
+/* -- news -------------------------------------------------------------------------------- */
+
+/* On disk before anybody hears of it: what is said stays true after a restart. */
+static void news_tell(struct takeover *t)
+{
+	struct bytes content = {0};
+
+	timer_clear(&t->news);
+	t->news_at = loop_now(t->d->loop);
+	freezer_encode(t->freezer, &content);
+	snapshot_write(t->folder, frozen_name, &content, true, t->d->log);
+	bytes_free(&content);
+	for (size_t i = 0; t->untold && i < t->peer_count; i++)
+		tell(t, t->peers[i]);
+	t->untold = false;
+	notice_next(t);
+}
+
+static void news_fired(void *arg)
+{
+	news_tell(arg);
+}
+
+/*
+ * The list has changed; UNTOLD: in what neighbours know of it. It goes to them
+ * whole, and they look through all they have for it: so the first change goes
+ * out at once, and the longer the list, the more change with it.
+ */
+static void changed(struct takeover *t, bool untold)
+{
+	int64_t pause_ms = (int64_t)freezer_count(t->freezer) * NEWS_ENTRY_MS;
+	struct monotime next = monotime_add(t->news_at, MILLISECONDS(pause_ms)),
+			now = loop_now(t->d->loop);
+
+	t->untold = t->untold || untold;
+	if (timer_is_set(&t->news))
+		return;
+	if (!t->news_at.us || now.us >= next.us)
+		news_tell(t);
+	else
+		timer_set(&t->news, monotime_since(next, now));
+}
+
+void takeover_peer(struct takeover *t, struct channel *c)
+{
+	if (channel_peer(c) == PEER_SUBMISSION)
+		t->submission = c;
+	if (t->peer_count == PEERS_MOST) {
+		channel_end(c, "is one neighbour too many");
+		return;
+	}
+	if (timer_is_set(&t->news))
+		news_tell(t);
+	t->peers[t->peer_count++] = c;
+	tell(t, c);
 }
 
 void takeover_handed(struct takeover *t, const struct msg_handed *m)
@@ -125,7 +164,7 @@ void takeover_handed(struct takeover *t, const struct msg_handed *m)
 	t->notice_until.us = 0;
 	if (e) {
 		e->told = true;
-		changed(t);
+		changed(t, false);
 	}
 	notice_next(t);
 }
@@ -189,8 +228,7 @@ static void judge(struct takeover *t, struct text login)
 		LOG(t->d->log, login_frozen, 0, login, text_of(why));
 	else
 		LOG(t->d->log, login_suspect, 0, login, text_of(why));
-	changed(t);
-	notice_next(t);
+	changed(t, true);
 }
 
 void takeover_note(struct takeover *t, const struct msg_login_note *m)
@@ -273,7 +311,8 @@ void takeover_settle(struct takeover *t, struct channel *c, const struct msg_log
 		snprintf(uid, sizeof uid, "%u", (unsigned)m->uid);
 		LOG(t->d->log, login_settled, 0, m->login,
 		    text_of(m->action == LOGIN_FREEZE ? "frozen" : "released"), text_of(uid));
-		changed(t);
+		t->untold = true;
+		news_tell(t);
 	}
 	/* Behind the news itself: who hears of the answer acts on it. */
 	channel_send_login_settled(c, &(struct msg_login_settled){m->query, (uint8_t)result});
@@ -285,6 +324,8 @@ void takeover_write(struct takeover *t)
 {
 	struct bytes content = {0};
 
+	if (timer_is_set(&t->news))
+		news_tell(t);
 	if (!t->fresh)
 		return;
 	t->fresh = false;
@@ -299,7 +340,7 @@ static void tick(void *arg)
 
 	timer_set(&t->tick, SECONDS(TICK_S));
 	if (freezer_expire(t->freezer, loop_wall(t->d->loop).us))
-		changed(t);
+		changed(t, true);
 	notice_next(t);
 	if (++t->ticks % (HABITS_EVERY_S / TICK_S) == 0)
 		takeover_write(t);
@@ -324,6 +365,7 @@ struct takeover *takeover_open(struct daemon *d, const char *folder)
 		(void)habits_decode(t->habits, bytes_at(&content), bytes_len(&content), now_s(t));
 	bytes_free(&content);
 	timer_init(&t->tick, d->loop, tick, t);
+	timer_init(&t->news, d->loop, news_fired, t);
 	timer_set(&t->tick, SECONDS(TICK_S));
 	return t;
 }
