@@ -26,7 +26,7 @@ LIBS_qmgr := -lpthread -lidn2
 LIBS_veredus := -ljansson -lresolv -lgsasl -ldb
 
 # postdrop and sendmail are programs of their own.
-objs = $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out pickup/postdrop.c ctl/sendmail_main.c,$(wildcard $(1)/*.c)))
+objs = $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out pickup/postdrop%.c ctl/sendmail_main.c,$(wildcard $(1)/*.c)))
 
 # What make install installs.
 PROGRAMS := $(DAEMONS:%=$(BUILD)/%) $(BUILD)/postdrop $(BUILD)/sendmail $(BUILD)/veredus
@@ -65,7 +65,7 @@ $(BUILD)/sendmail: $(SENDMAIL:%=$(BUILD)/obj/ctl/%.o) $(BUILD)/libveredus.a
 	@$(CC) $(LDFLAGS_ALL) $^ -o $@
 
 # Setgid where it is installed: the C library and the frames' rules, and nothing else.
-POSTDROP := pickup/postdrop pickup/drop_taker lib/drop lib/siphash lib/must lib/text
+POSTDROP := pickup/postdrop pickup/postdrop_hatch pickup/drop_taker lib/drop lib/siphash lib/must lib/text
 $(BUILD)/postdrop: $(POSTDROP:%=$(BUILD)/obj/%.o)
 	@echo "LD $@"
 	@$(CC) $(LDFLAGS_ALL) $^ -o $@

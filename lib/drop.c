@@ -241,28 +241,28 @@ bool drop_recipient_next(struct text *recipients, struct text *address, uint8_t 
 
 /* -- names ------------------------------------------------------------------------------- */
 
-void drop_name_print(char to[DROP_NAME_BYTES], uint32_t uid, uint32_t slot)
+void drop_name_print(char to[DROP_NAME_BYTES], const struct drop_name *name)
 {
-	snprintf(to, DROP_NAME_BYTES, "m-%u-%u", (unsigned)uid, (unsigned)slot);
+	snprintf(to, DROP_NAME_BYTES, "%c-%u-%u", name->hatch ? 'h' : 'm', (unsigned)name->uid,
+		 (unsigned)name->slot);
 }
 
-bool drop_name_parse(struct text name, uint32_t *uid, uint32_t *slot)
+bool drop_name_parse(struct text from, struct drop_name *name)
 {
 	char again[DROP_NAME_BYTES];
 	uint64_t first, second;
 
-	if (name.len < 5 || name.data[0] != 'm' || name.data[1] != '-')
+	if (from.len < 5 || (from.data[0] != 'm' && from.data[0] != 'h') || from.data[1] != '-')
 		return false;
-	struct text rest = {name.data + 2, name.len - 2};
+	struct text rest = {from.data + 2, from.len - 2};
 	ptrdiff_t dash = text_find(rest, '-');
 
 	if (dash < 0 || !text_number((struct text){rest.data, (size_t)dash}, UINT32_MAX, &first) ||
 	    !text_number((struct text){rest.data + dash + 1, rest.len - (size_t)dash - 1},
 			 DROP_SLOTS - 1, &second))
 		return false;
-	*uid = (uint32_t)first;
-	*slot = (uint32_t)second;
+	*name = (struct drop_name){from.data[0] == 'h', (uint32_t)first, (uint32_t)second};
 	/* One way of writing each: no leading zeros. */
-	drop_name_print(again, *uid, *slot);
-	return text_equals(name, again);
+	drop_name_print(again, name);
+	return text_equals(from, again);
 }

@@ -34,6 +34,8 @@ enum drop_tag {
 
 /* The folder's name below the queue's, and the group that may create files in it. */
 #define DROP_FOLDER "maildrop"
+/* The socket beside it, for whom the folder is closed. */
+#define DROP_HATCH "hatch"
 #define DROP_GROUP "veredus-postdrop"
 
 enum {
@@ -118,9 +120,17 @@ struct drop_fields {
 bool drop_fields_read(struct text from, struct drop_fields *to);
 bool drop_recipient_next(struct text *recipients, struct text *address, uint8_t *notify);
 
-/* "m-UID-SLOT": at most DROP_SLOTS names are a user's, so that nobody fills the folder for others.
+/*
+ * "m-UID-SLOT": a file that the user made, by postdrop, and that is his. "h-UID-SLOT": one that
+ * pickup made for him, at the hatch, and that is pickup's. At most DROP_SLOTS names of each kind
+ * are a user's, so that nobody fills the folder for others.
  */
-void drop_name_print(char to[DROP_NAME_BYTES], uint32_t uid, uint32_t slot);
-bool drop_name_parse(struct text name, uint32_t *uid, uint32_t *slot);
+struct drop_name {
+	bool hatch;
+	uint32_t uid, slot;
+};
+
+void drop_name_print(char to[DROP_NAME_BYTES], const struct drop_name *name);
+bool drop_name_parse(struct text from, struct drop_name *name);
 
 #endif

@@ -51,9 +51,10 @@ enum handle_role {
 	HANDLE_RELAY_PASSWORD = 24,
 	HANDLE_RELAY_CLIENT_SECRET = 25,
 	HANDLE_RELAY_REFRESH_TOKEN = 26,
-	HANDLE_RELAY_STATE = 27, /* to be written: refresh tokens that came later */
-	HANDLE_LMTP_SOCKET = 28, /* smtp-client: a connection, in answer to socket_ask */
-	HANDLE_POLICIES = 29,	 /* qmgr: fetcher's file of MTA-STS policies, read-only */
+	HANDLE_RELAY_STATE = 27,  /* to be written: refresh tokens that came later */
+	HANDLE_LMTP_SOCKET = 28,  /* smtp-client: a connection, in answer to socket_ask */
+	HANDLE_POLICIES = 29,	  /* qmgr: fetcher's file of MTA-STS policies, read-only */
+	HANDLE_LISTEN_HATCH = 30, /* pickup */
 };
 
 enum intake_state {

@@ -2,6 +2,7 @@
 /* Binding, keeping and closing of listening sockets. */
 #include "listeners.h"
 
+#include "drop.h"
 #include "must.h"
 
 #include <arpa/inet.h>
@@ -15,7 +16,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { BACKLOG = 4096, LISTEN_FDS_START = 3 };
+enum { BACKLOG = 4096, LISTEN_FDS_START = 3, UNIX_LISTENERS = 2 };
 
 union socket_address {
 	struct sockaddr any;
@@ -166,11 +167,16 @@ size_t listeners_close_unmatched(struct listeners *all)
 
 /* -- the set --------------------------------------------------------------------------- */
 
+/* One that no listen block names, and that no reload changes. */
+static bool is_unix(const struct listener *l)
+{
+	return l->role == HANDLE_LISTEN_CONTROL || l->role == HANDLE_LISTEN_HATCH;
+}
+
 static const struct listener *listener_find(const struct listeners *all, const struct endpoint *e)
 {
 	for (size_t i = 0; i < all->count; i++)
-		if (all->at[i].role != HANDLE_LISTEN_CONTROL &&
-		    endpoint_equal(&all->at[i].address, e))
+		if (!is_unix(&all->at[i]) && endpoint_equal(&all->at[i].address, e))
 			return &all->at[i];
 	return NULL;
 }
@@ -196,8 +202,9 @@ static bool listener_add(struct listeners *next, struct listeners *old, const st
 	const struct listener *kept = listener_find(old, e);
 	struct listener *l = &next->at[next->count];
 
-	if (next->count == LISTENERS_MAX - 1) { /* one place is the control socket's */
-		snprintf(why, size, "more than %d listen addresses", LISTENERS_MAX - 1);
+	if (next->count == LISTENERS_MAX - UNIX_LISTENERS) {
+		snprintf(why, size, "more than %d listen addresses",
+			 LISTENERS_MAX - UNIX_LISTENERS);
 		return false;
 	}
 	*l = (struct listener){.address = *e, .role = role, .index = index};
@@ -222,14 +229,14 @@ static bool listener_add(struct listeners *next, struct listeners *old, const st
 static void listeners_close_others(const struct listeners *a, const struct listeners *b)
 {
 	for (size_t i = 0; i < a->count; i++)
-		if (a->at[i].role != HANDLE_LISTEN_CONTROL && !listener_find(b, &a->at[i].address))
+		if (!is_unix(&a->at[i]) && !listener_find(b, &a->at[i].address))
 			close(a->at[i].fd);
 }
 
-static void listeners_keep_control(struct listeners *next, const struct listeners *old)
+static void listeners_keep_unix(struct listeners *next, const struct listeners *old)
 {
 	for (size_t i = 0; i < old->count; i++)
-		if (old->at[i].role == HANDLE_LISTEN_CONTROL)
+		if (is_unix(&old->at[i]))
 			next->at[next->count++] = old->at[i];
 }
 
@@ -251,19 +258,20 @@ bool listeners_apply(struct listeners *all, const struct config *config, char *w
 		return false;
 	}
 	listeners_close_others(all, &next);
-	listeners_keep_control(&next, all);
+	listeners_keep_unix(&next, all);
 	memcpy(all->at, next.at, sizeof all->at);
 	all->count = next.count;
 	return true;
 }
 
-bool listeners_open_control(struct listeners *all, const struct config *config, char *why,
-			    size_t size)
+/* QUEUE/NAME; anyone may connect. */
+static bool unix_open(struct listeners *all, const struct config *config, const char *name,
+		      enum handle_role role, char *why, size_t size)
 {
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	struct listener *l = &all->at[all->count];
-	int n = snprintf(a.sun_path, sizeof a.sun_path, "%.*s/control", (int)config->queue.len,
-			 config->queue.data);
+	int n = snprintf(a.sun_path, sizeof a.sun_path, "%.*s/%s", (int)config->queue.len,
+			 config->queue.data, name);
 	int fd;
 
 	if (n < 0 || (size_t)n >= sizeof a.sun_path) {
@@ -281,9 +289,16 @@ bool listeners_open_control(struct listeners *all, const struct config *config, 
 			close(fd);
 		return false;
 	}
-	*l = (struct listener){.role = HANDLE_LISTEN_CONTROL, .fd = fd, .name = "control"};
+	*l = (struct listener){.role = role, .fd = fd};
+	snprintf(l->name, sizeof l->name, "%s", name);
 	all->count++;
 	return true;
+}
+
+bool listeners_open_unix(struct listeners *all, const struct config *config, char *why, size_t size)
+{
+	return unix_open(all, config, "control", HANDLE_LISTEN_CONTROL, why, size) &&
+	       unix_open(all, config, DROP_HATCH, HANDLE_LISTEN_HATCH, why, size);
 }
 
 void listeners_close(struct listeners *all)
@@ -298,7 +313,7 @@ void listeners_print(const struct listeners *all, char *to, size_t size)
 
 	*to = '\0';
 	for (size_t i = 0; i < all->count && out < size - 1; i++) {
-		if (all->at[i].role == HANDLE_LISTEN_CONTROL)
+		if (is_unix(&all->at[i]))
 			continue;
 		int n = snprintf(to + out, size - out, "%s%s", out ? ", " : "", all->at[i].name);
 

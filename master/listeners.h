@@ -11,7 +11,7 @@
 #include "config.h"
 
 struct listener {
-	struct endpoint address; /* of the control socket: none */
+	struct endpoint address; /* of a UNIX socket: none */
 	enum handle_role role;
 	unsigned index; /* which listen block */
 	int fd;
@@ -40,9 +40,10 @@ bool listeners_apply(struct listeners *all, const struct config *config, char *w
 /* Inherited sockets that no listen block names are closed; returns how many. */
 size_t listeners_close_unmatched(struct listeners *all);
 
-/* QUEUE/control; anyone may connect, SO_PEERCRED decides what he may do. */
-bool listeners_open_control(struct listeners *all, const struct config *config, char *why,
-			    size_t size);
+/* QUEUE/control and QUEUE/hatch; anyone may connect, SO_PEERCRED decides what he may do, and who he
+ * is. */
+bool listeners_open_unix(struct listeners *all, const struct config *config, char *why,
+			 size_t size);
 
 void listeners_close(struct listeners *all);
 

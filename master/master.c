@@ -136,7 +136,7 @@ static void places_begin(struct master *master)
 		master_refuse(why);
 	listeners_inherit(&master->listeners);
 	if (!listeners_apply(&master->listeners, master->config, why, sizeof why) ||
-	    !listeners_open_control(&master->listeners, master->config, why, sizeof why))
+	    !listeners_open_unix(&master->listeners, master->config, why, sizeof why))
 		master_refuse(why);
 	if (listeners_close_unmatched(&master->listeners))
 		fprintf(stderr, "veredus/master: sockets were passed that no listen block names; "

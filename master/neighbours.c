@@ -25,7 +25,7 @@ const struct kind_row kind_rows[] = {
     {PEER_BOUNCE, "veredus-bounce", 1, 0},
     {PEER_SUBMISSION, "veredus-submission", 1,
      GETS(HANDLE_LISTEN_SUBMISSION) | GETS(HANDLE_LISTEN_SUBMISSIONS)},
-    {PEER_PICKUP, "veredus-pickup", 1, 0},
+    {PEER_PICKUP, "veredus-pickup", 1, GETS(HANDLE_LISTEN_HATCH)},
     {PEER_SMTP_CLIENT, "veredus-smtp-client", 0,
      GETS(HANDLE_TLS_AUTHORITIES) | GETS(HANDLE_LMTP_SOCKET)},
     {PEER_LOCAL, "veredus-local", 0, 0},

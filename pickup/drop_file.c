@@ -22,19 +22,22 @@ static enum drop_state foreign(struct drop_file *f, const char *why)
 }
 
 /* By name, before it is opened, and again by its descriptor. */
-static enum drop_state look(struct drop_file *f, const char *name, const struct stat *st,
+static enum drop_state look(struct drop_file *f, const char *text, const struct stat *st,
 			    int64_t now_s)
 {
-	uint32_t uid, slot;
+	struct drop_name name;
 
 	if (!S_ISREG(st->st_mode))
 		return foreign(f, S_ISLNK(st->st_mode)	  ? "a symbolic link"
 				  : S_ISDIR(st->st_mode)  ? "a folder"
 				  : S_ISFIFO(st->st_mode) ? "a FIFO"
 							  : "a device or a socket");
-	if (!drop_name_parse(text_of(name), &uid, &slot))
+	if (!drop_name_parse(text_of(text), &name))
 		return foreign(f, "a name that postdrop does not give");
-	if (uid != st->st_uid)
+	f->uid = name.uid;
+	if (name.hatch && st->st_uid != f->ours)
+		return foreign(f, "it has a name of the hatch, and is not ours");
+	if (!name.hatch && name.uid != st->st_uid)
 		return foreign(f, "its owner is not the user in its name");
 	if (st->st_nlink != 1)
 		return foreign(f, "it has another name elsewhere");
@@ -91,6 +94,9 @@ enum drop_state drop_file_open(int folder, const char *name, int64_t now_s, stru
 	enum drop_state state;
 
 	*to = (struct drop_file){.fd = -1};
+	if (fstat(folder, &st) != 0)
+		return STATE_LATER;
+	to->ours = st.st_uid;
 	if (fstatat(folder, name, &named, AT_SYMLINK_NOFOLLOW) != 0)
 		return STATE_LATER;
 	state = look(to, name, &named, now_s);
@@ -108,7 +114,6 @@ enum drop_state drop_file_open(int folder, const char *name, int64_t now_s, stru
 	/* postdrop has it locked until it has told its caller. */
 	if (flock(to->fd, LOCK_SH | LOCK_NB) != 0)
 		return STATE_LATER;
-	to->uid = st.st_uid;
 	return read_fields(to, &st);
 }
 

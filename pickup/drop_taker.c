@@ -27,7 +27,7 @@ bool drop_has_room(int folder)
 	return fs.f_bavail >= (share < most ? share : most);
 }
 
-int drop_file_make(int folder, uint32_t uid, uint32_t tries, char name[DROP_NAME_BYTES])
+int drop_file_make(int folder, bool hatch, uint32_t uid, uint32_t tries, char name[DROP_NAME_BYTES])
 {
 	uint32_t first = 0;
 
@@ -35,7 +35,7 @@ int drop_file_make(int folder, uint32_t uid, uint32_t tries, char name[DROP_NAME
 		return -1;
 	errno = EEXIST;
 	for (uint32_t i = 0; i < tries && errno == EEXIST; i++) {
-		drop_name_print(name, uid, (first + i) % DROP_SLOTS);
+		drop_name_print(name, &(struct drop_name){hatch, uid, (first + i) % DROP_SLOTS});
 		int fd =
 		    openat(folder, name,
 			   O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0600);

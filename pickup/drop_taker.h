@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Frames (drop.h) on their way into a file of the maildrop. Each is
- * checked before any of it is written. Takes no memory.
+ * Frames (drop.h) on their way into a file of the maildrop: what postdrop(1)
+ * does itself, and pickup(8) for those at its hatch. Each is checked before any of it is written.
+ * Takes no memory.
  */
 #ifndef PICKUP_DROP_TAKER_H
 #define PICKUP_DROP_TAKER_H
@@ -24,11 +25,12 @@ struct drop_taker {
 };
 
 /*
- * A new file in FOLDER, of mode 0600, under one of UID's names: of a first random slot and
- * the next ones, TRIES in all. Its descriptor, and its name in NAME; -1 with errno, EEXIST when
- * none was free. A link, a FIFO or whatever lies there is never opened.
+ * A new file in FOLDER, of mode 0600, under one of UID's names (drop.h): of a first random
+ * slot and the next ones, TRIES in all. Its descriptor, and its name in NAME; -1 with errno, EEXIST
+ * when none was free. A link, a FIFO or whatever lies there is never opened.
  */
-int drop_file_make(int folder, uint32_t uid, uint32_t tries, char name[DROP_NAME_BYTES]);
+int drop_file_make(int folder, bool hatch, uint32_t uid, uint32_t tries,
+		   char name[DROP_NAME_BYTES]);
 
 /* False: the disk is left to others, to the queue for one. */
 bool drop_has_room(int folder);

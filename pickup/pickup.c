@@ -6,7 +6,7 @@
  * there, reads the folder when it starts, and once a minute. It never runs
  * anything, and has no root folder but the maildrop.
  */
-#include "pickup.h"
+#include "hatch.h"
 
 #include "mem.h"
 
@@ -28,7 +28,7 @@ static const struct daemon_row row = {
     .root = JAIL_MAILDROP,
     .capabilities = "",
     .system_calls = "openat mkdirat getdents64 newfstatat fstat pread64 lseek flock unlinkat "
-		    "renameat2",
+		    "renameat2 pwrite64 fchmod fsync fstatfs accept4 getsockopt",
     .peers = PEER_SUBMISSION,
 };
 
@@ -42,7 +42,7 @@ static struct pickup *pickup_of(struct daemon *d)
 
 		TAILQ_INIT(&self->at_door);
 		self->d = d;
-		self->folder = self->corrupt = self->bell = -1;
+		self->folder = self->corrupt = self->bell = self->hatch_fd = -1;
 		d->self = self;
 	}
 	return d->self;
@@ -419,14 +419,19 @@ static void go_on(struct pickup *self)
 	drain_settle(self);
 }
 
+void pickup_look(struct pickup *self)
+{
+	self->again = true;
+	go_on(self);
+}
+
 static void look_fired(void *arg)
 {
 	struct pickup *self = arg;
 
 	self->paused = false;
-	self->again = true;
 	look_in(self, LOOK_EVERY_S);
-	go_on(self);
+	pickup_look(self);
 }
 
 static void bell_rung(void *arg, bool readable, bool writable)
@@ -439,8 +444,7 @@ static void bell_rung(void *arg, bool readable, bool writable)
 	/* Which files they are about is seen in the folder. */
 	while (read(self->bell, events, sizeof events) > 0)
 		;
-	self->again = true;
-	go_on(self);
+	pickup_look(self);
 }
 
 /* -- coming and going ------------------------------------------------------------------------ */
@@ -497,7 +501,25 @@ static void pickup_start(struct daemon *d)
 		watch_add(&self->rung, d->loop, self->bell, bell_rung, self);
 		watch_want(&self->rung, true, false);
 	}
+	if (self->hatch_fd >= 0)
+		hatch_open(self, self->hatch_fd);
+	self->hatch_fd = -1;
 	look_fired(self);
+}
+
+static void pickup_handle(struct daemon *d, const struct msg_handle *m, int fd)
+{
+	struct pickup *self = pickup_of(d);
+
+	if (m->role != HANDLE_LISTEN_HATCH) {
+		close(fd);
+	} else if (self->folder >= 0) {
+		hatch_open(self, fd);
+	} else {
+		if (self->hatch_fd >= 0)
+			close(self->hatch_fd);
+		self->hatch_fd = fd;
+	}
 }
 
 static void pickup_peer(struct daemon *d, struct channel *c)
@@ -534,6 +556,7 @@ static void pickup_drain(struct daemon *d, struct duration limit)
 
 	(void)limit;
 	self->drained = true;
+	hatch_close(self);
 	go_on(self);
 }
 
@@ -545,6 +568,7 @@ static const struct serve serves[] = {
 static const struct daemon_face face = {
     .warm_up = pickup_warm_up,
     .start = pickup_start,
+    .handle = pickup_handle,
     .peer = pickup_peer,
     .gone = pickup_gone,
     .drain = pickup_drain,

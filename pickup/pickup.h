@@ -40,8 +40,12 @@ struct dropped {
 	bool settled;	 /* taken, or to stay for now, or on its way out: no answer is awaited */
 };
 
+struct hatch;
+
 struct pickup {
 	struct daemon *d;
+	struct hatch *hatch;  /* NULL: none yet */
+	int hatch_fd;	      /* of which nothing could be made so far, or -1 */
 	struct channel *door; /* NULL while there is none */
 	TAILQ_HEAD(, dropped) at_door;
 	size_t count; /* of those that wait for an answer */
@@ -56,7 +60,10 @@ struct pickup {
 	struct timer look;
 };
 
-/* What dropped_open() finds. */
+/* Something lies in the folder: collects it. */
+void pickup_look(struct pickup *self);
+
+/* What drop_file_open() finds. */
 enum drop_state {
 	STATE_WHOLE,
 	STATE_LATER, /* being written, or gone */
@@ -66,7 +73,8 @@ enum drop_state {
 
 struct drop_file {
 	int fd;
-	uint32_t uid; /* its owner, as the kernel has it */
+	uint32_t uid;  /* whose mail it is, as the kernel had it */
+	uint32_t ours; /* the owner of the folder, who is pickup */
 	struct drop_head head;
 	struct drop_fields fields;
 	struct bytes

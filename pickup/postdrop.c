@@ -10,8 +10,12 @@
  *   - say on standard output how the mail is called, on standard error what
  *     went wrong, and end with a status of sysexits.h.
  *
+ * Where the maildrop is closed to it all the same (no_new_privs, a read-only
+ * view of the disk), it passes the mail to pickup's socket beside the maildrop,
+ * having given up its group first.
+ *
  * It reads no configuration and no environment, keeps no descriptor but the
- * first three, runs nothing, connects to nothing and knows nobody's name. The
+ * first three, runs nothing, connects to nothing else and knows nobody's name. The
  * file belongs to the real user because the kernel says so. It is readable for
  * pickup, by mode 0404, only once it is whole; this program's own group reads
  * nobody's mail.
@@ -20,9 +24,11 @@
  * refused as soon as this process has any right that its caller has not.
  */
 #include "drop_taker.h"
+#include "postdrop_hatch.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -135,13 +141,14 @@ static void folder_open(const char *path)
 	self.folder = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (self.folder < 0)
 		fail(EX_OSFILE, path, errno);
-	if (!drop_has_room(self.folder))
-		fail(EX_TEMPFAIL, "no room for mail", ENOSPC);
 }
 
-static void file_make(void)
+/* False: it is no folder of this process's. */
+static bool file_make(void)
 {
-	self.file = drop_file_make(self.folder, getuid(), DROP_SLOTS, self.name);
+	self.file = drop_file_make(self.folder, false, getuid(), DROP_SLOTS, self.name);
+	if (self.file < 0 && (errno == EACCES || errno == EPERM || errno == EROFS))
+		return false;
 	if (self.file < 0 && errno == EEXIST)
 		fail(EX_TEMPFAIL, "too many mails of yours wait already", 0);
 	if (self.file < 0)
@@ -151,6 +158,9 @@ static void file_make(void)
 	/* Held to the end of this process: until then pickup leaves it alone. */
 	if (flock(self.file, LOCK_EX | LOCK_NB) != 0)
 		fail(EX_OSERR, "lock", errno);
+	if (!drop_has_room(self.folder))
+		fail(EX_TEMPFAIL, "no room for mail", ENOSPC);
+	return true;
 }
 
 /* -- the mail ------------------------------------------------------------------------------ */
@@ -183,6 +193,34 @@ static void take_mail(void)
 		fail_taking();
 }
 
+static void say_number(const char *number)
+{
+	char line[32];
+	int n = snprintf(line, sizeof line, "%.16s\n", number);
+
+	(void)!write(STDOUT_FILENO, line, (size_t)n);
+}
+
+/* Beside FOLDER; as the caller, whom its other side sees. */
+static _Noreturn void pass_mail(const char *folder)
+{
+	char path[PATH_MAX + 16], said[256];
+	int status, error;
+
+	if (setresgid(getgid(), getgid(), getgid()) != 0)
+		fail(EX_OSERR, "group", errno);
+	/* By text: the folder may not even be passed through. */
+	const char *slash = strrchr(folder, '/');
+	int len = slash ? (int)(slash + 1 - folder) : 0;
+
+	snprintf(path, sizeof path, "%.*s" DROP_HATCH, len, folder);
+	status = hatch_pass(path, said, sizeof said, &error);
+	if (status != EX_OK)
+		fail(status, said, error);
+	say_number(said);
+	_exit(EX_OK);
+}
+
 static void finish_mail(void)
 {
 	struct timespec now;
@@ -200,9 +238,8 @@ static void finish_mail(void)
 			 token))
 		fail_taking();
 	self.made = 0;
-	int n = snprintf(said, sizeof said, "%016llx\n", (unsigned long long)token);
-
-	(void)!write(STDOUT_FILENO, said, (size_t)n);
+	snprintf(said, sizeof said, "%016llx", (unsigned long long)token);
+	say_number(said);
 }
 
 int main(int argc, char **argv)
@@ -225,8 +262,11 @@ int main(int argc, char **argv)
 	/* Called by a setuid program it is the user who is asked for, and nobody else. */
 	if (geteuid() != getuid() && setresuid(getuid(), getuid(), getuid()) != 0)
 		fail(EX_OSERR, "user", errno);
-	folder_open(elsewhere ? argv[2] : folder);
-	file_make();
+	if (elsewhere)
+		folder = argv[2];
+	folder_open(folder);
+	if (!file_make())
+		pass_mail(folder);
 	take_mail();
 	finish_mail();
 	_exit(EX_OK);

@@ -23,6 +23,7 @@ import veredus as v
 USERS = ("smtpd", "submission", "keeper", "bounce", "resolver", "smtp-client", "qmgr", "limits", "pickup", "logger", "checker", "table",
          "fetcher", "local", "pam", "master")
 MAILDROP = installed.SPOOL + "/maildrop"
+HATCH = installed.SPOOL + "/hatch"
 
 
 def frame(tag, value):
@@ -170,13 +171,6 @@ def test_no_other_folder(t):
     for words in ["-c", "/etc/shadow"], ["-d"], ["--help"], ["-d", t.folder + "/mine", "x"]:
         status, said = m.postdrop(*words, input=mail())
         v.check(status in (64, 77), words, status, said)
-    # A copy without the bit is any user's program; it has no right to the maildrop.
-    v.write(t.folder + "/copy", v.read(m.sbin + "/postdrop"), 0o755)
-    who = pwd.getpwnam("ann")
-    for words in [], ["-d", MAILDROP]:
-        done = subprocess.run([t.folder + "/copy", *words], input=mail(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, user=who.pw_uid,
-                              group=who.pw_gid, extra_groups=[])
-        v.check(done.returncode != 0 and b"denied" in done.stdout, words, done.stdout)
     v.equal(m.files(), [])
     v.equal(os.listdir(t.folder + "/mine"), [])
     m.still_serves()
@@ -305,6 +299,150 @@ def test_swapped_while_it_is_read(t):
     v.check(not any(b"SECRET" in content for _, content in m.sink.mails()), "told")
     pid, = m.veredus.daemons("pickup")
     v.equal(re.findall(r"pickup \(pid \d+\).*starting it again", m.veredus.log_text()), [])
+
+
+# -- the hatch ------------------------------------------------------------------------------------
+
+class Guest:
+    """A connection of a user's to the hatch."""
+
+    def __init__(self, user="ann", data=b"", whole=False):
+        uid = pwd.getpwnam(user).pw_uid
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(60 * v.PATIENCE)
+        os.setresuid(-1, uid, -1)  # what SO_PEERCRED tells the other side
+        try:
+            self.socket.connect(HATCH)
+        finally:
+            os.setresuid(-1, 0, -1)
+        self.send(data)
+        if whole:
+            self.socket.shutdown(socket.SHUT_WR)
+
+    def send(self, data):
+        try:
+            self.socket.sendall(data)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the answer tells why
+
+    def answer(self):
+        """(status, what was said)"""
+        said = b""
+        while True:
+            try:
+                piece = self.socket.recv(1000)
+            except ConnectionResetError:
+                piece = b""
+            said += piece
+            if not piece:
+                self.socket.close()
+                return (int(said.split()[0]), said.decode().strip()) if said else (None, "")
+
+
+def test_hatch(t):
+    """Who gains no group has his mail taken at the hatch, and in his own name; with nobody there he is told to come again."""
+    m = Machine(t)
+    ann = pwd.getpwnam("ann")
+    v.write(t.folder + "/copy", v.read(m.sbin + "/postdrop"), 0o755)
+    large = b"Subject: large\n\n" + b"0123456789abcdef\n" * 20000
+
+    def call(words, text, status=0, said=b""):
+        done = subprocess.run(words, input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, user=ann.pw_uid, group=ann.pw_gid,
+                              extra_groups=[], cwd="/")
+        v.check(done.returncode == status and said in done.stdout, words, done.returncode, done.stdout)
+    shut = ["setpriv", "--no-new-privs", m.sbin + "/sendmail", "-f", "ann@x.example"]
+    call([*shut, "bob@x.example"], b"Subject: small\n\nbody\n")
+    call([*shut, "-v", "bob@x.example"], large, said=b"in the maildrop as ")
+    call([t.folder + "/copy"], mail())
+    call([t.folder + "/copy", "-d", MAILDROP], mail())
+    # As a unit with ProtectSystem=strict has it: there is the right, and nothing can be written.
+    before = ["unshare", "-m", "sh", "-c", f'mount --bind {installed.SPOOL} {installed.SPOOL} && mount -o remount,bind,ro {installed.SPOOL} && '
+              'exec setpriv --reuid=ann --regid=ann --clear-groups "$@"', "sh"]
+    done = subprocess.run([*before, m.sbin + "/postdrop"], input=mail(content=b"Subject: read-only\r\n\r\nx\r\n"), stderr=subprocess.PIPE, timeout=30)
+    v.equal(done.returncode, 0, done.stderr)
+    found = m.arrived(5)
+    for _, content in found:
+        v.check(f"(from uid:{ann.pw_uid})".encode() in content, content[:600])
+    v.equal([b"Subject: small\r\n" in content for _, content in found].count(True), 1)
+    v.equal([content.endswith(large.replace(b"\n", b"\r\n").split(b"\r\n\r\n")[1]) for _, content in found].count(True), 1)
+    m.veredus.process.signal(signal.SIGHUP)
+    m.veredus.wait_log("generation 2 is in force")
+    # What is refused is refused as by the other way.
+    call([t.folder + "/copy"], mail()[:-1], 65, b"breaks off")
+    call([t.folder + "/copy"], mail() + b"x", 65, b"behind the mail")
+    # pickup alone is away: whoever comes meanwhile waits for the next one.
+    pid, = m.veredus.daemons("pickup")
+    os.kill(pid, signal.SIGSTOP)
+    waiting = subprocess.Popen(shut + ["bob@x.example"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, user=ann.pw_uid, group=ann.pw_gid, extra_groups=[])
+    waiting.stdin.write(b"Subject: waited\n\nx\n")
+    waiting.stdin.close()
+    time.sleep(0.2)
+    os.kill(pid, signal.SIGKILL)
+    v.equal(waiting.wait(30), 0, waiting.stderr.read())
+    m.arrived(6)
+    m.veredus.stop()
+    call([*shut, "bob@x.example"], b"Subject: nobody there\n\nbody\n", 75, b"pickup, which would take the mail, is not there")
+    v.equal(m.files(), [])
+
+
+def test_hatch_attacks(t):
+    """What comes by the hatch is nobody's but who sent it, and is bounded: for each, and in all."""
+    m = Machine(t)
+    ann, eve = pwd.getpwnam("ann").pw_uid, pwd.getpwnam("eve").pw_uid
+    begin = frame(b"B", b"veredus 1")
+    for what in (b"", b"x", b"B", begin, begin + frame(b"S", b"a"), mail(end=b""), mail()[:-1], mail() + b"x", mail(to=()), mail(to=[b"a"] * 1001),
+                 mail(sender=b"a\nb"), mail(to=[b"a\0b"]), mail(sender=b"x" * 321), begin + b"S\xff\xff\xff\xff" + b"x" * 1000,
+                 mail()[:60] + frame(b"C", b"x" * 70000), b"\0" * 1000000, os.urandom(4000)):
+        status, said = Guest(data=what, whole=True).answer()
+        v.check(status == 65, what[:60], status, said)
+    # He goes away in the middle, or reads no answer.
+    Guest(data=mail()[:-10]).socket.close()
+    guest = Guest(data=mail(content=b"x" * 300000)[:-10])
+    v.wait(lambda: m.files(), 10, "a file that is being written")
+    v.check(all(name.startswith(f"h-{ann}-") for name in m.files()), m.files())
+    guest.socket.close()
+    v.wait(lambda: not m.files(), 10, lambda: f"nothing left: {m.files()}")
+    Guest(data=mail(), whole=True).socket.close()
+    m.arrived(1)
+    # One user floods, with what he begins and never ends: he has so many places, and others have theirs.
+    flood = [Guest(data=mail(content=b"y" * 100000)[:-1]) for _ in range(200)]
+    began = time.monotonic()
+    for i in range(10):
+        status, said = Guest("eve", mail(sender=b"eve@x.example"), whole=True).answer()
+        v.equal((status, len(said)), (0, 18), said)
+    v.check(time.monotonic() - began < 5 * v.PATIENCE, "eve waited", time.monotonic() - began)
+    v.equal(len(m.files()) <= 8 + 10, True, m.files())
+    refused = [guest.answer() for guest in flood[8:]]
+    v.check(all(status == 75 and "at once" in said for status, said in refused), refused[:3])
+    m.sink.wait_mails(11)
+    # pickup dies in the middle of it: whoever was not answered has no mail, and what was begun is none.
+    pid, = m.veredus.daemons("pickup")
+    os.kill(pid, signal.SIGKILL)
+    v.check(all(guest.answer()[0] is None for guest in flood[:8]), "answered by nobody")
+    v.wait(lambda: m.veredus.daemons("pickup") not in ([], [pid]), 10, "another pickup")
+    for name in m.files():
+        v.equal(oct(os.stat(MAILDROP + "/" + name).st_mode & 0o7777), oct(0o600), name)
+        os.remove(MAILDROP + "/" + name)
+    # Who has the group can make such names, and sends in nobody's.
+    m.plant(f"h-{eve}-5", file_of(), uid=ann)
+    m.still_serves()
+    v.equal(len(m.sink.wait_mails(12)), 12)
+    m.veredus.wait_log(f"h-{eve}-5 in the maildrop is no mail: it has a name of the hatch")
+    senders = [re.search(rb"from uid:(\d+)", content).group(1) for _, content in m.sink.mails()]
+    v.equal((senders.count(str(ann).encode()), senders.count(str(eve).encode())), (1, 11))
+
+
+@v.slow
+def test_hatch_slow_guests(t):
+    """Who says nothing, or an octet now and then, has half a minute, or five."""
+    m = Machine(t)
+    silent, half = Guest(), Guest(data=mail()[:-1])
+    began = time.monotonic()
+    for guest in silent, half:
+        status, said = guest.answer()
+        v.check(status == 75 and "slowly" in said, status, said)
+    v.check(29 < time.monotonic() - began < 40 * v.PATIENCE, time.monotonic() - began)
+    v.equal(m.files(), [])
 
 
 def test_users_cannot_reach_the_queue(t):

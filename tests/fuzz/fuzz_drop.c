@@ -71,11 +71,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct text name = {(const char *)data, size};
 	char again[DROP_NAME_BYTES];
-	uint32_t uid, slot;
+	struct drop_name parsed;
 
-	if (drop_name_parse(name, &uid, &slot)) {
-		drop_name_print(again, uid, slot);
-		must(slot < DROP_SLOTS && text_equals(name, again));
+	if (drop_name_parse(name, &parsed)) {
+		drop_name_print(again, &parsed);
+		must(parsed.slot < DROP_SLOTS && text_equals(name, again));
 	}
 	for (int fault = DROP_FINE; fault <= DROP_BEHIND; fault++)
 		must(*drop_fault_text((enum drop_fault)fault));

@@ -24,7 +24,10 @@ def enter(names, groups=()):
     for i, name in enumerate(groups):
         group += f"{name}:x:{FIRST + 500 + i}:\n"
     for i, name in enumerate(("ann", "eve")):
-        users += f"{name}:x:{FIRST + 800 + i}:{FIRST + 800 + i}:{name.title()} Example,,,:/:/bin/sh\n"
+        home = f"{folder}/home-{name}"
+        os.mkdir(home, 0o755)
+        os.chown(home, FIRST + 800 + i, FIRST + 800 + i)
+        users += f"{name}:x:{FIRST + 800 + i}:{FIRST + 800 + i}:{name.title()} Example,,,:{home}:/bin/sh\n"
         group += f"{name}:x:{FIRST + 800 + i}:\n"
     v.write(folder + "/passwd", users)
     v.write(folder + "/group", group)

@@ -254,7 +254,7 @@ static void place_clear(struct place *p)
 static void check_taken(struct place *p, const struct bytes *mail, size_t content, size_t step)
 {
 	static struct drop_taker t;
-	int fd = drop_file_make(p->fd, 1000, 1, p->name);
+	int fd = drop_file_make(p->fd, false, 1000, 1, p->name);
 	uint8_t octets[DROP_HEAD_BYTES];
 	struct drop_head head;
 	struct stat st;
@@ -361,17 +361,17 @@ static void test_slots(void **state)
 	(void)state;
 	place_make(&p);
 	for (uint32_t slot = 0; slot + 1 < DROP_SLOTS; slot++) {
-		drop_name_print(name, 1000, slot);
+		drop_name_print(name, &(struct drop_name){false, 1000, slot});
 		assert_int_equal(symlinkat("/dev/null", p.fd, name), 0);
 	}
-	fd = drop_file_make(p.fd, 1000, DROP_SLOTS, p.name);
+	fd = drop_file_make(p.fd, false, 1000, DROP_SLOTS, p.name);
 	assert_true(fd >= 0);
 	close(fd);
 	assert_string_equal(p.name, "m-1000-4095");
-	assert_int_equal(drop_file_make(p.fd, 1000, DROP_SLOTS, name), -1);
+	assert_int_equal(drop_file_make(p.fd, false, 1000, DROP_SLOTS, name), -1);
 	assert_int_equal(errno, EEXIST);
 	for (uint32_t slot = 0; slot + 1 < DROP_SLOTS; slot++) {
-		drop_name_print(name, 1000, slot);
+		drop_name_print(name, &(struct drop_name){false, 1000, slot});
 		assert_int_equal(unlinkat(p.fd, name, 0), 0);
 	}
 	place_clear(&p);
@@ -387,6 +387,8 @@ static void test_names(void **state)
 	    {"m-0-0", true, 0, 0},
 	    {"m-1000-4095", true, 1000, 4095},
 	    {"m-4294967295-17", true, UINT32_MAX, 17},
+	    {"h-1000-4095", true, 1000, 4095},
+	    {"h-1000-4096", false, 0, 0},
 	    {"m-1000-4096", false, 0, 0},
 	    {"m-4294967296-0", false, 0, 0},
 	    {"m-01-0", false, 0, 0},
@@ -402,16 +404,17 @@ static void test_names(void **state)
 	    {"", false, 0, 0},
 	};
 	char name[DROP_NAME_BYTES];
-	uint32_t uid, slot;
+	struct drop_name n;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		assert_int_equal(drop_name_parse(text_of(rows[i].name), &uid, &slot), rows[i].fine);
+		assert_int_equal(drop_name_parse(text_of(rows[i].name), &n), rows[i].fine);
 		if (!rows[i].fine)
 			continue;
-		assert_int_equal(uid, rows[i].uid);
-		assert_int_equal(slot, rows[i].slot);
-		drop_name_print(name, uid, slot);
+		assert_int_equal(n.hatch, *rows[i].name == 'h');
+		assert_int_equal(n.uid, rows[i].uid);
+		assert_int_equal(n.slot, rows[i].slot);
+		drop_name_print(name, &n);
 		assert_string_equal(name, rows[i].name);
 	}
 }
