@@ -485,6 +485,29 @@ def test_check(t):
     check(1, "run make install")
 
 
+def program(t, name, path):
+    """A peer's, where every user can run it."""
+    return path.replace(os.path.join(v.PEERS, name), v.reachable(t, os.path.join(v.PEERS, name), name)) if path.startswith(v.PEERS) else path
+
+
+def test_vacation(t):
+    """A command of local's gains no group: vacation calls /usr/sbin/sendmail all the same, as its user."""
+    m = Machine(t, config="route here.example { to = local }\n")
+    vacation = program(t, "vacation", v.peer("vacation", "usr/bin/vacation"))
+    subprocess.run(["mount", "--bind", m.sbin, "/usr/sbin"], check=True)
+    t.defer(subprocess.run, ["umount", "-l", "/usr/sbin"])
+    ann = pwd.getpwnam("ann")
+    for name, text in (".vacation.msg", "From: ann@here.example\nSubject: away\n\nIt was about $SUBJECT.\n"), (".forward", f'"|{vacation} -d ann"\n'):
+        os.chown(v.write(f"{ann.pw_dir}/{name}", text), ann.pw_uid, ann.pw_gid)
+    subprocess.run([vacation, "-i", "ann"], user=ann.pw_uid, group=ann.pw_gid, extra_groups=[], env={"HOME": ann.pw_dir}, check=True)
+    v.Smtp(m.veredus.port).send("friend@client.example", "ann@here.example",
+                                b"From: friend@client.example\r\nTo: ann@here.example\r\nSubject: lunch\r\n\r\nat one?\r\n")
+    (envelope, content), = m.arrived(1)
+    v.check("<friend@client.example>" in envelope["rcpt"][0], envelope)
+    v.check(b"\r\nSubject: away\r\n" in content and content.endswith(b"\r\nIt was about lunch.\r\n"), content)
+    v.check(f"(from uid:{ann.pw_uid})".encode() in content, content[:600])
+
+
 def test_cron(t):
     """cron runs /usr/sbin/sendmail: its mail comes once, from whose job it was."""
     m = Machine(t)

@@ -376,17 +376,33 @@ def by_mutt(m):
     return ["blind@x.example", "bob@x.example"]
 
 
+def by_logrotate(m):
+    """It runs what /usr/bin/mail is, which runs sendmail."""
+    has("s-nail")
+    program = v.peer("logrotate", "usr/sbin/logrotate")
+    base = v.reachable(m.t, os.path.dirname(os.path.dirname(os.path.dirname(program))), "logrotate") if program.startswith(v.PEERS) else "/"
+    folder = m.veredus.folder
+    command = v.write(folder + "/mail", f'#!/bin/sh\nexec s-nail -:/ -Snosave -Ssendwait -Smta={m.path} -r ann@x.example "$@"\n', 0o755)
+    log = v.write(folder + "/by_logrotate", BODY)
+    rules = v.write(folder + "/rules", f"{log} {{\n rotate 0\n size 1\n mail bob@x.example\n}}\n")
+    for path in log, rules:
+        os.chown(path, *[m.veredus.demote["user"]] * 2) if m.veredus.demote else None
+    run(m, [base.rstrip("/") + "/usr/sbin/logrotate", "-s", folder + "/state", "-m", command, rules],
+        LD_LIBRARY_PATH=f"{base}/usr/lib/x86_64-linux-gnu" if base != "/" else "")
+    return ["bob@x.example"]
+
+
 def test_callers(t):
     """Each program's mail comes once, to whom it was written, and as it was written, with nobody told of blind copies."""
     m = Machine(t)
     wanted, skipped = {}, []
-    for caller in by_s_nail, by_git, by_perl, by_python, by_python_bs, by_php, by_mutt:
+    for caller in by_s_nail, by_git, by_perl, by_python, by_python_bs, by_php, by_mutt, by_logrotate:
         try:
             wanted[caller.__name__] = caller(m)
         except v.Skip as why:
             skipped.append(str(why))
     for envelope, mail, content in m.arrived(sum(1 if name != "by_git" else 1 for name in wanted)):
-        name = mail["Subject"].replace("[PATCH] ", "")
+        name = os.path.basename(mail["Subject"].replace("[PATCH] ", "")).split(".")[0]
         v.equal(recipients(envelope), wanted.pop(name), name)
         v.equal(sender(envelope), "ann@x.example", name)
         v.check(b"blind@" not in content, name, "tells of blind copies", content[:800])
