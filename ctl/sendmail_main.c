@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -34,7 +35,10 @@ static int other(const struct sendmail_options *o, int argc, char **argv)
 	words[0] = name;
 	words[1] = verb;
 	memcpy(words + 2, argv, (size_t)argc * sizeof *words);
-	return become_veredus(words);
+	int status = become_veredus(words);
+
+	free(words);
+	return status;
 }
 
 int main(int argc, char **argv)

@@ -152,7 +152,7 @@ def test_errors(t):
     os.mkdir(m.veredus.folder + "/alone")
     alone = shutil.copy(m.veredus.build + "/sendmail", m.veredus.folder + "/alone/sendmail")
     for words, text in (["a@x.example"], b"x\n"), (["a@x.example"], b"x\n" * 100000), (["-v", "a@x.example"], b"x\n"), (["-bp"], b""):
-        done = subprocess.run([alone, *words], input=text, stderr=subprocess.PIPE, timeout=60, **m.veredus.demote)
+        done = subprocess.run([alone, *words], input=text, stderr=subprocess.PIPE, timeout=60, env=m.veredus.environment, **m.veredus.demote)
         v.check(done.returncode == UNAVAILABLE and b"No such file" in done.stderr, words, done)
     v.equal(m.waiting(), [], "left in the maildrop")
     v.equal(m.sink.mails(), [], "sent")
