@@ -8,8 +8,10 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import collections
 import re
 import signal
+import time
 
 import far
+import hostile as r
 import veredus as v
 
 ONE = "limits { site-connections = 1 }\n"
@@ -63,6 +65,36 @@ def test_some_are_refused(t):
     v.equal(len(sink.mails()), len(good), "mails with nobody to take them")
     result = sink.result()
     v.equal((result["connections"], result["protocol_errors"]), (1, 0), result)
+
+
+def test_what_is_put_off(t):
+    """Who refuses MAIL behind another mail is asked again, with that alone; recipients that are too many come later."""
+    mails, rcpts = [], []
+
+    def mail(conn):
+        mails.append(conn.line)
+        time.sleep(0.3 if len(mails) == 1 else 0)  # until the others are on their way
+        conn.send(b"503 5.5.1 out of step\r\n" if len(mails) in (3, 4) else b"250 2.1.0 Ok\r\n")
+
+    def rcpt(conn):
+        rcpts.append(conn.line)
+        late = b"late" in conn.line and rcpts.count(conn.line) == 1
+        conn.send(b"452 4.5.3 too many\r\n" if late else b"250 2.1.5 Ok\r\n")
+
+    def bdat(conn):
+        refused = mails and len(mails) in (3, 4)
+        conn.send(b"503 5.5.1 MAIL first\r\n" if refused else b"250 2.0.0 Ok\r\n")
+    ehlo = r.late(0.05, b"250-far.example\r\n250-PIPELINING\r\n250 CHUNKING\r\n")
+    x = r.Receiver(t, greeting=r.late(0.05, r.GOOD["greeting"]), ehlo=ehlo, mail=mail, rcpt=rcpt, bdat=bdat)
+    veredus = t.veredus(ONE + f"route * {{ to = smtp:[{v.SINK}]:{x.port} }}\n").start()
+    tos = [["a@far.example"], ["b@far.example", "late@far.example"], ["c@far.example"], ["d@far.example"], ["e@far.example"]]
+    sent = [(to, v.mail(f"number {i}")) for i, to in enumerate(tos)]
+    bring(veredus, sent)
+    veredus.wait_empty(20)
+    v.equal(dict(statuses(veredus)), {to: [("2.0.0", "sent")] for some in tos for to in some})
+    count = [sum(c.endswith(content) for c in x.contents) for _, content in sent]
+    v.equal(count, [1, 2, 2, 2, 1], "how often each was sent: once more what was refused, or has another recipient")
+    v.equal(x.connections, 1, "connections")
 
 
 def test_cut(t):

@@ -10,7 +10,8 @@ import veredus as v
 GOOD = {
     "greeting": b"220 receiver.example ESMTP\r\n", "ehlo": b"250-receiver.example\r\n250-PIPELINING\r\n250 8BITMIME\r\n",
     "helo": b"250 receiver.example\r\n", "mail": b"250 2.1.0 Ok\r\n", "rcpt": b"250 2.1.5 Ok\r\n", "data": b"354 Go ahead\r\n",
-    "dot": b"250 2.0.0 Ok\r\n", "rset": b"250 2.0.0 Ok\r\n", "quit": b"221 2.0.0 Bye\r\n"}
+    "dot": b"250 2.0.0 Ok\r\n", "bdat": b"250 2.0.0 Ok\r\n",
+    "rset": b"250 2.0.0 Ok\r\n", "quit": b"221 2.0.0 Bye\r\n"}
 
 
 class Over(Exception):
@@ -99,6 +100,8 @@ class Conversation:
             verb = line[:4].decode(errors="replace").strip().lower()
             self.line = line
             self.receiver.commands.append(line)
+            if verb == "bdat":
+                self.receiver.contents.append(self.file.read(int(line.split()[1])))
             if verb not in self.receiver.says:
                 self.send(b"500 5.5.1 what?\r\n")
                 continue

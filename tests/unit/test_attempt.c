@@ -176,6 +176,28 @@ static void sources_have_families(void **state)
 	free(f);
 }
 
+/* Who broke off is known for an hour, whatever connections fail or come about meanwhile. */
+static void who_broke_off_is_known_for_an_hour(void **state)
+{
+	static const struct row rows[] = {{"a", 0, 1}, {"b", 1, 1}};
+	const int64_t hour = SECONDS(3600).us, then = INT64_C(9000000000);
+	struct host_list *list = list_of(rows, 2);
+	struct failures *f = failures_new();
+	struct host *host = &list->items[0];
+
+	(void)state;
+	failures_break_off(f, host, (struct monotime){then});
+	failures_note(f, host, NULL, (struct monotime){then});
+	failures_forget(f, host, NULL);
+	assert_true(failures_broke_off(f, host, (struct monotime){then + hour - 1}));
+	assert_false(failures_broke_off(f, host, (struct monotime){then + hour}));
+	assert_false(failures_broke_off(f, &list->items[1], (struct monotime){then}));
+	host->port++;
+	assert_false(failures_broke_off(f, host, (struct monotime){then}));
+	host_list_drop(&list);
+	free(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -184,6 +206,7 @@ int main(void)
 	    cmocka_unit_test(addresses_of_a_host_stay_together),
 	    cmocka_unit_test(what_failed_of_late_comes_last),
 	    cmocka_unit_test(sources_have_families),
+	    cmocka_unit_test(who_broke_off_is_known_for_an_hour),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
