@@ -11,6 +11,7 @@
 #include "import_content.h"
 #include "import_envelope.h"
 #include "queue_id.h"
+#include "siphash.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -18,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -34,6 +36,7 @@ struct importing {
 	int dir;
 	uint32_t request;
 	uint64_t taken, refused;
+	uint64_t key; /* of the file that is imported */
 	char why[WHY_BYTES];
 	bool lost; /* the control socket is; that was said */
 };
@@ -116,6 +119,19 @@ static const char *hand_in(struct importing *im, struct msg_import *m, uint64_t 
 
 /* -- one message -------------------------------------------------------------------------- */
 
+/*
+ * The same until the file is changed or renamed, for which its ctime changes,
+ * too: who renames ID.json.done back means it.
+ */
+static uint64_t key_of(const struct stat *st)
+{
+	static const uint8_t fixed_key[SIPHASH_KEY_BYTES];
+	const uint64_t facts[] = {(uint64_t)st->st_dev, (uint64_t)st->st_ino, (uint64_t)st->st_size,
+				  (uint64_t)st->st_ctim.tv_sec, (uint64_t)st->st_ctim.tv_nsec};
+
+	return siphash(fixed_key, facts, sizeof facts) | 1;
+}
+
 static const char *read_json(struct importing *im, const char *name, json_t **to)
 {
 	struct bytes file = {0};
@@ -123,7 +139,10 @@ static const char *read_json(struct importing *im, const char *name, json_t **to
 	const char *why = NULL;
 	uint64_t size = 0;
 	int fd = import_file_open(im->dir, name, &size, &why);
+	struct stat st;
 	ssize_t n = 1;
+
+	im->key = fd >= 0 && fstat(fd, &st) == 0 ? key_of(&st) : 0;
 
 	if (fd >= 0 && size > JSON_MAX_BYTES)
 		why = "is larger than an envelope can be";
@@ -173,7 +192,7 @@ static void taken(struct importing *im, const char *name, uint64_t id)
 static void import_read(struct importing *im, const char *name, const char *eml,
 			struct import_envelope *e, struct import_content *c)
 {
-	struct msg_import m = {.origin = e->origin};
+	struct msg_import m = {.origin = e->origin, .key = im->key};
 	const char *why = import_content_read(c, im->dir, eml);
 	uint64_t id = 0;
 

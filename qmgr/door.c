@@ -36,10 +36,10 @@ static const struct {
     {QUEUE_OK, 451, "4.3.0", "The message could not be stored"},
 };
 
-void door_took(struct engine *e, uint64_t id)
+void door_took(struct qmgr *q, struct engine *e, uint64_t id)
 {
 	if (e->kind == PEER_CONTROL)
-		import_took(e, id);
+		import_took(q, e, id);
 	else if (e->channel)
 		channel_send_settled(e->channel, &(struct msg_settled){.id = id, .committed = 1});
 }
@@ -429,7 +429,7 @@ static void doubts_answer(struct qmgr *q, struct engine *e)
 		struct mail *mail = mail_find(&q->mails, id);
 
 		if (mail && mail->committed)
-			door_took(e, id);
+			door_took(q, e, id);
 		else if (!mail)
 			door_refuse(e, id, QUEUE_ABORTED);
 	}

@@ -74,9 +74,23 @@ static void file_forget(struct qmgr *q, struct control *control)
 	control->file = 0;
 }
 
-void import_took(struct engine *e, uint64_t id)
+/* The id that it has; 0: it was not taken of late. */
+static uint64_t known_id(const struct qmgr *q, uint64_t key)
 {
-	answer((struct control *)e, id, false, NULL);
+	for (size_t i = 0; key && i < IMPORTS_KNOWN; i++)
+		if (q->imports[i].key == key)
+			return q->imports[i].id;
+	return 0;
+}
+
+void import_took(struct qmgr *q, struct engine *e, uint64_t id)
+{
+	struct control *control = (struct control *)e;
+
+	if (control->key)
+		q->imports[q->imports_at++ % IMPORTS_KNOWN] =
+		    (struct import_known){control->key, id};
+	answer(control, id, false, NULL);
 }
 
 void import_refuse(struct engine *e, enum queue_result why)
@@ -337,7 +351,12 @@ void import_mail(struct channel *c, const struct message *m)
 		return;
 	}
 	control->importing = m->import.request;
-	if (m->import.body_in_file) {
+	control->key = m->import.key;
+	/* The command was killed before it had renamed the file. */
+	if ((id = known_id(q, m->import.key))) {
+		file_forget(q, control);
+		answer(control, id, false, NULL);
+	} else if (m->import.body_in_file) {
 		work_start(q, control, control->file, &m->import, finish_run, finish_done);
 	} else if (queue_ids_take(q->queue, 1, &id) == QUEUE_OK) {
 		import_try(q, control, &m->import, id);

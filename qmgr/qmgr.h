@@ -63,6 +63,13 @@ struct engine {
 	struct bytes doubts;	/* ids of in_doubt, u64 each, answered when all is loaded */
 };
 
+enum { IMPORTS_KNOWN = 256 };
+
+/* An import that was taken. */
+struct import_known {
+	uint64_t key, id;
+};
+
 /* One connection of the veredus command. */
 struct control {
 	struct engine engine; /* first: door.c and store.c see it as one */
@@ -70,6 +77,7 @@ struct control {
 	uint32_t
 	    importing; /* its request that is under way, else 0; so long it outlives its channel */
 	uint64_t file; /* the id whose body file it has and did not hand in yet, else 0 */
+	uint64_t key;  /* of the import that is under way */
 	/* The MTA-STS policy that route told last, and of which domain; owned, or NULL. */
 	struct sts_policy *told;
 	char told_of[256];
@@ -133,6 +141,10 @@ struct qmgr {
 	int64_t clock_offset; /* wall time less monotonic time, us */
 	unsigned ticks;
 	struct counters counters;
+
+	/* import.c: the last ones, in turn */
+	struct import_known imports[IMPORTS_KNOWN];
+	size_t imports_at;
 	struct walltime started;
 	int64_t oldest_wall; /* arrival of the oldest message, as ageing met it last */
 	int64_t oldest_next;
@@ -198,7 +210,7 @@ void door_stashes(struct qmgr *q); /* what found no room is tried again */
 void door_stashes_refuse(struct qmgr *q, enum queue_result why); /* there will be none */
 void door_loaded(struct qmgr *q);				 /* answers doubts */
 void door_pace(struct qmgr *q);					 /* pauses and resumes intake */
-void door_took(struct engine *e, uint64_t id);			 /* it is durable */
+void door_took(struct qmgr *q, struct engine *e, uint64_t id);	 /* it is durable */
 void door_refuse(struct engine *e, uint64_t id, enum queue_result why);
 void door_body_refused(struct qmgr *q, uint64_t id); /* nothing names the file any more */
 void door_body_remove(struct qmgr *q, struct engine *e, uint64_t id); /* the same, of an engine */
@@ -221,8 +233,8 @@ void door_states(struct qmgr *q, struct mail *mail, const struct queue_outcome *
 void import_open(struct channel *c, const struct message *m);
 void import_drop(struct channel *c, const struct message *m);
 void import_mail(struct channel *c, const struct message *m);
-void import_gone(struct qmgr *q, struct control *control); /* its channel is; frees it */
-void import_took(struct engine *e, uint64_t id);	   /* it is durable */
+void import_gone(struct qmgr *q, struct control *control);	 /* its channel is; frees it */
+void import_took(struct qmgr *q, struct engine *e, uint64_t id); /* it is durable */
 void import_refuse(struct engine *e, enum queue_result why);
 
 /* -- delivery.c ----------------------------------------------------------------------- */
@@ -358,8 +370,8 @@ void policy_begin(struct qmgr *q, const struct domain *d);
 bool policy_site_is(struct qmgr *q, const struct msg_site_is *m);
 void policy_is(struct channel *c, const struct message *m);
 void policy_heard(struct channel *c, const struct message *m); /* the answer may take long */
-void policy_fetcher(struct qmgr *q, struct channel *c); /* it came, or went (NULL) */
-void policy_tick(struct qmgr *q);			/* once a second is enough */
+void policy_fetcher(struct qmgr *q, struct channel *c);	       /* it came, or went (NULL) */
+void policy_tick(struct qmgr *q);			       /* once a second is enough */
 
 /* -- try.c --------------------------------------------------------------------------------- */
 

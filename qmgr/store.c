@@ -312,7 +312,7 @@ static void submit_done(struct qmgr *q, struct engine *e, struct mail *mail, uin
 	mail->committed = true;
 	q->counters.accepted++;
 	if (e)
-		door_took(e, mail->id);
+		door_took(q, e, mail->id);
 	if (report)
 		report_committed(q, report, mail->id);
 	must(envelope_decode(bytes, &envelope));

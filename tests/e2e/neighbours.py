@@ -2519,10 +2519,20 @@ def test_qmgr_others(t):
     common(daemon, "control", 0, qmgr.serves)
     queued = qmgr.submit("waits.example")
 
+    def killed(peer):
+        """Who imported a file comes again and does not know that it was taken; then with the file as it is now."""
+        ids = []
+        for key in 7, 7, 8, 0, 0:
+            other = daemon.peer("control")
+            other.say("import", request=1, envelope=f.envelope(["a@waits.example"]), prelude=PRELUDE, body=BODY, body_length=len(BODY), key=key)
+            ids.append(other.expect("imported", request=1)["id"])
+            other.close()
+        v.check(0 not in ids and ids[0] == ids[1] and len(set(ids)) == 4, ids)
+
     def gone_at_once(request):
         """Who imports is gone when it is committed."""
         def act(peer):
-            peer.say("import", request=request, envelope=f.envelope(["a@waits.example"]), prelude=PRELUDE, body=BODY)
+            peer.say("import", request=request, envelope=f.envelope(["a@waits.example"]), prelude=PRELUDE, body=BODY, body_length=len(BODY))
             peer.close()
             peer.over = True
             daemon.lives("import")
@@ -2579,6 +2589,7 @@ def test_qmgr_others(t):
         ("a malformed import", says("import", request=1), ENDS),
         ("an import without a number", says("import", envelope=f.envelope(["a@waits.example"]), prelude=PRELUDE), ENDS),
         ("two imports at once", two_imports, ENDS),
+        ("an import again", killed, LIVES),
         ("a state of nobody", wrong_state(number=1), ENDS),
         ("a state twice", says("import", request=2, envelope=f.envelope(["a@waits.example"]), prelude=PRELUDE,
                                states=[dict(number=0, kind=5)] * 2), ENDS),
