@@ -35,18 +35,6 @@ class Asking(s.Receiver):
         super().__init__(test, ehlo=s.ehlo, star=start, **says)
 
 
-def line_of(veredus, address, seconds=20):
-    found = veredus.wait_log(rf"to=<{re.escape(address)}>.* dsn=([\d.]+), status=(\w+) \((.*)\) tls=(\S+) policy=(\S+)", seconds)
-    return found.groups()
-
-
-def send(veredus, *recipients):
-    client = v.Smtp(veredus.port)
-    for recipient in recipients:
-        client.send("sender@client.example", recipient, v.mail("x"))
-    client.close()
-
-
 def started(t, config):
     anchor = v.write(t.folder + "/anchor", "")
     return t.veredus(f"retry {{ first = 1s longest = 2s }}\nresolver {{ trust-anchor = {anchor} }}\n" + config).start()
@@ -72,9 +60,9 @@ def test_kinds(t):
                       f"route none{version}.example {{ to = smtp:[{v.SINK}]:{server.port} tls = encrypt }}\n" for version, server in servers.items())
     veredus = started(t, routes)
     names = [f"{kind}{version}" for kind in (*pairs, "stranger", "none") for version in versions]
-    send(veredus, *(f"x@{name}.example" for name in names))
+    v.send_each(veredus, *(f"x@{name}.example" for name in names))
     for name in names:
-        dsn, status, words, tls, _ = line_of(veredus, f"x@{name}.example")
+        dsn, status, words, tls, _ = s.line_of(veredus, f"x@{name}.example")
         good = name[:-2] in pairs
         v.equal(status, SENT if good else DEFERRED, name + ": " + words)
         if good:
@@ -84,9 +72,9 @@ def test_kinds(t):
         v.equal(len(server.contents), 3, "arrived")
     # A session, or a connection, of one certificate is no other's.
     for i in range(2):
-        send(veredus, f"{i}@rsa13.example", f"{i}@ec13.example")
+        v.send_each(veredus, f"{i}@rsa13.example", f"{i}@ec13.example")
         for name in "rsa13", "ec13":
-            v.equal(line_of(veredus, f"{i}@{name}.example")[1], SENT)
+            v.equal(s.line_of(veredus, f"{i}@{name}.example")[1], SENT)
     v.equal(veredus.stop(), 0, "exit status")
 
 
@@ -100,8 +88,8 @@ def test_keys_in_the_keeper_alone(t):
     veredus = started(t, "".join(f"route r{i}.example {{ to = smtp:[{v.SINK}]:{server.port} tls = encrypt {shown(pair)} }}\n"
                                  for i, server in enumerate(servers)))
     for i in range(2):
-        send(veredus, f"x@r{i}.example")
-        v.equal(line_of(veredus, f"x@r{i}.example")[1], SENT)
+        v.send_each(veredus, f"x@r{i}.example")
+        v.equal(s.line_of(veredus, f"x@r{i}.example")[1], SENT)
     if v.IS_ROOT:
         everyone = veredus.daemons()
         everyone["master"] = [veredus.process.pid]
@@ -113,7 +101,7 @@ def test_keys_in_the_keeper_alone(t):
     os.kill(veredus.daemons("keeper")[0], 9)
     time.sleep(0.3)
     for i in range(5):
-        send(veredus, f"again{i}@r1.example")
+        v.send_each(veredus, f"again{i}@r1.example")
         v.wait(lambda: re.search(rf"to=<again{i}@r1\.example>.*status=sent", veredus.log_text()), 20, "sent after the keeper died")
     v.equal(veredus.stop(), 0, "exit status")
 

@@ -29,13 +29,6 @@ def hops(*receivers, weights=()):
     return "to = { " + ", ".join(words) + " }"
 
 
-def send(veredus, *recipients):
-    client = v.Smtp(veredus.port)
-    for recipient in recipients:
-        client.send("sender@client.example", recipient, v.mail("x"))
-    client.close()
-
-
 def relay_of(veredus, address):
     found = veredus.wait_log(rf"to=<{re.escape(address)}>, relay=(\S+?),.* status=(\w+) \((.*?)\)", 20)
     return found.groups()
@@ -55,7 +48,7 @@ def test_failover(t):
         "badtls": (s.Receiver(t, pair=own, star=b"454 4.7.0 no\r\n"), "tls = encrypt"),
     }
     veredus = started(t, "".join(f"route {name}.example {{ {hops(first, last)} {tls} }}\n" for name, (first, tls) in cases.items()))
-    send(veredus, *(f"x@{name}.example" for name in cases))
+    v.send_each(veredus, *(f"x@{name}.example" for name in cases))
     for name in cases:
         relay, status, words = relay_of(veredus, f"x@{name}.example")
         v.equal((relay, status), (f"{v.SINK}[{v.SINK}]:{last.port}", "sent"), name + words)
@@ -70,7 +63,7 @@ def test_order_and_weights(t):
     count = 120
     veredus = started(t, f"limits {{ site-messages = 1 }}\nroute order.example {{ {hops(first, second)} }}\n"
                       f"route weight.example {{ {hops(many, few, spare, weights=(3, 1))} }}\n")
-    send(veredus, *(f"{i}@order.example" for i in range(8)), *(f"{i}@weight.example" for i in range(count)))
+    v.send_each(veredus, *(f"{i}@order.example" for i in range(8)), *(f"{i}@weight.example" for i in range(count)))
     veredus.wait_empty(30)
     v.equal((len(first.contents), len(second.contents)), (8, 0), "in order")
     shares = [len(x.contents) for x in (many, few, spare)]

@@ -72,10 +72,6 @@ class World:
         return [line.decode().strip() for line in self.receivers[name].commands if line.upper().startswith(b"MAIL")]
 
 
-def line_of(veredus, address):
-    return veredus.wait_log(rf"to=<{re.escape(address)}>.* dsn=([\d.]+), status=(\w+) \((.*)\) tls=(\S+) policy=(\S+)").groups()
-
-
 def test_table(t):
     """What a receiver has, what the sender asked for, and the outcome; nobody is shown a mail whom the sender did not mean."""
     w = World(t)
@@ -116,7 +112,7 @@ def test_table(t):
                     " REQUIRETLS RET=FULL" if "req" in asks else "")
     client.expect(501, "MAIL FROM:<a@b.example> REQUIRETLS=YES")
     client.close()
-    wrong, lines = [], {name: line_of(veredus, f"x@{name}.{row[0].get('zone', 'example')}") for name, row in table.items()}
+    wrong, lines = [], {name: s.line_of(veredus, f"x@{name}.{row[0].get('zone', 'example')}") for name, row in table.items()}
     for name, (receiver, asks, dsn, status, words, tls, policy) in table.items():
         got = lines[name]
         if not (got[:2] == (dsn, status) and words in got[2] and got[3].removesuffix("/resumed").endswith(tls) and got[4] == policy):
@@ -148,7 +144,7 @@ def test_table(t):
     client = v.Smtp(veredus.port)
     client.send("from@sender.example", "y@optional.example", v.mail("unheeded", headers=NO))
     client.close()
-    v.equal(line_of(veredus, "y@optional.example")[:2], ("4.7.5", DEFERRED))
+    v.equal(s.line_of(veredus, "y@optional.example")[:2], ("4.7.5", DEFERRED))
 
 
 def test_a_report_gets_through(t):
@@ -195,15 +191,15 @@ def test_two_veredus(t):
     client.send("from@sender.example", "x@b.example", v.mail("through"), " REQUIRETLS")
     held = client.send("from@sender.example", "x@late.example", v.mail("late"), " REQUIRETLS")
     client.close()
-    got = line_of(first, "x@b.example")
+    got = s.line_of(first, "x@b.example")
     v.check(got[:2] == ("2.0.0", "sent") and got[3].endswith("/verified") and got[4] == "requiretls/message", got)
     v.wait(lambda: store.contents, 20, lambda: "the mail in the store: " + second.log_text()[-1500:])
     v.check(b"with ESMTPS" in store.contents[0], store.contents[0][:800])
     # The other one had it as such, and said nothing of it to a store that does not know it.
     v.check(" REQUIRETLS" not in seen[0], seen)
-    v.equal(line_of(second, "x@b.example")[1], "sent")
+    v.equal(s.line_of(second, "x@b.example")[1], "sent")
     # Its host is away: kept over a restart, shown, exported and imported.
-    v.equal(line_of(first, "x@late.example")[1], "deferred")
+    v.equal(s.line_of(first, "x@late.example")[1], "deferred")
     v.check(re.search(r"^tls +required$", first.command("queue", "show", held), re.M), first.command("queue", "show", held))
     first.stop()
     first.start()

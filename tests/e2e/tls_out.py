@@ -23,12 +23,6 @@ DEFERRED, SENT = "deferred", "sent"
 CLEAR, ANY = "none", r"TLSv1\.[23]/TLS_\w+/\w+"
 
 
-def line_of(veredus, address, seconds=20):
-    """(dsn, status, reply, tls, policy) of the one delivery of a recipient."""
-    found = veredus.wait_log(rf"to=<{re.escape(address)}>.* dsn=([\d.]+), status=(\w+) \((.*)\) tls=(\S+) policy=(\S+)", seconds)
-    return found.groups()
-
-
 def authority(t):
     return s.Authority(t.folder, "authority", host="Test Authority")
 
@@ -36,13 +30,6 @@ def authority(t):
 def started(t, routes, config="", forward=""):
     anchor = v.write(t.folder + "/anchor", "")
     return t.veredus(TIMES + f"resolver {{ forward = {{ {forward} }} trust-anchor = {anchor} }}\n" + config + routes).start()
-
-
-def send(veredus, *recipients, subject="x"):
-    client = v.Smtp(veredus.port)
-    for recipient in recipients:
-        client.send("sender@client.example", recipient, v.mail(subject))
-    client.close()
 
 
 def garbage(conn):
@@ -110,10 +97,10 @@ def test_policies(t):
     receivers = {name: s.Receiver(t, **row[0]) for name, row in table.items()}
     veredus = started(t, "".join(f"route {name}.example {{ to = smtp:[{v.SINK}]:{receivers[name].port} {row[1]} }}\n" for name, row in table.items()),
                       f"tls-authorities = {ca.certificate}\n")
-    send(veredus, *(f"x@{name}.example" for name in table))
+    v.send_each(veredus, *(f"x@{name}.example" for name in table))
     wrong = []
     for name, (_, route, status, dsn, words, tls, clear) in table.items():
-        got = line_of(veredus, f"x@{name}.example")
+        got = s.line_of(veredus, f"x@{name}.example")
         origin = f"{name}.example" if "tls = " in route else "default"
         policy = re.match(r"tls = (\S+)|", route)[1] or "dane"
         if not (re.fullmatch(dsn, got[0]) and got[1] == status and words in got[2] and re.fullmatch(tls, got[3]) and got[4] == f"{policy}/{origin}"):
@@ -136,10 +123,10 @@ def test_failure_is_the_domains(t):
     to = f"to = smtp:[{v.SINK}]:{plain.port}"
     veredus = started(t, f"route strict.example {{ {to} tls = encrypt }}\nroute good.example {{ {to} tls = may }}\n")
     for i in range(3):
-        send(veredus, "a@strict.example")
-        v.equal(line_of(veredus, "a@strict.example")[:2], ("4.7.4", DEFERRED))
-        send(veredus, f"b{i}@good.example")
-        v.equal(line_of(veredus, f"b{i}@good.example")[1], SENT)
+        v.send_each(veredus, "a@strict.example")
+        v.equal(s.line_of(veredus, "a@strict.example")[:2], ("4.7.4", DEFERRED))
+        v.send_each(veredus, f"b{i}@good.example")
+        v.equal(s.line_of(veredus, f"b{i}@good.example")[1], SENT)
     log = veredus.log_text()
     v.check(not re.search(r"site .* is down|connect to ", log), re.findall(r".*(?:is down|connect to).*", log))
     # The domain waits as a whole: one attempt, not one for each message.
@@ -157,8 +144,8 @@ def test_reuse_and_resumption(t):
                       f"route fin.example {{ {to} tls = fingerprint tls-fingerprints = {{ {hashlib.sha256(s.der(own)).hexdigest()} }} }}\n")
 
     def to_one(address):
-        send(veredus, address)
-        return line_of(veredus, address)[3]
+        v.send_each(veredus, address)
+        return s.line_of(veredus, address)[3]
 
     first = to_one("1@a.may.example")
     v.check(first.endswith("/unverified"), first)
@@ -197,12 +184,12 @@ named MX 10 mx.two
     veredus = started(t, f"route two.example {{ to = mx:{port} tls = encrypt }}\nroute named.example {{ to = mx:{port} tls = verify }}\n"
                       f"route host.example {{ {host} tls = verify }}\nroute far.example {{ {host} tls = dane-only }}\n",
                       f"tls-authorities = {ca.certificate}\n", forward)
-    send(veredus, "a@two.example", "b@named.example", "c@host.example", "d@far.example")
-    v.check(line_of(veredus, "a@two.example")[3].endswith("/unverified"))
+    v.send_each(veredus, "a@two.example", "b@named.example", "c@host.example", "d@far.example")
+    v.check(s.line_of(veredus, "a@two.example")[3].endswith("/unverified"))
     for address in "b@named.example", "c@host.example":
-        got = line_of(veredus, address)
+        got = s.line_of(veredus, address)
         v.check(got[1] == SENT and got[3].endswith("/verified"), got)
-    got = line_of(veredus, "d@far.example")
+    got = s.line_of(veredus, "d@far.example")
     v.check(got[:2] == ("4.7.5", DEFERRED) and "not signed by DNSSEC" in got[2], got)
     v.equal(plain.ways, [], "MAIL to the host without TLS")
     v.equal({x["name"] for x in safe.secured}, {"mx.two.example"}, "names asked for")
@@ -232,14 +219,14 @@ def test_postfix(t):
                       f"tls-authorities = {ca.certificate}\nlimits {{ site-messages = 1 }}\n")
     for turn in "1", "2":
         for domain, proof in ("enc", "unverified"), ("ver", "verified"), ("fin", "fingerprint"):
-            send(veredus, f"{turn}@{domain}.example", subject=f"{turn} to {domain}")
-            got = line_of(veredus, f"{turn}@{domain}.example")
+            v.send_each(veredus, f"{turn}@{domain}.example", subject=f"{turn} to {domain}")
+            got = s.line_of(veredus, f"{turn}@{domain}.example")
             v.check(got[1] == SENT and re.fullmatch(ANY + "/" + proof + ("/resumed" if turn == "2" else ""), got[3]), got)
     large = v.mail("large", b"0123456789" * 8 + b"\r\n" * 1 + b".\r\n" * 300000)
     client = v.Smtp(veredus.port)
     client.send("sender@client.example", "3@ver.example", large)
     client.close()
-    got = line_of(veredus, "3@ver.example", 40)
+    got = s.line_of(veredus, "3@ver.example", seconds=40)
     v.check(got[1] == SENT and got[3].endswith("/verified/resumed"), got)
     mails = [content for _, content in sink.wait_mails(7, 40)]
     v.equal(len([content for content in mails if content.endswith(large)]), 1, "whole large mails")
@@ -285,9 +272,9 @@ def test_signed(t):
     tree = signed.Tree(t, {"example": signed.Zone(records["example"], broken=[(f"_{port}._tcp.mx.bogus.example", "TLSA")]),
                            "plain": signed.Zone(records["plain"], sign=None)})
     veredus = t.veredus(TIMES + f"resolver {{ forward = {{ {tree.forward} }} trust-anchor = {tree.anchor} }}\nroute * {{ to = mx:{port} }}\n").start()
-    send(veredus, *("a@" + name for name in table))
+    v.send_each(veredus, *("a@" + name for name in table))
     for name, (status, dsn, tls, words) in table.items():
-        got = line_of(veredus, "a@" + name)
+        got = s.line_of(veredus, "a@" + name)
         v.check(got[:2] == (dsn, status) and re.fullmatch(tls, got[3]) and words in got[2] and got[4] == "dane/default", name, got)
     v.equal((safe.ways, plain.ways), ([True] * 4, [False] * 2), "MAIL in TLS")
     v.check("is down" not in veredus.log_text(), "a policy held up a site")

@@ -19,18 +19,6 @@ TIMES = "retry { first = 1s longest = 2s }\n"
 ANY = r"TLSv1\.[23]/\S+"
 
 
-def line_of(veredus, address, status=r"\w+", seconds=20):
-    found = veredus.wait_log(rf"to=<{re.escape(address)}>.* dsn=([\d.]+), status=({status}) \((.*)\) tls=(\S+) policy=(\S+)", seconds)
-    return found.groups()
-
-
-def send(veredus, *recipients):
-    client = v.Smtp(veredus.port)
-    for recipient in recipients:
-        client.send("sender@client.example", recipient, v.mail("x"))
-    client.close()
-
-
 def started(t, table, config):
     anchor = v.write(t.folder + "/anchor", "")
     path = v.write(t.folder + "/policies", table)
@@ -72,10 +60,10 @@ finger.example fingerprint fingerprints={'0' * 64},{digest}
     routes = "".join(f"route {name} {{ to = smtp:[{v.SINK}]:{(safe if row[0] else plain).port} {tls.get(name, '')} }}\n"
                      for name, row in cases.items() if name != "route.rest")
     veredus, path = started(t, table, f"tls-authorities = {ca.certificate}\nroute .rest {{ to = smtp:[{v.SINK}]:{plain.port} tls = may }}\n" + routes)
-    send(veredus, *(f"x@{name}" for name in cases))
+    v.send_each(veredus, *(f"x@{name}" for name in cases))
     wrong = []
     for name, (_, status, dsn, tls, policy) in cases.items():
-        got = line_of(veredus, f"x@{name}")
+        got = s.line_of(veredus, f"x@{name}")
         if not (got[1] == status and re.fullmatch(dsn, got[0]) and re.fullmatch(tls, got[3]) and got[4] == policy):
             wrong.append(f"{name}: {got}")
     v.check(not wrong, "\n".join(wrong))
@@ -97,22 +85,22 @@ def test_broken(t):
     said = said.stdout + said.stderr
     v.check(all(f"{path}:{n}: " in said for n in (2, 3)), said)
     time.sleep(1.1)  # a file that is being written is not read
-    send(veredus, "x@good.example", "x@bad.example", "x@finger.example")
-    v.equal(line_of(veredus, "x@good.example")[1::3], ("sent", "may/table"))
+    v.send_each(veredus, "x@good.example", "x@bad.example", "x@finger.example")
+    v.equal(s.line_of(veredus, "x@good.example")[1::3], ("sent", "may/table"))
     for name in "bad.example", "finger.example":
         veredus.wait_log(rf"{name}.*tls-policies: {name}: ")
         told = json.loads(veredus.command("route", name, "--json", status=1))
         v.check(told["tls_table"]["why"], told)
     v.equal(len(plain.contents), 1, "sent although the policy is not known")
     v.write(path, "good.example may\nbad.example may\n*  encrypt\n")
-    v.equal(line_of(veredus, "x@bad.example", "sent", 40)[4], "may/table")
-    v.equal(line_of(veredus, "x@finger.example")[:2], ("4.7.4", "deferred"))
+    v.equal(s.line_of(veredus, "x@bad.example", "sent", 40)[4], "may/table")
+    v.equal(s.line_of(veredus, "x@finger.example")[:2], ("4.7.4", "deferred"))
     os.rename(path, path + ".away")
-    send(veredus, "x@late.example")
+    v.send_each(veredus, "x@late.example")
     veredus.wait_log(r"late\.example.*tls-policies: late\.example: the table can't be read")
     v.equal(len(plain.contents), 2, "sent without its table")
     v.write(path, "* may\n")
-    v.equal(line_of(veredus, "x@late.example", "sent", 40)[4], "may/table")
+    v.equal(s.line_of(veredus, "x@late.example", "sent", 40)[4], "may/table")
     v.equal(veredus.stop(), 0, "exit status")
 
 
@@ -122,11 +110,11 @@ def test_connections(t):
     safe = s.Receiver(t, pair=own)
     veredus, _ = started(t, "a.example encrypt\nb.example encrypt\nc.example may\n", f"route * {{ to = smtp:[{v.SINK}]:{safe.port} }}\n")
     for name in "a.example", "b.example":
-        send(veredus, f"x@{name}")
-        v.equal(line_of(veredus, f"x@{name}")[1], "sent")
+        v.send_each(veredus, f"x@{name}")
+        v.equal(s.line_of(veredus, f"x@{name}")[1], "sent")
     v.equal(safe.connections, 1, "under one policy")
-    send(veredus, "x@c.example")
-    v.equal(line_of(veredus, "x@c.example")[4], "may/table")
+    v.send_each(veredus, "x@c.example")
+    v.equal(s.line_of(veredus, "x@c.example")[4], "may/table")
     v.equal(safe.connections, 2, "under another")
     v.equal(veredus.stop(), 0, "exit status")
 

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import os
+import re
 import socket
 import ssl
 import threading
@@ -113,3 +114,8 @@ class Receiver(r.Receiver):
         if pair:
             says = dict(dict(ehlo=ehlo, star=handshake(context(pair, most))), **says)
         super().__init__(test, mail=on_mail, **says)
+
+
+def line_of(veredus, address, status=r"\w+", seconds=20):
+    """(dsn, status, reply, tls, policy) of the first delivery to a recipient that has come to that status."""
+    return veredus.wait_log(rf"to=<{re.escape(address)}>.* dsn=([\d.]+), status=({status}) \((.*)\) tls=(\S+) policy=(\S+)", seconds).groups()

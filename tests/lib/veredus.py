@@ -388,6 +388,14 @@ class Smtp:
         self.socket.close()
 
 
+def send_each(veredus, *recipients, subject="x"):
+    """A mail to each of them, over one connection."""
+    client = Smtp(veredus.port)
+    for recipient in recipients:
+        client.send("sender@client.example", recipient, mail(subject))
+    client.close()
+
+
 class Test:
     """What a test function gets: a folder, peers, and the order to end them all."""
 
