@@ -11,35 +11,13 @@ import smtplib
 import ssl
 import subprocess
 
+import installed
 import pki
 import veredus as v
 
 # Daemon: root folder below the queue (None: not chrooted).
 ROOTS = {"smtpd": "empty", "submission": "empty", "keeper": "empty", "bounce": "empty", "resolver": "empty", "smtp-client": "empty",
          "qmgr": "queue", "limits": "limits", "pickup": "maildrop", "logger": None, "checker": "empty", "table": "empty", "fetcher": "fetcher"}
-
-
-def enter_namespace():
-    """This program again in a mount namespace with the users of a finished installation."""
-    if os.environ.get("VEREDUS_USERS"):
-        return
-    folder = os.path.join(os.environ.get("TMPDIR", "/tmp"), f"veredus-users-{os.getpid()}")
-    os.mkdir(folder, 0o755)
-    users, groups = v.read("/etc/passwd").decode(), v.read("/etc/group").decode()
-    for i, name in enumerate([*ROOTS, "local", "master", "pam", "postdrop"]):
-        users += f"veredus-{name}:x:{62000 + i}:{62000 + i}::/nonexistent:/usr/sbin/nologin\n"
-        groups += f"veredus-{name}:x:{62000 + i}:\n"
-    v.write(folder + "/passwd", users)
-    v.write(folder + "/group", groups)
-    os.environ["VEREDUS_USERS"] = folder
-    status = subprocess.run(["unshare", "-m", "--propagation", "private", "sh", "-c",
-                             'mount --bind "$VEREDUS_USERS/passwd" /etc/passwd && '
-                             'mount --bind "$VEREDUS_USERS/group" /etc/group && exec "$@"', "sh",
-                             sys.executable, *sys.argv]).returncode
-    os.remove(folder + "/passwd")
-    os.remove(folder + "/group")
-    os.rmdir(folder)
-    sys.exit(status)
 
 
 def test_started_by_root(t):
@@ -138,5 +116,5 @@ def test_without_users_it_says_so(t):
 
 
 if v.IS_ROOT:
-    enter_namespace()
+    installed.enter([*ROOTS, "local", "master", "pam", "postdrop"])
 v.main(globals())
