@@ -31,6 +31,7 @@ static const char *type_text(enum setting_type type)
 	    [TYPE_TABLE] = "table",
 	    [TYPE_TEXT] = "text",
 	    [TYPE_URL] = "https address",
+	    [TYPE_ROUTE] = "@name",
 	    [TYPE_ROUTE_TO] = "target",
 	    [TYPE_BOOL] = "yes or no",
 	    [TYPE_NUMBER] = "number",

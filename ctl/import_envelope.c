@@ -275,8 +275,11 @@ static bool read_head(struct reading *r, const json_t *o, struct address *sender
 	    !take_word(r, o, "body", WORD_BODY, "7BIT or 8BITMIME", &e->body_type) ||
 	    !take_word(r, o, "tls", WORD_TLS, "required or optional", &e->tls) ||
 	    !take_text(r, o, "source", SOURCE_MAX, &e->source) ||
+	    !take_text(r, o, "route", ROUTE_NAME_MAX, &e->route) ||
 	    !take_number(r, o, "arrival_us", INT64_MAX, &e->arrival_wall))
 		return false;
+	if (e->route.len && !text_starts_case(e->route, ROUTE_MARK))
+		return wrong(r, "route", "is no name of a route: @NAME");
 	/* It would need receivers with CHUNKING, and no import can tell lines from bytes. */
 	if (e->body_type == BODY_BINARYMIME)
 		return wrong(r, "body", "is not 7BIT or 8BITMIME");

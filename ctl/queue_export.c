@@ -110,6 +110,7 @@ static json_t *envelope_json(const struct hit *hit)
 	json_object_set_new(o, "smtputf8", json_boolean(e->smtputf8));
 	set_text(o, "tls", text_of(word_of(WORD_TLS, e->tls)));
 	set_text(o, "source", e->source);
+	set_text(o, "route", e->route);
 	json_object_set_new(o, "recipients", recipients_json(hit));
 	return o;
 }

@@ -94,6 +94,7 @@ static void show_text(const struct hit *hit)
 		puts("smtputf8     yes");
 	line("tls", text_of(word_of(WORD_TLS, e->tls)));
 	line("source", e->source);
+	line("route", e->route);
 	if (hit->message->damaged)
 		puts("damaged      part of its state was lost; it is held");
 	printf("%-12s segment %08x at %u, %u bytes%s\n", "stored",
@@ -158,6 +159,7 @@ static void show_json(const struct hit *hit)
 	json_object_set_new(o, "smtputf8", json_boolean(e->smtputf8));
 	json_object_set_new(o, "tls", json_string(word_of(WORD_TLS, e->tls)));
 	json_object_set_new(o, "source", json_text(e->source));
+	json_object_set_new(o, "route", json_text(e->route));
 	json_object_set_new(o, "damaged", json_boolean(hit->message->damaged));
 	json_object_set_new(o, "recipient_count", json_u64(hit->message->recipient_count));
 	json_object_set_new(o, "recipients", recipients);

@@ -97,15 +97,16 @@ struct config_pool {
 	struct source_shares sources;
 };
 struct config_sender {
-	struct text label; /* an address, a domain, .domain, login:NAME or *, in lower case */
+	struct text label; /* an address, a domain, .domain, login:NAME, <> or *, in lower case */
 	uint32_t line;
-	struct text source; /* of a source or a pool */
+	struct text source; /* of a source or a pool; empty: none */
+	struct text route;  /* "@big"; empty: none */
 };
 
 enum route_to { ROUTE_HOP, ROUTE_REJECT, ROUTE_DISCARD, ROUTE_LOCAL };
 
 struct config_route {
-	struct text label; /* pattern: a domain, .domain, or * */
+	struct text label; /* pattern: a domain, .domain, or *; or "@NAME", for senders to name */
 	uint32_t line;
 	struct text to; /* as written; several next hops with ", " between them */
 	enum route_to kind;
@@ -298,6 +299,23 @@ void config_drop(struct config **config); /* the last holder frees; takes NULL, 
 
 /* The route of a domain: its own name, then the longest .suffix, then *, then mx. Never NULL. */
 const struct config_route *config_route(const struct config *config, struct text domain);
+
+/*
+ * The route of mail for DOMAIN whose sender's block chose the one called CHOSEN ("@big"; empty:
+ * none did). What is said of the domain itself goes first, and what is local stays; so CHOSEN
+ * takes the place of route * alone. Never NULL: where there is none of that name it is one that
+ * route_is_lost().
+ */
+const struct config_route *config_route_of(const struct config *config, struct text domain,
+					   struct text chosen);
+/* No mail may go by it: neither where its sender wanted it, nor somewhere else. */
+bool route_is_lost(const struct config_route *route);
+
+/* Is it one that senders name? */
+bool route_is_named(const struct config_route *route);
+
+/* The route of that name ("@big"); NULL: there is none. */
+const struct config_route *config_route_named(const struct config *config, struct text name);
 
 /* The tls blocks, and behind them what routes show: what the keeper has keys of. */
 size_t config_certificates(const struct config *config);

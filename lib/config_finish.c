@@ -137,6 +137,8 @@ static void check_policies(struct whole *w)
 
 		if (!r->to.len && !config_errors_matter(w->errors))
 			why = "to has no next hop";
+		else if (route_is_named(r) && r->kind != ROUTE_HOP)
+			why = "one that senders name leads to a next hop";
 		else
 			why = route_policy_fault(r);
 		if (why)
@@ -432,10 +434,10 @@ void config_finish(struct config *config, const struct place *ports, struct conf
 	if (!config_errors_matter(errors))
 		check_times(&w);
 	check_policies(&w);
+	index_routes(&w);
 	config_source_finish(config, errors);
 	gather_shown(&w);
 	route_logins_finish(config, errors);
-	index_routes(&w);
 	config_virtual_finish(config, errors);
 	index_relay_to(&config->relay_to);
 	index_relay_to(&config->rewrite_virtual_domains);

@@ -152,6 +152,7 @@ void value_print(const struct setting_row *row, const void *from, struct bytes *
 	case TYPE_IPV4:
 	case TYPE_IPV6:
 	case TYPE_NAME:
+	case TYPE_ROUTE:
 		word_print(*(const struct text *)from, to);
 		break;
 	case TYPE_ROUTE_TO:

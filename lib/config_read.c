@@ -386,10 +386,10 @@ static void route_label(struct reader *r, const struct token *label, struct text
 	char word[SHOWN_BYTES];
 	const char *why;
 
-	if (text_equals(label->text, "*"))
+	if (text_equals(label->text, "*") || route_name_read(label->text, r->config->arena, to))
 		return;
 	if (!pattern_read(label->text, r->config->arena, to, &why)) {
-		WRONG(r, *label, "route: \"%s\" is no domain, .domain or *: %s",
+		WRONG(r, *label, "route: \"%s\" is no domain, .domain, * or @NAME: %s",
 		      shown(word, label->text), why);
 		return;
 	}
@@ -415,7 +415,7 @@ static void sender_label(struct reader *r, const struct token *label, struct tex
 
 	if (!sender_label_read(label->text, r->config->arena, to, &why))
 		WRONG(r, *label,
-		      "sender: \"%s\" is no address, domain, .domain, login:NAME or *: %s",
+		      "sender: \"%s\" is no address, domain, .domain, login:NAME, <> or *: %s",
 		      shown(word, label->text), why);
 }
 

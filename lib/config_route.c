@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* Looking up in a configuration that was read: routes, domains, networks, addresses. */
 #include "config.h"
+#include "envelope.h"
 
 #include <string.h>
 
@@ -132,6 +133,38 @@ const struct config_route *config_route(const struct config *config, struct text
 	if (!found)
 		found = route_named(config, (struct text)TEXT("*"));
 	return found ? found : &fallback;
+}
+
+const struct config_route *config_route_named(const struct config *config, struct text name)
+{
+	return text_starts_case(name, ROUTE_MARK) ? route_named(config, name) : NULL;
+}
+
+bool route_is_named(const struct config_route *route)
+{
+	return text_starts_case(route->label, ROUTE_MARK);
+}
+
+bool route_is_lost(const struct config_route *route)
+{
+	return text_equals(route->label, ROUTE_MARK);
+}
+
+const struct config_route *config_route_of(const struct config *config, struct text domain,
+					   struct text chosen)
+{
+	/* Mail that waits for its relay must not go to the world's MX when that is renamed. */
+	static const struct config_route lost = {.label = TEXT(ROUTE_MARK),
+						 .to = TEXT("mx"),
+						 .kind = ROUTE_HOP,
+						 .how = HOP_MX,
+						 .port = 25};
+	const struct config_route *route = config_route(config, domain);
+
+	if (!chosen.len || !text_equals(route->label, "*") || route->kind == ROUTE_LOCAL)
+		return route;
+	route = config_route_named(config, chosen);
+	return route ? route : &lost;
 }
 
 bool config_has_local(const struct config *config)

@@ -17,7 +17,8 @@ enum setting_type {
 	TYPE_URL, /* url.h */
 	TYPE_IPV4,
 	TYPE_IPV6,
-	TYPE_NAME, /* of a source or pool */
+	TYPE_NAME,  /* of a source or pool */
+	TYPE_ROUTE, /* @NAME of a route */
 	TYPE_ROUTE_TO,
 	TYPE_BOOL,
 	TYPE_NUMBER,

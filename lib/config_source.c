@@ -55,6 +55,11 @@ static const struct config_source *pool_pick(const struct config_pool *pool, uin
 	return NULL;
 }
 
+bool config_has_source(const struct config *config, struct text name)
+{
+	return config_source(config, name) || pool_named(config, name);
+}
+
 static const struct config_source *pick(const struct config *config, struct text name, uint64_t id)
 {
 	const struct config_source *source = config_source(config, name);
@@ -67,7 +72,7 @@ const struct config_source *config_source_of(const struct config *config,
 					     const struct config_route *route, struct text chosen,
 					     uint64_t id)
 {
-	bool default_route = text_equals(route->label, "*");
+	bool default_route = text_equals(route->label, "*") || route_is_named(route);
 	const struct config_source *source = NULL;
 
 	/* Nothing has an address of ours on the way to a mailbox, or a socket, here. */
@@ -111,15 +116,16 @@ static const struct config_sender *login_named(const struct config *config, stru
 	return sender_named(config, (struct text){label, sizeof SENDER_LOGIN - 1 + login.len});
 }
 
-struct text config_sender_source(const struct config *config, struct text sender, struct text login)
+struct sender_choice config_sender_choice(const struct config *config, struct text sender,
+					  struct text login)
 {
 	struct text domain = address_domain(sender);
 	const struct config_sender *found = NULL;
 
 	if (!config->sender_count)
-		return (struct text){NULL, 0};
-	if (domain.len)
-		found = sender_named(config, sender);
+		return (struct sender_choice){0};
+	if (domain.len || !sender.len)
+		found = sender_named(config, sender.len ? sender : (struct text)TEXT(SENDER_NULL));
 	if (!found)
 		found = login_named(config, login);
 	if (!found && domain.len)
@@ -131,7 +137,8 @@ struct text config_sender_source(const struct config *config, struct text sender
 			    sender_named(config, (struct text){domain.data + i, domain.len - i});
 	if (!found)
 		found = sender_named(config, (struct text)TEXT("*"));
-	return found ? found->source : (struct text){NULL, 0};
+	return found ? (struct sender_choice){found->source, found->route}
+		     : (struct sender_choice){0};
 }
 
 /* -- labels ---------------------------------------------------------------------------- */
@@ -146,7 +153,7 @@ bool sender_label_read(struct text t, struct arena *arena, struct text *to, cons
 	for (size_t i = 0; i < t.len; i++)
 		lower[i] = ascii_lower(lower[i]);
 	*to = (struct text){lower, t.len};
-	if (text_equals(t, "*") ||
+	if (text_equals(t, "*") || text_equals(t, SENDER_NULL) ||
 	    (text_starts_case(t, SENDER_LOGIN) && t.len > sizeof SENDER_LOGIN - 1))
 		return true;
 	if (t.data[0] == '@') /* as Postfix's tables have it */
@@ -194,9 +201,24 @@ static void check_name(const struct config *config, struct config_errors *errors
 {
 	char word[SHOWN_BYTES];
 
-	if (name.len && !config_source(config, name) && !pool_named(config, name))
+	if (name.len && !config_has_source(config, name))
 		config_errors_add(errors, false, line, 1, "%s: there is no source or pool %s",
 				  where, shown(word, name));
+}
+
+static void check_sender(const struct config *config, struct config_errors *errors,
+			 const struct config_sender *s)
+{
+	char word[SHOWN_BYTES];
+
+	if (!s->source.len && !s->route.len)
+		config_errors_add(errors, false, s->line, 1,
+				  "sender %s: it says neither source nor route",
+				  shown(word, s->label));
+	check_name(config, errors, s->line, "sender", s->source);
+	if (s->route.len && !config_route_named(config, s->route))
+		config_errors_add(errors, false, s->line, 1, "sender: there is no route %s",
+				  shown(word, s->route));
 }
 
 /* A name is one thing: a source, or a pool. */
@@ -264,7 +286,6 @@ void config_source_finish(struct config *config, struct config_errors *errors)
 		check_name(config, errors, config->routes[i].line, "route",
 			   config->routes[i].source);
 	for (size_t i = 0; i < config->sender_count; i++)
-		check_name(config, errors, config->senders[i].line, "sender",
-			   config->senders[i].source);
+		check_sender(config, errors, &config->senders[i]);
 	finish_senders(config, errors);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * From which of our addresses mail leaves: a route or a sender's block names
- * a source, or a pool, of which each message has one by its queue ID.
+ * a source, or a pool, of which each message has one by its queue ID. And by
+ * which route, where the sender decides: config_route_of().
  */
 #ifndef LIB_CONFIG_SOURCE_H
 #define LIB_CONFIG_SOURCE_H
@@ -9,6 +10,13 @@
 #include "config.h"
 
 #define SENDER_LOGIN "login:"
+#define SENDER_NULL "<>"
+
+/* What is said of a sender; empty: nothing. */
+struct sender_choice {
+	struct text source; /* a source's or pool's name */
+	struct text route;  /* "@big" */
+};
 
 /*
  * The label of a sender block, in lower case: what stands before its domain, or "login:", says
@@ -22,15 +30,19 @@ void config_source_finish(struct config *config, struct config_errors *errors);
 /* NULL: there is none of that name. */
 const struct config_source *config_source(const struct config *config, struct text name);
 
-/* What the sender block says that fits best: a source's or pool's name; empty: none does. */
-struct text config_sender_source(const struct config *config, struct text sender,
-				 struct text login);
+/* What the sender block says that fits best. */
+struct sender_choice config_sender_choice(const struct config *config, struct text sender,
+					  struct text login);
+
+/* Is there a source or a pool of that name? */
+bool config_has_source(const struct config *config, struct text name);
 
 /*
  * The source of message ID by ROUTE, CHOSEN being what a sender block said
  * when it came in; NULL: the system chooses. A route for these recipients
  * knows what their server wants, so it goes first, and route *, which is for
- * all, last; as transport_maps and sender_dependent_default_transport_maps do.
+ * all, last; as transport_maps and sender_dependent_default_transport_maps do. So does a
+ * route that the sender's block names: what stands in that block is the sender's own.
  */
 const struct config_source *config_source_of(const struct config *config,
 					     const struct config_route *route, struct text chosen,

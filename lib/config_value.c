@@ -560,6 +560,27 @@ bool source_name_read(struct text t, struct arena *arena, struct text *to)
 	return fits;
 }
 
+bool route_name_read(struct text t, struct arena *arena, struct text *to)
+{
+	struct text name;
+	bool fits = text_starts_case(t, ROUTE_MARK) &&
+		    source_name_read(text_from(t, strlen(ROUTE_MARK)), arena, &name);
+
+	if (fits)
+		*to = keep_lower(arena, t);
+	return fits;
+}
+
+static bool read_route_name(struct value *v)
+{
+	char name[SHOWN_BYTES];
+
+	if (!route_name_read(v->word->text, v->arena, v->to))
+		return WRONG(v, "%s: \"%s\" is no name of a route: @NAME", v->row->name,
+			     shown(name, v->word->text));
+	return true;
+}
+
 static bool read_source_name(struct value *v)
 {
 	char name[SHOWN_BYTES];
@@ -643,7 +664,8 @@ static bool (*const readers[TYPE_COUNT])(struct value *v) = {
     [TYPE_LOGINS] = read_login,	       [TYPE_WORD_POLICY] = read_word,
     [TYPE_DIGESTS] = read_digest,      [TYPE_SHARES] = read_share,
     [TYPE_IPV4] = read_source_address, [TYPE_IPV6] = read_source_address,
-    [TYPE_NAME] = read_source_name,    [TYPE_TEXTS] = read_text,
+    [TYPE_NAME] = read_source_name,    [TYPE_ROUTE] = read_route_name,
+    [TYPE_TEXTS] = read_text,
 };
 
 bool value_read(const struct setting_row *row, const struct token *word, struct arena *arena,

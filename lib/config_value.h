@@ -40,6 +40,8 @@ bool pattern_read(struct text t, struct arena *arena, struct text *to, const cha
 
 /* What a source or pool is called: letters, digits, - _ . up to SOURCE_MAX; in lower case. */
 bool source_name_read(struct text t, struct arena *arena, struct text *to);
+/* "@NAME", of a route that senders name: the same behind its mark. */
+bool route_name_read(struct text t, struct arena *arena, struct text *to);
 
 /* A text for an error message: printable, at most 60 characters. */
 enum { SHOWN_BYTES = 64 };

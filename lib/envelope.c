@@ -24,6 +24,7 @@ enum tag {
 	TAG_HOLD = 14,
 	TAG_TLS = 15,
 	TAG_SOURCE = 16,
+	TAG_ROUTE = 17,
 	TAG_ADDED = 24, /* a recipient as well: of an expansion */
 };
 
@@ -62,6 +63,7 @@ void envelope_put_head(struct bytes *w, const struct envelope *e)
 	put_u8(w, TAG_SMTPUTF8, e->smtputf8);
 	put_u8(w, TAG_TLS, e->tls);
 	put_text(w, TAG_SOURCE, e->source);
+	put_text(w, TAG_ROUTE, e->route);
 	wire_put_u16(w, TAG_ARRIVAL);
 	wire_put_u32(w, 8);
 	wire_put_u64(w, e->arrival_wall);
@@ -163,6 +165,9 @@ static bool decode_field(struct envelope *e, uint16_t tag, struct text value)
 		return take_u8(value, MAIL_TLS_OPTIONAL, &e->tls);
 	case TAG_SOURCE:
 		return take_text(value, SOURCE_MAX, &e->source);
+	case TAG_ROUTE:
+		return take_text(value, ROUTE_NAME_MAX, &e->route) &&
+		       text_starts_case(value, ROUTE_MARK);
 	case TAG_ARRIVAL:
 		return take_u64(value, &e->arrival_wall);
 	default:

@@ -17,8 +17,12 @@ enum {
 	ENVID_MAX = 100, /* RFC 3461 section 4.4 */
 	SUBMITTER_MAX = 255,
 	SOURCE_MAX = 32,	/* of the name of a source, or a pool of them */
+	ROUTE_NAME_MAX = 33,	/* of the name of a route, with its mark */
 	RECIPIENTS_MAX = 10000, /* of one message, whatever the configuration says */
 };
+
+/* What the name of a route that senders name begins with. */
+#define ROUTE_MARK "@"
 
 struct envelope {
 	struct text sender; /* reverse-path without brackets; empty is null */
@@ -33,6 +37,7 @@ struct envelope {
 	    message_id;	    /* Message-ID of the header without <>, cut to 250 bytes; for trace */
 	struct text hold;   /* why it is held as soon as it is taken; empty: it is not */
 	struct text source; /* chosen for its sender: a source's name; empty: none */
+	struct text route;  /* likewise: "@big" */
 	uint8_t ret;	    /* enum dsn_ret */
 	uint8_t body_type;  /* enum body_type */
 	uint8_t smtputf8;   /* 1: SMTPUTF8 was given */

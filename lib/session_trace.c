@@ -125,12 +125,17 @@ void transaction_make_envelope(struct session *s)
 {
 	const struct transaction *t = s->t;
 	char address[46] = "";
+	struct sender_choice chosen =
+	    config_sender_choice(s->setup.config, t->sender, s->setup.login);
 	struct text message_id = t->message_id;
 
 	if (message_id.len > 250)
 		message_id.len = 250;
 	if (s->setup.out)
 		host_address_print(s->setup.address, address);
+	/* A stranger's sender is what he says it is: no login of ours carries his mail. */
+	if (!s->trusted)
+		chosen.route.len = 0;
 	envelope_put_head(&s->t->envelope, &(struct envelope){
 					       .sender = t->sender,
 					       .submitter = s->submitter,
@@ -145,8 +150,8 @@ void transaction_make_envelope(struct session *s)
 					       .body_type = t->body_type,
 					       .smtputf8 = t->smtputf8,
 					       .tls = t->tls,
-					       .source = config_sender_source(
-						   s->setup.config, t->sender, s->setup.login),
+					       .source = chosen.source,
+					       .route = chosen.route,
 					       .arrival_wall = (uint64_t)t->arrival.us,
 					   });
 }

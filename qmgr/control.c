@@ -376,11 +376,13 @@ static void put_site(struct bytes *to, const struct qmgr *q, const struct site *
 /* A domain whose mail waits for a next hop, in a row like a site's. */
 static void put_domain(struct bytes *to, const struct qmgr *q, const struct domain *d)
 {
-	char name[300 + WAY_HOP_BYTES], way[WAY_HOP_BYTES];
+	char name[300 + WAY_HOP_BYTES + ROUTE_NAME_MAX], hop[WAY_HOP_BYTES];
 	bool ending = d->state == DOMAIN_ENDING;
+	struct way way = {d->source, d->tls, d->route};
 
-	way_hop_key(&(struct way){d->source, d->tls}, way);
-	snprintf(name, sizeof name, "domain %.*s%s", (int)d->name.len, d->name.data, way);
+	way_hop_key(&way, hop);
+	snprintf(name, sizeof name, "domain %.*s%s%s%.*s", (int)d->name.len, d->name.data, hop,
+		 d->route.len ? " route=" : "", (int)d->route.len, d->route.data);
 	rec_site_status_encode(to,
 			       &(struct rec_site_status){
 				   .site = {name, strlen(name) < 335 ? strlen(name) : 335},

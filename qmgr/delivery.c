@@ -239,7 +239,8 @@ static void job_send(struct qmgr *q, struct job *job, const struct queue_placed 
 			    .body_length = body_length,
 			    .source = d->source,
 			    .tls_row = text_of(d->policy),
-			    .tls = d->tls};
+			    .tls = d->tls,
+			    .route = d->route};
 
 	m.one_domain = 1;
 	for (uint32_t i = 0; i < job->count; i++)
@@ -455,8 +456,8 @@ static void face_ask(void *owner, const struct domain *d)
 	struct qmgr *q = owner;
 
 	join_begin(q, d);
-	if (!q->resolver)
-		return; /* asked again when it is back */
+	if (!q->resolver || route_is_lost(domain_route(q->d->config, d)))
+		return; /* asked again when it is back; by nobody, at the next tick */
 	policy_begin(q, d);
 	channel_send_site_ask(q->resolver, &(struct msg_site_ask){.query = d->query,
 								  .how = (uint8_t)d->how,

@@ -40,7 +40,12 @@ void domain_waits(struct domain *d, bool waits)
 
 struct way domain_way(const struct domain *d)
 {
-	return (struct way){d->source, d->tls};
+	return (struct way){d->source, d->tls, d->route};
+}
+
+const struct config_route *domain_route(const struct config *config, const struct domain *d)
+{
+	return config_route_of(config, d->name, d->route);
 }
 
 struct domain *domain_get(struct scheduler *s, struct text name, const struct way *way)
@@ -64,7 +69,7 @@ struct domain *domain_get(struct scheduler *s, struct text name, const struct wa
 		if (way_equal(&its, way) && text_equal(known->name, name))
 			return known;
 	}
-	struct domain *d = mem_new(1, sizeof *d + name.len + way->source.len + 1);
+	struct domain *d = mem_new(1, sizeof *d + name.len + way->source.len + way->route.len + 1);
 	char *copy = (char *)(d + 1);
 
 	if (name.len)
@@ -73,6 +78,10 @@ struct domain *domain_get(struct scheduler *s, struct text name, const struct wa
 		memcpy(copy + name.len, way->source.data, way->source.len);
 	d->name = (struct text){copy, name.len};
 	d->source = (struct text){copy + name.len, way->source.len};
+	copy += name.len + way->source.len;
+	if (way->route.len)
+		memcpy(copy, way->route.data, way->route.len);
+	d->route = (struct text){copy, way->route.len};
 	d->tls = way->tls;
 	table_add(&s->domains, &d->link, hash);
 	return d;
@@ -185,7 +194,7 @@ static size_t sts_key(const struct scheduler *s, const struct domain *d, char *t
 static char *connection_key(const struct scheduler *s, const struct domain *d, struct text hop)
 {
 	char policy[ROUTE_KEY_BYTES + STS_KEY_BYTES], way[WAY_HOP_BYTES];
-	const struct config_route *route = config_route(s->config, d->name);
+	const struct config_route *route = domain_route(s->config, d);
 	struct way its = domain_way(d);
 	size_t len = d->policy ? table_policy_key(s, d, policy)
 			       : route_policy_key(s->config, route, d->name, policy);
@@ -207,7 +216,7 @@ static struct site *site_of(struct scheduler *s, const struct domain *d, struct 
 	char key[SITE_NAME_BYTES + WAY_SITE_BYTES], login[ROUTE_SITE_BYTES];
 	struct way way = domain_way(d);
 
-	name = route_login_site(config_route(s->config, d->name), name, login);
+	name = route_login_site(domain_route(s->config, d), name, login);
 
 	if (!d->source.len || name.len > SITE_NAME_BYTES)
 		return site_get(s, name);
@@ -253,9 +262,9 @@ void domain_stop(struct scheduler *s, struct domain *d, enum domain_state state,
 }
 
 /* What a route says without any lookup. True when the domain is settled by it. */
-static bool domain_route(struct scheduler *s, struct domain *d)
+static bool domain_follow_route(struct scheduler *s, struct domain *d)
 {
-	const struct config_route *route = config_route(s->config, d->name);
+	const struct config_route *route = domain_route(s->config, d);
 	struct domain_verdict v = {.kind = QUEUE_FAILED, .code = 550, .dsn = "5.7.1"};
 	struct text target = route->target;
 
@@ -286,7 +295,7 @@ static bool domain_route(struct scheduler *s, struct domain *d)
 void domain_ask(struct scheduler *s, struct domain *d)
 {
 	if (d->state == DOMAIN_ASKED || d->state == DOMAIN_ENDING ||
-	    (d->state == DOMAIN_UNKNOWN && d->timed_prev) || domain_route(s, d))
+	    (d->state == DOMAIN_UNKNOWN && d->timed_prev) || domain_follow_route(s, d))
 		return;
 	domain_unplace(s, d);
 	if (s->asked.count >= ASKED_MAX) {

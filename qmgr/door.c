@@ -161,7 +161,7 @@ enum queue_result door_put(struct qmgr *q, struct engine *e, const struct msg_su
 
 	must(envelope_decode(m->envelope, &envelope));
 	char room[QUEUE_SUBMITTER_MAX];
-	struct way way = {envelope.source, envelope.tls};
+	struct way way = {envelope.source, envelope.tls, envelope.route};
 	struct text submitter = way_store(room, envelope.submitter, &way);
 	enum queue_result r =
 	    submit_add(q, m, &envelope, submitter, settles, settle_count, &placed);

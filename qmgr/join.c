@@ -2,8 +2,8 @@
 /*
  * A domain is known when all have answered who were asked about it: resolver
  * (site and hop), and table, where TLS policies stand in one. An answer that
- * comes first waits here. A join lives until all are there, or until the
- * scheduler does not wait for the domain any more.
+ * comes first waits here. One whose route is gone is not known before there is such a route. A join
+ * lives until all are there, or until the scheduler does not wait for the domain any more.
  */
 #include "qmgr.h"
 
@@ -29,6 +29,7 @@ struct join {
 	struct bytes frame; /* site_is, encoded */
 	struct policy_find *find;
 	bool broken; /* the table, or what it says of the domain */
+	bool lost;   /* the route that its senders chose */
 	char why[300];
 };
 
@@ -99,11 +100,12 @@ static void table_said(void *arg, const struct policy_found *found)
 
 void join_begin(struct qmgr *q, const struct domain *d)
 {
-	const struct config_route *route = config_route(q->d->config, d->name);
+	const struct config_route *route = domain_route(q->d->config, d);
+	bool lost = route_is_lost(route), table = policy_has_table(q->d->config, route);
 
 	if (join_of(q, d->query))
 		return; /* resolver is asked again */
-	if (!policy_has_table(q->d->config, route)) {
+	if (!table && !lost) {
 		struct domain *asked = scheduler_asked(q->scheduler, d->query);
 
 		if (asked)
@@ -114,10 +116,13 @@ void join_begin(struct qmgr *q, const struct domain *d)
 
 	j->q = q;
 	j->query = d->query;
+	j->lost = lost;
 	j->waits = JOIN_SITE | JOIN_TABLE;
 	table_add(&q->joins, &j->link, table_hash_number(&q->joins, j->query));
 	/* It may be answered from within, and then has no site yet: the join stays. */
-	j->find = policy_find_start(q->lookups, q->d->config, d->name, table_said, j);
+	if (table)
+		j->find =
+		    policy_find_start(q->lookups, q->d->config, route, d->name, table_said, j);
 }
 
 bool join_site_is(struct qmgr *q, const struct msg_site_is *m)
@@ -136,6 +141,19 @@ bool join_site_is(struct qmgr *q, const struct msg_site_is *m)
 	return true;
 }
 
+/* The scheduler must not be answered from within its question, and nobody else need be asked. */
+static void join_lost(struct join *j)
+{
+	const struct domain *d = scheduler_asked(j->q->scheduler, j->query);
+	char why[100];
+
+	snprintf(why, sizeof why, "there is no route %.*s, by which its sender had it go",
+		 (int)d->route.len, d->route.data);
+	scheduler_no_site(j->q->scheduler, j->query, false, 451, text_of("4.3.5"), text_of(why),
+			  TABLE_LIFETIME_S, now_us(j->q));
+	join_free(j);
+}
+
 void joins_tick(struct qmgr *q)
 {
 	for (size_t i = 0; i < q->joins.size; i++)
@@ -145,6 +163,8 @@ void joins_tick(struct qmgr *q)
 			next = l->next;
 			if (!scheduler_asked(q->scheduler, j->query))
 				join_free(j);
+			else if (j->lost)
+				join_lost(j);
 		}
 }
 

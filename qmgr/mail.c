@@ -11,6 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum {
+	ROUTE_UNKNOWN = UINT16_MAX, /* there was no room for its name */
+	NAMES_MAX = UINT16_MAX - 1,
+};
+
 void mails_init(struct mails *mails, uint64_t content_max_bytes)
 {
 	*mails = (struct mails){.content_max_bytes = content_max_bytes};
@@ -62,7 +67,7 @@ uint16_t mails_source(const struct mails *mails, struct text name)
 
 void mails_know_source(struct mails *mails, struct text name)
 {
-	if (!name.len || mails_source(mails, name) || mails->source_count == UINT16_MAX)
+	if (!name.len || mails_source(mails, name) || mails->source_count == NAMES_MAX)
 		return;
 	struct source_name *s = mem_new(1, sizeof *s + name.len);
 	char *copy = (char *)(s + 1);
@@ -76,8 +81,19 @@ void mails_know_source(struct mails *mails, struct text name)
 	table_add(&mails->sources, &s->link, table_hash_text(&mails->sources, name));
 }
 
+/* A configuration that has it may come: until then its mail waits. */
+uint16_t mails_route(struct mails *mails, struct text name)
+{
+	mails_know_source(mails, name);
+	uint16_t number = mails_source(mails, name);
+
+	return number || !name.len ? number : ROUTE_UNKNOWN;
+}
+
 struct text mails_source_name(const struct mails *mails, uint16_t number)
 {
+	if (number == ROUTE_UNKNOWN)
+		return (struct text)TEXT(ROUTE_MARK);
 	return number ? mails->source_names[number - 1]->name : (struct text){NULL, 0};
 }
 
@@ -126,6 +142,7 @@ struct mail *mail_new(struct mails *mails, uint64_t id, struct text submitter, u
 	mail->id = id;
 	mail->submitter = submitter_get(mails, way_load(submitter, &way));
 	mail->source = mails_source(mails, way.source);
+	mail->route = mails_route(mails, way.route);
 	mail->tls = way.tls;
 	mail->recipient_count = mail->open_count = recipients;
 	mails->recipients += recipients;

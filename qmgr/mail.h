@@ -68,6 +68,8 @@ void mail_drop_content(struct mail *mail);
 void mails_know_source(struct mails *mails, struct text name);
 uint16_t mails_source(const struct mails *mails, struct text name);
 struct text mails_source_name(const struct mails *mails, uint16_t number);
+/* Of a route's name, which has a number among them even when no configuration has it. */
+uint16_t mails_route(struct mails *mails, struct text name);
 
 struct submitter *submitter_get(struct mails *mails, struct text name);
 void submitter_drop(struct mails *mails, struct submitter *s);

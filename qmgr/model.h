@@ -88,7 +88,7 @@ struct mail {
 	struct submitter *submitter;
 	struct content *content; /* NULL: on disk */
 	bool body_in_file, report_due, committed, damaged;
-	uint16_t source;	       /* what its sender chose: mails_source(); 0: nothing */
+	uint16_t source, route;	       /* what its sender chose: mails_source(); 0: nothing */
 	uint8_t tls;		       /* enum mail_tls */
 	struct recipient recipients[]; /* by number */
 };
@@ -127,6 +127,7 @@ struct domain {
 	struct table_link asked; /* by query, while it is asked for */
 	struct text name;
 	struct text source; /* of its way; empty: the system's choice */
+	struct text route;  /* likewise; empty: the domain's own */
 	uint8_t tls;	    /* likewise: enum mail_tls */
 	struct lane *lanes;
 	struct site *site;

@@ -84,7 +84,7 @@ void policy_begin(struct qmgr *q, const struct domain *d)
 {
 	struct policy_ask *a = ask_find(q, d->query);
 
-	if (a || !route_asks_sts(config_route(q->d->config, d->name)))
+	if (a || !route_asks_sts(domain_route(q->d->config, d)))
 		return;
 	if (!q->policy_asks.size)
 		table_init(&q->policy_asks);

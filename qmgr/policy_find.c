@@ -23,6 +23,9 @@ struct policy_find {
 bool policy_has_table(const struct config *config, const struct config_route *route)
 {
 	/* What a login may be said to is the route's to tell. */
+	/* And what is said of a destination is not said of the relay that a sender has. */
+	if (route_is_lost(route) || (route_is_named(route) && route->how != HOP_MX))
+		return false;
 	return config->tls_policies.len && route->kind == ROUTE_HOP && !route->login.len &&
 	       (route->how == HOP_MX || route->how == HOP_HOST || route->how == HOP_LITERAL ||
 		route->how == HOP_SMTPS);
@@ -79,6 +82,9 @@ static bool route_is_closer(const struct policy_find *f)
 
 	if (f->route->tls == POLICY_DEFAULT || text_equals(label, "*"))
 		return false;
+	/* It is in the place of route *, and closer than what is said to all. */
+	if (route_is_named(f->route))
+		return text_equals(f->key, "*");
 	return text_equals(f->key, "*") || (f->key.data[0] == '.' && label.data[0] != '.') ||
 	       (f->key.data[0] == '.' && label.len > f->key.len);
 }
@@ -135,13 +141,14 @@ static void find_answer(void *owner, uint8_t verdict, struct text value)
 }
 
 struct policy_find *policy_find_start(struct lookups *lookups, const struct config *config,
-				      struct text domain, policy_done *done, void *arg)
+				      const struct config_route *route, struct text domain,
+				      policy_done *done, void *arg)
 {
 	struct policy_find *f = mem_new(1, sizeof *f);
 
 	f->lookups = lookups;
 	f->config = config_keep(config);
-	f->route = config_route(f->config, domain);
+	f->route = route;
 	f->done = done;
 	f->arg = arg;
 	text_copy(f->name, sizeof f->name, domain);

@@ -27,9 +27,11 @@ typedef void policy_done(void *arg, const struct policy_found *found);
 /* Is there a table for such a route: for mail that goes over SMTP? */
 bool policy_has_table(const struct config *config, const struct config_route *route);
 
-/* DONE follows once, perhaps from within: then NULL is returned. */
+/* ROUTE is CONFIG's, that DOMAIN's mail goes by. DONE follows once, perhaps from within: then NULL
+ * is returned. */
 struct policy_find *policy_find_start(struct lookups *lookups, const struct config *config,
-				      struct text domain, policy_done *done, void *arg);
+				      const struct config_route *route, struct text domain,
+				      policy_done *done, void *arg);
 void policy_find_cancel(struct policy_find **find); /* takes NULL, leaves NULL */
 
 #endif

@@ -169,7 +169,7 @@ void route_ask(struct channel *c, const struct message *m)
 	rq->next = q->routes;
 	q->routes = rq;
 	if (policy_has_table(rq->config, rq->route))
-		rq->find = policy_find_start(q->lookups, rq->config, text_of(rq->domain),
+		rq->find = policy_find_start(q->lookups, rq->config, rq->route, text_of(rq->domain),
 					     route_table_said, rq);
 	channel_send_path_ask(q->resolver, &(struct msg_path_ask){.query = rq->query,
 								  .how = is.how,
@@ -255,7 +255,7 @@ static void route_site(const struct qmgr *q, const struct config *config, struct
 
 	/* Of a pool each source has its own. */
 	if (source)
-		len += way_site_key(&(struct way){source->label, 0}, name + len);
+		len += way_site_key(&(struct way){.source = source->label}, name + len);
 	const struct site *site = site_find(q->scheduler, (struct text){name, len});
 
 	is->site_connections = limits.connections;

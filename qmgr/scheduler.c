@@ -98,7 +98,10 @@ static void domain_forget_route(void *arg, struct table_link *link)
 	struct domain *d = ITEM_OF(link, struct domain, link);
 
 	d->until_us = 0;
-	if (d->state != DOMAIN_ASKED)
+	/* A site that is down serves nobody: what waits there may have another way now. */
+	bool waits = d->state == DOMAIN_KNOWN && d->lane_count && d->site->down_until_us;
+
+	if (d->state != DOMAIN_ASKED && !waits)
 		return;
 	/* What is asked for follows the old route: its answer must not count. */
 	domain_unplace(arg, d);
@@ -121,6 +124,9 @@ void scheduler_configure(struct scheduler *s, const struct config *config)
 		mails_know_source(s->mails, config->sources[i].label);
 	for (size_t i = 0; i < config->pool_count; i++)
 		mails_know_source(s->mails, config->pools[i].label);
+	for (size_t i = 0; i < config->route_count; i++)
+		if (route_is_named(&config->routes[i]))
+			mails_know_source(s->mails, config->routes[i].label);
 }
 
 void scheduler_set_workers(struct scheduler *s, struct worker *workers, size_t count)
@@ -365,14 +371,15 @@ static void site_rotate(struct lane *lane)
 	}
 }
 
-/* Since a reload, its first recipient's mail leaves from another source: it goes into that lane. */
+/* Since a reload, its first recipient's mail goes another way: it goes into that lane. */
 static bool lane_has_moved(struct scheduler *s, struct lane *lane)
 {
 	struct domain *d = lane->domain;
 
-	if (!s->config->source_count && !d->source.len)
-		return false;
 	struct recipient *r = lane->ready;
+
+	if (!s->config->source_count && !d->source.len && !d->route.len && !r->mail->route)
+		return false;
 	struct way now = domain_way(d), way = way_of(s, r->mail, d->name);
 
 	if (way_equal(&now, &way))

@@ -84,6 +84,9 @@ void scheduler_no_site(struct scheduler *s, uint64_t query, bool permanent, uint
 		       struct text dsn, struct text reason, uint32_t lifetime_s, int64_t now_us);
 /* The domain that this question is about; NULL: the answer is not waited for any more. */
 struct domain *scheduler_asked(const struct scheduler *s, uint64_t query);
+/* By which it goes: its own, or the one that its senders chose; route_is_lost() when that is gone.
+ */
+const struct config_route *domain_route(const struct config *config, const struct domain *d);
 /* Words of the table tls-policies for it (copied), empty: none. Before its site is told. */
 void domain_set_policy(struct domain *d, struct text words, bool names_domain);
 /*

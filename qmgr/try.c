@@ -131,8 +131,8 @@ void try_ask(struct channel *c, const struct message *m)
 	} else if (!policy_has_table(t->config, t->route)) {
 		try_ask_worker(q, t, (struct text){NULL, 0});
 	} else {
-		struct policy_find *find =
-		    policy_find_start(q->lookups, t->config, text_of(t->domain), try_table_said, t);
+		struct policy_find *find = policy_find_start(q->lookups, t->config, t->route,
+							     text_of(t->domain), try_table_said, t);
 
 		/* Answered from within, it may be gone. */
 		if (find)

@@ -14,16 +14,18 @@ static const char letters[] = {
 
 bool way_equal(const struct way *a, const struct way *b)
 {
-	return a->tls == b->tls && text_equal(a->source, b->source);
+	return a->tls == b->tls && text_equal(a->source, b->source) &&
+	       text_equal(a->route, b->route);
 }
 
 struct way way_of(const struct scheduler *s, const struct mail *mail, struct text domain)
 {
 	struct way way = {.tls = mail->tls};
 
-	if (!s->config->source_count)
+	if (!s->config->source_count && !mail->route)
 		return way;
-	const struct config_route *route = config_route(s->config, domain);
+	struct text chosen = mails_source_name(s->mails, mail->route);
+	const struct config_route *route = config_route_of(s->config, domain, chosen);
 
 	/* To a mailbox of this machine nothing leaves from an address. */
 	if (route->kind == ROUTE_LOCAL)
@@ -33,6 +35,8 @@ struct way way_of(const struct scheduler *s, const struct mail *mail, struct tex
 
 	if (source)
 		way.source = source->label;
+	if (route_is_named(route))
+		way.route = chosen;
 	return way;
 }
 
@@ -45,9 +49,10 @@ static struct text until_nul(struct text t)
 
 struct text way_store(char *to, struct text submitter, const struct way *way)
 {
+	size_t names = way->source.len + way->route.len;
+
 	submitter = until_nul(submitter);
-	if ((!way->tls && !way->source.len) ||
-	    way->source.len > QUEUE_SUBMITTER_MAX - 2 - SUBMITTER_MAX ||
+	if ((!way->tls && !names) || names > QUEUE_SUBMITTER_MAX - 2 - SUBMITTER_MAX ||
 	    submitter.len > SUBMITTER_MAX || way->tls > MAIL_TLS_OPTIONAL)
 		return submitter;
 	if (submitter.len)
@@ -56,7 +61,9 @@ struct text way_store(char *to, struct text submitter, const struct way *way)
 	to[submitter.len + 1] = letters[way->tls];
 	if (way->source.len)
 		memcpy(to + submitter.len + 2, way->source.data, way->source.len);
-	return (struct text){to, submitter.len + 2 + way->source.len};
+	if (way->route.len)
+		memcpy(to + submitter.len + 2 + way->source.len, way->route.data, way->route.len);
+	return (struct text){to, submitter.len + 2 + names};
 }
 
 struct text way_load(struct text stored, struct way *way)
@@ -71,6 +78,12 @@ struct text way_load(struct text stored, struct way *way)
 		if (letters[i] == stored.data[behind])
 			way->tls = (uint8_t)i;
 	way->source = (struct text){stored.data + behind + 1, stored.len - behind - 1};
+	ptrdiff_t mark = text_find(way->source, ROUTE_MARK[0]);
+
+	if (mark >= 0) {
+		way->route = (struct text){way->source.data + mark, way->source.len - (size_t)mark};
+		way->source.len = (size_t)mark;
+	}
 	return submitter;
 }
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The way of mail: from which of our addresses it leaves, and what its sender
- * asked of TLS. Mail for one domain that goes different ways hangs under a
- * domain of its own each, with its own connections.
+ * The way of mail: from which of our addresses it leaves, by which route its
+ * sender has it go in place of route *, and what he asked of TLS. Mail for one domain that goes
+ * different ways hangs under a domain of its own each, with its own connections.
  *
  * A message keeps what its sender chose. At a restart nothing but the
  * submitter and the domains is read of it, so that this stands behind the
- * submitter there: a NUL, a letter for TLS, the source's name.
+ * submitter there: a NUL, a letter for TLS, the source's name, and the route's, which its mark
+ * begins.
  */
 #ifndef QMGR_WAY_H
 #define QMGR_WAY_H
@@ -17,6 +18,7 @@
 struct way {
 	struct text source; /* its name; empty: the system's choice */
 	uint8_t tls;	    /* enum mail_tls */
+	struct text route;  /* "@big"; empty: that of the domain */
 };
 
 bool way_equal(const struct way *a, const struct way *b);

@@ -64,7 +64,7 @@ static bool job_measure(const struct msg_job *m, bool in_file, size_t *size)
 		return false;
 	*size = m->site.len + m->hop.len + m->target.len + m->domain.len + m->sender.len +
 		m->envid.len + m->source.len + m->prelude.len + m->body.len + m->tls_row.len +
-		m->sts_id.len + m->sts_mx.len;
+		m->sts_id.len + m->sts_mx.len + m->route.len;
 	while (list_next_job_recipient(&list, &r))
 		*size += r.address.len + r.orcpt.len;
 	return true;
@@ -95,6 +95,7 @@ static void job_fill(struct job *job, const struct msg_job *m, char *at)
 	job->sender = take_text(&at, m->sender);
 	job->envid = take_text(&at, m->envid);
 	job->source_name = take_text(&at, m->source);
+	job->route_name = take_text(&at, m->route);
 	job->tls_row = take_text(&at, m->tls_row);
 	job->sts = (struct sts_policy){.mode = m->sts_mode,
 				       .max_age_s = m->sts_max_age_s,
@@ -173,9 +174,15 @@ void job_free(struct job **job)
 
 void job_set_config(struct job *job, const struct config *config)
 {
+	static const struct verdict lost = {OUTCOME_DEFERRED, 0, "4.3.5",
+					    TEXT("its route is not in the configuration of this "
+						 "process")};
+
 	job->config = config_keep(config);
-	job->route = config_route(config, job->domain);
+	job->route = config_route_of(config, job->domain, job->route_name);
 	job->source = config_source(config, job->source_name);
+	if (route_is_lost(job->route))
+		job_settle_open(job, &lost);
 	if (!job->tls_row.len)
 		return;
 	/* qmgr has read it as well; a configuration that has come since may lead elsewhere. */

@@ -54,6 +54,7 @@ struct job {
 	 */
 	const struct config_source *source;
 	struct text source_name; /* empty: the system chooses */
+	struct text route_name;	 /* that of its sender; empty: the domain's */
 	struct text site, hop, target, domain, sender, envid, tls_row;
 	struct sts_policy sts; /* of the domain; STS_NONE: it has none */
 	struct text content;   /* prelude, and the body behind it unless a file holds that */

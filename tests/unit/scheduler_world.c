@@ -14,7 +14,7 @@ static void on_ask(void *owner, const struct domain *d)
 	struct question *q = &w->questions[w->question_count++];
 
 	q->query = d->query;
-	text_copy(q->domain, sizeof q->domain, d->name);
+	text_copy(q->domain, sizeof q->domain, text_of(d->target));
 	w->asked++;
 }
 

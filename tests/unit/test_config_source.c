@@ -57,7 +57,18 @@ static void test_errors(void **state)
 	    {"route * { to = mx source = nobody }", "1: route: there is no source or pool nobody"},
 	    {"sender x.example { source = nobody }",
 	     "1: sender: there is no source or pool nobody"},
-	    {"sender x.example { }", "this sender block lacks its setting source"},
+	    {"sender x.example { }", "1: sender x.example: it says neither source nor route"},
+	    {"sender x.example { route = @nobody }", "1: sender: there is no route @nobody"},
+	    {"sender x.example { route = x.example }",
+	     "\"x.example\" is no name of a route: @NAME"},
+	    {"sender x.example { route = @ }", "\"@\" is no name of a route: @NAME"},
+	    {"route @ { to = mx }", "route: \"@\" is no domain, .domain, * or @NAME"},
+	    {"route @a/b { to = mx }", "is no domain, .domain, * or @NAME"},
+	    {"route @a { to = mx }\nroute @A { to = mx }",
+	     "2: route @a stands twice; the first is on line 1"},
+	    {"route @a { to = local }", "1: route @a: one that senders name leads to a next hop"},
+	    {"route @a { to = discard }", "one that senders name leads to a next hop"},
+	    {"route @a { to = \"reject: no\" }", "one that senders name leads to a next hop"},
 	    {SOURCES "sender x..example { source = a }",
 	     "is no address, domain, .domain, login:NAME"},
 	    {SOURCES "sender u@ { source = a }", "is no address, domain"},
@@ -80,9 +91,9 @@ static const char *source_of(const struct config *c, const char *domain, const c
 			     const char *login, uint64_t id)
 {
 	static char name[64];
-	struct text chosen = config_sender_source(c, text_of(sender), text_of(login));
-	const struct config_source *s =
-	    config_source_of(c, config_route(c, text_of(domain)), chosen, id);
+	struct sender_choice chosen = config_sender_choice(c, text_of(sender), text_of(login));
+	const struct config_source *s = config_source_of(
+	    c, config_route_of(c, text_of(domain), chosen.route), chosen.source, id);
 
 	text_copy(name, sizeof name, s ? s->label : text_of("-"));
 	return name;
@@ -169,6 +180,72 @@ static void test_any(void **state)
 	config_drop(&c);
 }
 
+#define RELAYS                                                                                     \
+	"route @one { to = smtp:one.example:587 }\nroute @Two { to = smtp:two.example source = c " \
+	"}\n"                                                                                      \
+	"sender one.example { route = @one source = a }\nsender ann@one.example { route = @TWO "   \
+	"}\n"                                                                                      \
+	"sender login:bob { route = @two source = b }\nsender <> { route = @one }\n"
+
+static const char *route_of(const struct config *c, const char *domain, const char *sender,
+			    const char *login)
+{
+	static char name[64];
+	struct sender_choice chosen = config_sender_choice(c, text_of(sender), text_of(login));
+
+	text_copy(name, sizeof name, config_route_of(c, text_of(domain), chosen.route)->label);
+	return name;
+}
+
+/* The route of a sender is in the place of route *, and of no other. */
+static void test_routes(void **state)
+{
+	static const struct {
+		const char *domain, *sender, *login, *route, *source;
+	} rows[] = {
+	    {"d.example", "u@x.example", "", "*", "-"},
+	    {"d.example", "u@one.example", "", "@one", "a"},
+	    {"d.example", "ann@one.example", "", "@two", "c"},
+	    {"d.example", "u@one.example", "bob", "@two", "b"},
+	    {"d.example", "", "", "@one", "-"},
+	    {"d.example", "", "bob", "@one", "-"},
+	    {"fixed.example", "u@one.example", "", "fixed.example", "a"},
+	    {"x.fixed.example", "u@one.example", "", "@one", "a"},
+	    {"x.below.example", "u@one.example", "", ".below.example", "a"},
+	    {"here.example", "u@one.example", "", "here.example", "-"},
+	};
+	const char *text = SOURCES RELAYS
+	    "route fixed.example { to = mx }\nroute .below.example { to = discard }\n"
+	    "route here.example { to = local }\n";
+	char why[2000];
+	struct config *c = config_of(text, why, sizeof why);
+
+	(void)state;
+	if (!c)
+		fail_msg("%s", why);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		assert_string_equal(route_of(c, rows[i].domain, rows[i].sender, rows[i].login),
+				    rows[i].route);
+		if (strcmp(rows[i].domain, "x.below.example") != 0)
+			assert_string_equal(
+			    source_of(c, rows[i].domain, rows[i].sender, rows[i].login, 1),
+			    rows[i].source);
+	}
+	config_drop(&c);
+	/* Neither all that is local, nor what was chosen and is gone. */
+	c = config_of(SOURCES RELAYS "route * { to = local }\n", why, sizeof why);
+	assert_non_null(c);
+	assert_string_equal(route_of(c, "d.example", "u@one.example", ""), "*");
+	config_drop(&c);
+	c = config_of("route * { to = \"reject: no\" }\nroute fixed.example { to = mx }\n", why,
+		      sizeof why);
+	assert_non_null(c);
+	assert_true(route_is_lost(config_route_of(c, text_of("d.example"), text_of("@one"))));
+	assert_false(route_is_lost(config_route_of(c, text_of("fixed.example"), text_of("@one"))));
+	assert_false(route_is_lost(config_route_of(c, text_of("d.example"), text_of(""))));
+	config_drop(&c);
+}
+
 /* A message's source stays, and the parts are those of the weights, whatever rows of IDs come. */
 static void test_pool(void **state)
 {
@@ -198,7 +275,7 @@ static void test_pool(void **state)
 static void test_printed(void **state)
 {
 	char why[2000];
-	struct config *c = config_of(SOURCES "sender @X.example { source = OUT }\n"
+	struct config *c = config_of(SOURCES "sender @X.example { source = OUT }\n" RELAYS
 					     "route * { to = mx source = Out }\n",
 				     why, sizeof why);
 	struct bytes one = {0}, two = {0};
@@ -232,6 +309,7 @@ int main(void)
 	    cmocka_unit_test(test_errors), cmocka_unit_test(test_choice),
 	    cmocka_unit_test(test_stays),  cmocka_unit_test(test_any),
 	    cmocka_unit_test(test_pool),   cmocka_unit_test(test_printed),
+	    cmocka_unit_test(test_routes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -218,32 +218,123 @@ static void test_reload_moves(void **state)
 	world_free(&w);
 }
 
+static struct mail *add_routed(struct world *w, const char *domain, const char *route,
+			       uint32_t count)
+{
+	struct mail *mail = mail_new(&w->mails, w->next_id++, text_of("u0"), count);
+
+	mail->committed = true;
+	mail->route = mails_route(&w->mails, text_of(route));
+	for (uint32_t i = 0; i < count; i++)
+		scheduler_add(w->s, &mail->recipients[i], text_of(domain), 0, w->now);
+	return mail;
+}
+
+#define RELAYS                                                                                     \
+	"route @one { to = smtp:one.example:587 }\nroute @two { to = smtp:two.example:587 }\n"
+
+/* Two senders' mail for one domain goes to two sites, and the others' to the domain's own. */
+static void test_routes_part(void **state)
+{
+	static const struct {
+		const char *route, *target;
+		uint16_t port;
+	} rows[] = {
+	    {"", "d.example", 25}, {"@one", "one.example", 587}, {"@two", "two.example", 587}};
+	struct world w;
+
+	(void)state;
+	world_init(&w, RELAYS "route fixed.example { to = mx }\n");
+	w.answer = never;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		add_routed(&w, "d.example", rows[i].route, 2);
+		add_routed(&w, "fixed.example", rows[i].route, 1);
+	}
+	run(&w, SECOND);
+	assert_int_equal(w.s->sites.count, 4);
+	assert_int_equal(w.s->domains.count, 4);
+	for (const struct domain *d = NULL; (d = scheduler_domain(w.s, text_of("d.example"), d));) {
+		size_t i = 0;
+
+		while (i < 3 && !text_equals(d->route, rows[i].route))
+			i++;
+		assert_true(i < 3);
+		assert_string_equal(d->target, rows[i].target);
+		assert_int_equal(d->port, rows[i].port);
+		assert_non_null(site_find(w.s, text_of(rows[i].target)));
+	}
+	w.answer = takes_all;
+	run(&w, 5 * SECOND);
+	assert_int_equal(w.taken, 9);
+	world_empty(&w);
+	world_free(&w);
+}
+
+static enum answer one_fails(struct world *w, const struct job *job)
+{
+	(void)w;
+	return text_equals(text_of(job->domain->target), "one.example") ? SITE_FAILS : TAKES;
+}
+
+/*
+ * What waits keeps to its route by name, wherever that leads after a reload; a route that says
+ * more of the domain takes over.
+ */
+static void test_reload_of_a_route(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, RELAYS);
+	w.answer = one_fails;
+	for (int i = 0; i < 20; i++)
+		add_routed(&w, i % 2 ? "d.example" : "e.example", "@one", 1);
+	run(&w, 2 * SECOND);
+	assert_int_equal(w.taken, 0);
+	assert_int_equal(w.downs, 1);
+	reload(&w, "route @one { to = smtp:three.example }\nroute e.example { to = mx }\n");
+	run(&w, 5 * SECOND);
+	assert_int_equal(w.taken, 20);
+	assert_non_null(site_find(w.s, text_of("three.example")));
+	assert_non_null(site_find(w.s, text_of("e.example")));
+	check_counts(&w);
+	world_empty(&w);
+	world_free(&w);
+}
+
 /* What is stored behind the submitter comes back; what is not ours is none. */
 static void test_stored(void **state)
 {
 	static const struct {
 		const char *submitter, *source;
 		uint8_t tls;
+		const char *route;
 	} rows[] = {
-	    {"login:ann", "", MAIL_TLS_ANY},	  {"login:ann", "", MAIL_TLS_REQUIRED},
-	    {"login:ann", "", MAIL_TLS_OPTIONAL}, {"net:192.0.2.1", "a.b-c", MAIL_TLS_ANY},
-	    {"", "pool", MAIL_TLS_REQUIRED},	  {"bounce", "", MAIL_TLS_REQUIRED},
+	    {"login:ann", "", MAIL_TLS_ANY, ""},
+	    {"login:ann", "", MAIL_TLS_REQUIRED, ""},
+	    {"login:ann", "", MAIL_TLS_OPTIONAL, ""},
+	    {"net:192.0.2.1", "a.b-c", MAIL_TLS_ANY, ""},
+	    {"", "pool", MAIL_TLS_REQUIRED, ""},
+	    {"bounce", "", MAIL_TLS_REQUIRED, ""},
+	    {"login:a@b.example", "", MAIL_TLS_ANY, "@big"},
+	    {"login:ann", "a.b-c", MAIL_TLS_REQUIRED, "@big.one"},
 	};
 	char room[QUEUE_SUBMITTER_MAX], longest[SUBMITTER_MAX + 1];
+	char name[ROUTE_NAME_MAX + 1] = "@yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy";
 	struct way way, again;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		way = (struct way){text_of(rows[i].source), rows[i].tls};
+		way = (struct way){text_of(rows[i].source), rows[i].tls, text_of(rows[i].route)};
 		struct text stored = way_store(room, text_of(rows[i].submitter), &way);
 
 		assert_true(text_equals(way_load(stored, &again), rows[i].submitter));
 		assert_true(way_equal(&way, &again));
-		if (!way.tls && !way.source.len)
+		if (!way.tls && !way.source.len && !way.route.len)
 			assert_true(text_equals(stored, rows[i].submitter));
 	}
 	memset(longest, 'x', sizeof longest);
-	way = (struct way){{longest, SOURCE_MAX}, MAIL_TLS_REQUIRED};
+	way = (struct way){{longest, SOURCE_MAX}, MAIL_TLS_REQUIRED, text_of(name)};
 	struct text stored = way_store(room, (struct text){longest, SUBMITTER_MAX}, &way);
 
 	assert_true(stored.len <= QUEUE_SUBMITTER_MAX);
@@ -255,7 +346,7 @@ static void test_stored(void **state)
 	assert_int_equal(way_load((struct text)TEXT("login:x\0?s"), &again).len, 7);
 	assert_int_equal(again.tls, MAIL_TLS_ANY);
 	assert_true(text_equals(again.source, "s"));
-	way = (struct way){{NULL, 0}, MAIL_TLS_REQUIRED};
+	way = (struct way){.tls = MAIL_TLS_REQUIRED};
 	stored = way_store(room, (struct text)TEXT("a\0o"), &way);
 	assert_true(text_equals(way_load(stored, &again), "a"));
 	assert_int_equal(again.tls, MAIL_TLS_REQUIRED);
@@ -270,6 +361,8 @@ int main(void)
 	    cmocka_unit_test(test_a_source_is_down),
 	    cmocka_unit_test(test_limits_of_each_source),
 	    cmocka_unit_test(test_reload_moves),
+	    cmocka_unit_test(test_routes_part),
+	    cmocka_unit_test(test_reload_of_a_route),
 	    cmocka_unit_test(test_stored),
 	};
 

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: ISC
+"""Routes of senders: by whose relay mail goes, under whose login, and what becomes of it when the relay is another or none."""
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+
+import base64
+import json
+import re
+import signal
+
+import hostile as r
+import veredus as v
+
+TIMES = "retry { first = 1s longest = 1s }\n"
+AUTH = b"250-receiver.example\r\n250-AUTH PLAIN\r\n250-PIPELINING\r\n250 8BITMIME\r\n"
+
+
+class Relay(r.Receiver):
+    """Notes (login, sender, recipient) of each recipient that it is offered; a connection has one login."""
+
+    def __init__(self, t, **says):
+        self.met = []
+        super().__init__(t, **{"ehlo": AUTH, "auth": self.log_in, "mail": self.sender, "rcpt": self.recipient, **says})
+
+    def log_in(self, conn):
+        v.check(not hasattr(conn, "login"), "a second login")
+        conn.login = base64.b64decode(conn.line.split()[2]).decode().split("\0")[1]
+        conn.send(b"235 2.7.0 in\r\n")
+
+    def sender(self, conn):
+        conn.sender = re.search(rb"<(.*?)>", conn.line)[1].decode()
+        conn.send(b"250 2.1.0 Ok\r\n")
+
+    def recipient(self, conn):
+        self.met.append((getattr(conn, "login", None), conn.sender, re.search(rb"<(.*?)>", conn.line)[1].decode()))
+        conn.send(b"250 2.1.5 Ok\r\n")
+
+
+def route(t, name, relay, login):
+    """A relay on this machine: a password in the clear is for such alone."""
+    path = v.write(f"{t.folder}/secret.{login}", f"pw-{login}\n", 0o600)
+    if v.IS_ROOT:
+        os.chown(path, v.NOBODY, v.NOBODY)
+    return f"route {name} {{ to = smtp:[{v.SINK}]:{relay.port}  login = {login}  password-file = {path}  tls = may }}\n"
+
+
+def sent(veredus, sender, recipient, source=None):
+    client = v.Smtp(veredus.port, source=source)
+    identity = client.send(sender, recipient, v.mail("from " + sender.replace("@", " at ")))
+    client.close()
+    return identity
+
+
+def met(*relays, count):
+    v.wait(lambda: sum(len(x.met) for x in relays) >= count, 20, lambda: f"{count} recipients: {[x.met for x in relays]}")
+    return [sorted(x.met) for x in relays]
+
+
+def reload(veredus, config, generation):
+    veredus.configure(config)
+    veredus.process.signal(signal.SIGHUP)
+    veredus.wait_log(f"generation {generation} is in force")
+
+
+def test_whose_relay(t):
+    """Two relays, of which one has two logins; what a domain's own route says goes first; reports; strangers."""
+    one, two, rest = Relay(t), Relay(t), Relay(t)
+    own = Relay(t, rcpt=b"550 5.1.1 no such user\r\n")
+    routes = route(t, "@one", one, "login1") + route(t, "@two", two, "login2") + route(t, "@other", one, "login3")
+    veredus = t.veredus(TIMES + routes + f"route own.example {{ to = smtp:[{v.SINK}]:{own.port} }}\nroute * {{ to = smtp:[{v.SINK}]:{rest.port} }}\n"
+                        "sender one.example { route = @one }\nsender x@one.example { route = @other }\nsender .two.example { route = @two }\n"
+                        "sender <> { route = @two }\nrelay-from = { 127.0.0.1 }\nrelay-to = { far.example }\n").start()
+    for sender in "a@one.example", "x@one.example", "a@sub.two.example", "a@else.example", "b@one.example":
+        sent(veredus, sender, "r@far.example")
+    sent(veredus, "a@one.example", "r@own.example")           # comes back, to route *, by the route of reports
+    sent(veredus, "c@one.example", "r@far.example", "127.0.0.9")  # anybody can say that
+    got = met(one, two, rest, count=7)
+    v.equal(got[0], [("login1", "a@one.example", "r@far.example"), ("login1", "b@one.example", "r@far.example"), ("login3", "x@one.example", "r@far.example")])
+    v.equal(got[1], [("login2", "", "a@one.example"), ("login2", "a@sub.two.example", "r@far.example")])
+    v.equal(got[2], [(None, "a@else.example", "r@far.example"), (None, "c@one.example", "r@far.example")])
+    veredus.wait_empty()
+    sites = {s["site"] for s in json.loads(veredus.command("status", "--json"))["sites"]}
+    v.check({f"[{v.SINK}]:{x.port}{login}" for x, login in ((one, "/login1"), (one, "/login3"), (two, "/login2"), (rest, ""), (own, ""))} <= sites, sites)
+    veredus.wait_log(r"to=<r@far\.example>.*status=sent .* policy=may/@one\n")
+    v.equal(veredus.stop(), 0, "exit status")
+
+
+def test_it_stays(t):
+    """Over a restart, and when the relay moves; without its route mail waits, and goes nowhere else."""
+    first, second, rest = Relay(t, rcpt=b"450 4.2.1 not now\r\n"), Relay(t), Relay(t)
+    rule, default = "sender one.example { route = @one }\n", f"route * {{ to = smtp:[{v.SINK}]:{rest.port} }}\n"
+    veredus = t.veredus(TIMES + route(t, "@one", first, "login1") + rule + default).start()
+    identity = sent(veredus, "a@one.example", "r@far.example")
+    veredus.wait_log(rf"{identity}: to=<r@far\.example>.*status=deferred \(450 4\.2\.1 not now\)")
+    v.equal(json.loads(veredus.command("queue", "show", identity, "--json"))["route"], "@one")
+    veredus.stop()
+    before = len(first.commands)
+    veredus.start()
+    v.wait(lambda: any(c.startswith(b"RCPT") for c in first.commands[before:]), 20, lambda: f"it goes there again: {first.commands[before:]}")
+    # A name that is gone: neither to route *, nor back.
+    reload(veredus, TIMES + default, 2)
+    veredus.wait_log(r"no next hop for far\.example now: there is no route @one, by which its sender had it go")
+    v.check("there is no route @one" in veredus.command("queue", "list"), veredus.command("queue", "list"))
+    veredus.stop()
+    said = veredus.log_text().count("there is no route @one")
+    veredus.start()
+    v.wait(lambda: veredus.log_text().count("there is no route @one") > said, 20, "the same after a restart")
+    reload(veredus, TIMES + route(t, "@one", second, "login9") + default, 2)
+    v.equal(met(second, rest, count=1), [[("login9", "a@one.example", "r@far.example")], []])
+    veredus.wait_empty()
+    v.equal(veredus.stop(), 0, "exit status")
+
+
+if __name__ == "__main__":
+    v.main(globals())
