@@ -96,6 +96,13 @@ struct config_pool {
 	uint32_t line;
 	struct source_shares sources;
 };
+/* One of both. */
+struct source_named {
+	struct text name;
+	const struct config_source *source;
+	const struct config_pool *pool;
+	uint32_t line;
+};
 struct config_sender {
 	struct text label; /* an address, a domain, .domain, login:NAME, <> or *, in lower case */
 	uint32_t line;
@@ -186,7 +193,7 @@ struct config {
 	struct arena *arena;
 	const uint32_t *lines; /* by row of settings.def: where it was set, 0: the default */
 	const struct config_route **by_name; /* the routes, sorted by label */
-	struct text hostname, postmaster, queue, tls_authorities, tls_policies, log;
+	struct text hostname, postmaster, queue, tls_authorities, tls_policies, sender_routes, log;
 	uint64_t queue_limit;
 	struct networks relay_from;
 	struct texts relay_to;
@@ -235,6 +242,8 @@ struct config {
 	size_t source_count;
 	struct config_pool *pools;
 	size_t pool_count;
+	const struct source_named *sources_by_name; /* sources and pools, sorted by name */
+	size_t source_name_count;
 	struct config_sender *senders;
 	size_t sender_count;
 	const struct config_sender **senders_by_name; /* sorted by label */

@@ -9,6 +9,7 @@
 #include "rights.h"
 #include "route_login.h"
 #include "route_tls.h"
+#include "sender_find.h"
 #include "sts.h"
 #include "tables.h"
 #include "users_check.h"
@@ -449,6 +450,25 @@ static void check_policies(struct table_check *t, const void *table)
 	bytes_free(&value);
 }
 
+/* What stands behind a sender must be there. */
+static void check_sender_routes(struct table_check *t, const void *table)
+{
+	struct sender_choice choice;
+	struct bytes value = {0};
+	struct text key;
+	unsigned faults = 0;
+	char why[SENDER_WHY_BYTES];
+
+	for (size_t at = 0; t->kind->next(table, &at, &key, &value) && faults < TABLE_FAULTS_MAX;) {
+		struct text words = {(const char *)bytes_at(&value), bytes_len(&value)};
+
+		if (!is_made_later(t, words) &&
+		    !sender_words_read(t->c->config, words, &choice, why) && ++faults)
+			table_wrong(t, t->kind->line(table, key), why);
+	}
+	bytes_free(&value);
+}
+
 static void check_table(const struct check *c, const struct setting_row *row, struct text table,
 			uint32_t line)
 {
@@ -466,6 +486,9 @@ static void check_table(const struct check *c, const struct setting_row *row, st
 		if (read && row->block == BLOCK_top &&
 		    row->offset == offsetof(struct config, tls_policies))
 			check_policies(&t, read);
+		if (read && row->block == BLOCK_top &&
+		    row->offset == offsetof(struct config, sender_routes))
+			check_sender_routes(&t, read);
 		if (read && row->block == BLOCK_rewrite)
 			check_addresses(&t, read);
 		t.kind->free(&read);

@@ -30,7 +30,8 @@ static const struct {
     {"sender_dependent_default_transport_maps",
      "sender ADDRESS { source = NAME route = @NAME }, one for each, and route @NAME { }"},
     {"sender_dependent_relayhost_maps",
-     "route @NAME { to = smtp:HOST:PORT }, and sender ADDRESS { route = @NAME }"},
+     "route @NAME { to = smtp:HOST:PORT }, and sender ADDRESS { route = @NAME } or the table "
+     "sender-routes"},
     {"smtp_sender_dependent_authentication",
      "route @NAME { to = smtp:HOST:587 login = NAME password-file = PATH }, and sender ADDRESS { "
      "route = @NAME }"},

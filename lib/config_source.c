@@ -10,24 +10,33 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SOURCES_MAX = 1000, POOL_SOURCES_MAX = 1000 };
+enum { SOURCES_MAX = 10000, POOL_SOURCES_MAX = 1000 };
 
 /* -- looking up ------------------------------------------------------------------------ */
 
-const struct config_source *config_source(const struct config *config, struct text name)
+static const struct source_named *named(const struct config *config, struct text name)
 {
-	for (size_t i = 0; i < config->source_count && name.len; i++)
-		if (text_equal(config->sources[i].label, name))
-			return &config->sources[i];
+	size_t low = 0, high = config->source_name_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int d = text_order_case(name, config->sources_by_name[middle].name);
+
+		if (!d)
+			return &config->sources_by_name[middle];
+		if (d < 0)
+			high = middle;
+		else
+			low = middle + 1;
+	}
 	return NULL;
 }
 
-static const struct config_pool *pool_named(const struct config *config, struct text name)
+const struct config_source *config_source(const struct config *config, struct text name)
 {
-	for (size_t i = 0; i < config->pool_count && name.len; i++)
-		if (text_equal(config->pools[i].label, name))
-			return &config->pools[i];
-	return NULL;
+	const struct source_named *found = named(config, name);
+
+	return found ? found->source : NULL;
 }
 
 /* Of 64 bits, each of which depends on each of ID: no row of messages goes one way. */
@@ -55,17 +64,18 @@ static const struct config_source *pool_pick(const struct config_pool *pool, uin
 	return NULL;
 }
 
-bool config_has_source(const struct config *config, struct text name)
+struct text config_source_name(const struct config *config, struct text name)
 {
-	return config_source(config, name) || pool_named(config, name);
+	const struct source_named *found = named(config, name);
+
+	return found ? found->name : (struct text){NULL, 0};
 }
 
 static const struct config_source *pick(const struct config *config, struct text name, uint64_t id)
 {
-	const struct config_source *source = config_source(config, name);
-	const struct config_pool *pool = source ? NULL : pool_named(config, name);
+	const struct source_named *found = named(config, name);
 
-	return pool ? pool_pick(pool, id) : source;
+	return !found ? NULL : found->pool ? pool_pick(found->pool, id) : found->source;
 }
 
 const struct config_source *config_source_of(const struct config *config,
@@ -105,40 +115,93 @@ static const struct config_sender *sender_named(const struct config *config, str
 	return NULL;
 }
 
-static const struct config_sender *login_named(const struct config *config, struct text login)
+bool config_sender_named(const struct config *config, struct text label, struct sender_choice *to)
 {
-	char label[sizeof SENDER_LOGIN + SUBMITTER_MAX];
+	const struct config_sender *found = sender_named(config, label);
 
-	if (!login.len || login.len > SUBMITTER_MAX)
-		return NULL;
-	memcpy(label, SENDER_LOGIN, sizeof SENDER_LOGIN - 1);
-	memcpy(label + sizeof SENDER_LOGIN - 1, login.data, login.len);
-	return sender_named(config, (struct text){label, sizeof SENDER_LOGIN - 1 + login.len});
+	if (found)
+		*to = (struct sender_choice){found->source, found->route};
+	return found != NULL;
 }
 
 struct sender_choice config_sender_choice(const struct config *config, struct text sender,
 					  struct text login)
 {
-	struct text domain = address_domain(sender);
-	const struct config_sender *found = NULL;
+	struct sender_keys keys;
+	struct sender_choice choice = {0};
 
 	if (!config->sender_count)
-		return (struct sender_choice){0};
-	if (domain.len || !sender.len)
-		found = sender_named(config, sender.len ? sender : (struct text)TEXT(SENDER_NULL));
-	if (!found)
-		found = login_named(config, login);
-	if (!found && domain.len)
-		found = sender_named(config, domain);
-	/* ".b.c" of "a.b.c", then ".c" */
-	for (size_t i = 1; !found && i < domain.len; i++)
-		if (domain.data[i] == '.')
-			found =
-			    sender_named(config, (struct text){domain.data + i, domain.len - i});
-	if (!found)
-		found = sender_named(config, (struct text)TEXT("*"));
-	return found ? (struct sender_choice){found->source, found->route}
-		     : (struct sender_choice){0};
+		return choice;
+	sender_keys_begin(&keys, sender, login);
+	while (sender_keys_next(&keys) && !config_sender_named(config, keys.key, &choice))
+		;
+	return choice;
+}
+
+/* -- what a sender is looked for under ------------------------------------------------------ */
+
+static struct text lowered(char *to, size_t size, const char *before, struct text t)
+{
+	size_t len = text_copy(to, size, text_of(before));
+
+	len += text_copy(to + len, size - len, t);
+	for (size_t i = 0; i < len; i++)
+		to[i] = ascii_lower(to[i]);
+	return (struct text){to, len};
+}
+
+void sender_keys_begin(struct sender_keys *k, struct text sender, struct text login)
+{
+	*k = (struct sender_keys){0};
+	k->sender = sender.len ? lowered(k->sender_room, sizeof k->sender_room, "", sender)
+			       : (struct text)TEXT(SENDER_NULL);
+	k->domain = sender.len ? address_domain(k->sender) : sender;
+	if (login.len && login.len <= SUBMITTER_MAX)
+		k->login = lowered(k->login_room, sizeof k->login_room, SENDER_LOGIN, login);
+}
+
+/* ".b.c" of "a.b.c", then ".c"; false: there is no more. */
+static bool domain_shorten(struct text *domain)
+{
+	do {
+		if (!domain->len)
+			return false;
+		domain->data++;
+		domain->len--;
+	} while (!domain->len || domain->data[0] != '.');
+	return true;
+}
+
+bool sender_keys_next(struct sender_keys *k)
+{
+	for (;;)
+		switch (k->step++) {
+		case 0:
+			k->key = k->sender;
+			return true;
+		case 1:
+			k->key = k->login;
+			if (k->key.len)
+				return true;
+			break;
+		case 2:
+			k->key = k->domain;
+			if (k->key.len)
+				return true;
+			break;
+		case 3:
+			if (domain_shorten(&k->domain)) {
+				k->key = k->domain;
+				k->step = 3;
+				return true;
+			}
+			break;
+		case 4:
+			k->key = (struct text)TEXT("*");
+			return true;
+		default:
+			return false;
+		}
 }
 
 /* -- labels ---------------------------------------------------------------------------- */
@@ -201,7 +264,7 @@ static void check_name(const struct config *config, struct config_errors *errors
 {
 	char word[SHOWN_BYTES];
 
-	if (name.len && !config_has_source(config, name))
+	if (name.len && !config_source_name(config, name).len)
 		config_errors_add(errors, false, line, 1, "%s: there is no source or pool %s",
 				  where, shown(word, name));
 }
@@ -221,28 +284,42 @@ static void check_sender(const struct config *config, struct config_errors *erro
 				  shown(word, s->route));
 }
 
-/* A name is one thing: a source, or a pool. */
-static void check_twice(const struct config *config, struct config_errors *errors, size_t at)
+static int compare_names(const void *a, const void *b)
 {
-	bool pool = at >= config->source_count;
-	const struct config_source *s = pool ? NULL : &config->sources[at];
-	const struct config_pool *p = pool ? &config->pools[at - config->source_count] : NULL;
-	struct text label = pool ? p->label : s->label;
-	uint32_t first = 0;
+	const struct source_named *x = a, *y = b;
+	int d = text_order_case(x->name, y->name);
+
+	return d ? d : (x->line > y->line) - (x->line < y->line);
+}
+
+/* A name is one thing: a source, or a pool. */
+static void finish_names(struct config *config, struct config_errors *errors)
+{
+	size_t count = config->source_count + config->pool_count;
+	struct source_named *names = arena_alloc(config->arena, (count + 1) * sizeof *names);
 	char word[SHOWN_BYTES];
 
-	for (size_t i = 0; i < at && !first; i++) {
-		bool other_pool = i >= config->source_count;
-		size_t k = other_pool ? i - config->source_count : i;
+	must(names);
+	for (size_t i = 0; i < config->source_count; i++) {
+		const struct config_source *s = &config->sources[i];
 
-		if (text_equal(other_pool ? config->pools[k].label : config->sources[k].label,
-			       label))
-			first = other_pool ? config->pools[k].line : config->sources[k].line;
+		names[i] = (struct source_named){s->label, s, NULL, s->line};
 	}
-	if (first)
-		config_errors_add(errors, false, pool ? p->line : s->line, 1,
-				  "%s %s: that name stands on line %u already",
-				  pool ? "pool" : "source", shown(word, label), first);
+	for (size_t i = 0; i < config->pool_count; i++) {
+		const struct config_pool *p = &config->pools[i];
+
+		names[config->source_count + i] = (struct source_named){p->label, NULL, p, p->line};
+	}
+	if (count)
+		qsort(names, count, sizeof *names, compare_names);
+	for (size_t i = 1; i < count; i++)
+		if (text_equal(names[i].name, names[i - 1].name))
+			config_errors_add(errors, false, names[i].line, 1,
+					  "%s %s: that name stands on line %u already",
+					  names[i].pool ? "pool" : "source",
+					  shown(word, names[i].name), names[i - 1].line);
+	config->sources_by_name = names;
+	config->source_name_count = count;
 }
 
 static void finish_pool(const struct config *config, struct config_pool *pool,
@@ -278,8 +355,7 @@ void config_source_finish(struct config *config, struct config_errors *errors)
 			config_errors_add(errors, false, config->sources[i].line, 1,
 					  "source %s has neither ipv4 nor ipv6",
 					  shown(word, config->sources[i].label));
-	for (size_t i = 0; i < config->source_count + config->pool_count; i++)
-		check_twice(config, errors, i);
+	finish_names(config, errors);
 	for (size_t i = 0; i < config->pool_count; i++)
 		finish_pool(config, &config->pools[i], errors);
 	for (size_t i = 0; i < config->route_count; i++)

@@ -8,6 +8,7 @@
 #define LIB_CONFIG_SOURCE_H
 
 #include "config.h"
+#include "envelope.h"
 
 #define SENDER_LOGIN "login:"
 #define SENDER_NULL "<>"
@@ -30,12 +31,29 @@ void config_source_finish(struct config *config, struct config_errors *errors);
 /* NULL: there is none of that name. */
 const struct config_source *config_source(const struct config *config, struct text name);
 
+/*
+ * What is said of a sender is looked for under these keys, in lower case and this order: his
+ * address ("<>" for none), "login:NAME", his domain, the .suffixes of it, "*".
+ */
+struct sender_keys {
+	struct text key; /* the present one */
+	struct text sender, login, domain;
+	unsigned step;
+	char sender_room[ADDRESS_MAX + 1], login_room[sizeof SENDER_LOGIN + SUBMITTER_MAX];
+};
+/* K stays where it is. */
+void sender_keys_begin(struct sender_keys *k, struct text sender, struct text login);
+bool sender_keys_next(struct sender_keys *k);
+
+/* What the block of that label says; false: there is none. */
+bool config_sender_named(const struct config *config, struct text label, struct sender_choice *to);
+
 /* What the sender block says that fits best. */
 struct sender_choice config_sender_choice(const struct config *config, struct text sender,
 					  struct text login);
 
-/* Is there a source or a pool of that name? */
-bool config_has_source(const struct config *config, struct text name);
+/* NAME as the configuration has it, if there is a source or a pool called so; else empty. */
+struct text config_source_name(const struct config *config, struct text name);
 
 /*
  * The source of message ID by ROUTE, CHOSEN being what a sender block said

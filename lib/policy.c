@@ -7,6 +7,7 @@
 #include "mem.h"
 #include "rewrite.h"
 #include "rights_check.h"
+#include "sender_find.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,7 +36,9 @@ struct question {
 	struct rights_check *rights;
 	struct lookup *count, *user;
 	struct rewrite *rewrite;
+	struct sender_find *find;
 	bool rewrites;		 /* once all else has been asked, unless it is refused */
+	bool chooses;		 /* and then, since the sender may be another one by then */
 	bool counts;		 /* once its sender has the right, or has not, it is counted */
 	struct refusal *refusal; /* owned; NULL: none so far */
 	void (*done)(void *owner, const struct reply *r);
@@ -106,6 +109,7 @@ struct names *policy_names(const struct policy *p)
 }
 
 static void rewrite_settled(void *owner, const struct reply *r);
+static void choose(struct question *q);
 
 static void question_settle(struct question *q, const struct reply *r)
 {
@@ -119,6 +123,11 @@ static void question_settle(struct question *q, const struct reply *r)
 		/* What is settled from within is over, and Q may be gone. */
 		if (rewrite)
 			q->rewrite = rewrite;
+		return;
+	}
+	if (q->chooses && !r) {
+		q->chooses = false;
+		choose(q);
 		return;
 	}
 	q->over = true;
@@ -297,6 +306,39 @@ static void ask_user(struct question *q)
 		q->user = lookup;
 }
 
+/* -- the table sender-routes ------------------------------------------------------- */
+
+static bool needs_choice(const struct session *s, enum session_point point)
+{
+	return point == POINT_HEADER && session_config(s)->sender_routes.len &&
+	       !session_is_refused(s);
+}
+
+/* Mail that would go another way than its sender's must not be taken. */
+static void chosen(void *owner, const struct sender_found *found)
+{
+	static const struct reply later = REPLY(
+	    451, "4.3.5", "Error: the sender's route can't be looked up now, try again later");
+	struct question *q = owner;
+
+	q->find = NULL;
+	if (found->verdict != TABLE_FAILED)
+		session_choose(q->session, &found->choice);
+	question_settle(q, found->verdict == TABLE_FAILED ? &later : NULL);
+}
+
+static void choose(struct question *q)
+{
+	struct session *s = q->session;
+	struct sender_find *find =
+	    sender_find_start(q->policy->lookups, session_config(s), session_sender(s),
+			      session_identity(s), chosen, q);
+
+	/* What is settled from within is over, and Q may be gone. */
+	if (find)
+		q->find = find;
+}
+
 /* The last thing that is asked about; but whom a recipient is after it, local knows. */
 static void rewrite_settled(void *owner, const struct reply *r)
 {
@@ -315,9 +357,9 @@ struct question *policy_ask(struct policy *p, struct session *s, enum session_po
 {
 	bool rights = needs_rights(s, point), counts = needs_count(s), user = needs_user(s, point);
 
-	bool rewrites = rewrite_is_due(s, point);
+	bool rewrites = rewrite_is_due(s, point), chooses = needs_choice(s, point);
 
-	if (!rights && !user && !rewrites && !(counts && point == POINT_HEADER)) {
+	if (!rights && !user && !rewrites && !chooses && !(counts && point == POINT_HEADER)) {
 		done(owner, NULL);
 		return NULL;
 	}
@@ -327,6 +369,7 @@ struct question *policy_ask(struct policy *p, struct session *s, enum session_po
 			       .session = s,
 			       .counts = counts,
 			       .rewrites = rewrites,
+			       .chooses = chooses,
 			       .done = done,
 			       .owner = owner,
 			       .inside = true};
@@ -355,6 +398,7 @@ void policy_cancel(struct question **question)
 	lookup_cancel(&(*question)->count);
 	lookup_cancel(&(*question)->user);
 	rewrite_cancel(&(*question)->rewrite);
+	sender_find_cancel(&(*question)->find);
 	free((*question)->refusal);
 	free(*question);
 	*question = NULL;

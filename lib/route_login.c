@@ -244,7 +244,7 @@ static void login_look(const struct config_route *r, struct config_errors *error
 
 void route_logins_finish(struct config *config, struct config_errors *errors)
 {
-	unsigned count = 0;
+	unsigned count = 0, tokens = 0;
 
 	for (size_t i = 0; i < config->route_count; i++) {
 		struct config_route *r = &config->routes[i];
@@ -256,6 +256,11 @@ void route_logins_finish(struct config *config, struct config_errors *errors)
 		if (++count == ROUTE_LOGINS_MAX + 1)
 			config_errors_add(errors, false, r->line, 1,
 					  "more than %d routes with a login", ROUTE_LOGINS_MAX);
+		tokens += r->token_endpoint.len > 0;
+		if (r->token_endpoint.len && tokens == ROUTE_TOKENS_MAX + 1)
+			config_errors_add(errors, false, r->line, 1,
+					  "more than %d routes that log in with tokens",
+					  ROUTE_TOKENS_MAX);
 	}
 }
 

@@ -8,7 +8,13 @@
 
 #include "config.h"
 
-enum { ROUTE_LOGINS_MAX = 256, ROUTE_STATE_BYTES = 40, ROUTE_SITE_BYTES = 256 };
+enum {
+	ROUTE_LOGINS_MAX = 4096,
+	ROUTE_TOKENS_MAX = 256,	       /* of these, those that log in with tokens */
+	ROUTE_PASSWORDS_AT_ONCE = 256, /* the checker asks for others when it needs them */
+	ROUTE_STATE_BYTES = 40,
+	ROUTE_SITE_BYTES = 256,
+};
 
 /* How many there are; the one with that number, NULL when there is none. */
 unsigned route_logins(const struct config *config);

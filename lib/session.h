@@ -14,7 +14,7 @@
 #define LIB_SESSION_H
 
 #include "clock.h"
-#include "config.h"
+#include "config_source.h"
 #include "log.h"
 #include "reply.h"
 #include "sasl.h"
@@ -178,6 +178,9 @@ bool session_add_blind(struct session *s, struct text address);
 
 /* At POINT_HEADER: the message is to be held in the queue when it is taken; WHY is copied. */
 void session_hold_message(struct session *s, struct text why);
+
+/* At POINT_HEADER: what is said of its sender, in place of what the sender blocks say. */
+void session_choose(struct session *s, const struct sender_choice *choice);
 
 const uint8_t *session_address(const struct session *s); /* of the client, 16 bytes */
 bool session_is_trusted(const struct session *s);	 /* may relay to anywhere */

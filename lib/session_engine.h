@@ -71,6 +71,8 @@ struct transaction {
 	struct bytes header; /* repaired; empty: content.head as it came */
 	struct bytes prelude;
 	struct text message_id, hold;
+	struct sender_choice chosen; /* of the session's configuration, once is_chosen */
+	bool is_chosen;
 	bool taken, rejected; /* whole, for good */
 	bool header_asked;
 	bool ended;		  /* all content is there, the answer about its header not yet */

@@ -101,6 +101,12 @@ void session_hold_message(struct session *s, struct text why)
 	t->hold = (struct text){copy, copy ? len : 0};
 }
 
+void session_choose(struct session *s, const struct sender_choice *choice)
+{
+	s->t->chosen = *choice;
+	s->t->is_chosen = true;
+}
+
 const uint8_t *session_address(const struct session *s)
 {
 	return s->setup.address;

@@ -126,7 +126,8 @@ void transaction_make_envelope(struct session *s)
 	const struct transaction *t = s->t;
 	char address[46] = "";
 	struct sender_choice chosen =
-	    config_sender_choice(s->setup.config, t->sender, s->setup.login);
+	    t->is_chosen ? t->chosen
+			 : config_sender_choice(s->setup.config, t->sender, s->setup.login);
 	struct text message_id = t->message_id;
 
 	if (message_id.len > 250)

@@ -248,9 +248,11 @@ static void relay_handles_post(struct child *child)
 	const struct config *config = child->master->config;
 	char why[WHY_BYTES];
 
-	for (unsigned i = 0; i < route_logins(config); i++)
+	/* All of very many would be more descriptors under way than we may have. */
+	for (unsigned i = 0, count = route_logins(config); i < count; i++)
 		for (unsigned role = HANDLE_RELAY_PASSWORD; role <= HANDLE_RELAY_STATE; role++)
-			if (logins_need(config, role, i) && !login_handle_post(child, role, i, why))
+			if ((role != HANDLE_RELAY_PASSWORD || i < ROUTE_PASSWORDS_AT_ONCE) &&
+			    logins_need(config, role, i) && !login_handle_post(child, role, i, why))
 				log_warning(child->master->log, "%s", why);
 }
 

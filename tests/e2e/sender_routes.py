@@ -68,7 +68,8 @@ def test_whose_relay(t):
     """Two relays, of which one has two logins; what a domain's own route says goes first; reports; strangers."""
     one, two, rest = Relay(t), Relay(t), Relay(t)
     own = Relay(t, rcpt=b"550 5.1.1 no such user\r\n")
-    routes = route(t, "@one", one, "login1") + route(t, "@two", two, "login2") + route(t, "@other", one, "login3")
+    # Of more than 256 the passwords are opened when they are needed.
+    routes = "".join(route(t, f"@n{i}", two, "other") for i in range(260)) + route(t, "@one", one, "login1") + route(t, "@two", two, "login2") + route(t, "@other", one, "login3")
     veredus = t.veredus(TIMES + routes + f"route own.example {{ to = smtp:[{v.SINK}]:{own.port} }}\nroute * {{ to = smtp:[{v.SINK}]:{rest.port} }}\n"
                         "sender one.example { route = @one }\nsender x@one.example { route = @other }\nsender .two.example { route = @two }\n"
                         "sender <> { route = @two }\nrelay-from = { 127.0.0.1 }\nrelay-to = { far.example }\n").start()
@@ -109,6 +110,53 @@ def test_it_stays(t):
     v.wait(lambda: veredus.log_text().count("there is no route @one") > said, 20, "the same after a restart")
     reload(veredus, TIMES + route(t, "@one", second, "login9") + default, 2)
     v.equal(met(second, rest, count=1), [[("login9", "a@one.example", "r@far.example")], []])
+    veredus.wait_empty()
+    v.equal(veredus.stop(), 0, "exit status")
+
+
+def offered(veredus, sender):
+    """The reply to a message of that sender."""
+    client = v.Smtp(veredus.port)
+    client.expect(250, f"MAIL FROM:<{sender}>")
+    client.expect(250, "RCPT TO:<r@far.example>")
+    client.expect(354, "DATA")
+    reply = client.say("Subject: x\r\n\r\nx\r\n.")
+    client.close()
+    return reply
+
+
+def test_table(t):
+    """Five thousand senders in a table that changes without a reload; the most exact goes first; what is broken takes no mail."""
+    one, two, rest = Relay(t), Relay(t), Relay(t)
+    table = t.folder + "/senders"
+    rows = "".join(f"customer{i}.example route=@{'one' if i % 2 else 'two'} source=a\n" for i in range(5000))
+    v.write(table, rows + "ann@block.example route=@two\nblock.example route=@two\n.far.example source=a\n<> route=@one\n")
+    veredus = t.veredus(TIMES + route(t, "@one", one, "login1") + route(t, "@two", two, "login2") + f"route * {{ to = smtp:[{v.SINK}]:{rest.port} }}\n"
+                        f"source a {{ ipv4 = 127.0.3.1 }}\nsender-routes = {table}\nsender block.example {{ route = @one }}\nsender bob@block.example {{ route = @one }}\n")
+    veredus.start()
+    for sender in "a@customer4999.example", "a@customer4998.example", "ann@block.example", "bob@block.example", "eve@block.example", "a@x.far.example", "":
+        sent(veredus, sender, "r@far.example")
+    got = met(one, two, rest, count=7)
+    v.equal(got[0], [("login1", s, "r@far.example") for s in ("", "a@customer4999.example", "bob@block.example")])
+    v.equal(got[1], [("login2", s, "r@far.example") for s in ("a@customer4998.example", "ann@block.example", "eve@block.example")])
+    v.equal(got[2], [(None, "a@x.far.example", "r@far.example")])
+    veredus.wait_log(r"to=<r@far\.example>.* policy=may/@two source=a\n")
+    refused = "451 4.3.5 Error: the sender's route can't be looked up now, try again later"
+    # What there is not; then something else; then the table is gone, and comes back.
+    v.write(table, "bad.example route=@nobody\n")
+    said = veredus.command("check", status=1)
+    v.check(f'sender-routes: {table}:1: "route=@nobody" names nothing that there is' in said, said)
+    v.wait(lambda: offered(veredus, "a@bad.example") == refused, 15, "the entry is seen")
+    v.write(table, "bad.example route=@two\n")
+    v.wait(lambda: offered(veredus, "a@bad.example").startswith("250"), 15, "the new entry")
+    v.wait(lambda: ("login2", "a@bad.example", "r@far.example") in two.met, 15, lambda: f"by it: {two.met}")
+    v.equal(offered(veredus, "a@other.example")[:3], "250")
+    os.unlink(table)
+    os.kill(veredus.daemons()["table"][0], signal.SIGKILL)
+    v.wait(lambda: offered(veredus, "a@other.example") == refused, 15, "without a table")
+    v.write(table, "other.example route=@one\n")
+    v.wait(lambda: offered(veredus, "a@other.example").startswith("250"), 15, "the table is back")
+    v.wait(lambda: ("login1", "a@other.example", "r@far.example") in one.met, 15, lambda: f"by it: {one.met}")
     veredus.wait_empty()
     v.equal(veredus.stop(), 0, "exit status")
 

@@ -83,6 +83,7 @@ sendmail ctl/sendmail_encode.c
 sendmail ctl/sendmail_header.c
 sendmail ctl/sendmail_options.c
 sendmail ctl/sendmail_text.c
+sender_words lib/sender_find.c +sender_words_read|word_takes
 session lib/session.c
 session lib/session_verbs.c
 session lib/session_mail.c

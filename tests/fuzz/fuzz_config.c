@@ -60,6 +60,11 @@ static void ask(const struct config *c, const uint8_t *data, size_t size)
 	struct text any = {(const char *)data, size > 200 ? 200 : size};
 
 	must(config_route(c, any));
+	must(route_is_lost(config_route_of(c, text_of("no.such.test"), text_of("@"))) ||
+	     !text_equals(config_route(c, text_of("no.such.test"))->label, "*") ||
+	     config_route(c, text_of("no.such.test"))->kind == ROUTE_LOCAL);
+	for (size_t i = 0; i < c->sender_count; i++)
+		must(!c->senders[i].route.len || config_route_named(c, c->senders[i].route));
 	(void)config_relays_to(c, any);
 	must(domain_matches(text_of("*"), any));
 	for (size_t i = 0; i < sizeof addresses / sizeof *addresses; i++)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* Sources: what a configuration says of them, which mail leaves from which. */
 #include "config_source.h"
+#include "sender_find.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -246,6 +247,46 @@ static void test_routes(void **state)
 	config_drop(&c);
 }
 
+/* What stands behind a sender in a table. */
+static void test_words(void **state)
+{
+	static const struct {
+		const char *words, *source, *route, *why;
+	} rows[] = {
+	    {"source=A", "a", "", NULL},
+	    {"route=@TWO", "", "@two", NULL},
+	    {"source=out route=@one", "out", "@one", NULL},
+	    {" ,route=@one,\tSource=c ", "c", "@one", NULL},
+	    {"", "", "", "there is neither source=NAME nor route=@NAME"},
+	    {"source=", "", "", "\"source=\" names nothing that there is"},
+	    {"source=@one", "", "", "\"source=@one\" names nothing"},
+	    {"route=one", "", "", "\"route=one\" names nothing"},
+	    {"route=*", "", "", "\"route=*\" names nothing"},
+	    {"route=fixed.example", "", "", "names nothing"},
+	    {"source=a source=b", "", "", "\"source=b\" is one too many"},
+	    {"relay.example:587", "", "", "is neither source=NAME nor route=@NAME"},
+	};
+	char why[2000];
+	struct config *c =
+	    config_of(SOURCES RELAYS "route fixed.example { to = mx }\n", why, sizeof why);
+
+	(void)state;
+	assert_non_null(c);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct sender_choice choice;
+		bool fine = sender_words_read(c, text_of(rows[i].words), &choice, why);
+
+		assert_int_equal(fine, !rows[i].why);
+		if (!fine) {
+			assert_non_null(strstr(why, rows[i].why));
+			continue;
+		}
+		assert_true(text_equals(choice.source, rows[i].source));
+		assert_true(text_equals(choice.route, rows[i].route));
+	}
+	config_drop(&c);
+}
+
 /* A message's source stays, and the parts are those of the weights, whatever rows of IDs come. */
 static void test_pool(void **state)
 {
@@ -309,7 +350,7 @@ int main(void)
 	    cmocka_unit_test(test_errors), cmocka_unit_test(test_choice),
 	    cmocka_unit_test(test_stays),  cmocka_unit_test(test_any),
 	    cmocka_unit_test(test_pool),   cmocka_unit_test(test_printed),
-	    cmocka_unit_test(test_routes),
+	    cmocka_unit_test(test_routes), cmocka_unit_test(test_words),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
