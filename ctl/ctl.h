@@ -25,7 +25,8 @@ struct ctl {
 	struct config *config;	 /* after ctl_config_load() */
 	char **words;		 /* what is left: no verb, no options */
 	int count;
-	bool json, yes, all, by_sender, connect, help;
+	bool json, yes, all, by_sender, connect, requires_tls, help;
+	const char *from, *login; /* NULL: not given */
 };
 
 /* One row of a verb table. */

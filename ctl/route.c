@@ -6,6 +6,7 @@
  */
 #include "ctl.h"
 
+#include "config_source.h"
 #include "control.h"
 #include "next_hops.h"
 #include "print.h"
@@ -69,6 +70,30 @@ static void tls_text(const struct msg_route_is *m)
 	putchar('\n');
 }
 
+/* What is said of the sender, and where. */
+static void sender_text(const struct msg_route_is *m)
+{
+	if (m->sender_by == SENDER_NOT_ASKED)
+		return;
+	field("sender");
+	if (m->sender_route.len)
+		fputs("route = ", stdout);
+	print_text(m->sender_route, stdout);
+	if (m->sender_source.len)
+		fputs(m->sender_route.len ? ", source = " : "source = ", stdout);
+	print_text(m->sender_source, stdout);
+	if (m->sender_by == SENDER_NOBODY)
+		fputs("nothing is said of it", stdout);
+	else
+		printf("; %s ", sender_by_word(m->sender_by));
+	print_text(m->sender_key, stdout);
+	putchar('\n');
+	if (m->sender_route.len && m->kind == ROUTE_HOP && !text_equal(m->route, m->sender_route)) {
+		field("");
+		puts("what is said of the domain itself goes before that route");
+	}
+}
+
 static void next_hop_text(const struct msg_route_is *m)
 {
 	field("next hop");
@@ -92,7 +117,9 @@ static void next_hop_text(const struct msg_route_is *m)
 	if (m->source.len) {
 		field("source");
 		print_text(m->source, stdout);
-		puts(text_equals(m->route, "*") ? ", unless a sender block says otherwise" : "");
+		puts(text_equals(m->route, "*") && m->sender_by == SENDER_NOT_ASKED
+			 ? ", unless something else is said of the sender (--from)"
+			 : "");
 	}
 	if (m->login.len)
 		field_text("login", m->login);
@@ -185,8 +212,10 @@ static void addresses_text(struct wire_list list)
 			       host_address_print((const uint8_t *)a.address.data, address));
 }
 
-static void host_text(const struct msg_route_is *m, const struct rec_path_host *h)
+static void host_text(const struct route_view *v, const struct rec_path_host *h)
 {
+	const struct msg_route_is *m = v->is;
+
 	printf("%10u  ", h->preference);
 	print_text(h->name, stdout);
 	if (target_is_list(m->target))
@@ -212,7 +241,7 @@ static void host_text(const struct msg_route_is *m, const struct rec_path_host *
 	if (m->sts_mode == STS_TESTING && !sts_names(m->sts_mx, h->name))
 		printf("%12sSTS   no mx of the policy names it, which is in testing\n", "");
 	if (h->use == HOST_USED && m->how != HOP_LMTP_UNIX)
-		printf("%12sTLS   %s\n", "", level_text(host_level(m, h)));
+		printf("%12sTLS   %s\n", "", level_text(host_level(v, h)));
 }
 
 /* Its domain's MTA-STS policy. */
@@ -249,15 +278,20 @@ static void view_text(const struct route_view *v)
 	struct rec_path_host h;
 
 	field_text("domain", m->domain);
+	sender_text(m);
 	route_text(v);
 	next_hop_text(m);
+	if (v->requires)
+		field_text("requiretls",
+			   text_of("to hosts that prove their name, and offer it; else "
+				   "the mail comes back"));
 	policy_text(m);
 	verdict_text(m);
 	site_text(m);
 	if (list.count)
 		puts("hosts");
 	while (list_next_path_host(&list, &h))
-		host_text(m, &h);
+		host_text(v, &h);
 }
 
 /* -- the verb ------------------------------------------------------------------------------ */
@@ -265,7 +299,8 @@ static void view_text(const struct route_view *v)
 /* The block's line is that of the file, which the daemons do not have. */
 static void find_line(const struct ctl *ctl, struct route_view *v)
 {
-	const struct config_route *r = config_route(ctl->config, v->is->domain);
+	const struct config_route *r =
+	    config_route_of(ctl->config, v->is->domain, v->is->sender_route);
 	size_t len = r->to.len < 1024 ? r->to.len : 1024;
 
 	if (text_equal(r->label, v->is->route) &&
@@ -276,9 +311,15 @@ static void find_line(const struct ctl *ctl, struct route_view *v)
 }
 
 /* Has the hosts tried; the exit status. */
-static int route_connect(struct control *control, const struct msg_route_ask *ask, json_t *to)
+static int route_connect(struct control *control, const struct msg_route_ask *ask, bool requires,
+			 json_t *to)
 {
-	const struct msg_try_ask again = {.request = 2, .address = ask->address};
+	const struct msg_try_ask again = {.request = 2,
+					  .address = ask->address,
+					  .has_sender = ask->has_sender,
+					  .sender = ask->sender,
+					  .login = ask->login,
+					  .tls = requires ? MAIL_TLS_REQUIRED : MAIL_TLS_ANY};
 	struct message m;
 
 	if (!control_ask(control, MSG_try_ask, &again, MSG_tried, &m))
@@ -306,27 +347,42 @@ static int route_show(const struct ctl *ctl, struct control *control,
 	if (!json)
 		view_text(view);
 	if (ctl->connect && hop) /* its answer takes the place of the first one */
-		status = route_connect(control, ask, json);
+		status = route_connect(control, ask, view->requires, json);
 	if (json)
 		json_print(json, stdout);
 	return status;
 }
 
+/* What is asked, of the words; false: usage. */
+static bool route_question(const struct ctl *ctl, struct msg_route_ask *ask)
+{
+	*ask = (struct msg_route_ask){.request = 1};
+	if (ctl->count != 1 || (ctl->login && !ctl->from)) {
+		ctl_say("usage: veredus route ADDRESS|DOMAIN [--from SENDER [--login NAME]] "
+			"[--requiretls] [--connect] [--json] [-c FILE]");
+		return false;
+	}
+	ask->address = text_of(ctl->words[0]);
+	ask->has_sender = ctl->from != NULL;
+	if (ctl->from && strcmp(ctl->from, SENDER_NULL) != 0)
+		ask->sender = text_of(ctl->from);
+	if (ctl->login)
+		ask->login = text_of(ctl->login);
+	if (ask->address.len <= 512 && ask->sender.len <= ADDRESS_MAX &&
+	    ask->login.len <= SUBMITTER_MAX)
+		return true;
+	ctl_say("an address, or a name, that is too long");
+	return false;
+}
+
 int route_verb(struct ctl *ctl)
 {
 	struct message m;
+	struct msg_route_ask ask;
 	int status;
 
-	if (ctl->count != 1) {
-		ctl_say("usage: veredus route ADDRESS|DOMAIN [--connect] [--json] [-c FILE]");
+	if (!route_question(ctl, &ask))
 		return EX_USAGE;
-	}
-	struct msg_route_ask ask = {.request = 1, .address = text_of(ctl->words[0])};
-
-	if (ask.address.len > 512) {
-		ctl_say("an address of more than 512 octets");
-		return EX_USAGE;
-	}
 	if (!ctl_config_load(ctl))
 		return 1;
 	struct control *control = control_open(ctl, &status);
@@ -337,7 +393,8 @@ int route_verb(struct ctl *ctl)
 	if (!control_ask(control, MSG_route_ask, &ask, MSG_route_is, &m))
 		goto out;
 	const struct msg_route_is *is = &m.route_is;
-	struct route_view view = {.is = is, .config_path = ctl->config_path};
+	struct route_view view = {
+	    .is = is, .config_path = ctl->config_path, .requires = ctl->requires_tls};
 
 	status = 1;
 	if (is->error.len) {

@@ -2,6 +2,7 @@
 /* Words for what a route leads to, and its JSON. */
 #include "route_view.h"
 
+#include "config_source.h"
 #include "print.h"
 #include "route_tls.h"
 #include "sts.h"
@@ -101,7 +102,36 @@ static enum tls_level level_by_sts(const struct msg_route_is *m, const struct re
 	return sts_names(m->sts_mx, h->name) ? LEVEL_STS : LEVEL_UNNAMED;
 }
 
-enum tls_level host_level(const struct msg_route_is *m, const struct rec_path_host *h)
+/* Mail for a mail store on this machine has arrived: the same as job_requires_tls(). */
+static bool is_at_home(const struct msg_route_is *m, const struct rec_path_host *h)
+{
+	struct wire_list list = h->addresses;
+	struct rec_path_address a;
+
+	return m->how == HOP_LMTP_UNIX ||
+	       (m->how == HOP_LMTP && list_next_path_address(&list, &a) && a.address.len == 16 &&
+		host_address_is_loopback((const uint8_t *)a.address.data));
+}
+
+/* The same steps as tls_need_of() in smtp-client (RFC 8689 section 4.2.1). */
+static enum tls_level level_by_demand(const struct msg_route_is *m, const struct rec_path_host *h,
+				      enum tls_level level)
+{
+	uint8_t address[16];
+	bool vouched = m->how != HOP_MX || m->dnssec == DNSSEC_SECURE ||
+		       text_equal_case(h->name, m->target) ||
+		       (m->sts_mode != STS_NONE && sts_names(m->sts_mx, h->name));
+
+	if (level == LEVEL_NONE || level == LEVEL_UNNAMED || is_at_home(m, h))
+		return level;
+	if (!vouched)
+		return LEVEL_UNVOUCHED;
+	if (level != LEVEL_MAY && level != LEVEL_ENCRYPTED)
+		return level;
+	return host_address_parse(h->name, address) ? LEVEL_UNNAMEABLE : LEVEL_STS;
+}
+
+static enum tls_level level_by_policies(const struct msg_route_is *m, const struct rec_path_host *h)
 {
 	uint8_t policy = m->tls;
 
@@ -121,13 +151,21 @@ enum tls_level host_level(const struct msg_route_is *m, const struct rec_path_ho
 	}
 }
 
+enum tls_level host_level(const struct route_view *v, const struct rec_path_host *h)
+{
+	enum tls_level level = level_by_policies(v->is, h);
+
+	return v->requires ? level_by_demand(v->is, h, level) : level;
+}
+
 const char *level_word(enum tls_level level)
 {
 	static const char *const words[] = {
 	    [LEVEL_MAY] = "may",	   [LEVEL_ENCRYPTED] = "encrypted",
 	    [LEVEL_VERIFIED] = "verified", [LEVEL_FINGERPRINT] = "fingerprint",
 	    [LEVEL_DANE] = "dane",	   [LEVEL_NONE] = "none",
-	    [LEVEL_STS] = "sts",	   [LEVEL_UNNAMED] = "none"};
+	    [LEVEL_STS] = "sts",	   [LEVEL_UNNAMED] = "none",
+	    [LEVEL_UNVOUCHED] = "none",	   [LEVEL_UNNAMEABLE] = "none"};
 
 	return words[level];
 }
@@ -142,6 +180,12 @@ const char *level_text(enum tls_level level)
 	    [LEVEL_DANE] = "required, with a certificate that one of these records fits",
 	    [LEVEL_STS] =
 		"required, with a certificate for this name that tls-authorities vouch for",
+	    [LEVEL_UNVOUCHED] =
+		"neither DNSSEC nor MTA-STS vouches for this name, which REQUIRETLS "
+		"demands: the mail comes back (5.7.10)",
+	    [LEVEL_UNNAMEABLE] =
+		"there is no name that a certificate could be for, which REQUIRETLS "
+		"demands: the mail comes back (5.7.10)",
 	    [LEVEL_UNNAMED] = "no mx of the MTA-STS policy names it: no mail goes to this host",
 	    [LEVEL_NONE] =
 		"as the route demands it, is not to be had: no mail goes to this host now"};
@@ -197,8 +241,9 @@ static json_t *tlsa_json(const struct rec_path_host *h)
 	return o;
 }
 
-static json_t *host_json(const struct msg_route_is *m, const struct rec_path_host *h)
+static json_t *host_json(const struct route_view *v, const struct rec_path_host *h)
 {
+	const struct msg_route_is *m = v->is;
 	json_t *o = json_object(), *addresses = json_array();
 	struct wire_list list = h->addresses;
 	struct rec_path_address a;
@@ -222,7 +267,7 @@ static json_t *host_json(const struct msg_route_is *m, const struct rec_path_hos
 	json_object_set_new(o, "tlsa", tlsa_json(h));
 	json_object_set_new(o, "sts_named",
 			    json_boolean(m->sts_mode != STS_NONE && sts_names(m->sts_mx, h->name)));
-	json_object_set_new(o, "tls", json_string(level_word(host_level(m, h))));
+	json_object_set_new(o, "tls", json_string(level_word(host_level(v, h))));
 	return o;
 }
 
@@ -275,6 +320,27 @@ static json_t *policy_json(const struct msg_route_is *m)
 	return o;
 }
 
+const char *sender_by_word(uint8_t by)
+{
+	static const char *const words[] = {[SENDER_NOT_ASKED] = "",
+					    [SENDER_NOBODY] = "",
+					    [SENDER_BLOCK] = "sender",
+					    [SENDER_TABLE] = "sender-routes"};
+
+	return WORD_OF(words, by);
+}
+
+static json_t *sender_json(const struct msg_route_is *m)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "by", json_string(sender_by_word(m->sender_by)));
+	json_object_set_new(o, "key", json_text(m->sender_key));
+	json_object_set_new(o, "source", json_text(m->sender_source));
+	json_object_set_new(o, "route", json_text(m->sender_route));
+	return o;
+}
+
 static json_t *block_json(const struct route_view *v)
 {
 	static const char *const kinds[] = {[ROUTE_HOP] = "hop",
@@ -301,9 +367,11 @@ json_t *route_json(const struct route_view *v)
 	struct rec_path_host h;
 
 	while (list_next_path_host(&list, &h))
-		json_array_append_new(hosts, host_json(m, &h));
+		json_array_append_new(hosts, host_json(v, &h));
 	json_object_set_new(o, "domain", json_text(m->domain));
 	json_object_set_new(o, "route", block_json(v));
+	if (m->sender_by != SENDER_NOT_ASKED)
+		json_object_set_new(o, "sender", sender_json(m));
 	if (m->kind == ROUTE_HOP) {
 		json_object_set_new(o, "verdict", json_string(WORD_OF(verdicts, m->verdict)));
 		json_object_set_new(o, "code", json_integer(m->code));
@@ -312,6 +380,7 @@ json_t *route_json(const struct route_view *v)
 		json_object_set_new(o, "target", json_text(m->target));
 		json_object_set_new(o, "port", json_integer(m->port));
 		json_object_set_new(o, "tls", json_string(policy_of(m->tls)));
+		json_object_set_new(o, "requiretls", json_boolean(v->requires));
 		if (m->source.len)
 			json_object_set_new(o, "source", json_text(m->source));
 		json_object_set_new(o, "tls_table", tls_table_json(m));

@@ -12,8 +12,10 @@ struct route_view {
 	const char *config_path;
 	uint32_t line; /* of the route block in that file; 0: there is none */
 	bool changed;  /* the file says something else than what is served */
+	bool requires; /* of mail with REQUIRETLS (RFC 8689) */
 };
 
+const char *sender_by_word(uint8_t by);	    /* "sender", "sender-routes", or empty */
 const char *policy_of(uint8_t policy);	    /* as the configuration spells it */
 const char *dnssec_word(uint8_t state);	    /* "secure" */
 const char *origin_word(uint8_t origin);    /* "MX", ... */
@@ -33,8 +35,10 @@ enum tls_level {
 	LEVEL_STS,	   /* TLS, with a certificate for its name: the domain's MTA-STS policy */
 	LEVEL_UNNAMED,	   /* no mail to it: that policy does not name it */
 	LEVEL_NONE,	   /* no mail to it now */
+	LEVEL_UNVOUCHED,   /* REQUIRETLS: nobody vouches for its name, and the mail comes back */
+	LEVEL_UNNAMEABLE,  /* the same: it is an address, which no certificate is for */
 };
-enum tls_level host_level(const struct msg_route_is *m, const struct rec_path_host *host);
+enum tls_level host_level(const struct route_view *view, const struct rec_path_host *host);
 const char *level_word(enum tls_level level); /* for programs */
 const char *level_text(enum tls_level level); /* for people */
 

@@ -21,7 +21,8 @@ static const struct verb verbs[] = {
     {"check", check_verb, "[-c FILE]", "say everything that is wrong with the configuration"},
     {"config", config_verb, "show [--all]", "the effective values and where each came from"},
     {"status", status_verb, "[--json]", "rates, depth, oldest mail, the busiest sites"},
-    {"route", route_verb, "ADDRESS|DOMAIN [--connect] [--json]",
+    {"route", route_verb,
+     "ADDRESS|DOMAIN [--from SENDER [--login NAME]] [--requiretls] [--connect] [--json]",
      "where a mail would go now, and why; --connect also tries it, and sends nothing"},
     {"queue", queue_verb, "VERB ...", "look at queued mail and act on it; veredus queue --help"},
     {"trace", trace_verb, "ID|MESSAGE-ID|ADDRESS|LOGIN [--json]", "a message's whole story"},
@@ -84,11 +85,10 @@ bool verb_takes(const struct ctl *ctl, const struct verb *verb, const char *of)
 	const struct {
 		const char *name;
 		bool given;
-	} options[] = {{"--json", ctl->json},
-		       {"--yes", ctl->yes},
-		       {"--all", ctl->all},
-		       {"--sender", ctl->by_sender},
-		       {"--connect", ctl->connect}};
+	} options[] = {{"--json", ctl->json},	    {"--yes", ctl->yes},
+		       {"--all", ctl->all},	    {"--sender", ctl->by_sender},
+		       {"--connect", ctl->connect}, {"--requiretls", ctl->requires_tls},
+		       {"--from", ctl->from},	    {"--login", ctl->login}};
 
 	for (size_t i = 0; i < sizeof options / sizeof *options; i++)
 		if (options[i].given && !strstr(verb->arguments, options[i].name)) {
@@ -112,8 +112,8 @@ static bool take_flag(struct ctl *ctl, const char *word)
 	} flags[] = {
 	    {"--json", &ctl->json},	  {"--yes", &ctl->yes},
 	    {"--all", &ctl->all},	  {"--sender", &ctl->by_sender},
-	    {"--connect", &ctl->connect}, {"--help", &ctl->help},
-	    {"-h", &ctl->help},
+	    {"--connect", &ctl->connect}, {"--requiretls", &ctl->requires_tls},
+	    {"--help", &ctl->help},	  {"-h", &ctl->help},
 	};
 	const char *names[sizeof flags / sizeof *flags];
 	char shown[64];
@@ -133,6 +133,28 @@ static bool take_flag(struct ctl *ctl, const char *word)
 	return false;
 }
 
+/* Options whose value is the next word, VALUE; NULL: there is none. -1: it is none of these, 0:
+ * usage, 1: taken. */
+static int take_value(struct ctl *ctl, const char *word, const char *value)
+{
+	const char **to = strcmp(word, "-c") == 0	 ? &ctl->config_path
+			  : strcmp(word, "--from") == 0	 ? &ctl->from
+			  : strcmp(word, "--login") == 0 ? &ctl->login
+							 : NULL;
+
+	if (!to)
+		return -1;
+	if (!value) {
+		ctl_say("%s lacks %s", word,
+			to == &ctl->from    ? "the sender"
+			: to == &ctl->login ? "the name"
+					    : "the file's name");
+		return 0;
+	}
+	*to = value;
+	return 1;
+}
+
 /* Sorts the words behind the verb into options and the rest; false: usage. */
 static bool take_words(struct ctl *ctl, int argc, char **argv)
 {
@@ -144,14 +166,12 @@ static bool take_words(struct ctl *ctl, int argc, char **argv)
 			plain = true;
 		} else if (plain || argv[i][0] != '-' || !argv[i][1]) {
 			ctl->words[ctl->count++] = argv[i];
-		} else if (strcmp(argv[i], "-c") == 0) {
-			if (i + 1 == argc) {
-				ctl_say("-c lacks the file's name");
+		} else {
+			int taken = take_value(ctl, argv[i], argv[i + 1]);
+
+			if (!taken || (taken < 0 && !take_flag(ctl, argv[i])))
 				return false;
-			}
-			ctl->config_path = argv[++i];
-		} else if (!take_flag(ctl, argv[i])) {
-			return false;
+			i += taken > 0;
 		}
 	}
 	return true;

@@ -78,21 +78,24 @@ static const struct config_source *pick(const struct config *config, struct text
 	return !found ? NULL : found->pool ? pool_pick(found->pool, id) : found->source;
 }
 
+struct text config_source_chosen(const struct config *config, const struct config_route *route,
+				 struct text chosen)
+{
+	bool default_route = text_equals(route->label, "*") || route_is_named(route);
+
+	/* Nothing has an address of ours on the way to a mailbox, or a socket, here. */
+	if (route->kind != ROUTE_HOP || route->how == HOP_LMTP_UNIX)
+		return (struct text){NULL, 0};
+	if ((default_route || !route->source.len) && config_source_name(config, chosen).len)
+		return chosen;
+	return route->source;
+}
+
 const struct config_source *config_source_of(const struct config *config,
 					     const struct config_route *route, struct text chosen,
 					     uint64_t id)
 {
-	bool default_route = text_equals(route->label, "*") || route_is_named(route);
-	const struct config_source *source = NULL;
-
-	/* Nothing has an address of ours on the way to a mailbox, or a socket, here. */
-	if (route->kind != ROUTE_HOP || route->how == HOP_LMTP_UNIX)
-		return NULL;
-	if (!default_route && route->source.len)
-		return pick(config, route->source, id);
-	if (chosen.len)
-		source = pick(config, chosen, id);
-	return source ? source : pick(config, route->source, id);
+	return pick(config, config_source_chosen(config, route, chosen), id);
 }
 
 /* -- senders --------------------------------------------------------------------------- */

@@ -13,6 +13,9 @@
 #define SENDER_LOGIN "login:"
 #define SENDER_NULL "<>"
 
+/* Who says what of a sender, for veredus route. */
+enum sender_by { SENDER_NOT_ASKED, SENDER_NOBODY, SENDER_BLOCK, SENDER_TABLE };
+
 /* What is said of a sender; empty: nothing. */
 struct sender_choice {
 	struct text source; /* a source's or pool's name */
@@ -62,6 +65,8 @@ struct text config_source_name(const struct config *config, struct text name);
  * all, last; as transport_maps and sender_dependent_default_transport_maps do. So does a
  * route that the sender's block names: what stands in that block is the sender's own.
  */
+struct text config_source_chosen(const struct config *config, const struct config_route *route,
+				 struct text chosen); /* its name, or that of its pool */
 const struct config_source *config_source_of(const struct config *config,
 					     const struct config_route *route, struct text chosen,
 					     uint64_t id);

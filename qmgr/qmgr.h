@@ -352,6 +352,9 @@ void control_waits(struct channel *c, const struct message *m);
 
 /* -- route.c ------------------------------------------------------------------------------- */
 
+/* Why FOUND, a failure, lets no mail of that sender in. */
+struct sender_found;
+void sender_found_text(const struct sender_found *found, char *to, size_t size);
 /* Of the address, or a bare domain, in lower case; else what is wrong with it. */
 const char *route_domain(const struct qmgr *q, struct text t, char *domain, size_t size);
 void route_ask(struct channel *c, const struct message *m);

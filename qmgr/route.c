@@ -13,6 +13,7 @@
 #include "policy_row.h"
 #include "route_login.h"
 #include "route_tls.h"
+#include "sender_find.h"
 #include "sts.h"
 #include "way.h"
 
@@ -31,6 +32,9 @@ struct route_query {
 	const struct config_route *route; /* within it, or the fallback */
 	uint64_t query;
 	uint32_t request;
+	struct sender_find *sender; /* what is said of the sender, before all else */
+	struct sender_choice choice;
+	uint8_t sender_by; /* enum sender_by */
 	struct policy_find *find;
 	struct policy_row *row; /* that it found; NULL: none */
 	struct bytes path;	/* path_is, encoded; empty until it comes */
@@ -39,11 +43,13 @@ struct route_query {
 	uint64_t fetched_wall;
 	int64_t sts_asked_us; /* of fetcher; 0: it is not waited for any more */
 	bool sts_asked;	      /* one would count by this route */
+	char sender_key[ADDRESS_MAX + 1];
 	char domain[256], key[256], words[POLICY_ROW_BYTES + 1], why[256], sts_why[257];
 };
 
 static void route_free(struct route_query *rq)
 {
+	sender_find_cancel(&rq->sender);
 	policy_find_cancel(&rq->find);
 	policy_row_drop(&rq->row);
 	bytes_free(&rq->path);
@@ -73,12 +79,16 @@ static struct msg_route_is route_begin(const struct route_query *rq)
 	    .how = (uint8_t)(r->kind == ROUTE_LOCAL ? HOP_LOCAL : r->how),
 	    .target = r->how == HOP_MX ? domain : r->target,
 	    .port = r->port,
-	    .source = r->source,
+	    .source = config_source_chosen(rq->config, r, rq->choice.source),
 	    .tls = (uint8_t)route_policy(tls),
 	    .tls_key = text_of(rq->key),
 	    .tls_row = text_of(rq->words),
 	    .tls_why = text_of(rq->why),
 	    .login = cut(r->login, 255),
+	    .sender_by = rq->sender_by,
+	    .sender_key = text_of(rq->sender_key),
+	    .sender_source = rq->choice.source,
+	    .sender_route = rq->choice.route,
 	};
 }
 
@@ -139,6 +149,78 @@ static void route_sts_ask(struct qmgr *q, struct route_query *rq)
 							       .domain = text_of(rq->domain)});
 }
 
+/* Takes it out of the list, and frees it. */
+static void route_end(struct qmgr *q, struct route_query *rq)
+{
+	struct route_query **at = &q->routes;
+
+	while (*at != rq)
+		at = &(*at)->next;
+	*at = rq->next;
+	route_free(rq);
+}
+
+static void route_fail(struct qmgr *q, struct route_query *rq, const char *error)
+{
+	route_refuse(rq->control, rq->request, error);
+	route_end(q, rq);
+}
+
+/* The route is known: what is looked up for it. */
+static void route_go(struct qmgr *q, struct route_query *rq)
+{
+	rq->route = config_route_of(rq->config, text_of(rq->domain), rq->choice.route);
+	struct msg_route_is is = route_begin(rq);
+
+	if (rq->route->kind != ROUTE_HOP) {
+		channel_send_route_is(rq->control, &is);
+		route_end(q, rq);
+		return;
+	}
+	if (!q->resolver) {
+		route_fail(q, rq, "the resolver does not run; try again in a moment");
+		return;
+	}
+	if (policy_has_table(rq->config, rq->route))
+		rq->find = policy_find_start(q->lookups, rq->config, rq->route, text_of(rq->domain),
+					     route_table_said, rq);
+	channel_send_path_ask(q->resolver, &(struct msg_path_ask){.query = rq->query,
+								  .how = is.how,
+								  .target = is.target,
+								  .port = is.port});
+	rq->sts_asked = route_asks_sts(rq->route);
+	if (rq->sts_asked)
+		route_sts_ask(q, rq);
+}
+
+void sender_found_text(const struct sender_found *found, char *to, size_t size)
+{
+	snprintf(to, size,
+		 "mail of that sender is answered 451 4.3.5 now: sender-routes, %.*s: %.100s",
+		 (int)(found->key.len < 100 ? found->key.len : 100), found->key.data, found->why);
+}
+
+static void route_sender_said(void *arg, const struct sender_found *found)
+{
+	struct route_query *rq = arg;
+	struct qmgr *q = qmgr_of(rq->control);
+	char error[256];
+
+	rq->sender = NULL;
+	if (found->verdict == TABLE_FAILED) {
+		sender_found_text(found, error, sizeof error);
+		route_fail(q, rq, error);
+		return;
+	}
+	rq->sender_by = found->verdict != TABLE_FOUND ? SENDER_NOBODY
+			: found->table		      ? SENDER_TABLE
+						      : SENDER_BLOCK;
+	rq->choice = found->choice;
+	if (found->verdict == TABLE_FOUND)
+		text_copy(rq->sender_key, sizeof rq->sender_key, found->key);
+	route_go(q, rq);
+}
+
 void route_ask(struct channel *c, const struct message *m)
 {
 	struct qmgr *q = qmgr_of(c);
@@ -152,32 +234,21 @@ void route_ask(struct channel *c, const struct message *m)
 	rq->control = c;
 	rq->request = ask->request;
 	rq->config = config_keep(q->d->config);
-	rq->route = config_route(rq->config, text_of(rq->domain));
-	struct msg_route_is is = route_begin(rq);
-
-	if (!error && rq->route->kind == ROUTE_HOP && !q->resolver)
-		error = "the resolver does not run; try again in a moment";
-	if (error)
-		route_refuse(c, ask->request, error);
-	else if (rq->route->kind != ROUTE_HOP)
-		channel_send_route_is(c, &is);
-	if (error || rq->route->kind != ROUTE_HOP) {
-		route_free(rq);
-		return;
-	}
 	rq->query = ++q->last_route;
 	rq->next = q->routes;
 	q->routes = rq;
-	if (policy_has_table(rq->config, rq->route))
-		rq->find = policy_find_start(q->lookups, rq->config, rq->route, text_of(rq->domain),
-					     route_table_said, rq);
-	channel_send_path_ask(q->resolver, &(struct msg_path_ask){.query = rq->query,
-								  .how = is.how,
-								  .target = is.target,
-								  .port = is.port});
-	rq->sts_asked = route_asks_sts(rq->route);
-	if (rq->sts_asked)
-		route_sts_ask(q, rq);
+	if (error) {
+		route_fail(q, rq, error);
+	} else if (!ask->has_sender) {
+		route_go(q, rq);
+	} else {
+		struct sender_find *find = sender_find_start(q->lookups, rq->config, ask->sender,
+							     ask->login, route_sender_said, rq);
+
+		/* Answered from within, it may be gone. */
+		if (find)
+			rq->sender = find;
+	}
 }
 
 /* -- its policy ------------------------------------------------------------------------------ */
@@ -327,7 +398,7 @@ void route_path_is(struct channel *c, const struct message *m)
 	struct qmgr *q = qmgr_of(c);
 	struct route_query *rq = q->routes;
 
-	while (rq && rq->query != m->path_is.query)
+	while (rq && (rq->query != m->path_is.query || rq->sender))
 		rq = rq->next;
 	if (!rq || bytes_len(&rq->path)) /* who asked has left */
 		return;

@@ -7,6 +7,7 @@
 
 #include "config_source.h"
 #include "mem.h"
+#include "sender_find.h"
 #include "sts.h"
 
 #include <stdlib.h>
@@ -17,9 +18,12 @@ struct try_query {
 	struct channel *control, *worker; /* worker: NULL until it is asked */
 	struct config *config;		  /* the one that it began with */
 	const struct config_route *route; /* within it, or the fallback */
+	struct sender_find *sender;
+	struct sender_choice choice;
 	struct policy_find *find;
 	uint64_t query;
 	uint32_t request;
+	uint8_t tls; /* enum mail_tls */
 	char domain[256];
 };
 
@@ -30,6 +34,7 @@ static void try_end(struct qmgr *q, struct try_query *t)
 	while (*at != t)
 		at = &(*at)->next;
 	*at = t->next;
+	sender_find_cancel(&t->sender);
 	policy_find_cancel(&t->find);
 	config_drop(&t->config);
 	free(t);
@@ -64,7 +69,7 @@ static void try_ask_worker(struct qmgr *q, struct try_query *t, struct text word
 {
 	const struct config_route *r = t->route;
 	const struct config_source *source =
-	    config_source_of(t->config, r, (struct text){NULL, 0}, t->query);
+	    config_source_of(t->config, r, t->choice.source, t->query);
 
 	const struct control *control = daemon_peer_state(t->control);
 	bool told = control->told && strcmp(control->told_of, t->domain) == 0;
@@ -89,6 +94,8 @@ static void try_ask_worker(struct qmgr *q, struct try_query *t, struct text word
 				   .sts_id = sts.id,
 				   .sts_mx = sts.mx,
 				   .source = source ? source->label : (struct text){NULL, 0},
+				   .route = route_is_named(r) ? r->label : (struct text){NULL, 0},
+				   .tls = t->tls,
 			       });
 }
 
@@ -107,27 +114,18 @@ static void try_table_said(void *arg, const struct policy_found *found)
 	try_end(q, t);
 }
 
-void try_ask(struct channel *c, const struct message *m)
+static void try_fail(struct qmgr *q, struct try_query *t, const char *error)
 {
-	struct qmgr *q = qmgr_of(c);
-	struct try_query *t = mem_new(1, sizeof *t);
-	const char *error = route_domain(q, m->try_ask.address, t->domain, sizeof t->domain);
+	try_refuse(t->control, t->request, error);
+	try_end(q, t);
+}
 
-	for (const struct try_query *other = q->tries; other; other = other->next)
-		if (other->control == c)
-			error = "one question at a time";
-	t->control = c;
-	t->request = m->try_ask.request;
-	t->config = config_keep(q->d->config);
-	t->route = config_route(t->config, text_of(t->domain));
-	t->query = ++q->last_route;
-	t->next = q->tries;
-	q->tries = t;
-	if (!error && (t->route->kind != ROUTE_HOP || t->route->how > HOP_LMTP))
-		error = "there is nothing to connect to";
-	if (error) {
-		try_refuse(c, t->request, error);
-		try_end(q, t);
+/* The route is known. */
+static void try_go(struct qmgr *q, struct try_query *t)
+{
+	t->route = config_route_of(t->config, text_of(t->domain), t->choice.route);
+	if (t->route->kind != ROUTE_HOP || t->route->how == HOP_LMTP_UNIX) {
+		try_fail(q, t, "there is nothing to connect to");
 	} else if (!policy_has_table(t->config, t->route)) {
 		try_ask_worker(q, t, (struct text){NULL, 0});
 	} else {
@@ -137,6 +135,52 @@ void try_ask(struct channel *c, const struct message *m)
 		/* Answered from within, it may be gone. */
 		if (find)
 			t->find = find;
+	}
+}
+
+static void try_sender_said(void *arg, const struct sender_found *found)
+{
+	struct try_query *t = arg;
+	struct qmgr *q = qmgr_of(t->control);
+	char error[256];
+
+	t->sender = NULL;
+	t->choice = found->choice;
+	if (found->verdict != TABLE_FAILED) {
+		try_go(q, t);
+		return;
+	}
+	sender_found_text(found, error, sizeof error);
+	try_fail(q, t, error);
+}
+
+void try_ask(struct channel *c, const struct message *m)
+{
+	struct qmgr *q = qmgr_of(c);
+	const struct msg_try_ask *ask = &m->try_ask;
+	struct try_query *t = mem_new(1, sizeof *t);
+	const char *error = route_domain(q, ask->address, t->domain, sizeof t->domain);
+
+	for (const struct try_query *other = q->tries; other; other = other->next)
+		if (other->control == c)
+			error = "one question at a time";
+	t->control = c;
+	t->request = ask->request;
+	t->tls = ask->tls;
+	t->config = config_keep(q->d->config);
+	t->query = ++q->last_route;
+	t->next = q->tries;
+	q->tries = t;
+	if (error) {
+		try_fail(q, t, error);
+	} else if (!ask->has_sender) {
+		try_go(q, t);
+	} else {
+		struct sender_find *find = sender_find_start(q->lookups, t->config, ask->sender,
+							     ask->login, try_sender_said, t);
+
+		if (find)
+			t->sender = find;
 	}
 }
 

@@ -160,8 +160,13 @@ static void host_ready(struct probe *p)
 
 	dialog_quit(&p->dialog);
 	stream_wrote(p->stream);
+	bool requires = !hop_is_lmtp(p->job->how) && job_requires_tls(p->job, p->host);
+
 	if (p->dialog.declined)
 		host_done(p, PROBE_CLEAR, dialog_trouble(&p->dialog)->text);
+	else if (requires && !(p->dialog.offers.set & OFFERS_REQUIRETLS))
+		host_done(p, PROBE_REFUSED,
+			  "it does not offer REQUIRETLS: the mail comes back (5.7.30)");
 	else if (!route->login.len)
 		host_done(p, PROBE_FINE, "");
 	else if (p->dialog.offers.mechanisms & route_login_mechanisms(route))
@@ -251,11 +256,14 @@ static size_t on_input(void *owner, const uint8_t *data, size_t len)
 static void on_secured(void *owner)
 {
 	struct probe *p = owner;
+	bool proved = stream_tls(p->stream)->proof != PROOF_NONE;
 
 	if (p->job->how == HOP_SMTPS) {
 		host_greet(p);
+		p->dialog.proved = proved;
 		return;
 	}
+	p->dialog.proved = proved;
 	dialog_secured(&p->dialog);
 	stream_wrote(p->stream);
 }
@@ -372,6 +380,8 @@ static struct job *job_made_up(const struct worker *w, const struct msg_probe_as
 	    .domain = m->domain,
 	    .tls_row = m->tls_row,
 	    .source = m->source,
+	    .route = m->route,
+	    .tls = m->tls,
 	    .sts_mode = m->sts_mode,
 	    .sts_max_age_s = m->sts_max_age_s,
 	    .sts_id = m->sts_id,
@@ -408,7 +418,7 @@ void probe_begin(struct worker *w, const struct msg_probe_ask *m)
 		return;
 	}
 	p->job = job_made_up(w, m);
-	if (!p->job || !p->job->open || p->job->how > HOP_LMTP ||
+	if (!p->job || !p->job->open || p->job->how == HOP_LMTP_UNIX || p->job->how == HOP_LOCAL ||
 	    (p->job->source_name.len && !p->job->source)) {
 		probe_tell(p, "smtp-client can't try that");
 		return;

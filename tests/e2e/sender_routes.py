@@ -125,12 +125,31 @@ def offered(veredus, sender):
     return reply
 
 
+def look(veredus, two):
+    """What veredus route says of a sender, and tries."""
+    def told(*words, **more):
+        return json.loads(veredus.command("route", "r@far.example", "--json", *words, **more))
+    plain, bob = told(), told("--from", "bob@block.example")
+    v.equal((plain["route"]["pattern"], "sender" in plain), ("*", False))
+    v.equal((bob["route"]["pattern"], bob["sender"]), ("@one", {"by": "sender", "key": "bob@block.example", "source": "", "route": "@one"}))
+    v.equal(bob["site"]["name"].split("/")[1], "login1")
+    v.equal(told("--from", "Ann@Block.Example", "--login", "carol")["sender"]["key"], "ann@block.example")
+    carol = told("--from", "x@customer1.example", "--login", "carol", "--connect")
+    v.equal((carol["sender"]["by"], carol["sender"]["key"], carol["tried"][0]["port"], carol["source"]), ("sender-routes", "login:carol", two.port, "a"))
+    v.equal(told("--from", "<>")["sender"], {"by": "sender-routes", "key": "<>", "source": "", "route": "@one"})
+    v.equal(told("--from", "x@nobody.example")["sender"], {"by": "", "key": "", "source": "", "route": ""})
+    text = veredus.command("route", "r@far.example", "--from", "a@customer1.example")
+    v.check(re.search(r"^sender +route = @one, source = a; sender-routes customer1\.example\nroute +@one { to = smtp:\S+ }, line \d+ of ", text, re.M)
+            and re.search(r"^login +login1$", text, re.M), text)
+    veredus.command("route", "r@far.example", "--login", "x", status=64)  # of which sender?
+
+
 def test_table(t):
     """Five thousand senders in a table that changes without a reload; the most exact goes first; what is broken takes no mail."""
     one, two, rest = Relay(t), Relay(t), Relay(t)
     table = t.folder + "/senders"
     rows = "".join(f"customer{i}.example route=@{'one' if i % 2 else 'two'} source=a\n" for i in range(5000))
-    v.write(table, rows + "ann@block.example route=@two\nblock.example route=@two\n.far.example source=a\n<> route=@one\n")
+    v.write(table, rows + "ann@block.example route=@two\nblock.example route=@two\n.far.example source=a\n<> route=@one\nlogin:carol route=@two source=a\n")
     veredus = t.veredus(TIMES + route(t, "@one", one, "login1") + route(t, "@two", two, "login2") + f"route * {{ to = smtp:[{v.SINK}]:{rest.port} }}\n"
                         f"source a {{ ipv4 = 127.0.3.1 }}\nsender-routes = {table}\nsender block.example {{ route = @one }}\nsender bob@block.example {{ route = @one }}\n")
     veredus.start()
@@ -141,12 +160,14 @@ def test_table(t):
     v.equal(got[1], [("login2", s, "r@far.example") for s in ("a@customer4998.example", "ann@block.example", "eve@block.example")])
     v.equal(got[2], [(None, "a@x.far.example", "r@far.example")])
     veredus.wait_log(r"to=<r@far\.example>.* policy=may/@two source=a\n")
+    look(veredus, two)
     refused = "451 4.3.5 Error: the sender's route can't be looked up now, try again later"
     # What there is not; then something else; then the table is gone, and comes back.
     v.write(table, "bad.example route=@nobody\n")
     said = veredus.command("check", status=1)
     v.check(f'sender-routes: {table}:1: "route=@nobody" names nothing that there is' in said, said)
     v.wait(lambda: offered(veredus, "a@bad.example") == refused, 15, "the entry is seen")
+    veredus.command("route", "r@far.example", "--from", "a@bad.example", status=1)
     v.write(table, "bad.example route=@two\n")
     v.wait(lambda: offered(veredus, "a@bad.example").startswith("250"), 15, "the new entry")
     v.wait(lambda: ("login2", "a@bad.example", "r@far.example") in two.met, 15, lambda: f"by it: {two.met}")

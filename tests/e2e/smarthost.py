@@ -123,7 +123,7 @@ def test_at_veredus(t):
         relay.wait_log(rf"sasl_method={mechanism}, sasl_username={re.escape(LOGIN)}\n")
     if v.IS_ROOT:
         v.equal(holders(), {"checker"}, "who has the password in memory after PLAIN and LOGIN")
-    route = veredus.command("route", "x@first.example")
+    route = veredus.command("route", "x@first.example", "--connect")
     v.check(re.search(rf"^login +{LOGIN}$", route, re.M) and "TLS from the first octet" in route and re.search(rf"^site +\S+/{LOGIN}$", route, re.M), route)
     no_secret_in(veredus.log_text() + relay.log_text(), world.password)
     v.equal(veredus.stop(), 0, "exit status")

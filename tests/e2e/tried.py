@@ -64,6 +64,14 @@ def test_tried(t):
     v.equal([(h["port"], h["result"]) for h in told], [(tls.port, "tls-failed"), (away, "unreachable"), (wrong.port, "fine")])
     text = veredus.command("route", "table.example", "--connect")
     v.check(re.search(rf"{wrong.port}: takes mail \(\d+ ms\)\n +TLS +TLSv1.3\S*/verified\S*\n +certificate +CN=mx.other.example\n", text), text)
+    # The same for mail with REQUIRETLS.
+    for name, result, words, level in (("good", "fine", "", "verified"), ("may", "tls-failed", "there is no name", "none"), ("clear", "tls-failed", "there is no name", "none"),
+                                       ("login", "refused", "does not offer REQUIRETLS: the mail comes back", "verified")):
+        told = json.loads(veredus.command("route", f"x@{name}.example", "--requiretls", "--connect", "--json", status=result != "fine"))
+        v.equal(([h["tls"] for h in told["hosts"]], [h["result"] for h in told["tried"]], told["requiretls"]), ([level], [result], True), name)
+        v.check(words in told["tried"][0]["why"], told)
+    text = veredus.command("route", "may.example", "--requiretls")
+    v.check(re.search(r"^requiretls +to hosts that prove their name", text, re.M) and "the mail comes back (5.7.10)" in text, text)
     shown = veredus.command("route", "good.example")
     v.check("\ntried" not in shown, "without --connect nothing is tried", shown)
     said = [c for x in (tls, wrong, relay, plain, refuses, declines, broken) for c in x.commands if c.split()[0].upper() not in (b"EHLO", b"STARTTLS", b"QUIT")]
