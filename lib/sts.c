@@ -3,6 +3,7 @@
 #include "sts.h"
 
 #include "mem.h"
+#include "next_hops.h"
 #include "route_tls.h"
 
 #include <string.h>
@@ -84,16 +85,31 @@ struct sts_policy *sts_copy(const struct sts_policy *policy)
 }
 
 /*
- * A policy belongs to a domain whose MX is looked up; a next hop that the
- * configuration names has what its route says. So has a route with a TLS
- * policy of its own: it was written for that.
+ * RFC 8461 section 3.4: "When sending mail via a "smart host" -- an
+ * administratively configured intermediate SMTP relay, which is different
+ * from the message recipient's server as determined from DNS -- compliant
+ * senders MUST treat the smart host domain as the Policy Domain". Of several
+ * next hops none has one here, and who has TLS without STARTTLS, none that would fit.
  */
+struct text route_sts_domain(const struct config_route *route, struct text domain)
+{
+	uint8_t address[16];
+
+	if (route->kind == ROUTE_HOP && route->how == HOP_MX)
+		return domain;
+	if (route->kind == ROUTE_HOP && route->how == HOP_HOST && !target_is_list(route->target) &&
+	    !host_address_parse(route->target, address))
+		return route->target;
+	return (struct text){NULL, 0};
+}
+
+/* A route with a TLS policy of its own was written for that. */
 bool route_asks_sts(const struct config_route *route)
 {
 	enum tls_policy policy = route_policy(route);
 
-	return route->sts && route->kind == ROUTE_HOP && route->how == HOP_MX &&
-	       (policy == POLICY_DANE || policy == POLICY_DEFAULT);
+	return route->sts && (policy == POLICY_DANE || policy == POLICY_DEFAULT) &&
+	       route_sts_domain(route, (struct text)TEXT("*")).len;
 }
 
 bool config_asks_sts(const struct config *config)

@@ -39,7 +39,10 @@ bool sts_same(const struct sts_policy *a, const struct sts_policy *b);
 /* A copy in one allocation, for free(); NULL for NULL. */
 struct sts_policy *sts_copy(const struct sts_policy *policy);
 
-/* Is a policy of the domain to be asked for where mail goes by ROUTE? */
+/* Whose policy counts for mail to DOMAIN by ROUTE: its own, or that of a next hop; empty: none. */
+struct text route_sts_domain(const struct config_route *route, struct text domain);
+
+/* Is that one to be asked for? */
 bool route_asks_sts(const struct config_route *route);
 
 /* By any route that CONFIG has? */

@@ -27,7 +27,7 @@ enum {
 	SAID_S = 3600,
 };
 
-/* A domain's question, until both answers are there. */
+/* A domain's question, until both answers are there; the policy's domain may be its relay's. */
 struct policy_ask {
 	struct table_link link; /* by query */
 	uint64_t query;
@@ -83,15 +83,17 @@ static void asks_each(struct qmgr *q, void (*visit)(void *arg, struct table_link
 void policy_begin(struct qmgr *q, const struct domain *d)
 {
 	struct policy_ask *a = ask_find(q, d->query);
+	const struct config_route *route = domain_route(q->d->config, d);
+	struct text domain = route_sts_domain(route, d->name);
 
-	if (a || !route_asks_sts(domain_route(q->d->config, d)))
+	if (a || !route_asks_sts(route))
 		return;
 	if (!q->policy_asks.size)
 		table_init(&q->policy_asks);
 	a = mem_new(1, sizeof *a);
 	a->query = d->query;
 	a->asked_us = now_us(q);
-	a->domain = mem_copy(d->name.data, d->name.len);
+	a->domain = mem_copy(domain.data, domain.len);
 	table_add(&q->policy_asks, &a->link, table_hash_number(&q->policy_asks, a->query));
 	ask_send(q, a);
 }

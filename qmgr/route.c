@@ -145,8 +145,10 @@ static void route_sts_ask(struct qmgr *q, struct route_query *rq)
 		return;
 	}
 	rq->sts_asked_us = now_us(q);
-	channel_send_sts_ask(q->fetcher, &(struct msg_sts_ask){.query = rq->query | OF_ROUTE,
-							       .domain = text_of(rq->domain)});
+	channel_send_sts_ask(
+	    q->fetcher,
+	    &(struct msg_sts_ask){.query = rq->query | OF_ROUTE,
+				  .domain = route_sts_domain(rq->route, text_of(rq->domain))});
 }
 
 /* Takes it out of the list, and frees it. */

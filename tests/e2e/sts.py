@@ -230,6 +230,12 @@ def cases():
         "route-no": (Case(policy(), route="sts = no"), SENT),
         "route-may": (Case(policy(), route="tls = may"), (*SENT[:4], "may/route-no-may")),
         "route-dane": (Case(policy(), route="tls = dane"), OBEYED),
+        # Of a smart host's, and not of whom the mail is for (RFC 8461 3.4).
+        "smart-good": (Case(policy(mx=["elsewhere.plain"]), host="good", route="to = smtp:smart-good.mx.plain"), FITS),
+        "smart-good.mx": (Case(policy(mx=["NAME.plain"]), host="good"), deferred(NOT_NAMED)),
+        "smart-other": (Case(txts=(), web="nowhere", route="to = smtp:smart-other.mx.plain"), OBEYED),
+        "smart-other.mx": (Case(policy(mx=["NAME.plain"])), deferred(NOT_NAMED)),
+        "smart-free": (Case(policy(), route="to = smtp:smart-free.mx.plain"), SENT),
         # Beside DANE.
         "dane-alone": (Case(policy(mx=["elsewhere.plain"]), host="other", tlsa="good", zone="signed"),
                        ("sent", "2.0.0", "", ANY_TLS + "/dane-ee", "dane/default")),
@@ -290,7 +296,7 @@ class World:
         for name, case in rows.items():
             self.publish(name, case)
             if case.route:
-                self.routes += f"route {name}.{case.zone} {{ to = mx  {case.route} }}\n"
+                self.routes += f"route {name}.{case.zone} {{ {'' if case.route.startswith('to') else 'to = mx'}  {case.route} }}\n"
             if case.tlsa == "lost":
                 self.tree.door.servfail.add((f"_25._tcp.{name}.mx.signed", 52))
         self.veredus = t.veredus(f"resolver {{ forward = {{ {self.tree.forward} }} trust-anchor = {self.tree.anchor} }}\n"
