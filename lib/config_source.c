@@ -86,7 +86,10 @@ struct text config_source_chosen(const struct config *config, const struct confi
 	/* Nothing has an address of ours on the way to a mailbox, or a socket, here. */
 	if (route->kind != ROUTE_HOP || route->how == HOP_LMTP_UNIX)
 		return (struct text){NULL, 0};
-	if ((default_route || !route->source.len) && config_source_name(config, chosen).len)
+	/* What a sender's mail leaves from is for receivers who judge it, and no mail store does.
+	 */
+	if (!hop_is_lmtp(route->how) && (default_route || !route->source.len) &&
+	    config_source_name(config, chosen).len)
 		return chosen;
 	return route->source;
 }

@@ -65,10 +65,11 @@ struct text config_source_name(const struct config *config, struct text name);
  * all, last; as transport_maps and sender_dependent_default_transport_maps do. So does a
  * route that the sender's block names: what stands in that block is the sender's own.
  */
-struct text config_source_chosen(const struct config *config, const struct config_route *route,
-				 struct text chosen); /* its name, or that of its pool */
 const struct config_source *config_source_of(const struct config *config,
 					     const struct config_route *route, struct text chosen,
 					     uint64_t id);
+/* The name that it comes from: its own, or that of its pool. */
+struct text config_source_chosen(const struct config *config, const struct config_route *route,
+				 struct text chosen);
 
 #endif

@@ -179,6 +179,21 @@ void attempt_end(struct attempt *a)
 	*a = (struct attempt){0};
 }
 
+static bool is_loopback(struct text t)
+{
+	uint8_t address[16];
+
+	return host_address_parse(t, address) && host_address_is_loopback(address);
+}
+
+const struct config_source *source_towards(const struct config_source *source,
+					   const struct host *host)
+{
+	if (!source || !host->port || !host_address_is_loopback(host->address))
+		return source;
+	return is_loopback(source->ipv4) || is_loopback(source->ipv6) ? source : NULL;
+}
+
 struct text source_address(const struct config_source *source, const struct host *host)
 {
 	return host_address_is_ipv4(host->address) ? source->ipv4 : source->ipv6;
@@ -200,7 +215,9 @@ bool attempt_next(struct attempt *a, const struct failures *f, const struct conf
 			if (!last_resort && failed_of_late(f, host, mark, now))
 				continue;
 			a->tried |= UINT64_C(1) << i;
-			if (source && host->port && !source_address(source, host).len) {
+			const struct config_source *from = source_towards(source, host);
+
+			if (from && host->port && !source_address(from, host).len) {
 				a->strange = true;
 				continue;
 			}
@@ -245,6 +262,7 @@ struct stream *connect_host(struct loop *loop, const struct host *host,
 			    void *owner, bool *unbound)
 {
 	*unbound = false;
+	source = source_towards(source, host);
 	struct sockaddr_storage to;
 	socklen_t len = host_address_put(host->address, host->port, &to);
 	int fd = socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);

@@ -55,6 +55,14 @@ bool attempt_next(struct attempt *a, const struct failures *f, const struct conf
 size_t host_relay(const struct host *host, char *to);
 
 /*
+ * SOURCE, where it counts towards HOST; else NULL, and the system chooses. From an
+ * address of the outside nobody on this machine need be reached: towards a
+ * loopback address a source counts only if it has such an address itself.
+ */
+const struct config_source *source_towards(const struct config_source *source,
+					   const struct host *host);
+
+/*
  * Starts to connect to HOST from the address that SOURCE has of its family
  * (NULL: the system's choice). NULL with errno set when that fails at once;
  * *UNBOUND: since that address can't be had.

@@ -44,6 +44,7 @@ struct job {
 	uint32_t slot;
 	uint8_t how, ret, body_type, smtputf8;
 	uint8_t tls_wish; /* enum mail_tls */
+	bool unsourced;	  /* its source did not count where it went; for the log */
 	bool relaxed;	  /* a report that found no way with REQUIRETLS: now without */
 	uint16_t port;
 	struct config *config; /* in force when the job came; held, NULL before */

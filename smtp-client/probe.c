@@ -219,8 +219,10 @@ static void host_greet(struct probe *p)
 	dialog_start(&p->dialog, p->job->config, p->job->how, tls, stream_out(p->stream));
 	p->dialog.heard = host_hears;
 	p->dialog.hearer = p;
-	if (p->job->source)
-		p->dialog.helo = p->job->source->helo;
+	const struct config_source *source = source_towards(p->job->source, p->host);
+
+	if (source)
+		p->dialog.helo = source->helo;
 }
 
 static void on_connected(void *owner)
@@ -312,7 +314,9 @@ static void host_begin(struct probe *p)
 		host_done(p, PROBE_TLS_FAILED, text);
 		return;
 	}
-	if (p->job->source && !source_address(p->job->source, p->host).len) {
+	const struct config_source *source = source_towards(p->job->source, p->host);
+
+	if (source && !source_address(source, p->host).len) {
 		host_done(p, PROBE_UNTRIED, "the source has no address of its kind");
 		return;
 	}

@@ -46,8 +46,10 @@ static void slot_greet(struct slot *s)
 	s->state = SLOT_OPEN;
 	dialog_start(&s->dialog, s->config, s->job->how, slot_dialog_tls(s), stream_out(s->stream));
 	/* That of the job is in the same configuration, which the connection holds. */
-	if (s->job->source)
-		s->dialog.helo = s->job->source->helo;
+	const struct config_source *source = source_towards(s->job->source, s->attempt.host);
+
+	if (source)
+		s->dialog.helo = source->helo;
 	/* Who takes over the mail for good passes it on to nobody. */
 	s->dialog.requires = !hop_is_lmtp(s->job->how) && job_requires_tls(s->job, s->attempt.host);
 	s->dialog.login = s->route->login.len > 0;

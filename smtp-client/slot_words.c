@@ -187,6 +187,8 @@ void slot_say_way(struct slot *s)
 	size_t policy_len = tls_policy_said(s->job, (enum sts_verdict)s->sts, policy);
 	size_t tls_len = tls_facts_said(s->stream ? stream_tls(s->stream) : NULL, tls);
 
+	s->job->unsourced =
+	    s->job->source && s->attempt.host && !source_towards(s->job->source, s->attempt.host);
 	job_set_way(s->job, (struct text){relay, relay_len}, (struct text){policy, policy_len},
 		    (struct text){tls, tls_len});
 }

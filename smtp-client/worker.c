@@ -170,7 +170,7 @@ static void job_log(struct worker *w, const struct job *job)
 		    text_of(r->dsn),   status_word(r->kind),
 		    job_reply(job, r), job->tls,
 		    job->policy,       job->source_name};
-		bool from = job->source_name.len > 0;
+		bool from = job->source_name.len > 0 && !job->unsourced;
 
 		log_event(w->daemon->log, from ? EVENT_delivery_from : EVENT_delivery, job->id,
 			  values, from ? 10 : 9);

@@ -125,7 +125,7 @@ def test_an_address_that_is_not_here(t):
     """veredus check warns of it, mail from it waits and says why, and other mail flows."""
     port = v.free_port((v.SINK,))
     sink = t.sink(f"{v.SINK}:{port}")
-    gone = "source gone { ipv4 = 192.0.2.77 }\nsender gone.example { source = gone }\n"
+    gone = "source gone { ipv4 = 192.0.2.77  ipv6 = ::1 }\nsender gone.example { source = gone }\n"
     veredus = t.veredus(SOURCES + gone + f"route * {{ to = smtp:[{v.SINK}]:{port} }}\nretry {{ first = 1h longest = 1h }}\n")
     veredus.start()
     v.check(re.search(r":\d+:1: warning: source gone: no mail can leave from 192\.0\.2\.77 now: Cannot assign requested address", veredus.process.said()),
@@ -143,6 +143,23 @@ def test_an_address_that_is_not_here(t):
     veredus.process.signal(signal.SIGHUP)
     sink.wait_mails(2)
     v.equal(came(sink)["g@d.example"][0], A)
+
+
+def test_not_on_this_machine(t):
+    """A source of an outside address stops no mail for a mail store, or a filter, that is on this machine."""
+    filter = r.Receiver(t)
+    store = r.Receiver(t, lhlo=r.GOOD["ehlo"])
+    veredus = t.veredus(f"source out {{ ipv4 = 192.0.2.77  helo = out.mail.example }}\nsource near {{ ipv4 = {A} }}\nsender * {{ source = out }}\n"
+                        "sender near.example { source = near }\nretry { first = 1h longest = 1h }\n"
+                        f"route store.example {{ to = lmtp:[{v.SINK}]:{store.port} }}\nroute * {{ to = smtp:[{v.SINK}]:{filter.port} }}\n").start()
+    for sender in "s@x.example", "s@near.example":
+        for recipient in f"{sender[2:6]}@store.example", f"{sender[2:6]}@d.example":
+            sent(veredus, sender, recipient)
+    veredus.wait_empty()
+    said = [veredus.wait_log(rf"to=<{who}>, .*status=sent .* policy=\S+( source=\S+)?\n")[1] for who in ("x.ex@store.example", "x.ex@d.example", "near@store.example", "near@d.example")]
+    v.equal(said, [None, None, None, " source=near"])
+    v.equal({c for c in filter.commands if c.startswith(b"EHLO")}, {b"EHLO relay.example\r\n"})
+    v.equal((len(store.contents), len(filter.contents)), (2, 2))
 
 
 if __name__ == "__main__":

@@ -145,6 +145,7 @@ static void sources_have_families(void **state)
 	const struct config_source both = {
 	    .label = TEXT("both"), .ipv4 = TEXT("192.0.2.1"), .ipv6 = TEXT("2001:db8::1")};
 	const struct config_source four = {.label = TEXT("four"), .ipv4 = TEXT("192.0.2.1")};
+	const struct config_source near = {.label = TEXT("near"), .ipv4 = TEXT("127.0.0.2")};
 	const struct config_source six = {.label = TEXT("six"), .ipv6 = TEXT("2001:db8::1")};
 	struct host_list *list = list_of(rows, 3);
 	struct failures *f = failures_new();
@@ -153,6 +154,12 @@ static void sources_have_families(void **state)
 
 	(void)state;
 	memset(list->items[1].address + 10, 0xff, 2); /* ::ffff:0.0.0.2 */
+	/* ::1 is this machine: a source of outside addresses does not count there. */
+	tried_from(list, f, &four, order);
+	assert_string_equal(order, "ab");
+	tried_from(list, f, &near, order);
+	assert_string_equal(order, "b");
+	list->items[0].address[0] = 0x20;
 	tried_from(list, f, &both, order);
 	assert_string_equal(order, "abc");
 	tried_from(list, f, &four, order);

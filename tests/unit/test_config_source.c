@@ -145,7 +145,9 @@ static void test_stays(void **state)
 	char why[2000];
 	struct config *c = config_of(
 	    SOURCES "sender * { source = a }\nroute s.example { to = lmtp:unix:/run/lmtp }\n"
-		    "route h.example { to = local }\n",
+		    "route h.example { to = local }\n"
+		    "route l.example { to = lmtp:store.example:24 }\n"
+		    "route m.example { to = lmtp:store.example:24 source = b }\n",
 	    why, sizeof why);
 
 	(void)state;
@@ -153,6 +155,8 @@ static void test_stays(void **state)
 		fail_msg("%s", why);
 	assert_string_equal(source_of(c, "s.example", "u@x.example", "", 1), "-");
 	assert_string_equal(source_of(c, "h.example", "u@x.example", "", 1), "-");
+	assert_string_equal(source_of(c, "l.example", "u@x.example", "", 1), "-");
+	assert_string_equal(source_of(c, "m.example", "u@x.example", "", 1), "b");
 	assert_string_equal(source_of(c, "d.example", "u@x.example", "", 1), "a");
 	config_drop(&c);
 }
