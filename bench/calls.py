@@ -84,7 +84,7 @@ def main():
     parser.add_argument("--build", default=os.path.join(run.ROOT, "build"))
     given = parser.parse_args()
     build = os.path.abspath(given.build)
-    options = types.SimpleNamespace(build=build, folder=os.path.join(build, "bench", "run"), keep=False, calls=given.calls)
+    options = types.SimpleNamespace(build=build, folder=os.path.join(build, "bench", "run"), keep=False, litter=[], calls=given.calls)
     os.makedirs(options.folder, exist_ok=True)
     good = True
     for callers in map(int, given.callers.split(",")):

@@ -513,6 +513,7 @@ static const struct load_option {
     {"rcpt-domain", KIND_TEXT, 0, &self.rcpt_domain, "recipients' domain (sink.example)"},
     {"domains", KIND_NUMBER, 10000000, &self.domains,
      "spread recipients over d0.DOMAIN, d1.DOMAIN, ..."},
+    {"users", KIND_NUMBER, 1000000, &self.users, "and over u0, u1, ... (1000)"},
     {"per-connection", KIND_NUMBER, 100000000, &self.per_connection,
      "messages a connection (0: no limit)"},
     {"sources", KIND_NUMBER, 250, &self.sources, "come from 127.0.1.1, 127.0.1.2, ... in turn"},
@@ -591,7 +592,7 @@ static void load_arguments(int argc, char **argv)
 			load_usage();
 		load_option_set((size_t)index);
 	}
-	if (self.to.length == 0 || optind != argc || self.sessions == 0)
+	if (self.to.length == 0 || optind != argc || self.sessions == 0 || self.users == 0)
 		load_usage();
 }
 
@@ -621,6 +622,7 @@ int main(int argc, char **argv)
 	self.run = run;
 	self.sessions = 50;
 	self.messages = 1000;
+	self.users = 1000;
 	self.size_bytes = 2048;
 	self.seed = 1;
 	self.hold_ms = 1000;

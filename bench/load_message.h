@@ -70,6 +70,7 @@ static struct load {
 	uint64_t messages;
 	uint64_t size_bytes;
 	uint64_t domains;
+	uint64_t users;
 	uint64_t per_connection;
 	uint64_t sources;
 	uint64_t seed;
@@ -141,10 +142,10 @@ static void body_make(struct load_body *body, size_t length)
 static void message_recipient(uint64_t number, char *text, size_t size)
 {
 	if (self.domains > 0)
-		snprintf(text, size, "u%u@d%u.%s", (unsigned)(number % 1000),
+		snprintf(text, size, "u%u@d%u.%s", (unsigned)(number % self.users),
 			 (unsigned)(number % self.domains), self.rcpt_domain);
 	else
-		snprintf(text, size, "u%u@%s", (unsigned)(number % 1000), self.rcpt_domain);
+		snprintf(text, size, "u%u@%s", (unsigned)(number % self.users), self.rcpt_domain);
 }
 
 static void message_write(struct load_session *session)

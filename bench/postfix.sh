@@ -80,6 +80,10 @@ configure() {
 	cp /etc/group "$dir/etc/group.copy"
 	echo "postfix:x:$owner:$owner::/nonexistent:/usr/sbin/nologin" >>"$dir/etc/passwd.copy"
 	printf 'postfix:x:%s:\npostdrop:x:%s:\n' "$owner" "$drop" >>"$dir/etc/group.copy"
+	# Who has mailboxes, written by bench/mailboxes.py.
+	for file in passwd group; do
+		[ ! -e "$dir/etc/$file.more" ] || cat "$dir/etc/$file.more" >>"$dir/etc/$file.copy"
+	done
 	(
 		cd "$dir/queue"
 		mkdir -p active bounce corrupt defer deferred flush hold incoming maildrop pid private public saved trace

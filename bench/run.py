@@ -30,6 +30,7 @@ import threading
 import time
 
 sys.dont_write_bytecode = True
+import mailboxes
 import outward
 import secure
 from scenarios import DEFAULT_SCENARIOS, SCENARIOS
@@ -147,6 +148,7 @@ class Server:
         self.pid = 0
         self.secure = None  # with TLS: its certificate, its users, its ports
         self.outward = None  # with destinations to be looked up: their DNS
+        self.mailboxes = None  # with mailboxes here, or behind LMTP
 
     def masters(self):
         """Whose processes do its work: its own, and those that it asks for logins."""
@@ -219,6 +221,8 @@ class Postfix(Server):
             self.secure.postfix_settings()
         if self.outward:
             self.outward.postfix_settings()
+        if self.mailboxes:
+            self.mailboxes.postfix_settings()
         self.script("start", self.folder, str(self.port), f"[127.0.0.1]:{self.sink_port}")
         with open(os.path.join(self.folder, "master.pid"), encoding="ascii") as file:
             self.pid = int(file.read())
@@ -241,6 +245,7 @@ class Veredus(Server):
                 "relay-from = { 127.0.0.0/8 }\n"
                 f"listen smtp {{ address = 127.0.0.1:{self.port} }}\n"
                 + (self.outward.veredus_settings() if self.outward else
+                   self.mailboxes.veredus_settings() if self.mailboxes else
                    f"route * {{ to = smtp:[127.0.0.1]:{self.sink_port} }}\n")
                 + "".join(
                     f"route d{number}.sink.example {{ to = smtp:[127.0.0.1]:{port} }}\n"
@@ -253,11 +258,12 @@ class Veredus(Server):
         identity = self.identity(queue, configuration)
         if self.secure:
             self.secure.add_user(configuration, identity)
-        self.run([os.path.join(self.build, "veredus"), "run", "-c", configuration], **identity)
+        command = [os.path.join(self.build, "veredus"), "run", "-c", configuration]
+        self.run(self.mailboxes.veredus_command(command) if self.mailboxes else command, **identity)
 
     def identity(self, *paths):
         """Root without Veredus' users: it then runs as nobody, as any ordinary user may."""
-        if os.getuid() != 0:
+        if os.getuid() != 0 or (self.mailboxes and self.mailboxes.root):
             return {}
         with contextlib.suppress(KeyError):
             pwd.getpwnam("veredus-qmgr")
@@ -292,10 +298,10 @@ class Strace:
         die("strace gave no total")
 
 
-def start_sink(build, folder, arguments, ports, address="127.0.0.1"):
+def start_sink(build, folder, arguments, ports, address="127.0.0.1", program="sink"):
     """The sink and its ports; each given one is 0 for any."""
     ready = os.path.join(folder, "sink.ready")
-    command = [os.path.join(build, "bench", "sink"), "--ready-file", ready, *arguments]
+    command = [os.path.join(build, "bench", program), "--ready-file", ready, *arguments]
     for port in ports:
         command += ["--listen", f"{address}:{port}"]
     sink = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -316,9 +322,15 @@ def serving(options, name, scenario, sink_arguments):
     ports = [0] * (scenario.get("destinations", 0) + 1)
     out = outward.Outward(options.build, folder, scenario["out"], free_port) if "out" in scenario else None
     sink_arguments = sink_arguments + scenario.get("sink", []) + (out.sink_arguments if out else [])
-    sink, sink_ports = start_sink(options.build, folder, sink_arguments, ports, "0.0.0.0" if out else "127.0.0.1")
+    boxes = mailboxes.Mailboxes(options.build, folder, scenario["boxes"]) if "boxes" in scenario else None
+    if boxes:
+        program, words = boxes.program()
+        sink, sink_ports = start_sink(options.build, folder, sink_arguments + words, [], program=program)[0], [0]
+        boxes.ready()
+    else:
+        sink, sink_ports = start_sink(options.build, folder, sink_arguments, ports, "0.0.0.0" if out else "127.0.0.1")
     server = SERVERS[name](options.build, folder, free_port(), sink_ports, scenario.get("slow_ms"))
-    server.outward = out
+    server.outward, server.mailboxes = out, boxes
     if "tls" in scenario:
         server.secure = secure.Secure(options.build, folder, scenario["tls"]["key"], free_port)
     try:
@@ -335,7 +347,9 @@ def serving(options, name, scenario, sink_arguments):
         if sink.poll() is None:
             sink.kill()
         sink.wait()
-        if not options.keep:
+        if boxes and not options.keep:
+            options.litter.append(folder)  # ext4 is slow in making files where it has just removed thousands
+        elif not options.keep:
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -635,6 +649,7 @@ def arguments():
 
 def main():
     options = arguments()
+    options.litter = []
     os.makedirs(options.folder, exist_ok=True)
     kind = file_system_of(options.folder)
     if kind in MEMORY_FILE_SYSTEMS:
@@ -660,6 +675,8 @@ def main():
                             if not ("idle" in SCENARIOS[key] and name == "postfix"))
         with open(path, "w", encoding="ascii") as file:
             json.dump(results, file, indent=1)
+    for folder in options.litter:
+        shutil.rmtree(folder, ignore_errors=True)
     print(f"\n{path}")
     return 0 if good else 1
 

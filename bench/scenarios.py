@@ -3,6 +3,7 @@
 
 # messages: how many each server gets, about ten seconds' worth at its speed; load, sink: further arguments. tls: the key's
 # kind, where clients come in (smtp and submission: STARTTLS; submissions: TLS from the first octet) and whether they log in.
+# boxes: where mail ends that is not for another server (bench/mailboxes.py).
 SCENARIOS = {
     "main": {
         "text": "2 KB, 50 persistent sessions",
@@ -51,6 +52,30 @@ SCENARIOS = {
         "text": "1,000,000 messages for a next hop that is dead, a restart, and then it takes them",
         "queued": 1000000,
         "messages": {"veredus": 1000000},
+    },
+    "maildir": {
+        "text": "2 KB, 50 sessions, to Maildirs of 100 virtual users of one owner",
+        "messages": {"postfix": 4000, "veredus": 20000},
+        "load": ["--sessions", "50", "--users", "100"],
+        "boxes": {"kind": "virtual", "users": 100},
+    },
+    "maildir-users": {
+        "text": "2 KB, 50 sessions, to Maildirs of 100 users of the machine",
+        "messages": {"postfix": 4000, "veredus": 20000},
+        "load": ["--sessions", "50", "--users", "100"],
+        "boxes": {"kind": "users", "users": 100},
+    },
+    "maildir-user": {
+        "text": "2 KB, 50 sessions, to the Maildir of one user of the machine",
+        "messages": {"postfix": 4000, "veredus": 20000},
+        "load": ["--sessions", "50", "--users", "1"],
+        "boxes": {"kind": "users", "users": 1},
+    },
+    "lmtp": {
+        "text": "2 KB, 50 sessions, to an LMTP server behind a UNIX socket",
+        "messages": {"postfix": 8000, "veredus": 100000},
+        "load": ["--sessions", "50"],
+        "boxes": {"kind": "lmtp"},
     },
     "tls": {
         "text": "2 KB, 50 persistent sessions on submissions, TLS 1.3, logged in",
@@ -116,6 +141,7 @@ def out_scenarios():
 SCENARIOS.update(out_scenarios())
 DEFAULT_SCENARIOS = [
     "main", "one-per-connection", "slow-sync-50", "slow-sync-500", "lone", "slow-receivers", "5MB", "idle10k", "million",
+    "maildir", "maildir-users", "maildir-user", "lmtp",
     "tls", "tls-one-per-connection", "tls-relay-one-per-connection", "tls-handshakes-full", "tls-handshakes-full-rsa",
     "tls-handshakes-resumed", "tls-idle", *dict(out_scenarios()),
 ]

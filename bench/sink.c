@@ -13,13 +13,15 @@
  * nothing is missing, doubled or corrupt. With port 0 the kernel chooses; --ready-file tells what
  * it chose.
  *
- * With --certificate and --key STARTTLS is offered (sink_tls.h).
+ * With --certificate and --key STARTTLS is offered (sink_tls.h). With --lmtp it speaks LMTP
+ * (RFC 2033): LHLO, and a reply for each recipient behind the dot. --listen /PATH is a UNIX socket.
  *
  * --dump writes NUMBER.eml (the content as received, dots unstuffed) and after it NUMBER.json (the
  * envelope: peer, helo, mail and rcpt with their parameters as sent), each by rename, so that a
  * test may poll for NUMBER.json.
  */
 #include "sink_conn.h"
+#include "sink_dump.h"
 #include "sink_message.h"
 #include "sink_options.h"
 
@@ -34,6 +36,10 @@ static void message_end(struct conn *conn)
 		good = false;
 	} else {
 		good = conn_answer(conn, STAGE_DOT, "", 0, "250 2.0.0 Ok");
+		/* RFC 2033, 4.2: one for each RCPT that was taken. */
+		for (uint64_t i = 1; self.lmtp && i < conn->rcpts && !conn->dead && !conn->hung;
+		     i++)
+			good = conn_answer(conn, STAGE_DOT, "", 0, "250 2.0.0 Ok") || good;
 	}
 	if (!good) {
 		self.refused++;
@@ -310,9 +316,9 @@ static void conn_command(struct conn *conn, const char *line, size_t n)
 {
 	if (memchr(line, '\r', n) != NULL || memchr(line, '\0', n) != NULL || n > 2048)
 		conn_wrong(conn, "500 5.5.2 Bad line");
-	else if (verb_is(line, n, "EHLO") && n > 5)
+	else if (verb_is(line, n, self.lmtp ? "LHLO" : "EHLO") && n > 5)
 		conn_ehlo(conn, line + 5, n - 5, true);
-	else if (verb_is(line, n, "HELO") && n > 5)
+	else if (!self.lmtp && verb_is(line, n, "HELO") && n > 5)
 		conn_ehlo(conn, line + 5, n - 5, false);
 	else if (verb_is(line, n, "QUIT") && n == 4)
 		conn->closing =
@@ -482,7 +488,8 @@ static void conn_accept(struct conn *listener)
 			conn->closing = true;
 		} else {
 			self.connections++;
-			conn_answer(conn, STAGE_GREETING, "", 0, "220 sink.example ESMTP");
+			conn_answer(conn, STAGE_GREETING, "", 0,
+				    self.lmtp ? "220 sink.example LMTP" : "220 sink.example ESMTP");
 		}
 		conn_settle(conn);
 	}
@@ -563,7 +570,10 @@ static void sink_announce(void)
 		socklen_t length = sizeof name;
 		char text[64];
 		getsockname(self.listeners[i].fd, (struct sockaddr *)&name, &length);
-		address_print(&name, text, sizeof text);
+		if (name.ss_family == AF_UNIX)
+			snprintf(text, sizeof text, "unix");
+		else
+			address_print(&name, text, sizeof text);
 		fprintf(stderr, "listening %s\n", text);
 		if (file != NULL)
 			fprintf(file, "%s\n", text);

@@ -5,9 +5,22 @@
 
 #include "sink_state.h"
 
+static struct bench_address listen_address(const char *text)
+{
+	struct bench_address address = {.length = sizeof(struct sockaddr_un)};
+	struct sockaddr_un *local = (struct sockaddr_un *)&address.socket;
+	if (text[0] != '/')
+		return address_parse(text);
+	if (strlen(text) >= sizeof local->sun_path)
+		bench_die("%s: too long", text);
+	local->sun_family = AF_UNIX;
+	strcpy(local->sun_path, text);
+	return address;
+}
+
 static void sink_listen(const char *text)
 {
-	struct bench_address address = address_parse(text);
+	struct bench_address address = listen_address(text);
 	int on = 1;
 	if (self.listener_count == SINK_LISTENERS)
 		bench_die("too many --listen");
@@ -104,7 +117,8 @@ enum sink_option {
 	OPTION_READY,
 	OPTION_ARRIVED,
 	OPTION_CERTIFICATE,
-	OPTION_KEY
+	OPTION_KEY,
+	OPTION_LMTP
 };
 
 static const struct option sink_options[] = {
@@ -130,6 +144,7 @@ static const struct option sink_options[] = {
     {"arrived-list", 1, NULL, OPTION_ARRIVED},
     {"certificate", 1, NULL, OPTION_CERTIFICATE},
     {"key", 1, NULL, OPTION_KEY},
+    {"lmtp", 0, NULL, OPTION_LMTP},
     {NULL, 0, NULL, 0},
 };
 
@@ -200,6 +215,9 @@ static void sink_option_set(int option, const char *name)
 	case OPTION_KEY:
 		self.key = optarg;
 		break;
+	case OPTION_LMTP:
+		self.lmtp = true;
+		break;
 	case OPTION_ARRIVED:
 		self.arrived_list = fopen(optarg, "we");
 		if (self.arrived_list == NULL)
@@ -223,7 +241,7 @@ static void sink_arguments(int argc, char **argv)
 		sink_option_set(option, sink_options[index].name);
 	}
 	if (self.listener_count == 0 || optind != argc)
-		bench_die("usage: sink --listen ADDRESS:PORT [...]");
+		bench_die("usage: sink --listen ADDRESS:PORT|/PATH [...]");
 	if (self.fail_first > 0) {
 		for (unsigned i = 0; i < self.rule_count; i++)
 			self.rules[i].left = self.fail_first;

@@ -12,6 +12,7 @@
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 #define SINK_LISTENERS 256u
 #define SINK_RUNS 64u
@@ -132,6 +133,7 @@ static struct sink {
 	unsigned rule_count;
 	unsigned extensions;
 	uint64_t delay_ns;
+	bool lmtp;
 	bool away; /* delay_ns is the way there and back: each reply is under way by itself */
 	uint64_t expect;
 	uint64_t timeout_s;
