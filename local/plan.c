@@ -12,27 +12,47 @@
 #include <unistd.h>
 
 enum { PART_BYTES = 330 };
+enum { FIND_EXACT = '=', FIND_TAGGED = '+' }; /* how users are remembered */
 
 struct plan {
 	struct order order; /* first: who frees it frees all */
 	struct user user;
 };
 
-static enum user_found find_name(const struct planner *p, const struct config *config,
-				 struct text part, struct user *u)
+static enum user_found find_name(struct planner *p, const struct config *config, struct text part,
+				 struct user *u)
 {
 	char separators[16];
+
+	if (users_recall(&p->users, FIND_TAGGED, part, u))
+		return USER_FOUND;
 
 	text_copy(separators, sizeof separators, config->local_separators);
 	if (text_equals(config->local_separators, "none"))
 		separators[0] = '\0';
 	enum user_found found = user_find(u, part, separators);
 
-	return found == USER_FOUND && p->unprivileged && u->uid != geteuid() ? USER_ABSENT : found;
+	if (found == USER_FOUND && p->unprivileged && u->uid != geteuid())
+		return USER_ABSENT;
+	if (found == USER_FOUND)
+		users_keep(&p->users, FIND_TAGGED, part, u);
+	return found;
 }
 
-static enum user_found find(const struct planner *p, const struct config *config,
-			    struct text address, struct user *u)
+/* The owner of virtual mailboxes. False: nobody whom we can be here. */
+static bool find_owner(struct planner *p, struct text name, struct user *u)
+{
+	if (users_recall(&p->users, FIND_EXACT, name, u))
+		return true;
+	if (user_find(u, name, "") != USER_FOUND || u->uid == 0 ||
+	    (p->unprivileged && u->uid != geteuid()))
+		return false;
+	users_keep(&p->users, FIND_EXACT, name, u);
+	return true;
+}
+
+static enum user_found find(struct planner *p, const struct config *config, struct text address,
+			    struct user *u)
 {
 	char part[PART_BYTES];
 
@@ -300,8 +320,7 @@ static bool plan_virtual(struct planner *by, const struct job *job, const struct
 			   SHOWN(r->address));
 		return false;
 	}
-	if (user_find(&p->user, v->user, "") != USER_FOUND || p->user.uid == 0 ||
-	    (by->unprivileged && p->user.uid != geteuid()) || !virtual_path(v, below, &p->order)) {
+	if (!find_owner(by, v->user, &p->user) || !virtual_path(v, below, &p->order)) {
 		result_set(result, OUTCOME_DEFERRED, 0, "4.3.5",
 			   "virtual { user } is nobody whom we can be here, or a path is too long");
 		return false;

@@ -5,11 +5,13 @@
 
 #include "alias_file.h"
 #include "job.h"
+#include "users.h"
 #include "virtual.h"
 
 struct planner {
 	struct alias_file aliases;
 	struct virtuals virtuals;
+	struct users users;
 	char host[256];	   /* our own name */
 	bool unprivileged; /* we can be nobody but who we are */
 };

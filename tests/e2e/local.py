@@ -228,7 +228,8 @@ def test_forward(t):
 
 
 def test_walls(t):
-    """local has the two capabilities and no root; a child has none, and no descriptor but its own."""
+    """local has the two capabilities and no root; a child has none, and no descriptor but its own. Who leaves the
+    machine is unknown at once, although users are remembered."""
     need_root()
     veredus = start(t, "local { mailbox = ~/Maildir/ }\n")
     pid = veredus.daemons("local")[0]
@@ -238,6 +239,15 @@ def test_walls(t):
     v.equal((fields["CapPrm"], fields["CapEff"]), ("00000000000000c0",) * 2, "setgid and setuid")
     v.equal([int(fields[k], 16) for k in ("CapInh", "CapBnd", "CapAmb")], [0, 0, 0])
     v.equal((fields["Seccomp"], fields["NoNewPrivs"]), ("2", "1"))
+    smtp, all_users = v.Smtp(veredus.port), v.read("/etc/passwd").decode()
+    smtp.expect(250, "MAIL FROM:<sender@client.example>")
+    smtp.expect(250, "RCPT TO:<carol@here.example>")
+    for content, code in ((all_users.replace("\ncarol:", "\ncarola:"), 550), (all_users, 250)):
+        with open("/etc/passwd", "r+", encoding="ascii") as f:  # in place: it is a mount
+            f.write(content)
+            f.truncate()
+        smtp.expect(code, "RCPT TO:<carol@here.example>")
+    smtp.close()
     v.equal(veredus.stop(), 0, "exit status")
 
 
