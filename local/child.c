@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Becoming somebody, for good, to deliver one letter. */
+/* Becoming somebody, for good, to deliver his letters. */
 #include "child.h"
 
 #include "become.h"
@@ -7,6 +7,7 @@
 #include "file.h"
 #include "list_file.h"
 #include "mailbox.h"
+#include "words.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +22,8 @@
 enum {
 	RESULT_FD = 3, /* in the child */
 	BODY_FD = 4,
-	FILES_LIMIT_S = 600, /* for the file work of one delivery, locks included */
+	FILES_LIMIT_S = 600, /* for the file work of one delivery, or of those that go together;
+				locks included */
 	READ_BYTES = 4096,
 };
 
@@ -54,30 +56,45 @@ static bool descriptors_settle(int result, int *body)
 	return close_range(BODY_FD + 1, ~0u, 0) == 0;
 }
 
-static void into_mailbox(const struct order *o, const char *note, struct result *r)
-{
-	static const struct mailbox_face face = {still_wanted, NULL};
+static const struct mailbox_face face = {still_wanted, NULL};
 
-	if (o->root && !mailbox_folders(o->path, o->root)) {
-		mailbox_failed(r, errno, o->path);
-		return;
-	}
-	if (mailbox_is_maildir(o->path))
-		maildir_deliver(&o->letter, o->path, o->host, &face, r);
-	else
-		mbox_deliver(&o->letter, o->path, &face, r);
-	if (!note || r->kind != OUTCOME_DELIVERED)
-		return;
+/* An order under way. A letter for a Maildir waits for the others, so that they go together. */
+struct work {
+	struct order *order;
+	const char *note; /* why its .forward does not count; NULL: nothing to say */
+	bool grouped;
+	struct result result;
+};
+
+static void note_add(struct work *w)
+{
+	struct result *r = &w->result;
 	char said[RESULT_REPLY_MAX + 1];
 
+	if (!w->note || r->kind != OUTCOME_DELIVERED)
+		return;
 	memcpy(said, r->reply, sizeof said);
 	result_set(r, OUTCOME_DELIVERED, 250, "2.0.0", "%.100s; .forward does not count: %.200s",
-		   said, note);
+		   said, w->note);
+}
+
+static void into_mailbox(struct work *w)
+{
+	const struct order *o = w->order;
+
+	if (o->root && !mailbox_folders(o->path, o->root))
+		mailbox_failed(&w->result, errno, o->path);
+	else if (mailbox_is_maildir(o->path))
+		w->grouped = true;
+	else
+		mbox_deliver(&o->letter, o->path, &face, &w->result);
 }
 
 /* A .forward that is no good counts as none: the mail is kept, and the log says why. */
-static void as_forward_says(const struct order *o, struct result *r)
+static void as_forward_says(struct work *w)
 {
+	const struct order *o = w->order;
+	struct result *r = &w->result;
 	const char *why = NULL;
 
 	switch (forward_read(o->user, &o->letter, r, &why)) {
@@ -88,12 +105,12 @@ static void as_forward_says(const struct order *o, struct result *r)
 		result_set(r, OUTCOME_DEFERRED, 0, "4.3.0", ".forward can't be read: %.200s", why);
 		return;
 	case LIST_ABSENT:
-		why = NULL;
 		break;
 	case LIST_UNUSABLE:
+		w->note = why;
 		break;
 	}
-	into_mailbox(o, why, r);
+	into_mailbox(w);
 }
 
 /* It was changed since: what it says now counts; who has the mail already is left out by qmgr. */
@@ -117,8 +134,9 @@ static void as_list_says(const struct order *o, struct result *r)
 			   why ? why : "it is empty");
 }
 
-static void deliver(const struct order *o, struct result *r)
+static void work_begin(struct work *w)
 {
+	const struct order *o = w->order;
 	const struct command command = {.line = o->path,
 					.user = o->user,
 					.folder = o->forward.len ? o->user->home : "/",
@@ -126,73 +144,127 @@ static void deliver(const struct order *o, struct result *r)
 					.still_wanted = still_wanted};
 
 	if (o->forward.len && !forward_has(o->user, &o->letter, o->forward)) {
-		as_changed_forward_says(o, r);
+		as_changed_forward_says(o, &w->result);
 		return;
 	}
 	switch (o->kind) {
 	case ORDER_USER:
-		as_forward_says(o, r);
+		as_forward_says(w);
 		return;
 	case ORDER_MAILBOX:
 	case ORDER_FILE:
-		into_mailbox(o, NULL, r);
+		into_mailbox(w);
 		return;
 	case ORDER_COMMAND:
-		command_run(&command, &o->letter, r);
+		command_run(&command, &o->letter, &w->result);
 		return;
 	case ORDER_INCLUDE:
-		as_list_says(o, r);
+		as_list_says(o, &w->result);
 		return;
 	}
 }
 
-static _Noreturn void child_run(struct order *o, int result)
+static bool work_say(struct work *w, uint32_t number)
 {
-	struct result r = {0};
 	struct bytes said = {0};
+
+	note_add(w);
+	words_put(&said, number, &w->result);
+	bool fine = file_write(RESULT_FD, bytes_at(&said), bytes_len(&said));
+
+	bytes_free(&said);
+	result_free(&w->result);
+	return fine;
+}
+
+/* All of them: first what is done alone, then the letters that go together. */
+static bool work_all(struct work *all, uint32_t count)
+{
+	struct maildir_letter group[CHILD_ORDERS_MAX];
+	uint32_t number[CHILD_ORDERS_MAX], grouped = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct work *w = &all[i];
+
+		alarm(FILES_LIMIT_S);
+		work_begin(w);
+		if (w->grouped) {
+			number[grouped] = i;
+			group[grouped++] = (struct maildir_letter){.letter = &w->order->letter,
+								   .path = w->order->path,
+								   .result = &w->result};
+		} else if (!work_say(w, i)) {
+			return false;
+		}
+	}
+	alarm(FILES_LIMIT_S);
+	maildir_deliver(group, grouped, all[0].order->host, &face);
+	for (uint32_t i = 0; i < grouped; i++)
+		if (!work_say(&all[number[i]], number[i]))
+			return false;
+	return true;
+}
+
+static _Noreturn void child_run(struct work *all, uint32_t count, int result)
+{
+	struct order *first = all[0].order;
 	const char *why;
 
 	/* The loop's handler would write to a descriptor that is another one here. */
 	signal(SIGCHLD, SIG_DFL);
 	/* Whoever started us ignores it; it ends a child that hangs. */
 	signal(SIGALRM, SIG_DFL);
-	alarm(FILES_LIMIT_S);
-	if (!descriptors_settle(result, &o->letter.fd))
+	if (!descriptors_settle(result, &first->letter.fd))
 		_exit(EX_OSERR);
-	why = o->stays ? become_checked(o->user->uid) : become_user(o->user, o->folder_group);
-	if (why)
-		result_set(&r, OUTCOME_DEFERRED, 0, "4.3.0", "can't become the recipient: %s", why);
-	else
-		deliver(o, &r);
-	result_encode(&said, &r);
-	_exit(file_write(RESULT_FD, bytes_at(&said), bytes_len(&said)) ? EX_OK : EX_IOERR);
+	why = first->stays ? become_checked(first->user->uid)
+			   : become_user(first->user, first->folder_group);
+	if (!why) {
+		bool fine = work_all(all, count);
+
+		/* What local waits for; the kernel takes longer with what sync.h has left. */
+		close(RESULT_FD);
+		_exit(fine ? EX_OK : EX_IOERR);
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		result_set(&all[i].result, OUTCOME_DEFERRED, 0, "4.3.0",
+			   "can't become the recipient: %s", why);
+		if (!work_say(&all[i], i))
+			break;
+	}
+	_exit(EX_OK);
 }
 
 /* -- in local --------------------------------------------------------------------------- */
 
+bool order_is_shared(const struct order *o)
+{
+	return (o->kind == ORDER_USER || o->kind == ORDER_MAILBOX) && !o->forward.len &&
+	       o->letter.fd < 0;
+}
+
+bool order_fits(const struct order *a, const struct order *b)
+{
+	const struct user *x = a->user, *y = b->user;
+
+	return order_is_shared(a) && order_is_shared(b) && a->stays == b->stays &&
+	       a->folder_group == b->folder_group && x->uid == y->uid && x->gid == y->gid &&
+	       x->group_count == y->group_count &&
+	       memcmp(x->groups, y->groups, (size_t)x->group_count * sizeof *x->groups) == 0;
+}
+
 static void child_ended(struct child *c)
 {
-	struct result r = {0};
-	struct bytes said = c->said;
-
 	watch_remove(&c->watch);
-	close(c->fd);
-	c->fd = -1;
-	c->runs = false;
-	c->said = (struct bytes){0};
-	if (!result_decode((struct text){(const char *)bytes_at(&said), bytes_len(&said)}, &r)) {
-		result_free(&r);
-		result_set(&r, OUTCOME_DEFERRED, 0, "4.3.0",
-			   "the delivering process ended without a word");
-	}
-	c->done(c->owner, &r);
-	bytes_free(&said);
-	result_free(&r);
+	close(c->fd); /* if it still runs it sees that nobody hears it, and delivers no more */
+	bytes_free(&c->said);
+	c->ended(c->owner);
 }
 
 static void child_ready(void *arg, bool readable, bool writable)
 {
 	struct child *c = arg;
+	enum words_verdict verdict;
+	uint32_t number;
 
 	(void)readable;
 	(void)writable;
@@ -202,13 +274,19 @@ static void child_ready(void *arg, bool readable, bool writable)
 		return;
 	if (n > 0)
 		c->said.end += (size_t)n;
-	if (n > 0 && bytes_len(&c->said) <= RESULT_BYTES_MAX)
-		return;
-	child_ended(c);
+	do {
+		struct result r = {0};
+
+		verdict = words_take(&c->said, c->count, &number, &r);
+		if (verdict == WORDS_ONE)
+			c->done(c->owner, number, &r);
+		result_free(&r);
+	} while (verdict == WORDS_ONE);
+	if (n <= 0 || verdict == WORDS_BROKEN)
+		child_ended(c);
 }
 
-bool child_start(struct child *c, struct loop *loop, const struct order *order,
-		 void (*done)(void *owner, struct result *r), void *owner)
+bool child_start(struct child *c, struct loop *loop, struct order *const orders[], uint32_t count)
 {
 	int pipe[2];
 
@@ -217,9 +295,11 @@ bool child_start(struct child *c, struct loop *loop, const struct order *order,
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		struct order own = *order;
+		static struct work all[CHILD_ORDERS_MAX];
 
-		child_run(&own, pipe[1]);
+		for (uint32_t i = 0; i < count; i++)
+			all[i].order = orders[i];
+		child_run(all, count, pipe[1]);
 	}
 	int error = errno;
 
@@ -232,17 +312,17 @@ bool child_start(struct child *c, struct loop *loop, const struct order *order,
 	fcntl(pipe[0], F_SETFL, O_NONBLOCK);
 	c->said = (struct bytes){0};
 	c->fd = pipe[0];
-	c->runs = true;
-	c->done = done;
-	c->owner = owner;
+	c->count = count;
 	watch_add(&c->watch, loop, c->fd, child_ready, c);
 	watch_want(&c->watch, true, false);
 	return true;
 }
 
-void children_reap(void *unused)
+uint32_t children_reap(void)
 {
-	(void)unused;
+	uint32_t count = 0;
+
 	while (waitpid(-1, NULL, WNOHANG) > 0)
-		;
+		count++;
+	return count;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * A child: one delivery, by a process that has become the recipient for good.
- * It says what came of it over a pipe and ends; when it can't write there any
- * more, local is gone, and it delivers nothing.
+ * A child: deliveries to one recipient, by a process that has become him for
+ * good. It gets its orders as it is made, can't be given another, says what
+ * came of each over a pipe, and ends; when it can't write there any more,
+ * local is gone, and it delivers nothing.
  */
 #ifndef LOCAL_CHILD_H
 #define LOCAL_CHILD_H
@@ -11,6 +12,8 @@
 #include "loop.h"
 #include "result.h"
 #include "user.h"
+
+enum { CHILD_ORDERS_MAX = 32 };
 
 enum order_kind {
 	ORDER_USER,    /* as the user's .forward says, else into the mailbox */
@@ -35,21 +38,33 @@ struct order {
 	const char *host;    /* ours, for names */
 };
 
+/*
+ * May one child have both? Letters for mailboxes that it becomes the same person for, and that
+ * are in memory: what else there is takes its time.
+ */
+bool order_is_shared(const struct order *o);
+bool order_fits(const struct order *a, const struct order *b);
+
 struct child {
 	struct watch watch;
 	struct bytes said;
+	uint32_t count;
 	int fd;
-	bool runs;
-	/* Called once, with what it said, or a deferral when it said nothing. */
-	void (*done)(void *owner, struct result *r);
+	/* Called once for each order that it says a result of. */
+	void (*done)(void *owner, uint32_t number, struct result *r);
+	/* Called once; what it has said no result of may be done or not. May free the child. */
+	void (*ended)(void *owner);
 	void *owner;
 };
 
-/* Starts one. False, with errno: there is no process or descriptor for it now. */
-bool child_start(struct child *c, struct loop *loop, const struct order *order,
-		 void (*done)(void *owner, struct result *r), void *owner);
+/*
+ * Starts one with COUNT orders, of which all must be shared and fit the first when there are
+ * several; they are needed no more when this returns. False, with errno: there is no process or
+ * descriptor for it now. C's done, ended and owner are set.
+ */
+bool child_start(struct child *c, struct loop *loop, struct order *const orders[], uint32_t count);
 
-/* Takes the ended ones away (SIGCHLD). */
-void children_reap(void *unused);
+/* Takes those away that have ended (SIGCHLD); how many they were. */
+uint32_t children_reap(void);
 
 #endif

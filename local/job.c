@@ -76,11 +76,13 @@ struct job *job_new(const struct msg_job *m, int fd)
 	while (list_next_job_recipient(&list, &r)) {
 		struct recipient *to = &job->recipients[job->count++];
 
+		to->job = job;
 		to->number = r.number;
 		to->address = take_text(&at, r.address);
 		to->original = take_text(&at, r.original);
 		to->target = take_text(&at, r.target);
 	}
+	job->open = job->count;
 	return job;
 }
 

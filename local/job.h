@@ -6,23 +6,27 @@
 #ifndef LOCAL_JOB_H
 #define LOCAL_JOB_H
 
-#include "child.h"
 #include "config.h"
 #include "message.h"
+#include "result.h"
 
-struct recipient {
-	struct text address, original, target;
-	uint32_t number;
-	bool settled;
-	struct result result;
-};
-
+struct job;
 struct slot;
 struct worker;
 
+struct recipient {
+	struct job *job;
+	struct recipient *next; /* that waits for a child */
+	struct text address, original, target;
+	uint64_t whom; /* who gets it, as a number that two may share */
+	uint32_t number;
+	bool alone; /* a child that had it with others has ended without a word of it */
+	struct walltime sending;
+	struct result result;
+};
+
 struct job {
 	struct job *next; /* all of the worker's */
-	struct job *next_waiting;
 	struct worker *worker;
 	struct slot *slot; /* NULL: qmgr has forgotten it */
 	struct config *config;
@@ -31,10 +35,12 @@ struct job {
 	struct text domain, sender, prelude, body;
 	uint64_t body_length;
 	int fd; /* of the body, owned; -1: inline */
-	struct walltime arrival, active, begun, sending, done;
-	bool finished, waiting;
-	struct child child; /* of the recipient at AT */
-	uint32_t at, count;
+	struct walltime arrival, active, begun;
+	bool finished;
+	uint32_t count, open; /* of the recipients, and of those whose outcome is not known yet */
+	/* What takes the place of the others. */
+	uint32_t added;
+	size_t added_bytes;
 	struct recipient recipients[];
 };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * local: puts mail into the mailboxes of this machine's users. It parses no
- * mail and touches no mailbox itself: for each delivery a child becomes the
- * recipient for good. Never root, never the network.
+ * mail and touches no mailbox itself: children become the recipients, each one
+ * of them and for good. Never root, never the network.
  */
 #include "worker.h"
 
@@ -65,7 +65,7 @@ static void on_user_ask(struct channel *c, const struct message *m)
 	channel_send_user_is(
 	    c, &(struct msg_user_is){
 		   m->user_ask.query,
-		   (uint8_t)plan_knows(&w->planner, w->daemon->config, m->user_ask.address)});
+		   (uint8_t)plan_knows(&w->crew.planner, w->daemon->config, m->user_ask.address)});
 }
 
 static void on_peer(struct daemon *d, struct channel *c)
@@ -86,16 +86,16 @@ static void start(struct daemon *d)
 {
 	struct worker *w = d->self;
 
-	text_copy(w->planner.host, sizeof w->planner.host, d->config->hostname);
+	text_copy(w->crew.planner.host, sizeof w->crew.planner.host, d->config->hostname);
 	signal(SIGCHLD, SIG_DFL);
-	loop_signal(d->loop, SIGCHLD, children_reap, NULL);
+	loop_signal(d->loop, SIGCHLD, crew_reap, &w->crew);
 }
 
 static void reload(struct daemon *d)
 {
 	struct worker *w = d->self;
 
-	text_copy(w->planner.host, sizeof w->planner.host, d->config->hostname);
+	text_copy(w->crew.planner.host, sizeof w->crew.planner.host, d->config->hostname);
 }
 
 static void warm_up(struct daemon *d)

@@ -22,13 +22,25 @@ struct mailbox_face {
 	void *arg;
 };
 
+/* One of the letters that go into Maildirs together. */
+struct maildir_letter {
+	const struct letter *letter;
+	const char *path;
+	struct result *result; /* what came of it */
+};
+
+enum {
+	MAILDIR_LETTERS_MAX = 32
+}; /* at once; once in a process's life, which it may hold up at its end */
+
 /*
- * maildir.c. Written to tmp/ and synced, then linked into new/, whose folder is
- * synced. The name follows from message and recipient: a second attempt after a
- * crash finds the first one's file, and makes no other. Folders are made if need be.
+ * maildir.c. Up to MAILDIR_LETTERS_MAX of them: all written to tmp/, all synced, then linked into
+ * new/, whose folders are synced, each once; no letter counts as delivered before its folder has
+ * been. A name follows from message and recipient: a second attempt after a crash finds the first
+ * one's file, and makes no other. Folders are made if need be.
  */
-void maildir_deliver(const struct letter *l, const char *path, const char *host,
-		     const struct mailbox_face *face, struct result *r);
+void maildir_deliver(struct maildir_letter *letters, uint32_t count, const char *host,
+		     const struct mailbox_face *face);
 
 /*
  * mbox.c. PATH.lock (if the folder can be written) and fcntl(2), then appended and

@@ -3,6 +3,8 @@
 #include "mailbox.h"
 
 #include "file.h"
+#include "must.h"
+#include "sync.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -90,7 +92,7 @@ static void host_put(char *to, size_t size, const char *host)
 	to[out] = '\0';
 }
 
-/* Written and synced, or -1 with errno. */
+/* Written, not yet synced; or -1 with errno. */
 static int write_new(const struct letter *l, int tmp, const char *name)
 {
 	int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
@@ -99,9 +101,7 @@ static int write_new(const struct letter *l, int tmp, const char *name)
 	/* Of an attempt that was cut off: nobody else makes this name. */
 	if (fd < 0 && errno == EEXIST && unlinkat(tmp, name, 0) == 0)
 		fd = openat(tmp, name, flags, 0600);
-	if (fd < 0)
-		return -1;
-	if (letter_write(l, fd, LETTER_PLAIN) && fsync(fd) == 0)
+	if (fd < 0 || letter_write(l, fd, LETTER_PLAIN))
 		return fd;
 	int error = errno;
 
@@ -134,20 +134,23 @@ static bool show(int tmp, const char *name, int new, const char *final, bool *be
 }
 
 struct folders {
-	int root, tmp, new;
+	int tmp, new;
 };
 
 static bool folders_open(struct folders *f, const char *path)
 {
-	f->root = folder(AT_FDCWD, path);
-	f->tmp = f->root < 0 ? -1 : folder(f->root, "tmp");
-	f->new = f->tmp < 0 ? -1 : folder(f->root, "new");
-	int cur = f->new < 0 ? -1 : folder(f->root, "cur");
+	int root = folder(AT_FDCWD, path);
 
-	if (cur < 0)
-		return false;
-	close(cur);
-	return true;
+	f->tmp = root < 0 ? -1 : folder(root, "tmp");
+	f->new = f->tmp < 0 ? -1 : folder(root, "new");
+	int cur = f->new < 0 ? -1 : folder(root, "cur"), error = errno;
+
+	if (root >= 0)
+		close(root);
+	if (cur >= 0)
+		close(cur);
+	errno = error;
+	return cur >= 0;
 }
 
 static void folders_close(struct folders *f)
@@ -156,55 +159,152 @@ static void folders_close(struct folders *f)
 		close(f->new);
 	if (f->tmp >= 0)
 		close(f->tmp);
-	if (f->root >= 0)
-		close(f->root);
 }
 
-static void deliver(const struct letter *l, const struct folders *f, const char *host,
-		    const struct mailbox_face *face, struct result *r)
+/* A letter on its way; result->kind is set when it goes no further. */
+struct way {
+	struct maildir_letter *of;
+	struct folders *folders; /* maybe shared with letters in front */
+	struct folders own;
+	int fd; /* of the file in tmp/, or -1 */
+	bool ended, before;
+	char name[NAME_BYTES], final[NAME_BYTES + 32];
+};
+
+static void way_end(struct way *w, int error, const char *what)
 {
-	char name[NAME_BYTES], final[NAME_BYTES + 32], safe[HOST_BYTES];
+	mailbox_failed(w->of->result, error, what);
+	w->ended = true;
+	if (w->fd >= 0)
+		close(w->fd);
+	w->fd = -1;
+}
+
+static struct folders *folders_of(struct way *ways, uint32_t at)
+{
+	for (uint32_t i = 0; i < at; i++)
+		if (ways[i].folders == &ways[i].own &&
+		    strcmp(ways[i].of->path, ways[at].of->path) == 0)
+			return &ways[i].own;
+	return folders_open(&ways[at].own, ways[at].of->path) ? &ways[at].own : NULL;
+}
+
+static void way_begin(struct way *ways, uint32_t at, const char *host)
+{
+	struct way *w = &ways[at];
+	const struct letter *l = w->of->letter;
 	struct stat st;
-	bool before;
 
-	host_put(safe, sizeof safe, host);
-	snprintf(name, sizeof name, "%lld.V%016llxR%u.%s", (long long)(l->arrival.us / 1000000),
-		 (unsigned long long)l->id, l->number, safe);
-	int fd = write_new(l, f->tmp, name);
-
-	if (fd < 0 || fstat(fd, &st) != 0) {
-		mailbox_failed(r, errno, "tmp");
-		if (fd >= 0)
-			close(fd);
+	w->folders = folders_of(ways, at);
+	if (!w->folders) {
+		way_end(w, errno, w->of->path);
 		return;
 	}
-	close(fd);
+	snprintf(w->name, sizeof w->name, "%lld.V%016llxR%u.%s",
+		 (long long)(l->arrival.us / 1000000), (unsigned long long)l->id, l->number, host);
+	w->fd = write_new(l, w->folders->tmp, w->name);
+	if (w->fd < 0 || fstat(w->fd, &st) != 0) {
+		way_end(w, errno, "tmp");
+		return;
+	}
 	/* Maildir++: who counts a quota reads the size from the name. */
-	snprintf(final, sizeof final, "%s,S=%lld", name, (long long)st.st_size);
-	if (!face->still_wanted(face->arg)) {
-		unlinkat(f->tmp, name, 0);
-		result_set(r, OUTCOME_DEFERRED, 0, "4.3.2", "the delivery was interrupted");
+	snprintf(w->final, sizeof w->final, "%s,S=%lld", w->name, (long long)st.st_size);
+}
+
+static void way_close(struct way *w, int error)
+{
+	if (error) {
+		unlinkat(w->folders->tmp, w->name, 0);
+		way_end(w, error, "tmp");
 		return;
 	}
-	if (!show(f->tmp, name, f->new, final, &before) || fsync(f->new) != 0) {
+	close(w->fd);
+	w->fd = -1;
+}
+
+static void ways_sync(struct sync *s, struct way *ways, uint32_t count)
+{
+	int fds[MAILDIR_LETTERS_MAX], errors[MAILDIR_LETTERS_MAX];
+	struct way *of[MAILDIR_LETTERS_MAX];
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < count; i++)
+		if (!ways[i].ended) {
+			of[n] = &ways[i];
+			fds[n++] = ways[i].fd;
+		}
+	sync_all(s, fds, errors, n);
+	for (uint32_t i = 0; i < n; i++)
+		way_close(of[i], errors[i]);
+}
+
+static void way_show(struct way *w, const struct mailbox_face *face)
+{
+	if (!face->still_wanted(face->arg)) {
+		unlinkat(w->folders->tmp, w->name, 0);
+		result_set(w->of->result, OUTCOME_DEFERRED, 0, "4.3.2",
+			   "the delivery was interrupted");
+		w->ended = true;
+	} else if (!show(w->folders->tmp, w->name, w->folders->new, w->final, &w->before)) {
 		int error = errno;
 
-		unlinkat(f->tmp, name, 0);
-		mailbox_failed(r, error, "new");
-		return;
+		unlinkat(w->folders->tmp, w->name, 0);
+		way_end(w, error, "new");
 	}
-	result_set(r, OUTCOME_DELIVERED, 250, "2.0.0",
-		   before ? "delivered to maildir by an earlier attempt" : "delivered to maildir");
 }
 
-void maildir_deliver(const struct letter *l, const char *path, const char *host,
-		     const struct mailbox_face *face, struct result *r)
+static void way_settle(struct way *w, int error)
 {
-	struct folders f = {-1, -1, -1};
-
-	if (folders_open(&f, path))
-		deliver(l, &f, host, face, r);
+	w->ended = true;
+	if (error)
+		mailbox_failed(w->of->result, error, "new");
 	else
-		mailbox_failed(r, errno, path);
-	folders_close(&f);
+		result_set(w->of->result, OUTCOME_DELIVERED, 250, "2.0.0",
+			   w->before ? "delivered to maildir by an earlier attempt"
+				     : "delivered to maildir");
+}
+
+/* Each new/ once, and with it all that lies in it. */
+static void folders_sync(struct sync *s, struct way *ways, uint32_t count)
+{
+	int fds[MAILDIR_LETTERS_MAX], errors[MAILDIR_LETTERS_MAX];
+	uint32_t at[MAILDIR_LETTERS_MAX], n = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t known = 0;
+
+		if (ways[i].ended)
+			continue;
+		while (known < n && fds[known] != ways[i].folders->new)
+			known++;
+		at[i] = known;
+		if (known == n)
+			fds[n++] = ways[i].folders->new;
+	}
+	sync_all(s, fds, errors, n);
+	for (uint32_t i = 0; i < count; i++)
+		if (!ways[i].ended)
+			way_settle(&ways[i], errors[at[i]]);
+}
+
+void maildir_deliver(struct maildir_letter *letters, uint32_t count, const char *host,
+		     const struct mailbox_face *face)
+{
+	static struct way ways[MAILDIR_LETTERS_MAX]; /* in the child alone */
+	struct sync sync = {0};
+	char safe[HOST_BYTES];
+
+	must(count <= MAILDIR_LETTERS_MAX);
+	host_put(safe, sizeof safe, host);
+	for (uint32_t i = 0; i < count; i++) {
+		ways[i] = (struct way){.of = &letters[i], .own = {-1, -1}, .fd = -1};
+		way_begin(ways, i, safe);
+	}
+	ways_sync(&sync, ways, count);
+	for (uint32_t i = 0; i < count; i++)
+		if (!ways[i].ended)
+			way_show(&ways[i], face);
+	folders_sync(&sync, ways, count);
+	for (uint32_t i = 0; i < count; i++)
+		folders_close(&ways[i].own);
 }

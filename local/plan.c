@@ -14,11 +14,6 @@
 enum { PART_BYTES = 330 };
 enum { FIND_EXACT = '=', FIND_TAGGED = '+' }; /* how users are remembered */
 
-struct plan {
-	struct order order; /* first: who frees it frees all */
-	struct user user;
-};
-
 static enum user_found find_name(struct planner *p, const struct config *config, struct text part,
 				 struct user *u)
 {
@@ -329,6 +324,32 @@ static bool plan_virtual(struct planner *by, const struct job *job, const struct
 	return true;
 }
 
+/* FNV-1a. */
+static uint64_t mix(uint64_t hash, struct text t)
+{
+	for (size_t i = 0; i < t.len; i++)
+		hash = (hash ^ (unsigned char)t.data[i]) * UINT64_C(0x100000001b3);
+	return hash;
+}
+
+uint64_t plan_whom(const struct job *job, const struct recipient *r)
+{
+	const uint64_t start = UINT64_C(0xcbf29ce484222325);
+	const struct config_virtual *v = config_virtual(job->config, address_domain(r->address));
+	struct text separators = job->config->local_separators;
+	char part[PART_BYTES];
+	size_t len = 0;
+
+	if (v)
+		return mix(start, v->user);
+	if (!user_part(r->address, part, sizeof part))
+		return 0;
+	while (part[len] &&
+	       (text_equals(separators, "none") || text_find(separators, part[len]) < 0))
+		len++;
+	return mix(start, (struct text){part, len});
+}
+
 static bool plan(struct planner *by, const struct job *job, const struct recipient *r,
 		 struct plan *p, struct result *result)
 {
@@ -344,27 +365,30 @@ static bool plan(struct planner *by, const struct job *job, const struct recipie
 	return plan_user(by, job, r, p, result);
 }
 
-struct order *plan_recipient(struct planner *by, const struct job *job, const struct recipient *r,
-			     struct result *result)
+bool plan_recipient(struct planner *by, const struct job *job, const struct recipient *r,
+		    struct plan *p, struct result *result)
 {
-	struct plan *p = mem_new(1, sizeof *p);
+	struct order *o = &p->order;
 
-	p->order.letter = (struct letter){.sender = job->sender,
-					  .original = r->original,
-					  .address = r->address,
-					  .prelude = job->prelude,
-					  .body = job->body,
-					  .fd = job->fd,
-					  .body_length = job->body_length,
-					  .arrival = job->arrival,
-					  .id = job->id,
-					  .number = r->number};
-	p->order.user = &p->user;
-	p->order.host = by->host;
-	p->order.stays = by->unprivileged;
-	p->order.limit = job->config->local_command_time;
-	if (plan(by, job, r, p, result))
-		return &p->order;
-	free(p);
-	return NULL;
+	/* Field by field: the path alone is a page, and each page costs a fault after each fork. */
+	o->kind = ORDER_MAILBOX;
+	o->forward = (struct text){NULL, 0};
+	o->letter = (struct letter){.sender = job->sender,
+				    .original = r->original,
+				    .address = r->address,
+				    .prelude = job->prelude,
+				    .body = job->body,
+				    .fd = job->fd,
+				    .body_length = job->body_length,
+				    .arrival = job->arrival,
+				    .id = job->id,
+				    .number = r->number};
+	o->user = &p->user;
+	o->host = by->host;
+	o->stays = by->unprivileged;
+	o->limit = job->config->local_command_time;
+	o->folder_group = 0;
+	o->path[0] = '\0';
+	o->root = 0;
+	return plan(by, job, r, p, result);
 }

@@ -4,6 +4,7 @@
 #define LOCAL_PLAN_H
 
 #include "alias_file.h"
+#include "child.h"
 #include "job.h"
 #include "users.h"
 #include "virtual.h"
@@ -16,12 +17,21 @@ struct planner {
 	bool unprivileged; /* we can be nobody but who we are */
 };
 
+/* An order, with whom it makes a child become. */
+struct plan {
+	struct order order;
+	struct user user;
+};
+
 /*
- * An order, which the caller frees, and whose texts live as long as JOB; or NULL, and *RESULT says
- * what becomes of R.
+ * What is to be done, to *PLAN, whose texts live as long as JOB; or false, and *RESULT says what
+ * becomes of R.
  */
-struct order *plan_recipient(struct planner *p, const struct job *job, const struct recipient *r,
-			     struct result *result);
+bool plan_recipient(struct planner *p, const struct job *job, const struct recipient *r,
+		    struct plan *plan, struct result *result);
+
+/* Who R's mail is likely to be delivered by, as a number: equal for equal ones. */
+uint64_t plan_whom(const struct job *job, const struct recipient *r);
 
 /* Can there be mail for ADDRESS here? enum table_verdict. */
 unsigned plan_knows(struct planner *p, const struct config *config, struct text address);

@@ -10,29 +10,11 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { AGAIN_MS = 1000 }; /* there was no process to be had */
-
-static void job_advance(struct job *job);
-static void run_waiting(void *arg);
-
-struct worker *worker_new(struct daemon *d)
-{
-	struct worker *w = mem_new(1, sizeof *w);
-
-	w->daemon = d;
-	w->planner.aliases.log = d->log;
-	w->planner.virtuals.log = d->log;
-	w->planner.unprivileged = d->unprivileged;
-	w->waiting_end = &w->waiting;
-	timer_init(&w->again, d->loop, run_waiting, w);
-	return w;
-}
-
 /* -- tables -------------------------------------------------------------------------- */
 
 static struct job **job_find(struct worker *w, uint64_t number)
 {
-	struct job **at = &w->jobs;
+	struct job **at = &w->jobs[number % PLACES];
 
 	while (*at && (*at)->number != number)
 		at = &(*at)->next;
@@ -41,7 +23,7 @@ static struct job **job_find(struct worker *w, uint64_t number)
 
 static struct slot **slot_find(struct worker *w, uint32_t number)
 {
-	struct slot **at = &w->slots;
+	struct slot **at = &w->slots[number % PLACES];
 
 	while (*at && (*at)->number != number)
 		at = &(*at)->next;
@@ -50,7 +32,7 @@ static struct slot **slot_find(struct worker *w, uint32_t number)
 
 static void drain_check(struct worker *w)
 {
-	if (!w->draining || w->drained || w->children || w->waiting || (w->job_count && w->qmgr))
+	if (!w->draining || w->drained || !crew_is_idle(&w->crew) || (w->job_count && w->qmgr))
 		return;
 	w->drained = true;
 	timer_clear(&w->drain_limit);
@@ -83,7 +65,7 @@ static struct text status_word(unsigned kind)
 static void recipient_log(struct worker *w, const struct job *job, const struct recipient *r)
 {
 	struct bytes *b = &w->items;
-	const struct delays d = {job->arrival, job->active, job->begun, job->sending,
+	const struct delays d = {job->arrival, job->active, job->begun, r->sending,
 				 loop_wall(w->daemon->loop)};
 
 	b->start = b->end = 0;
@@ -112,6 +94,25 @@ static void outcome_send(struct worker *w, const struct job *job)
 	channel_send_outcome(w->qmgr, &m);
 }
 
+/* Jobs are small, as a rule; when they are not, fewer are here at once. */
+static void pace(struct worker *w)
+{
+	bool full = w->held > (w->paused ? HELD_MAX / 2 : HELD_MAX);
+
+	if (!w->qmgr || full == w->paused)
+		return;
+	w->paused = full;
+	if (full)
+		channel_pause(w->qmgr);
+	else
+		channel_resume(w->qmgr);
+}
+
+static uint64_t job_octets(const struct job *job)
+{
+	return sizeof *job + job->prelude.len + job->body.len;
+}
+
 static void job_finish(struct job *job)
 {
 	struct worker *w = job->worker;
@@ -121,6 +122,8 @@ static void job_finish(struct job *job)
 	if (job->fd >= 0)
 		close(job->fd);
 	job->fd = -1;
+	w->held -= job_octets(job);
+	pace(w);
 	outcome_send(w, job);
 	if (s) {
 		job->slot = NULL;
@@ -133,120 +136,50 @@ static void job_finish(struct job *job)
 	drain_check(w);
 }
 
-/* -- recipients, one after the other ----------------------------------------------------- */
+/* -- recipients ---------------------------------------------------------------------------- */
 
 /* One frame tells qmgr of all of a job: a second large list waits for its next attempt. */
-static void bound_additions(const struct job *job, struct result *result)
+static void bound_additions(struct job *job, struct result *result)
 {
 	size_t bytes = bytes_len(&result->additions);
-	uint32_t count = result->added;
 
-	for (uint32_t i = 0; i < job->at; i++) {
-		bytes += bytes_len(&job->recipients[i].result.additions);
-		count += job->recipients[i].result.added;
-	}
-	if (bytes <= RESULT_BYTES_MAX && count <= RESULT_ADDITIONS_MAX)
+	if (bytes <= RESULT_BYTES_MAX - job->added_bytes &&
+	    result->added <= RESULT_ADDITIONS_MAX - job->added) {
+		job->added_bytes += bytes;
+		job->added += result->added;
 		return;
+	}
 	result_free(result);
 	result_set(result, OUTCOME_DEFERRED, 0, "4.3.2", "another large list goes first");
 }
 
-static void recipient_settle(struct job *job, struct result *result)
+static void recipient_settle(void *owner, struct recipient *r, struct result *result)
 {
-	struct recipient *r = &job->recipients[job->at];
+	struct job *job = r->job;
 
 	bound_additions(job, result);
-
 	r->result = *result;
 	*result = (struct result){0};
-	r->settled = true;
-	recipient_log(job->worker, job, r);
-	job->at++;
+	recipient_log(owner, job, r);
+	if (--job->open == 0)
+		job_finish(job);
 }
 
-static void child_done(void *owner, struct result *result)
+/* The crew has less to do. */
+static void crew_idles(void *owner)
 {
-	struct job *job = owner;
-	struct worker *w = job->worker;
-
-	w->children--;
-	recipient_settle(job, result);
-	job_advance(job);
-	run_waiting(w);
+	drain_check(owner);
 }
 
-static void job_wait(struct job *job)
+static const struct crew_face face = {recipient_settle, crew_idles};
+
+struct worker *worker_new(struct daemon *d)
 {
-	struct worker *w = job->worker;
+	struct worker *w = mem_new(1, sizeof *w);
 
-	job->waiting = true;
-	job->next_waiting = NULL;
-	*w->waiting_end = job;
-	w->waiting_end = &job->next_waiting;
-}
-
-/* False: it must wait for a process. */
-static bool recipient_begin(struct job *job)
-{
-	struct worker *w = job->worker;
-	struct recipient *r = &job->recipients[job->at];
-	struct result result = {0};
-
-	if (w->children >= job->config->local_deliveries)
-		return false;
-	struct order *order = plan_recipient(&w->planner, job, r, &result);
-
-	if (!order) {
-		recipient_settle(job, &result);
-		return true;
-	}
-	job->sending = loop_wall(w->daemon->loop);
-	if (child_start(&job->child, w->daemon->loop, order, child_done, job)) {
-		w->children++;
-	} else if (w->children) {
-		free(order);
-		return false;
-	} else {
-		/* Nothing will end and free what is missing: it is told as it is. */
-		result_set(&result, OUTCOME_DEFERRED, 0, "4.3.2", "no process for it: %s",
-			   strerror(errno));
-		recipient_settle(job, &result);
-	}
-	free(order);
-	return true;
-}
-
-static void job_advance(struct job *job)
-{
-	while (job->at < job->count) {
-		if (!recipient_begin(job)) {
-			job_wait(job);
-			return;
-		}
-		if (job->child.runs)
-			return;
-	}
-	job_finish(job);
-}
-
-static void run_waiting(void *arg)
-{
-	struct worker *w = arg;
-
-	while (w->waiting && w->children < w->daemon->config->local_deliveries) {
-		struct job *job = w->waiting;
-		uint64_t before = w->children;
-
-		w->waiting = job->next_waiting;
-		if (!w->waiting)
-			w->waiting_end = &w->waiting;
-		job->waiting = false;
-		job_advance(job);
-		if (w->waiting && job->waiting && w->children == before)
-			break;
-	}
-	if (w->waiting && !timer_is_set(&w->again))
-		timer_set(&w->again, MILLISECONDS(AGAIN_MS));
+	w->daemon = d;
+	crew_init(&w->crew, d, &face);
+	return w;
 }
 
 /* -- what qmgr says ------------------------------------------------------------------------ */
@@ -254,12 +187,12 @@ static void run_waiting(void *arg)
 /* A body that this process had no descriptor for: another time. */
 static void job_defer_all(struct job *job)
 {
-	while (job->at < job->count) {
+	for (uint32_t i = 0, count = job->count; i < count; i++) {
 		struct result r = {0};
 
 		result_set(&r, OUTCOME_DEFERRED, 0, "4.3.2",
 			   "too many open files; it is tried again");
-		recipient_settle(job, &r);
+		recipient_settle(job->worker, &job->recipients[i], &r);
 	}
 }
 
@@ -268,8 +201,8 @@ static struct slot *slot_open(struct worker *w, uint32_t number)
 	struct slot *s = mem_new(1, sizeof *s);
 
 	s->number = number;
-	s->next = w->slots;
-	w->slots = s;
+	s->next = w->slots[number % PLACES];
+	w->slots[number % PLACES] = s;
 	w->slot_count++;
 	return s;
 }
@@ -304,14 +237,18 @@ bool worker_job(struct worker *w, const struct msg_job *m, int fd, bool fd_lost)
 	job->worker = w;
 	job->config = config_keep(w->daemon->config);
 	job->begun = loop_wall(w->daemon->loop);
-	job->next = w->jobs;
-	w->jobs = job;
+	job->next = w->jobs[job->number % PLACES];
+	w->jobs[job->number % PLACES] = job;
 	w->job_count++;
+	w->held += job_octets(job);
+	pace(w);
 	job->slot = s ? s : slot_open(w, m->slot);
 	job->slot->job = job;
 	if (fd_lost)
 		job_defer_all(job);
-	job_advance(job);
+	else
+		for (uint32_t i = 0; i < job->count; i++)
+			crew_add(&w->crew, &job->recipients[i]);
 	return true;
 }
 
@@ -346,28 +283,33 @@ static void tell_new_qmgr(struct worker *w)
 {
 	uint32_t count = 0;
 
-	for (const struct job *job = w->jobs; job; job = job->next) {
-		if (job->finished)
-			continue;
-		struct msg_in_flight m = job_in_flight(job, &w->items);
+	for (size_t i = 0; i < PLACES; i++)
+		for (const struct job *job = w->jobs[i]; job; job = job->next) {
+			if (job->finished)
+				continue;
+			struct msg_in_flight m = job_in_flight(job, &w->items);
 
-		channel_send_in_flight(w->qmgr, &m);
-		count++;
-	}
-	for (const struct job *job = w->jobs; job; job = job->next)
-		if (job->finished)
-			outcome_send(w, job);
+			channel_send_in_flight(w->qmgr, &m);
+			count++;
+		}
+	for (size_t i = 0; i < PLACES; i++)
+		for (const struct job *job = w->jobs[i]; job; job = job->next)
+			if (job->finished)
+				outcome_send(w, job);
 	channel_send_in_flight_end(w->qmgr, &(struct msg_in_flight_end){count});
 }
 
 void worker_set_qmgr(struct worker *w, struct channel *qmgr)
 {
 	w->qmgr = NULL;
-	while (w->slots) /* they were the old one's; what runs goes on to its outcome */
-		slot_end(w, &w->slots, 0);
+	for (size_t i = 0; i < PLACES; i++)
+		while (w->slots[i]) /* the old one's; what runs goes on to its outcome */
+			slot_end(w, &w->slots[i], 0);
 	w->qmgr = qmgr;
+	w->paused = false;
 	if (qmgr)
 		tell_new_qmgr(w);
+	pace(w);
 	drain_check(w);
 }
 
@@ -381,21 +323,51 @@ static void drain_limit(void *arg)
 	if (w->drained)
 		return;
 	w->drained = true;
-	daemon_drained(w->daemon, (uint32_t)w->children);
+	daemon_drained(w->daemon, w->crew.children);
+}
+
+/* Qmgr has the slot's job back, as if it had never been here. */
+static void job_return(struct worker *w, struct slot **slot)
+{
+	struct job *job = (*slot)->job, **at = job_find(w, job->number);
+
+	for (uint32_t i = 0; i < job->count; i++)
+		crew_remove(&w->crew, &job->recipients[i]);
+	slot_end(w, slot, job->number);
+	*at = job->next;
+	w->job_count--;
+	w->held -= job_octets(job);
+	job_free(&job);
+}
+
+static bool job_has_begun(const struct job *job)
+{
+	if (job->open < job->count)
+		return true;
+	for (uint32_t i = 0; i < job->count; i++)
+		if (job->recipients[i].sending.us)
+			return true;
+	return false;
+}
+
+static void slots_drain(struct worker *w, struct slot **at)
+{
+	while (*at) {
+		if (!(*at)->job)
+			slot_end(w, at, 0);
+		else if (w->qmgr && !job_has_begun((*at)->job))
+			job_return(w, at);
+		else
+			at = &(*at)->next;
+	}
 }
 
 void worker_drain(struct worker *w, struct duration limit)
 {
-	struct slot **at = &w->slots;
-
 	w->draining = true;
 	timer_init(&w->drain_limit, w->daemon->loop, drain_limit, w);
 	timer_set(&w->drain_limit, limit);
-	while (*at) {
-		if ((*at)->job)
-			at = &(*at)->next;
-		else
-			slot_end(w, at, 0);
-	}
+	for (size_t i = 0; i < PLACES; i++)
+		slots_drain(w, &w->slots[i]);
 	drain_check(w);
 }

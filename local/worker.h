@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The worker: slots and jobs that qmgr gives, a child for each delivery, and
- * outcomes that are kept until qmgr has recorded them (the rules of
+ * The worker: slots and jobs that qmgr gives, children that deliver (crew.h),
+ * and outcomes that are kept until qmgr has recorded them (the rules of
  * smtp-client's worker.h, but that a slot has one job and none ahead).
  */
 #ifndef LOCAL_WORKER_H
 #define LOCAL_WORKER_H
 
+#include "crew.h"
 #include "daemon.h"
 #include "job.h"
-#include "plan.h"
 
 enum {
 	JOBS_MAX = 20000, /* of a qmgr that is sane */
 	SLOTS_MAX = 10000,
+	HELD_MAX = 32 * 1024 * 1024,
+	PLACES = 256,
 };
 
 struct slot {
@@ -25,15 +27,15 @@ struct slot {
 
 struct worker {
 	struct daemon *daemon;
-	struct channel *qmgr; /* NULL while there is none */
-	struct slot *slots;
-	struct job *jobs;		    /* running and unconfirmed */
-	struct job *waiting, **waiting_end; /* for a child to end */
+	struct channel *qmgr;	    /* NULL while there is none */
+	struct slot *slots[PLACES]; /* by their numbers */
+	struct job *jobs[PLACES];   /* running and unconfirmed */
 	uint32_t slot_count, job_count;
-	uint64_t children;  /* that run */
+	uint64_t held;	    /* octets of the jobs that are not finished */
+	bool paused;	    /* qmgr's channel, above HELD_MAX */
 	struct bytes items; /* lists of messages are encoded here */
-	struct planner planner;
-	struct timer again, drain_limit;
+	struct crew crew;
+	struct timer drain_limit;
 	bool draining, drained;
 };
 

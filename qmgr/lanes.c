@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { LOCAL_JOBS_EACH = 128, LOCAL_JOBS_MAX = 1280 };
+
 /* -- sites ----------------------------------------------------------------- */
 
 void site_pump_later(struct scheduler *s, struct site *site)
@@ -127,12 +129,21 @@ void site_time(struct scheduler *s, struct site *site, bool timed)
 	*list = site;
 }
 
+/* One of local's children can have several letters: more than it has children shall wait there. */
+static uint32_t local_jobs(const struct config *config)
+{
+	uint32_t children = (uint32_t)config->local_deliveries;
+	uint32_t jobs = children * LOCAL_JOBS_EACH;
+
+	return jobs < LOCAL_JOBS_MAX ? jobs : LOCAL_JOBS_MAX;
+}
+
 struct site_limits site_limits(const struct config *config, struct text name)
 {
 	struct site_limits limits = {(uint32_t)config->limit_site_connections, 0};
 
 	if (text_equals(name, LOCAL_SITE))
-		return (struct site_limits){(uint32_t)config->local_deliveries, 0};
+		return (struct site_limits){local_jobs(config), 0};
 	name = route_site_alone(way_site_name(name));
 	for (size_t i = 0; i < config->site_count; i++) {
 		const struct config_site *c = &config->sites[i];

@@ -10,6 +10,7 @@ import glob
 import mailbox
 import pwd
 import re
+import time
 
 import users
 import veredus as v
@@ -248,6 +249,31 @@ def test_walls(t):
             f.truncate()
         smtp.expect(code, "RCPT TO:<carol@here.example>")
     smtp.close()
+    v.equal(veredus.stop(), 0, "exit status")
+
+
+def test_stop(t):
+    """What waits for a child when local ends goes back to the queue as if it had never left it, and is done later; each
+    once. Several letters of one user go together."""
+    need_root()
+    log = users.own(users.home("bob") + "/calls", "bob", b"")
+    users.own(users.home("bob") + "/.forward", "bob", f"\"|sleep 0.3; echo x >>{log}\"\n")
+    veredus = start(t, "local { mailbox = ~/Maildir/  deliveries = 1 }\n")
+    smtp = v.Smtp(veredus.port)
+    for number in range(4):
+        smtp.send("sender@client.example", "bob@here.example", v.mail(f"slow-{number}"))
+    v.wait(lambda: v.read(log), 10, "the first")
+    ids = [smtp.send("sender@client.example", "carol@here.example", v.mail(f"carol-{number}")) for number in range(20)]
+    smtp.close()
+    begun = time.monotonic()
+    v.equal(veredus.stop(), 0, "exit status")
+    v.check(time.monotonic() - begun < 3, "it waited for what it need not do")
+    v.check(len(v.read(log)) < 8, "all was done before the end")
+    veredus.start()
+    maildir(users.home("carol") + "/Maildir", len(ids))
+    veredus.wait_empty()
+    v.equal(v.read(log), b"x\n" * 4)
+    os.unlink(users.home("bob") + "/.forward")
     v.equal(veredus.stop(), 0, "exit status")
 
 

@@ -111,6 +111,7 @@ token_message checker/introspection.c -put
 token_message lib/token_message.c -put
 trace lib/history.c
 trace lib/history_trace.c
+words local/words.c -words_put
 END
 
 profile() {

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: ISC */
+/* Who waits, and which child has whom. */
+#include "crew.h"
+
+#include "child.h"
+#include "mem.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	AGAIN_MS = 1000, /* there was no process to be had */
+	ENDING_EACH = 8, /* processes for each that may deliver: their end takes its time */
+	LOOK_MAX = 2000, /* so many that wait are looked at for one child, and */
+	WRONG_MAX = 8,	 /* so many of them may turn out to be somebody else's */
+};
+
+struct batch {
+	struct child child; /* first */
+	struct crew *crew;
+	uint32_t count;
+	struct recipient *recipients[CHILD_ORDERS_MAX]; /* NULL: settled */
+};
+
+static void crew_run(void *arg);
+
+void crew_init(struct crew *c, struct daemon *d, const struct crew_face *face)
+{
+	c->daemon = d;
+	c->face = face;
+	c->planner.aliases.log = d->log;
+	c->planner.virtuals.log = d->log;
+	c->planner.unprivileged = d->unprivileged;
+	c->end = &c->waiting;
+	c->plans = mem_new(CHILD_ORDERS_MAX, sizeof *c->plans);
+	timer_init(&c->again, d->loop, crew_run, c);
+}
+
+bool crew_is_idle(const struct crew *c)
+{
+	return !c->children && !c->waiting;
+}
+
+static void settle(struct crew *c, struct recipient *r, struct result *result)
+{
+	c->face->settle(c->daemon->self, r, result);
+}
+
+/* -- who waits --------------------------------------------------------------------------- */
+
+static void put_in(struct crew *c, struct recipient **at, struct recipient *r)
+{
+	r->next = *at;
+	*at = r;
+	if (!r->next)
+		c->end = &r->next;
+}
+
+void crew_add(struct crew *c, struct recipient *r)
+{
+	r->whom = plan_whom(r->job, r);
+	put_in(c, c->end, r);
+	/* A turn brings many. */
+	turn_end_schedule(&c->turn, c->daemon->loop, crew_run, c);
+}
+
+static struct recipient *take(struct crew *c, struct recipient **at)
+{
+	struct recipient *r = *at;
+
+	*at = r->next;
+	if (!*at)
+		c->end = at;
+	r->next = NULL;
+	return r;
+}
+
+void crew_remove(struct crew *c, struct recipient *r)
+{
+	for (struct recipient **at = &c->waiting; *at; at = &(*at)->next)
+		if (*at == r) {
+			take(c, at);
+			return;
+		}
+}
+
+/* -- children ------------------------------------------------------------------------------ */
+
+static void said(void *owner, uint32_t number, struct result *result)
+{
+	struct batch *b = owner;
+	struct recipient *r = b->recipients[number];
+
+	b->recipients[number] = NULL;
+	if (r)
+		settle(b->crew, r, result);
+}
+
+/* One letter that ends its child must not take the others' with it again and again. */
+static void left_without_a_word(struct batch *b, struct recipient *r)
+{
+	struct result result = {0};
+
+	if (b->count > 1) {
+		r->alone = true;
+		r->sending = (struct walltime){0};
+		put_in(b->crew, b->crew->end, r);
+		return;
+	}
+	result_set(&result, OUTCOME_DEFERRED, 0, "4.3.0",
+		   "the delivering process ended without a word");
+	settle(b->crew, r, &result);
+}
+
+static void ended(void *owner)
+{
+	struct batch *b = owner;
+	struct crew *c = b->crew;
+
+	c->children--;
+	for (uint32_t i = 0; i < b->count; i++)
+		if (b->recipients[i])
+			left_without_a_word(b, b->recipients[i]);
+	free(b);
+	crew_run(c);
+	if (crew_is_idle(c))
+		c->face->idle(c->daemon->self);
+}
+
+/* What is to be done for R, as the plan at AT; false: it is settled. */
+static bool plan_at(struct crew *c, uint32_t at, struct recipient *r)
+{
+	struct result result = {0};
+
+	if (plan_recipient(&c->planner, r->job, r, &c->plans[at], &result))
+		return true;
+	settle(c, r, &result);
+	return false;
+}
+
+/* R, whose plan is the last one. */
+static void batch_add(struct batch *b, struct recipient *r)
+{
+	r->sending = loop_wall(b->crew->daemon->loop);
+	b->recipients[b->count++] = r;
+}
+
+/* What else waits for the same person. */
+static void batch_fill(struct batch *b)
+{
+	struct recipient *first = b->recipients[0], **at = &b->crew->waiting;
+	uint32_t seen = 0, wrong = 0;
+
+	struct plan *plans = b->crew->plans;
+
+	if (first->alone || !order_is_shared(&plans[0].order))
+		return;
+	for (; *at && seen < LOOK_MAX && wrong < WRONG_MAX && b->count < CHILD_ORDERS_MAX; seen++) {
+		struct recipient *r = *at;
+
+		if (r->whom != first->whom || r->alone || r->job->fd >= 0) {
+			at = &r->next;
+			continue;
+		}
+		take(b->crew, at);
+		if (!plan_at(b->crew, b->count, r))
+			continue;
+		if (order_fits(&plans[0].order, &plans[b->count].order)) {
+			batch_add(b, r);
+			continue;
+		}
+		put_in(b->crew, at, r);
+		at = &r->next;
+		wrong++;
+	}
+}
+
+/* There is no process or descriptor for it. */
+static void batch_failed(struct batch *b, int error)
+{
+	struct crew *c = b->crew;
+
+	for (uint32_t i = b->count; i-- > 0;) {
+		struct recipient *r = b->recipients[i];
+		struct result result = {0};
+
+		r->sending = (struct walltime){0};
+		if (c->children) {
+			put_in(c, &c->waiting, r);
+			continue;
+		}
+		/* Nothing will end and free what is missing: it is told as it is. */
+		result_set(&result, OUTCOME_DEFERRED, 0, "4.3.2", "no process for it: %s",
+			   strerror(error));
+		settle(c, r, &result);
+	}
+}
+
+/* The first that waits, and who goes with it. False: no more can be begun now. */
+static bool batch_begin(struct crew *c)
+{
+	struct order *orders[CHILD_ORDERS_MAX];
+	struct recipient *first = take(c, &c->waiting);
+
+	if (!plan_at(c, 0, first))
+		return true;
+	struct batch *b = mem_new(1, sizeof *b);
+
+	b->crew = c;
+	b->child.done = said;
+	b->child.ended = ended;
+	b->child.owner = b;
+	batch_add(b, first);
+	batch_fill(b);
+	for (uint32_t i = 0; i < b->count; i++)
+		orders[i] = &c->plans[i].order;
+	bool begun = child_start(&b->child, c->daemon->loop, orders, b->count);
+	int error = errno;
+
+	if (begun) {
+		c->children++;
+		c->processes++;
+		return true;
+	}
+	batch_failed(b, error);
+	free(b);
+	return !c->children;
+}
+
+static bool crew_has_room(const struct crew *c)
+{
+	uint64_t most = c->daemon->config->local_deliveries;
+
+	return c->children < most && c->processes < most * ENDING_EACH;
+}
+
+void crew_reap(void *crew)
+{
+	struct crew *c = crew;
+
+	c->processes -= children_reap();
+	crew_run(c);
+}
+
+static void crew_run(void *arg)
+{
+	struct crew *c = arg;
+
+	while (c->waiting && crew_has_room(c))
+		if (!batch_begin(c))
+			break;
+	if (c->waiting && !timer_is_set(&c->again))
+		timer_set(&c->again, MILLISECONDS(AGAIN_MS));
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The crew: recipients that wait, and the children that deliver to them. A
+ * child that can't come back from being somebody is worth more than one
+ * letter: it gets what waits for the same person at the moment, up to
+ * CHILD_ORDERS_MAX, and no more later. So under load a fork and the folders'
+ * syncs are shared by several letters, and a lone letter waits for nobody.
+ */
+#ifndef LOCAL_CREW_H
+#define LOCAL_CREW_H
+
+#include "daemon.h"
+#include "job.h"
+#include "loop.h"
+#include "plan.h"
+
+struct crew_face {
+	/* What became of R; takes *RESULT. */
+	void (*settle)(void *owner, struct recipient *r, struct result *result);
+	/* A child has ended, and nobody takes its place. */
+	void (*idle)(void *owner);
+};
+
+struct crew {
+	struct daemon *daemon; /* its self is the faces' owner */
+	const struct crew_face *face;
+	struct planner planner;
+	struct recipient *waiting, **end;
+	struct plan *plans; /* CHILD_ORDERS_MAX, of the child that is being made */
+	uint32_t children;  /* that run */
+	uint32_t processes; /* and those that have not quite ended */
+	struct turn_end turn;
+	struct timer again;
+};
+
+void crew_init(struct crew *c, struct daemon *d, const struct crew_face *face);
+
+/* Adds one behind the others. It is settled in a later turn, or at the end of this one. */
+void crew_add(struct crew *c, struct recipient *r);
+
+/* Takes one out that waits; nothing if it does not. */
+void crew_remove(struct crew *c, struct recipient *r);
+
+/* SIGCHLD. */
+void crew_reap(void *crew);
+
+bool crew_is_idle(const struct crew *c);
+
+#endif
