@@ -34,8 +34,15 @@ void slot_clock(struct slot *s)
 	if (took.us < s->round_trip.us)
 		s->round_trip = took;
 	s->asked = now;
-	s->dialog.several = s->round_trip.us >= FAR_US &&
-			    !failures_broke_off(s->worker->failures, s->attempt.host, now);
+	s->dialog.several = s->round_trip.us >= FAR_US;
+}
+
+/* A connection of others to the same receiver may have broken meanwhile. */
+static void look_for_breaks(struct slot *s)
+{
+	if (s->state == SLOT_OPEN && s->dialog.several)
+		s->dialog.several = !failures_broke_off(s->worker->failures, s->attempt.host,
+							loop_now(slot_loop(s)));
 }
 
 void slot_want(struct slot *s)
@@ -44,6 +51,7 @@ void slot_want(struct slot *s)
 
 	if (s->closing || !s->known || !s->worker->qmgr)
 		return;
+	look_for_breaks(s);
 	/* What cannot be sent before others are answered would better go over another connection.
 	 */
 	if (carries_several(s) && s->ahead_count == s->sent)
@@ -97,6 +105,7 @@ static void send_those_that_can(struct slot *s)
 {
 	struct walltime now = loop_wall(slot_loop(s));
 
+	look_for_breaks(s);
 	while (s->sent < s->ahead_count && slot_fits(s, s->ahead[s->sent]) &&
 	       dialog_send_ahead(&s->dialog, s->ahead[s->sent]) && s->dialog.ahead_whole) {
 		s->ahead[s->sent]->begun = s->ahead[s->sent]->sending = now;
