@@ -38,6 +38,7 @@ dialog smtp-client/content.c
 dns_packet resolver/dns_packet.c
 dns_packet resolver/tlsa.c
 drop lib/drop.c
+drop pickup/drop_taker.c +:(take_|put$|refused)|^drop_(take|is_whole|taker_begin)$
 envelope lib/envelope.c
 envelope lib/wire.c
 exchange checker/dovecot.c -fired|dovecot_(missing|start)
