@@ -5,16 +5,34 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <unistd.h>
+
+/* The kernel's word for it; a chroot without /proc has only what execve(2) was given. */
+static bool program_path(char *to, size_t size)
+{
+	ssize_t n = readlink("/proc/self/exe", to, size - 1);
+	const char *given = (const char *)getauxval(AT_EXECFN);
+	char whole[PATH_MAX];
+
+	if (n > 0) {
+		to[n] = '\0';
+		return true;
+	}
+	if (!given || !realpath(given, whole))
+		return false;
+	int len = snprintf(to, size, "%s", whole);
+
+	errno = ENAMETOOLONG;
+	return len > 0 && (size_t)len < size;
+}
 
 bool program_folder(char *to, size_t size)
 {
-	ssize_t n = readlink("/proc/self/exe", to, size - 1);
-
-	if (n <= 0)
+	if (!program_path(to, size))
 		return false;
-	to[n] = '\0';
 	char *slash = strrchr(to, '/');
 
 	errno = ENOENT;

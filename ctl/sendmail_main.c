@@ -19,7 +19,7 @@
 /* The command beside this program, with WORDS; it returns only when there is none. */
 static int become_veredus(char **words)
 {
-	char path[PATH_MAX + 32] = "/proc/self/exe";
+	char path[PATH_MAX + 32] = "veredus";
 
 	if (program_beside("veredus", path, sizeof path))
 		execv(path, words);

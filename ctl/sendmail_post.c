@@ -64,7 +64,7 @@ static bool find_postdrop(char *path, size_t size)
 {
 	if (program_beside("postdrop", path, size))
 		return true;
-	sendmail_say(EX_OSERR, "/proc/self/exe: %s", strerror(errno));
+	sendmail_say(EX_OSERR, "where this program lies: %s", strerror(errno));
 	return false;
 }
 

@@ -358,9 +358,13 @@ def test_hatch(t):
     # As a unit with ProtectSystem=strict has it: there is the right, and nothing can be written.
     before = ["unshare", "-m", "sh", "-c", f'mount --bind {installed.SPOOL} {installed.SPOOL} && mount -o remount,bind,ro {installed.SPOOL} && '
               'exec setpriv --reuid=ann --regid=ann --clear-groups "$@"', "sh"]
-    done = subprocess.run([*before, m.sbin + "/postdrop"], input=mail(content=b"Subject: read-only\r\n\r\nx\r\n"), stderr=subprocess.PIPE, timeout=30)
-    v.equal(done.returncode, 0, done.stderr)
-    found = m.arrived(5)
+    # And in a chroot that has no /proc, by a link.
+    os.symlink("sbin/sendmail", t.folder + "/link")
+    bare = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs tmpfs /proc && exec setpriv --reuid=ann --regid=ann --clear-groups --no-new-privs "$@"', "sh"]
+    for words, text in (([*before, m.sbin + "/postdrop"], mail()), ([*bare, t.folder + "/link", "bob@x.example"], b"Subject: x\n\nx\n")):
+        done = subprocess.run(words, input=text, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=30)
+        v.equal(done.returncode, 0, done.stderr)
+    found = m.arrived(6)
     for _, content in found:
         v.check(f"(from uid:{ann.pw_uid})".encode() in content, content[:600])
     v.equal([b"Subject: small\r\n" in content for _, content in found].count(True), 1)
@@ -379,7 +383,7 @@ def test_hatch(t):
     time.sleep(0.2)
     os.kill(pid, signal.SIGKILL)
     v.equal(waiting.wait(30), 0, waiting.stderr.read())
-    m.arrived(6)
+    m.arrived(7)
     m.veredus.stop()
     call([*shut, "bob@x.example"], b"Subject: nobody there\n\nbody\n", 75, b"pickup, which would take the mail, is not there")
     v.equal(m.files(), [])
