@@ -305,8 +305,6 @@ static void host_begin(struct probe *p)
 	timer_set(&p->timer, monotime_since(p->host_until, p->began));
 	p->heard.start = p->heard.end = 0;
 	p->need = tls_need_of(p->job, p->host, &why, &verdict, &final);
-	if (p->need == NEED_NOTHING && p->job->how == HOP_SMTPS)
-		p->need = NEED_TLS;
 	if (p->need == NEED_IMPOSSIBLE) {
 		char text[REPLY_TEXT_MAX];
 

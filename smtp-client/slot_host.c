@@ -258,8 +258,6 @@ static bool slot_connect_host(struct slot *s)
 		s->sts_said = false;
 	}
 	s->sts_mode = sts_mode_of(s->job);
-	if (s->need == NEED_NOTHING && s->job->how == HOP_SMTPS)
-		s->need = NEED_TLS;
 	if (s->need == NEED_IMPOSSIBLE) {
 		char text[REPLY_TEXT_MAX];
 

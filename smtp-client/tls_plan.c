@@ -128,8 +128,8 @@ static bool host_is_validated(const struct job *job, const struct host *host,
 	       text_equal_case(host->name, job->target);
 }
 
-enum tls_need tls_need_of(const struct job *job, const struct host *host, const char **why,
-			  enum sts_verdict *verdict, bool *final)
+static enum tls_need need_of_mail(const struct job *job, const struct host *host, const char **why,
+				  enum sts_verdict *verdict, bool *final)
 {
 	uint8_t address[16];
 
@@ -154,6 +154,15 @@ enum tls_need tls_need_of(const struct job *job, const struct host *host, const 
 		return NEED_IMPOSSIBLE;
 	}
 	return NEED_CHAIN;
+}
+
+enum tls_need tls_need_of(const struct job *job, const struct host *host, const char **why,
+			  enum sts_verdict *verdict, bool *final)
+{
+	enum tls_need need = need_of_mail(job, host, why, verdict, final);
+
+	/* Nothing is said there before TLS, whatever a policy would allow. */
+	return need == NEED_NOTHING && job->how == HOP_SMTPS ? NEED_TLS : need;
 }
 
 enum sts_verdict sts_verdict_of(unsigned fault)

@@ -442,7 +442,8 @@ static void needs_by_message_and_sts(void **state)
 	free(w.job);
 }
 
-/* A route's own host needs no DNS, an address has no name, a mail store here no TLS. */
+/* A route's own host needs no DNS, an address has no name, a mail store here no TLS, smtps always
+ * has it. */
 static void needs_by_message_without_mx(void **state)
 {
 	struct wanting w;
@@ -463,6 +464,15 @@ static void needs_by_message_without_mx(void **state)
 	w.host.name = text_of("/run/lmtp");
 	memset(w.host.address, 0, sizeof w.host.address);
 	assert_int_equal(need_of(&w), MAY);
+	/* On the port that begins with TLS nothing goes without. */
+	w.job->how = HOP_SMTPS;
+	w.route.how = HOP_SMTPS;
+	w.route.tls = POLICY_MAY;
+	w.host.name = text_of("relay.example");
+	w.job->tls_wish = MAIL_TLS_ANY;
+	assert_int_equal(need_of(&w), TLS);
+	w.job->tls_wish = MAIL_TLS_REQUIRED;
+	assert_int_equal(need_of(&w), NEED_CHAIN);
 	free(w.job);
 }
 
