@@ -3,6 +3,8 @@
 #include "hosts.h"
 
 #include "mem.h"
+#include "next_hops.h"
+#include "siphash.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +42,7 @@ struct hosts {
 	uint64_t last_query;
 	size_t count, bytes;
 	struct entry *all;
+	uint8_t key[SIPHASH_KEY_BYTES];
 	struct entry *buckets[BUCKETS];
 };
 
@@ -61,17 +64,22 @@ struct hosts *hosts_new(struct loop *loop)
 	struct hosts *h = mem_new(1, sizeof *h);
 
 	h->loop = loop;
+	siphash_key_make(h->key);
 	return h;
 }
 
-static uint32_t key_bucket(const struct hop_key *key)
+/* Whose mail it is chooses the target. */
+static uint32_t key_bucket(const struct hosts *h, const struct hop_key *key)
 {
-	uint64_t hash = 14695981039346656037u ^ key->how ^ ((uint64_t)key->port << 8) ^
+	char lower[NEXT_HOPS_BYTES];
+	size_t n = key->target.len < sizeof lower ? key->target.len : sizeof lower;
+
+	for (size_t i = 0; i < n; i++)
+		lower[i] = ascii_lower(key->target.data[i]);
+	uint64_t hash = siphash(h->key, lower, n) ^ key->how ^ ((uint64_t)key->port << 8) ^
 			((uint64_t)key->tlsa_wanted << 24);
 
-	for (size_t i = 0; i < key->target.len; i++)
-		hash = (hash ^ (uint8_t)ascii_lower(key->target.data[i])) * 1099511628211u;
-	return (uint32_t)(hash >> 32) % BUCKETS;
+	return (uint32_t)(hash % BUCKETS);
 }
 
 static struct entry *entry_find(const struct hosts *h, const struct hop_key *key, uint32_t bucket)
@@ -226,7 +234,7 @@ static struct entry *entry_new(struct hosts *h, const struct hop_key *key, uint3
 struct host_list *hosts_ask(struct hosts *hosts, const struct hop_key *key,
 			    struct hosts_waiter *waiter)
 {
-	uint32_t bucket = key_bucket(key);
+	uint32_t bucket = key_bucket(hosts, key);
 	struct entry *e = entry_find(hosts, key, bucket);
 	bool fresh = !e;
 
