@@ -291,22 +291,10 @@ static bool page_read(struct reading *r, uint32_t page)
 	return wrong(r, "damaged: a page of no known type");
 }
 
-static int slice_compare(struct text a, struct text b)
-{
-	for (size_t i = 0; i < a.len && i < b.len; i++) {
-		unsigned char x = (unsigned char)ascii_lower(a.data[i]);
-		unsigned char y = (unsigned char)ascii_lower(b.data[i]);
-
-		if (x != y)
-			return x < y ? -1 : 1;
-	}
-	return (a.len > b.len) - (a.len < b.len);
-}
-
 static int entry_compare(const void *a, const void *b, void *table)
 {
 	const struct entry *x = a, *y = b;
-	int d = slice_compare(text_at(table, x->key), text_at(table, y->key));
+	int d = text_order_case(text_at(table, x->key), text_at(table, y->key));
 
 	return d ? d : (x->key.at > y->key.at) - (x->key.at < y->key.at);
 }
@@ -359,12 +347,13 @@ bool table_db_find(const struct table_db *table, struct text key, struct bytes *
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
-		if (slice_compare(text_at(table, table->entries[middle].key), key) < 0)
+		if (text_order_case(text_at(table, table->entries[middle].key), key) < 0)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	if (low == table->count || slice_compare(text_at(table, table->entries[low].key), key) != 0)
+	if (low == table->count ||
+	    text_order_case(text_at(table, table->entries[low].key), key) != 0)
 		return false;
 	struct text found = text_at(table, table->entries[low].value);
 
