@@ -40,6 +40,7 @@ ROOT = os.path.dirname(HERE)
 TICK_US = 1_000_000 / os.sysconf("SC_CLK_TCK")
 MEMORY_FILE_SYSTEMS = {"tmpfs", "ramfs", "devtmpfs", "overlay"}
 START_LIMIT_S = 30
+OFFERED = ["--with", "CHUNKING"]  # by all receivers, as by Postfix' smtpd and Exim; who sends need not use it
 
 
 def die(text):
@@ -328,7 +329,7 @@ def serving(options, name, scenario, sink_arguments):
         sink, sink_ports = start_sink(options.build, folder, sink_arguments + words, [], program=program)[0], [0]
         boxes.ready()
     else:
-        sink, sink_ports = start_sink(options.build, folder, sink_arguments, ports, "0.0.0.0" if out else "127.0.0.1")
+        sink, sink_ports = start_sink(options.build, folder, OFFERED + sink_arguments, ports, "0.0.0.0" if out else "127.0.0.1")
     server = SERVERS[name](options.build, folder, free_port(), sink_ports, scenario.get("slow_ms"))
     server.outward, server.mailboxes = out, boxes
     if "tls" in scenario:
@@ -516,7 +517,7 @@ def measure_queued(options, name, scenario):
             time.sleep(0.02)
         result.update(loaded_s=time.monotonic() - start, qmgr_again_mb=qmgr_kb(server) / 1024)
         expected = 10 * part + 1
-        sink, _ = start_sink(options.build, server.folder, ["--expect", str(expected), "--timeout", str(options.timeout)],
+        sink, _ = start_sink(options.build, server.folder, [*OFFERED, "--expect", str(expected), "--timeout", str(options.timeout)],
                              [server.sink_port])
         start = time.monotonic()
         command(options, server, "queue", "flush")
