@@ -180,12 +180,8 @@ const char *level_text(enum tls_level level)
 	    [LEVEL_DANE] = "required, with a certificate that one of these records fits",
 	    [LEVEL_STS] =
 		"required, with a certificate for this name that tls-authorities vouch for",
-	    [LEVEL_UNVOUCHED] =
-		"neither DNSSEC nor MTA-STS vouches for this name, which REQUIRETLS "
-		"demands: the mail comes back (5.7.10)",
-	    [LEVEL_UNNAMEABLE] =
-		"there is no name that a certificate could be for, which REQUIRETLS "
-		"demands: the mail comes back (5.7.10)",
+	    [LEVEL_UNVOUCHED] = "REQUIRETLS: nobody vouches for its name: mail comes back (5.7.10)",
+	    [LEVEL_UNNAMEABLE] = "REQUIRETLS: an address proves no name: mail comes back (5.7.10)",
 	    [LEVEL_UNNAMED] = "no mx of the MTA-STS policy names it: no mail goes to this host",
 	    [LEVEL_NONE] =
 		"as the route demands it, is not to be had: no mail goes to this host now"};
