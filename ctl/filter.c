@@ -171,7 +171,7 @@ static bool is_domain(const struct condition *c, const struct filter_subject *s)
 
 static bool is_site(const struct condition *c, const struct filter_subject *s)
 {
-	return s->site && s->site(s->site_arg, s->domain, c->value);
+	return s->site && s->site(s->site_arg, s->domain, s->route, c->value);
 }
 
 /* The client is stored as name[address]: either part, or all of it. */

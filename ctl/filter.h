@@ -78,7 +78,8 @@ struct filter_subject {
 	struct text sender, login, source, recipient, domain;
 	struct text reply, waits; /* waits: why its site or domain takes nothing now */
 	/* FILTER_SITE asks this; PATTERN may hold a *. */
-	bool (*site)(void *arg, struct text domain, struct text pattern);
+	struct text route; /* that its sender chose */
+	bool (*site)(void *arg, struct text domain, struct text route, struct text pattern);
 	void *site_arg;
 };
 

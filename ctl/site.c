@@ -18,7 +18,7 @@ enum { BUCKETS = 4096, HOSTS_MAX = 32, ANSWER_BYTES = 16384 };
 /* The names that a domain's site is known by. */
 struct site_names {
 	struct site_names *next;
-	struct text domain;
+	struct text domain, route;		  /* route: that a sender chose, or empty */
 	struct text names[HOSTS_MAX + HOSTS_MAX]; /* hosts, then site blocks */
 	size_t count;
 };
@@ -148,7 +148,7 @@ static void add_blocks(struct site_finder *f, struct site_names *s)
 	}
 }
 
-static struct site_names *names_of(struct site_finder *f, struct text domain)
+static struct site_names *names_of(struct site_finder *f, struct text domain, struct text chosen)
 {
 	uint32_t hash = 5381;
 
@@ -157,16 +157,18 @@ static struct site_names *names_of(struct site_finder *f, struct text domain)
 	struct site_names **bucket = &f->buckets[hash % BUCKETS];
 
 	for (struct site_names *s = *bucket; s; s = s->next)
-		if (text_equal_case(s->domain, domain))
+		if (text_equal_case(s->domain, domain) && text_equal(s->route, chosen))
 			return s;
 	struct site_names *s = arena_alloc(f->arena, sizeof *s);
 	char *copy = arena_copy(f->arena, domain.data, domain.len);
-	const struct config_route *route = config_route(f->config, domain);
+	char *copy_of_route = arena_copy(f->arena, chosen.data, chosen.len);
+	const struct config_route *route = config_route_of(f->config, domain, chosen);
 
-	if (!s || !copy)
+	if (!s || !copy || !copy_of_route)
 		return NULL;
 	s->domain = (struct text){copy, domain.len};
-	if (route->kind == ROUTE_HOP && route->how == HOP_MX)
+	s->route = (struct text){copy_of_route, chosen.len};
+	if (route->kind == ROUTE_HOP && route->how == HOP_MX && !route_is_lost(route))
 		add_mx_hosts(f, s);
 	else if (route->kind == ROUTE_HOP)
 		add_route_hosts(f, s, route->target);
@@ -176,9 +178,17 @@ static struct site_names *names_of(struct site_finder *f, struct text domain)
 	return s;
 }
 
-bool site_finder_matches(void *arg, struct text domain, struct text pattern)
+bool site_finder_needs_routes(const struct site_finder *f)
 {
-	struct site_names *s = names_of(arg, domain);
+	for (size_t i = 0; i < f->config->route_count; i++)
+		if (route_is_named(&f->config->routes[i]))
+			return true;
+	return false;
+}
+
+bool site_finder_matches(void *arg, struct text domain, struct text route, struct text pattern)
+{
+	struct site_names *s = names_of(arg, domain, route);
 	struct network network;
 	char error[256];
 	/* A path, of a UNIX socket, has slashes too. */

@@ -16,6 +16,9 @@ void site_finder_free(struct site_finder **finder); /* takes NULL, leaves NULL *
 
 /* True when the site block's name, the next hop or an MX host of DOMAIN fits PATTERN. ARG: the
  * finder. */
-bool site_finder_matches(void *arg, struct text domain, struct text pattern);
+bool site_finder_matches(void *arg, struct text domain, struct text route, struct text pattern);
+
+/* Must the route that senders chose be known for that? */
+bool site_finder_needs_routes(const struct site_finder *f);
 
 #endif

@@ -232,6 +232,7 @@ static struct filter_subject subject_of(const struct walk *w, const struct hit *
 	    .domain = r->state->domain,
 	    .reply = r->reply,
 	    .waits = r->wait ? r->wait->reason : (struct text){NULL, 0},
+	    .route = hit->envelope.route,
 	    .site = site_finder_matches,
 	    .site_arg = w->view->sites,
 	};
@@ -347,7 +348,10 @@ static bool find_hit(struct walk *w, struct hit *hit, struct queue_content *cont
 	judge(w, hit, FILTER_OF_INDEX);
 	if (!hit->matching)
 		return false;
-	if ((w->wants & VIEW_ENVELOPE) || (w->keys & FILTER_OF_ENVELOPE)) {
+	bool routes =
+	    (w->keys & FILTER_BIT(FILTER_SITE)) && site_finder_needs_routes(w->view->sites);
+
+	if ((w->wants & VIEW_ENVELOPE) || (w->keys & FILTER_OF_ENVELOPE) || routes) {
 		if (!read_envelope(w, hit, content))
 			return false;
 		judge(w, hit, FILTER_OF_ENVELOPE);

@@ -96,6 +96,7 @@ def test_it_stays(t):
     identity = sent(veredus, "a@one.example", "r@far.example")
     veredus.wait_log(rf"{identity}: to=<r@far\.example>.*status=deferred \(450 4\.2\.1 not now\)")
     v.equal(json.loads(veredus.command("queue", "show", identity, "--json"))["route"], "@one")
+    v.equal([len(veredus.listed(f"site={v.SINK}")), len(veredus.listed("site=far.example"))], [1, 0], "where it is for")
     veredus.stop()
     before = len(first.commands)
     veredus.start()

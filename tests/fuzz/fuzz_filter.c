@@ -15,8 +15,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { WORDS_MAX = FILTER_MAX + 2 };
 
-static bool goes_to(void *arg, struct text domain, struct text pattern)
+static bool goes_to(void *arg, struct text domain, struct text route, struct text pattern)
 {
+	(void)route;
 	(void)arg;
 	return filter_glob(pattern, domain);
 }

@@ -9,8 +9,9 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
-static bool goes_to_big(void *arg, struct text domain, struct text pattern)
+static bool goes_to_big(void *arg, struct text domain, struct text route, struct text pattern)
 {
+	(void)route;
 	(void)arg;
 	return text_equals(domain, "example.com") && filter_glob(pattern, text_of("big"));
 }
