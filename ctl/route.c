@@ -371,7 +371,8 @@ static bool route_question(const struct ctl *ctl, struct msg_route_ask *ask)
 	if (ask->address.len <= 512 && ask->sender.len <= ADDRESS_MAX &&
 	    ask->login.len <= SUBMITTER_MAX)
 		return true;
-	ctl_say("an address, or a name, that is too long");
+	ctl_say("too long: an address has 512 octets at most, a sender %d, a login %d", ADDRESS_MAX,
+		SUBMITTER_MAX);
 	return false;
 }
 
