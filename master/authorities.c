@@ -2,6 +2,7 @@
 /* Whose signatures count, from the disk to smtp-client and fetcher. */
 #include "authorities.h"
 
+#include "file.h"
 #include "mem.h"
 #include "route_tls.h"
 #include "state.h"
@@ -73,10 +74,7 @@ static bool changed(struct authorities *all)
 
 	if (!path_make(all->master->config, path, sizeof path) || stat(path, &now) != 0)
 		memset(&now, 0, sizeof now);
-	bool other = now.st_dev != all->seen.st_dev || now.st_ino != all->seen.st_ino ||
-		     now.st_size != all->seen.st_size ||
-		     now.st_mtim.tv_sec != all->seen.st_mtim.tv_sec ||
-		     now.st_mtim.tv_nsec != all->seen.st_mtim.tv_nsec;
+	bool other = !file_is_same(&now, &all->seen);
 
 	all->seen = now;
 	return other;

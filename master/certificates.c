@@ -2,6 +2,7 @@
 /* Certificates and keys, from the disk to the keeper. */
 #include "certificates.h"
 
+#include "file.h"
 #include "mem.h"
 #include "state.h"
 #include "tls_check.h"
@@ -16,18 +17,10 @@
 
 enum { LOOK_SECONDS = 60, FILES = 3 };
 
-/* What tells a file's content from another's: also of the one that a swapped link now leads to. */
-struct stamp {
-	dev_t device;
-	ino_t inode;
-	off_t size;
-	struct timespec modified, changed;
-};
-
 struct certificates {
 	struct master *master;
 	struct timer look;
-	struct stamp (*stamps)[FILES]; /* by block */
+	struct stat (*seen)[FILES]; /* by block; zeros: there is none */
 	size_t count;
 };
 
@@ -89,32 +82,30 @@ void certificates_post(struct child *keeper)
 
 /* -- looking --------------------------------------------------------------------------------- */
 
-static void stamp_take(struct stamp *stamp, struct text path)
+/* True when another file is at PATH than was SEEN: also when a link was swapped. */
+static bool changed(struct stat *seen, struct text path)
 {
 	char name[PATH_MAX];
-	struct stat st;
+	struct stat now = {0};
 
-	memset(stamp, 0, sizeof *stamp);
-	if (!path.len || text_copy(name, sizeof name, path) < path.len || stat(name, &st) != 0)
-		return;
-	stamp->device = st.st_dev;
-	stamp->inode = st.st_ino;
-	stamp->size = st.st_size;
-	stamp->modified = st.st_mtim;
-	stamp->changed = st.st_ctim;
+	if (!path.len || text_copy(name, sizeof name, path) < path.len || stat(name, &now) != 0)
+		memset(&now, 0, sizeof now);
+	bool other = !file_is_same(&now, seen);
+
+	*seen = now;
+	return other;
 }
 
 /* True when a file of the block is another than at the last look. */
 static bool block_changed(struct certificates *all, size_t index)
 {
-	struct stamp now[FILES];
+	bool other = false;
 
 	for (size_t i = 0; i < FILES; i++)
-		stamp_take(&now[i], path_of(config_certificate(all->master->config, index), i));
-	bool changed = memcmp(now, all->stamps[index], sizeof now) != 0;
-
-	memcpy(all->stamps[index], now, sizeof now);
-	return changed;
+		if (changed(&all->seen[index][i],
+			    path_of(config_certificate(all->master->config, index), i)))
+			other = true;
+	return other;
 }
 
 /* A renewal may write one file after the other: what does not fit yet is looked at again when the
@@ -165,8 +156,8 @@ void certificates_watch(struct master *master)
 		master->certificates = all;
 	}
 	all->count = config_certificates(master->config);
-	free(all->stamps);
-	all->stamps = mem_new(all->count + 1, sizeof *all->stamps);
+	free(all->seen);
+	all->seen = mem_new(all->count + 1, sizeof *all->seen);
 	for (size_t i = 0; i < all->count; i++)
 		block_changed(all, i);
 	timer_set(&all->look, SECONDS(LOOK_SECONDS));

@@ -2,6 +2,7 @@
 /* Keeping tables, and asking for their files. */
 #include "store.h"
 
+#include "file.h"
 #include "mem.h"
 #include "tables.h"
 
@@ -20,23 +21,15 @@ enum {
 	WAITING_MAX = 8192 /* questions that wait for a look */
 };
 
-/* What tells one state of a file from another. */
-struct stamp {
-	dev_t device;
-	ino_t inode;
-	off_t size;
-	struct timespec written, changed;
-};
-
 struct table {
 	struct store *store;
 	char *name; /* as the configuration has it */
 	const struct table_kind *kind;
-	void *content;	    /* NULL: nothing is known */
-	struct stamp stamp; /* of the file last read, or found broken */
+	void *content;	  /* NULL: nothing is known */
+	struct stat seen; /* the file last read, or found broken */
 	struct monotime looked;
 	struct timer wait;
-	bool stamped, looking;
+	bool has_seen, looking;
 	struct monotime failed; /* when the log last told of a key that could not be looked up */
 	bool missing;		/* said so in the log */
 	char file[TABLE_FILE_BYTES];
@@ -212,27 +205,11 @@ static void complain(void *owner, uint32_t line, const char *what)
 		  t->content ? "the table stays as it was" : "mail that needs it is deferred");
 }
 
-static struct stamp stamp_of(const struct stat *st)
-{
-	return (struct stamp){st->st_dev, st->st_ino, st->st_size, st->st_mtim, st->st_ctim};
-}
-
-static bool time_is(struct timespec a, struct timespec b)
-{
-	return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
-}
-
-static bool stamp_is(const struct stamp *a, const struct stamp *b)
-{
-	return a->device == b->device && a->inode == b->inode && a->size == b->size &&
-	       time_is(a->written, b->written) && time_is(a->changed, b->changed);
-}
-
 /* A clock that was set back must not keep a file out for ever: only the last second counts. */
-static bool is_quiet(const struct table *t, const struct stamp *s)
+static bool is_quiet(const struct table *t, const struct stat *st)
 {
 	int64_t now = loop_wall(t->store->d->loop).us;
-	int64_t age = now - ((int64_t)s->written.tv_sec * 1000000 + s->written.tv_nsec / 1000);
+	int64_t age = now - ((int64_t)st->st_mtim.tv_sec * 1000000 + st->st_mtim.tv_nsec / 1000);
 
 	return age < 0 || age >= SECONDS(QUIET_S).us;
 }
@@ -254,13 +231,13 @@ static bool read_file(int fd, size_t size, struct bytes *to)
 	}
 }
 
-static void take_content(struct table *t, struct bytes *content, const struct stamp *stamp)
+static void take_content(struct table *t, struct bytes *content, const struct stat *st)
 {
 	struct complaint c = {t, false};
 	void *fresh = t->kind->read(content, complain, &c);
 
-	t->stamp = *stamp;
-	t->stamped = true;
+	t->seen = *st;
+	t->has_seen = true;
 	if (!fresh)
 		return;
 	if (t->content)
@@ -278,30 +255,23 @@ static void examine(struct table *t, int fd)
 	struct bytes content = {0};
 	struct complaint c = {t, false};
 	struct stat before, after;
-	struct stamp stamp;
 
-	if (fstat(fd, &before) != 0)
+	if (fstat(fd, &before) != 0 || (t->has_seen && file_is_same(&before, &t->seen)))
 		return;
-	stamp = stamp_of(&before);
-	if (t->stamped && stamp_is(&stamp, &t->stamp))
-		return;
-	bool quiet = is_quiet(t, &stamp);
+	bool quiet = is_quiet(t, &before);
 
 	if (!quiet && t->content)
 		return;
 	if (before.st_size < 0 || (uint64_t)before.st_size > t->store->d->config->tables_size) {
 		complain(&c, 0, "larger than tables { size }");
-		t->stamp = stamp;
-		t->stamped = true;
+		t->seen = before;
+		t->has_seen = true;
 		return;
 	}
-	if (read_file(fd, (size_t)before.st_size, &content) && fstat(fd, &after) == 0) {
-		struct stamp then = stamp_of(&after);
-
-		if (stamp_is(&stamp, &then))
-			take_content(t, &content, &stamp);
-	}
-	t->stamped = t->stamped && quiet;
+	if (read_file(fd, (size_t)before.st_size, &content) && fstat(fd, &after) == 0 &&
+	    file_is_same(&before, &after))
+		take_content(t, &content, &before);
+	t->has_seen = t->has_seen && quiet;
 	bytes_free(&content);
 }
 
@@ -309,7 +279,7 @@ static void lose(struct table *t, int error)
 {
 	if (t->content)
 		t->kind->free(&t->content);
-	t->stamped = false;
+	t->has_seen = false;
 	if (t->missing)
 		return;
 	t->missing = true;
