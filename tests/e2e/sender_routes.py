@@ -183,5 +183,21 @@ def test_table(t):
     v.equal(veredus.stop(), 0, "exit status")
 
 
+def test_policies(t):
+    """The table of destinations' policies: over a sender's route to mx where it says more of them, and never over a relay."""
+    policies = v.write(t.folder + "/policies", "bank.example encrypt\n* dane-only\n")
+    senders = ("d", "@direct"), ("s", "@strict"), ("r", "@relay")
+    veredus = t.veredus(f"resolver {{ forward = {{ 127.0.0.1@{v.free_port()} }}  timeout = 1s }}\ntls-policies = {policies}\n"
+                        f"route @direct {{ to = mx }}\nroute @strict {{ to = mx  tls = may }}\nroute @relay {{ to = smtp:[{v.SINK}]:25 }}\n"
+                        + "".join(f"sender {name}.example {{ route = {route} }}\n" for name, route in senders)).start()
+    wanted = {"d": ("bank.example", "*"), "s": ("bank.example", None), "r": (None, None)}
+    for name, keys in wanted.items():
+        for domain, key in zip(("bank.example", "else.example"), keys):
+            told = json.loads(veredus.command("route", domain, "--from", f"x@{name}.example", "--json", status=None))
+            v.equal(told["tls_table"] and told["tls_table"]["key"], key, f"{name} to {domain}: {told}")
+            v.equal(told["tls"], {"bank.example": "encrypt", "*": "dane-only", None: "may" if name == "s" else "dane"}[key])
+    v.equal(veredus.stop(), 0, "exit status")
+
+
 if __name__ == "__main__":
     v.main(globals())
