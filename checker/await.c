@@ -46,8 +46,7 @@ void awaiting_go_on(struct checker *self,
 		x->held = (struct bytes){0};
 		x->next_awaiting = NULL;
 		x->awaits = false;
-		go(x, x->has_initial,
-		   (struct text){(const char *)bytes_at(&initial), bytes_len(&initial)});
+		go(x, x->has_initial, bytes_text(&initial));
 		if (initial.data)
 			OPENSSL_cleanse(initial.data, initial.size);
 		bytes_free(&initial);

@@ -342,7 +342,7 @@ static void held_wipe(struct exchange *x)
  */
 static void spoil(struct exchange *x)
 {
-	struct text held = {(const char *)bytes_at(&x->held), bytes_len(&x->held)};
+	struct text held = bytes_text(&x->held);
 	bool scram = x->mechanism == SASL_SCRAM_SHA_256;
 	size_t from = 0, to = held.len;
 
@@ -433,7 +433,7 @@ static struct text scram_name(struct text response)
 /* Whom the first response names; false: it is none, and the exchange is over. */
 static bool response_name(struct exchange *x, struct text response)
 {
-	struct text identity = {(const char *)bytes_at(&x->identity), bytes_len(&x->identity)};
+	struct text identity = bytes_text(&x->identity);
 	struct token_message m;
 
 	if (x->mechanism == SASL_PLAIN)

@@ -261,11 +261,6 @@ static void settle(struct exchange *x, bool fits, const char *wrong)
 		exchange_end(x, AUTH_GOOD, NULL);
 }
 
-static struct text held_text(const struct exchange *x)
-{
-	return (struct text){(const char *)bytes_at(&x->held), bytes_len(&x->held)};
-}
-
 static void password_checked(void *owner, const struct answer *a)
 {
 	struct exchange *x = owner;
@@ -281,7 +276,7 @@ static void password_checked(void *owner, const struct answer *a)
 		/* Unless the line became another meanwhile. */
 		if (siphash(self->key, line.data, line.len) == x->line_mark)
 			memory_keep(self->memory, loop_now(self->d->loop),
-				    self->d->config->auth_remember, line, held_text(x));
+				    self->d->config->auth_remember, line, bytes_text(&x->held));
 	}
 	settle(x, fits, "wrong password");
 }
@@ -295,7 +290,8 @@ static void password_check(void *arg)
 	struct text line;
 
 	user_find(x, &user, &line, text);
-	if (!x->why && memory_has(self->memory, loop_now(self->d->loop), line, held_text(x))) {
+	if (!x->why &&
+	    memory_has(self->memory, loop_now(self->d->loop), line, bytes_text(&x->held))) {
 		settle(x, true, NULL);
 		return;
 	}
@@ -303,7 +299,7 @@ static void password_check(void *arg)
 	x->job = pool_check(self->pool,
 			    &(struct pool_check){.scheme = user.scheme,
 						 .secret = user.secret,
-						 .password = held_text(x),
+						 .password = bytes_text(&x->held),
 						 .preferred = x->known},
 			    password_checked, x);
 	if (!x->job)
@@ -327,7 +323,7 @@ static void password_given(struct exchange *x)
 	user_find(x, &user, &line, text);
 	x->known = guesses_knows(self->guesses, now, x->client, text_of(x->name));
 	/* Its owner, where he always is, waits for nobody's guesses. */
-	if (x->known && !x->why && memory_has(self->memory, now, line, held_text(x)))
+	if (x->known && !x->why && memory_has(self->memory, now, line, bytes_text(&x->held)))
 		settle(x, true, NULL);
 	else
 		exchange_wait(x, password_check);
@@ -356,7 +352,7 @@ static void login_step(struct exchange *x, struct text response)
 /* RFC 4422 appendix A: an empty response asks for the identity of the certificate itself. */
 static void external_step(struct exchange *x, struct text response)
 {
-	struct text identity = {(const char *)bytes_at(&x->identity), bytes_len(&x->identity)};
+	struct text identity = bytes_text(&x->identity);
 	char text[SCRAM_TEXT_BYTES];
 	struct passwd_user user;
 	struct text line;
@@ -461,8 +457,7 @@ static void challenge_go(void *arg)
 
 	x->held = (struct bytes){0};
 	x->stage = STAGE_PROOF;
-	exchange_challenge(
-	    x, (struct text){(const char *)bytes_at(&challenge), bytes_len(&challenge)});
+	exchange_challenge(x, bytes_text(&challenge));
 	bytes_free(&challenge);
 }
 

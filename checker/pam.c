@@ -56,11 +56,6 @@ static const struct pool_work asking = {jail, answer};
 
 /* -- a check -------------------------------------------------------------------------- */
 
-static struct text held_text(const struct exchange *x)
-{
-	return (struct text){(const char *)bytes_at(&x->held), bytes_len(&x->held)};
-}
-
 /* What is remembered with a password: no users file's line begins so. */
 static struct text memory_line(const struct exchange *x, char *to, size_t size)
 {
@@ -103,7 +98,7 @@ static void checked(void *owner, const struct answer *a)
 		if (passwd_same_name(text_of(a->name), text_of(x->name)))
 			memory_keep(self->memory, loop_now(self->d->loop),
 				    self->d->config->auth_remember,
-				    memory_line(x, line, sizeof line), held_text(x));
+				    memory_line(x, line, sizeof line), bytes_text(&x->held));
 		if (!exchange_name(x, text_of(a->name)))
 			return;
 		const char *shut = exchange_shut(x);
@@ -119,8 +114,9 @@ static bool is_remembered(const struct exchange *x)
 {
 	char line[LOGIN_MAX + 8];
 
-	return !exchange_shut(x) && memory_has(x->self->memory, loop_now(x->self->d->loop),
-					       memory_line(x, line, sizeof line), held_text(x));
+	return !exchange_shut(x) &&
+	       memory_has(x->self->memory, loop_now(x->self->d->loop),
+			  memory_line(x, line, sizeof line), bytes_text(&x->held));
 }
 
 static void check(void *arg)
@@ -136,7 +132,7 @@ static void check(void *arg)
 	x->asked_at = loop_now(self->d->loop);
 	x->job = pool_check(self->pool,
 			    &(struct pool_check){.secret = text_of(x->name),
-						 .password = held_text(x),
+						 .password = bytes_text(&x->held),
 						 .address = host_address_print(x->address, address),
 						 .preferred = x->known},
 			    checked, x);

@@ -10,11 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 
-struct text relay_bytes(const struct bytes *b)
-{
-	return (struct text){(const char *)bytes_at(b), bytes_len(b)};
-}
-
 void relay_wipe(struct bytes *b)
 {
 	if (b->data)
@@ -74,8 +69,8 @@ static struct talk_secret secret_of(const struct relay_talk *t)
 
 	return (struct talk_secret){
 	    .login = r->route->login,
-	    .secret = relay_bytes(r->route->token_endpoint.len ? &r->access : &r->password),
-	    .binding = relay_bytes(&t->binding),
+	    .secret = bytes_text(r->route->token_endpoint.len ? &r->access : &r->password),
+	    .binding = bytes_text(&t->binding),
 	    .kept = &r->salted,
 	};
 }
@@ -89,7 +84,7 @@ static void talk_say(struct relay_talk *t)
 				   .mechanism = (uint16_t)t->talk.mechanism,
 				   .has_response = t->talk.has_response,
 				   .final = t->talk.final && t->talk.has_response,
-				   .response = t->talk.has_response ? relay_bytes(&t->talk.response)
+				   .response = t->talk.has_response ? bytes_text(&t->talk.response)
 								    : (struct text){NULL, 0},
 			       });
 }

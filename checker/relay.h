@@ -104,7 +104,6 @@ void relays_forget(struct relays *all, const struct channel *c);
 
 /* Within: relay.c, relay_secret.c, relay_token.c, relay_state.c. */
 void relays_follow(struct relays *all); /* the present configuration */
-struct text relay_bytes(const struct bytes *b);
 void relay_wipe(struct bytes *b);
 /* All that wait so for RELAY go on: they end with DSN and WHY, or (NULL) are looked at again. */
 void relay_go_on(struct relay *r, struct relays *all, enum relay_wait wait, const char *dsn,

@@ -70,7 +70,7 @@ static bool line_take(int fd, struct bytes *to, const char **why)
 		relay_wipe(&content);
 		return false;
 	}
-	struct text line = relay_bytes(&content);
+	struct text line = bytes_text(&content);
 	ptrdiff_t end = text_find(line, '\n');
 
 	if (end >= 0)
@@ -90,7 +90,7 @@ static bool line_take(int fd, struct bytes *to, const char **why)
 /* Takes LINE in the place of what is at TO. True when it is another. */
 static bool secret_set(struct bytes *to, struct bytes *line)
 {
-	bool other = !text_equal(relay_bytes(to), relay_bytes(line));
+	bool other = !text_equal(bytes_text(to), bytes_text(line));
 
 	relay_wipe(to);
 	*to = *line;

@@ -37,7 +37,7 @@ static void place_put(struct bytes *to, const struct relay *r, uint64_t number)
 	wire_put_u32(to, PLACE_MAGIC);
 	wire_put_u64(to, number);
 	wire_put_text(to, (struct text){(const char *)origin, sizeof origin});
-	wire_put_text(to, relay_bytes(&r->refresh));
+	wire_put_text(to, bytes_text(&r->refresh));
 	SHA256(bytes_at(to), bytes_len(to), digest);
 	wire_put_text(to, (struct text){(const char *)digest, sizeof digest});
 }
@@ -93,7 +93,7 @@ void relay_state_open(struct relays *all, struct relay *r, int fd)
 		close(r->state);
 	r->state = fd;
 	/* What has come meanwhile is newer than any file. */
-	if (text_equal(relay_bytes(&r->refresh), relay_bytes(&r->refresh_file)))
+	if (text_equal(bytes_text(&r->refresh), bytes_text(&r->refresh_file)))
 		relay_state_read(r);
 }
 

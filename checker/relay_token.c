@@ -20,8 +20,7 @@ static void token_fetch(struct relays *all, struct relay *r)
 {
 	struct bytes body = {0}, fields = {0};
 
-	token_request_put(r->route, relay_bytes(&r->client_secret), relay_bytes(&r->refresh),
-			  &body);
+	token_request_put(r->route, bytes_text(&r->client_secret), bytes_text(&r->refresh), &body);
 	field_put(&fields, "Accept", "application/json");
 	field_put(&fields, "Content-Type", "application/x-www-form-urlencoded");
 	r->fetch = ++all->last_fetch | RELAY_FETCH;
@@ -30,8 +29,8 @@ static void token_fetch(struct relays *all, struct relay *r)
 					     .purpose = FETCH_TOKEN,
 					     .method = FETCH_POST,
 					     .url = r->route->token_endpoint,
-					     .fields = {2, relay_bytes(&fields)},
-					     .body = relay_bytes(&body),
+					     .fields = {2, bytes_text(&fields)},
+					     .body = bytes_text(&body),
 					     .answer_max = 65536,
 					     .limit_ms = TOKEN_SECONDS * 1000,
 					 });
@@ -95,7 +94,7 @@ static void token_given(struct relays *all, struct relay *r, struct token_answer
 	r->fetched_at = now;
 	r->access_until = monotime_add(now, SECONDS(a->lifetime_s - margin));
 	if (bytes_len(&a->refresh) &&
-	    !text_equal(relay_bytes(&a->refresh), relay_bytes(&r->refresh))) {
+	    !text_equal(bytes_text(&a->refresh), bytes_text(&r->refresh))) {
 		relay_wipe(&r->refresh);
 		r->refresh = a->refresh;
 		a->refresh = (struct bytes){0};

@@ -51,11 +51,6 @@ struct tokens {
 	struct known known[SETS][WAYS];
 };
 
-static struct text held_text(const struct exchange *x)
-{
-	return (struct text){(const char *)bytes_at(&x->held), bytes_len(&x->held)};
-}
-
 /* -- tokens that were good a moment ago -------------------------------------------------- */
 
 static void digest_make(const struct exchange *x, uint8_t *digest)
@@ -131,8 +126,7 @@ static void token_wrong(struct exchange *x, enum token_error error, const char *
 	x->stage = STAGE_ERROR;
 	token_error_put(x->mechanism, error, x->self->d->config->auth_introspection_scope,
 			&challenge);
-	exchange_challenge(
-	    x, (struct text){(const char *)bytes_at(&challenge), bytes_len(&challenge)});
+	exchange_challenge(x, bytes_text(&challenge));
 	bytes_free(&challenge);
 }
 
@@ -141,11 +135,6 @@ static void token_wrong(struct exchange *x, enum token_error error, const char *
 static void field_put(struct bytes *to, const char *name, struct text value)
 {
 	rec_field_encode(to, &(struct rec_field){text_of(name), value});
-}
-
-static struct text text_in(const struct bytes *b)
-{
-	return (struct text){(const char *)bytes_at(b), bytes_len(b)};
 }
 
 static void wipe(struct bytes *b)
@@ -163,12 +152,13 @@ static void token_ask(struct exchange *x)
 	struct bytes body = {0}, fields = {0}, authorization = {0};
 	bool secret = bytes_len(&tokens->secret) > 0;
 
-	introspection_put_body(held_text(x), &body);
+	introspection_put_body(bytes_text(&x->held), &body);
 	field_put(&fields, "Accept", text_of("application/json"));
 	field_put(&fields, "Content-Type", text_of("application/x-www-form-urlencoded"));
 	if (secret) {
-		introspection_put_authorization(config, text_in(&tokens->secret), &authorization);
-		field_put(&fields, "Authorization", text_in(&authorization));
+		introspection_put_authorization(config, bytes_text(&tokens->secret),
+						&authorization);
+		field_put(&fields, "Authorization", bytes_text(&authorization));
 	}
 	x->fetch_id = ++tokens->next_id;
 	tokens->fetches++;
@@ -177,8 +167,8 @@ static void token_ask(struct exchange *x)
 						.purpose = FETCH_INTROSPECTION,
 						.method = FETCH_POST,
 						.url = config->auth_introspection,
-						.fields = {secret ? 3 : 2, text_in(&fields)},
-						.body = text_in(&body),
+						.fields = {secret ? 3 : 2, bytes_text(&fields)},
+						.body = bytes_text(&body),
 						.answer_max = 65536,
 						.limit_ms = FETCH_SECONDS * 1000,
 					    });

@@ -185,7 +185,7 @@ struct users *users_new(struct bytes *content,
 	users->content = *content;
 	*content = (struct bytes){0};
 	siphash_key_make(users->key);
-	rest = (struct text){(const char *)bytes_at(&users->content), bytes_len(&users->content)};
+	rest = bytes_text(&users->content);
 	users->room = lines_count(rest);
 	for (users->size = 64; users->size < users->room; users->size *= 2)
 		;

@@ -176,7 +176,7 @@ static int read_header(struct mail *m)
 /* What is to be read in the header, and what is to be put into it, in m->out. */
 static int settle_header(struct mail *m)
 {
-	struct text header = {(const char *)bytes_at(&m->header), bytes_len(&m->header)};
+	struct text header = bytes_text(&m->header);
 	size_t line = header_long_line(header);
 	char name[512] = "";
 
@@ -200,9 +200,9 @@ static int settle_header(struct mail *m)
 		header_without_blind(header, &kept);
 	else
 		bytes_add(&kept, header.data, header.len);
-	header_encode((struct text){(const char *)bytes_at(&kept), bytes_len(&kept)}, &m->out);
+	header_encode(bytes_text(&kept), &m->out);
 	bytes_free(&kept);
-	header = (struct text){(const char *)bytes_at(&m->out), bytes_len(&m->out)};
+	header = bytes_text(&m->out);
 	m->header_eight = !text_is_ascii(header);
 	if (m->header_eight && !text_is_utf8(header))
 		return sendmail_say(EX_DATAERR, "the header is neither ASCII nor UTF-8");

@@ -88,8 +88,7 @@ static void put_phrase(struct bytes *to, struct text t)
 			i++;
 		bytes_add(&plain, t.data + i, 1);
 	}
-	header_put_words(
-	    to, text_trim((struct text){(const char *)bytes_at(&plain), bytes_len(&plain)}));
+	header_put_words(to, text_trim(bytes_text(&plain)));
 	bytes_free(&plain);
 }
 

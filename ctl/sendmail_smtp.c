@@ -40,7 +40,7 @@ static struct moment moment_now(void)
 
 static bool is_eight(const struct bytes *b)
 {
-	return !text_is_ascii((struct text){(const char *)bytes_at(b), bytes_len(b)});
+	return !text_is_ascii(bytes_text(b));
 }
 
 static int post_mail(struct conversation *c, const struct envelope *e, struct text envelope,

@@ -116,7 +116,7 @@ static bool header_settle(struct bytes *in, size_t skip, size_t len, bool empty_
 
 bool mail_header_take(struct bytes *in, bool ended, struct bytes *header)
 {
-	struct text all = {(const char *)bytes_at(in), bytes_len(in)};
+	struct text all = bytes_text(in);
 	bool open;
 	size_t skip = mbox_line(all, &open), at = skip;
 

@@ -152,9 +152,8 @@ static void transfer_begin(struct ask *ask, struct text resolve)
 	struct duration left = monotime_since(ask->until, loop_now(self->d->loop));
 	struct transfer_request request = {
 	    .url = text_of(ask->url),
-	    .body = {(const char *)bytes_at(&ask->body), bytes_len(&ask->body)},
-	    .fields = {ask->field_count,
-		       {(const char *)bytes_at(&ask->fields), bytes_len(&ask->fields)}},
+	    .body = bytes_text(&ask->body),
+	    .fields = {ask->field_count, bytes_text(&ask->fields)},
 	    .resolve = resolve,
 	    .method = (enum fetch_method)ask->method,
 	    .answer_max = ask->answer_max,

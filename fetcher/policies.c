@@ -653,9 +653,7 @@ void policies_trust(struct policies *s, int fd)
 	bool read = file_take(fd, AUTHORITIES_BYTES_MAX, &pem);
 
 	if (read)
-		s->trusts =
-		    sts_fetches_trust(s->fetches, (struct text){(const char *)bytes_at(&pem),
-								bytes_len(&pem)}) > 0;
+		s->trusts = sts_fetches_trust(s->fetches, bytes_text(&pem)) > 0;
 	if (!read || !s->trusts)
 		log_error(s->d->log, "tls-authorities: there are no certificates in the file; no "
 				     "MTA-STS policy can be fetched");

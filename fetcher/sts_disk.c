@@ -9,9 +9,7 @@ void sts_disk_load(struct sts_store *store, const char *folder, int64_t now_s)
 	struct bytes content = {0};
 
 	if (snapshot_read(folder, STS_FILE_NAME, STS_FILE_BYTES_MAX, &content))
-		(void)sts_store_decode(
-		    store, (struct text){(const char *)bytes_at(&content), bytes_len(&content)},
-		    now_s);
+		(void)sts_store_decode(store, bytes_text(&content), now_s);
 	bytes_free(&content);
 }
 

@@ -25,7 +25,6 @@ void sts_failure_count(struct channel *limits, struct text domain, const struct 
 	struct bytes row = {0};
 
 	rec_tls_result_encode(&row, &result);
-	channel_send_tls_results(limits, &(struct msg_tls_results){
-					     {1, {(const char *)bytes_at(&row), bytes_len(&row)}}});
+	channel_send_tls_results(limits, &(struct msg_tls_results){{1, bytes_text(&row)}});
 	bytes_free(&row);
 }

@@ -93,7 +93,7 @@ static void transfer_end(struct transfer *t, CURLcode code)
 		curl_easy_getinfo(t->easy, CURLINFO_CONTENT_TYPE, &type);
 		r.status = (uint16_t)(status > 0 && status < 1000 ? status : 0);
 		r.type = text_of(type);
-		r.body = (struct text){(const char *)bytes_at(&t->answer), bytes_len(&t->answer)};
+		r.body = bytes_text(&t->answer);
 	} else {
 		r.reason = text_of(t->too_large ? "the answer is too large"
 				   : *t->error	? t->error

@@ -187,17 +187,16 @@ static void mail_begin(struct tls_reports *r, struct sending *s)
 
 	tls_report_id(&m, s->domain, id);
 	r->mails++;
-	channel_send_tls_report(
-	    r->submission,
-	    &(struct msg_tls_report){
-		.token = token_new(r, s),
-		.to = text_of(s->record.targets[s->at].to),
-		.domain = text_of(s->domain->name),
-		.report_id = text_of(id),
-		.begin_s = (uint64_t)(m.day * TLS_DAY_S),
-		.end_s = (uint64_t)(m.day * TLS_DAY_S + TLS_DAY_S - 1),
-		.report = {(const char *)bytes_at(&s->report), bytes_len(&s->report)},
-	    });
+	channel_send_tls_report(r->submission,
+				&(struct msg_tls_report){
+				    .token = token_new(r, s),
+				    .to = text_of(s->record.targets[s->at].to),
+				    .domain = text_of(s->domain->name),
+				    .report_id = text_of(id),
+				    .begin_s = (uint64_t)(m.day * TLS_DAY_S),
+				    .end_s = (uint64_t)(m.day * TLS_DAY_S + TLS_DAY_S - 1),
+				    .report = bytes_text(&s->report),
+				});
 }
 
 static void post_begin(struct tls_reports *r, struct sending *s)
@@ -207,17 +206,16 @@ static void post_begin(struct tls_reports *r, struct sending *s)
 	/* RFC 8460 section 5.4: of a compressed one. */
 	rec_field_encode(
 	    &fields, &(struct rec_field){TEXT("Content-Type"), TEXT("application/tlsrpt+gzip")});
-	channel_send_fetch(r->fetcher,
-			   &(struct msg_fetch){
-			       .query = token_new(r, s),
-			       .purpose = FETCH_TLS_REPORT,
-			       .method = FETCH_POST,
-			       .url = text_of(s->record.targets[s->at].to),
-			       .fields = {1, {(const char *)bytes_at(&fields), bytes_len(&fields)}},
-			       .body = {(const char *)bytes_at(&s->report), bytes_len(&s->report)},
-			       .answer_max = 4096,
-			       .limit_ms = FETCH_LIMIT_MS,
-			   });
+	channel_send_fetch(r->fetcher, &(struct msg_fetch){
+					   .query = token_new(r, s),
+					   .purpose = FETCH_TLS_REPORT,
+					   .method = FETCH_POST,
+					   .url = text_of(s->record.targets[s->at].to),
+					   .fields = {1, bytes_text(&fields)},
+					   .body = bytes_text(&s->report),
+					   .answer_max = 4096,
+					   .limit_ms = FETCH_LIMIT_MS,
+				       });
 	bytes_free(&fields);
 }
 
@@ -568,10 +566,10 @@ void tls_reports_look(struct tls_reports *r, struct channel *c, const struct msg
 			tls_report_json(&maker, domain, &json);
 		}
 	}
-	seen.domains.items = (struct text){(const char *)bytes_at(&rows), bytes_len(&rows)};
+	seen.domains.items = bytes_text(&rows);
 	/* A domain's bounds leave room: eight policies of 4 KB, 48 failures of 1 KB. */
 	if (bytes_len(&json) <= REPORT_TOLD)
-		seen.report = (struct text){(const char *)bytes_at(&json), bytes_len(&json)};
+		seen.report = bytes_text(&json);
 	channel_send_tls_counts_seen(c, &seen);
 	bytes_free(&rows);
 	bytes_free(&json);

@@ -143,7 +143,7 @@ static struct wire_list recipients_of(const struct drop_fields *fields, struct b
 		rec_handin_recipient_encode(to, &(struct rec_handin_recipient){address, notify});
 		count++;
 	}
-	return (struct wire_list){count, {(const char *)bytes_at(to), bytes_len(to)}};
+	return (struct wire_list){count, bytes_text(to)};
 }
 
 /* False: its content cannot be read now. */
@@ -173,7 +173,7 @@ static bool bring_mail(struct dropped *m, struct drop_file *f)
 			  .smtputf8 = (f->head.flags & DROP_UTF8) != 0,
 			  .body_type = f->head.flags & DROP_EIGHT_BIT ? BODY_8BITMIME : BODY_7BIT,
 			  .recipients = recipients_of(&f->fields, &recipients),
-			  .content = {(const char *)bytes_at(&content), bytes_len(&content)},
+			  .content = bytes_text(&content),
 			  .content_length = f->head.content,
 			  .envid = f->fields.envid,
 			  .ret = f->fields.ret,
@@ -250,10 +250,8 @@ static bool bring_return(struct dropped *m)
 			  .login = text_of(login),
 			  .smtputf8 = !text_is_ascii(text_of(m->sender)),
 			  .body_type = BODY_8BITMIME,
-			  .recipients = {1,
-					 {(const char *)bytes_at(&recipients),
-					  bytes_len(&recipients)}},
-			  .content = {(const char *)bytes_at(&content), bytes_len(&content)},
+			  .recipients = {1, bytes_text(&recipients)},
+			  .content = bytes_text(&content),
 			  .content_length = bytes_len(&content),
 		      },
 		      -1);

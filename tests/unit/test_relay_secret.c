@@ -45,7 +45,7 @@ static struct text password_of(const char *label)
 	while (r && strcmp(r->label, label) != 0)
 		r = r->next;
 	assert_non_null(r);
-	return relay_bytes(&r->password);
+	return r ? bytes_text(&r->password) : (struct text){0};
 }
 
 static void hands_over(unsigned index, const char *name, const char *content)
