@@ -210,12 +210,13 @@ static bool put_recipient(struct reading *r, const json_t *o, uint32_t number,
 			  struct import_envelope *to)
 {
 	struct envelope_recipient er = {0};
-	struct address address, original;
+	struct address address, original, sender;
 
 	if (!json_is_object(o))
 		return wrong(r, "", "is no object");
 	if (!take_address(r, o, "address", true, &address) ||
 	    !take_address(r, o, "original", false, &original) ||
+	    !take_address(r, o, "sender", false, &sender) ||
 	    !take_token(r, o, "orcpt", ORCPT_MAX, &er.orcpt) ||
 	    !take_words(r, o, "notify", WORDS_NOTIFY, "NEVER, or SUCCESS, FAILURE, DELAY",
 			&er.notify))
@@ -225,6 +226,7 @@ static bool put_recipient(struct reading *r, const json_t *o, uint32_t number,
 		return wrong(r, "notify", "NEVER stands alone");
 	er.address = address_text(&address);
 	er.original = address_text(&original);
+	er.sender = address_text(&sender);
 	envelope_put_recipient(&to->envelope, &er);
 	return put_state(r, o, number, to);
 }

@@ -80,6 +80,7 @@ static json_t *recipients_json(const struct hit *hit)
 		json_object_set_new(o, "address", json_text(r->envelope.address));
 		set_text(o, "original", r->envelope.original);
 		set_text(o, "orcpt", r->envelope.orcpt);
+		set_text(o, "sender", r->envelope.sender);
 		set_words(o, "notify", WORDS_NOTIFY, r->envelope.notify);
 		set_state(o, r);
 		json_array_append_new(list, o);

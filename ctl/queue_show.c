@@ -63,6 +63,7 @@ static void recipient_text(const struct hit_recipient *r)
 	line("  reply     ", r->reply);
 	line("  original  ", r->envelope.original);
 	line("  orcpt     ", r->envelope.orcpt);
+	line("  sender    ", r->envelope.sender);
 	words_line("  notify     ", WORDS_NOTIFY, r->envelope.notify);
 	if (r->state->flags & QUEUE_NOTICED)
 		puts("  notice     the sender was told of the delay");
@@ -127,6 +128,7 @@ static json_t *recipient_json(const struct hit_recipient *r)
 	json_object_set_new(o, "reply", json_text(r->reply));
 	json_object_set_new(o, "original", json_text(r->envelope.original));
 	json_object_set_new(o, "orcpt", json_text(r->envelope.orcpt));
+	json_object_set_new(o, "sender", json_text(r->envelope.sender));
 	json_object_set_new(o, "notify", words_json(WORDS_NOTIFY, r->envelope.notify));
 	json_object_set_new(o, "noticed", json_boolean(r->state->flags & QUEUE_NOTICED));
 	json_object_set_new(o, "owed", words_json(WORDS_OWED, r->state->flags));

@@ -232,7 +232,7 @@ struct config {
 	size_t route_count;
 	struct text local_mailbox, local_separators, local_aliases, local_user;
 	struct duration local_command_time;
-	uint8_t local_forward;
+	uint8_t local_forward, local_owners, local_expand_owners;
 	uint64_t local_deliveries;
 	struct config_virtual *virtuals; /* sorted by label */
 	size_t virtual_count;

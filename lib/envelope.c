@@ -25,10 +25,11 @@ enum tag {
 	TAG_TLS = 15,
 	TAG_SOURCE = 16,
 	TAG_ROUTE = 17,
-	TAG_ADDED = 24, /* a recipient as well: of an expansion */
+	TAG_ADDED = 24,	 /* a recipient as well: of an expansion */
+	TAG_LISTED = 25, /* the same, with a sender of its own */
 };
 
-enum { RECIPIENT_FIELD_MAX = 6 * 4 + 1 + 2 * ADDRESS_MAX + ORCPT_MAX + TARGET_MAX };
+enum { RECIPIENT_FIELD_MAX = 7 * 4 + 1 + 3 * ADDRESS_MAX + ORCPT_MAX + TARGET_MAX };
 
 static void put_text(struct bytes *w, enum tag tag, struct text t)
 {
@@ -71,13 +72,15 @@ void envelope_put_head(struct bytes *w, const struct envelope *e)
 
 void envelope_put_recipient(struct bytes *w, const struct envelope_recipient *r)
 {
-	bool added = r->target.len || r->parent;
+	bool listed = r->sender.len != 0, added = listed || r->target.len || r->parent;
 	size_t len = 3 * 4 + 1 + r->address.len + r->original.len + r->orcpt.len;
 
 	if (added)
 		len += 2 * 4 + r->target.len;
+	if (listed)
+		len += 4 + r->sender.len;
 	must(len <= RECIPIENT_FIELD_MAX);
-	wire_put_u16(w, added ? TAG_ADDED : TAG_RECIPIENT);
+	wire_put_u16(w, listed ? TAG_LISTED : added ? TAG_ADDED : TAG_RECIPIENT);
 	wire_put_u32(w, (uint32_t)len);
 	wire_put_text(w, r->address);
 	wire_put_text(w, r->original);
@@ -87,6 +90,13 @@ void envelope_put_recipient(struct bytes *w, const struct envelope_recipient *r)
 		return;
 	wire_put_u32(w, r->parent);
 	wire_put_text(w, r->target);
+	if (listed)
+		wire_put_text(w, r->sender);
+}
+
+static bool is_recipient(uint16_t tag)
+{
+	return tag == TAG_RECIPIENT || tag == TAG_ADDED || tag == TAG_LISTED;
 }
 
 static bool decode_recipient(uint16_t tag, struct text value, struct envelope_recipient *r)
@@ -94,16 +104,18 @@ static bool decode_recipient(uint16_t tag, struct text value, struct envelope_re
 	struct wire_reader in = wire_reader_over(value.data, value.len);
 
 	r->parent = 0;
-	r->target = (struct text){NULL, 0};
+	r->target = r->sender = (struct text){NULL, 0};
 
 	r->address = wire_text(&in, ADDRESS_MAX);
 	r->original = wire_text(&in, ADDRESS_MAX);
 	r->orcpt = wire_text(&in, ORCPT_MAX);
 	r->notify = wire_u8(&in);
-	if (tag == TAG_ADDED) {
+	if (tag != TAG_RECIPIENT) {
 		r->parent = wire_u32(&in);
 		r->target = wire_text(&in, TARGET_MAX);
 	}
+	if (tag == TAG_LISTED)
+		r->sender = wire_text(&in, ADDRESS_MAX);
 	return wire_done(&in) && r->address.len > 0;
 }
 
@@ -134,7 +146,9 @@ static bool decode_field(struct envelope *e, uint16_t tag, struct text value)
 	switch (tag) {
 	case TAG_RECIPIENT:
 	case TAG_ADDED:
+	case TAG_LISTED:
 		/* Whose place it has stands before it. */
+		e->own_senders |= tag == TAG_LISTED;
 		return decode_recipient(tag, value, &r) && r.parent <= e->recipient_count &&
 		       e->recipient_count++ < RECIPIENTS_MAX;
 	case TAG_SENDER:
@@ -201,7 +215,7 @@ bool envelope_next(struct envelope_iter *it, struct envelope_recipient *r)
 		uint16_t tag = wire_u16(&it->in);
 		struct text value = wire_text(&it->in, ENVELOPE_MAX);
 
-		if ((tag == TAG_RECIPIENT || tag == TAG_ADDED) && !it->in.bad) {
+		if (is_recipient(tag) && !it->in.bad) {
 			it->next++;
 			return decode_recipient(tag, value, r);
 		}

@@ -44,6 +44,7 @@ struct envelope {
 	uint8_t tls;	    /* enum mail_tls */
 	uint64_t arrival_wall; /* us; when the transaction began */
 	uint32_t recipient_count;
+	bool own_senders; /* of some recipients; told by envelope_decode() */
 };
 
 struct envelope_recipient {
@@ -64,6 +65,7 @@ struct envelope_recipient {
 	 */
 	struct text target;
 	uint32_t parent;
+	struct text sender; /* of the list that it stands for; empty: the message's */
 };
 
 /* Recipients in the order in which they were put: numbers count from 0. */

@@ -98,11 +98,8 @@ enum aliases_found alias_file_find(struct alias_file *f, const struct config *co
 	if (!f->aliases)
 		return ALIASES_ABSENT;
 	enum aliases_found found = aliases_find(f->aliases, name, list);
-	size_t end = 0;
+	size_t end = user_end(config, name);
 
-	while (end < name.len && (text_find(config->local_separators, name.data[end]) < 0 ||
-				  text_equals(config->local_separators, "none")))
-		end++;
 	if (found != ALIASES_ABSENT || !end || end == name.len)
 		return found;
 	return aliases_find(f->aliases, (struct text){name.data, end}, list);
@@ -123,13 +120,15 @@ struct expanding {
 	struct text address; /* whose aliases they are */
 	struct name names[NAMES_MAX];
 	size_t count;
+	struct text owner;   /* of the list that is read: its members' sender; empty: none */
+	struct text said;    /* of the whole */
 	const char *trouble; /* NULL: none so far */
-	bool broken;
+	bool broken, null_sender;
 };
 
 static void add(struct expanding *x, struct text address, struct text target)
 {
-	if (!result_add(x->r, address, target))
+	if (!result_add(x->r, &(struct addition){address, target, x->owner}))
 		x->trouble = "it has too many members";
 }
 
@@ -232,6 +231,51 @@ static bool name_open(struct expanding *x, struct text name, struct text domain,
 	return true;
 }
 
+/* The one address that a list consists of. */
+static bool single_address(struct text list, struct alias_item *item)
+{
+	struct alias_item next;
+	const char *why;
+
+	return alias_next(&list, false, item, &why) == ALIAS_ITEM && item->kind == ALIAS_ADDRESS &&
+	       alias_next(&list, false, &next, &why) == ALIAS_END;
+}
+
+/*
+ * RFC 5321 section 3.9.2: the return address of a list's copies "MUST be changed to be the address
+ * of a person or other entity who administers the list". PART is the list's name. Of owner-ann
+ * herself that is owner-owner. A notification stays one (section 4.5.5): what can't be delivered
+ * of it is the postmaster's, and never goes round.
+ */
+static void owner_find(struct expanding *x, const char *part, struct text domain)
+{
+	char name[PART_BYTES + 16], address[2 * ADDRESS_MAX];
+	struct text list, whole = text_of(part);
+	struct alias_item item;
+
+	if (x->null_sender || !x->config->local_owners || strcmp(part, "owner-owner") == 0)
+		return;
+	if (aliases_find(x->file->aliases, whole, &list) == ALIASES_ABSENT)
+		whole.len = user_end(x->config, whole);
+	snprintf(name, sizeof name, "owner-%.*s", (int)whole.len, part);
+	if (strncmp(part, "owner-", 6) == 0)
+		strcpy(name, "owner-owner");
+	if (aliases_find(x->file->aliases, text_of(name), &list) != ALIASES_FOUND)
+		return;
+	if (!x->config->local_expand_owners || !single_address(list, &item))
+		text_copy(item.value, sizeof item.value, text_of(name));
+	bool full = strchr(item.value, '@') != NULL;
+	int n = snprintf(address, sizeof address, "%s%s%.*s", item.value, full ? "" : "@",
+			 full ? 0 : (int)domain.len, domain.data);
+	const char *copy =
+	    n > 0 && n <= ADDRESS_MAX ? arena_copy(x->arena, address, (size_t)n) : NULL;
+
+	if (copy)
+		x->owner = (struct text){copy, (size_t)n};
+	if (copy && !x->said.len)
+		x->said = x->owner;
+}
+
 /* Each name's list once. Who is met in a list of his own is meant as the user. */
 static void expand_name(struct expanding *x, struct text name, struct text domain, int depth)
 {
@@ -253,10 +297,13 @@ static void expand_name(struct expanding *x, struct text name, struct text domai
 		/* As a client would have named him, so that he gets one copy. */
 		add_user(x, name, domain, "");
 	else if (name_open(x, name, domain, depth)) {
+		struct text owner = x->owner;
 		size_t at = x->count - 1;
 
+		owner_find(x, part, domain);
 		expand_list(x, list, domain, depth + 1);
 		x->names[at].open = false;
+		x->owner = owner;
 	}
 }
 
@@ -271,14 +318,15 @@ static void settle(const struct expanding *x)
 		result_set(x->r, OUTCOME_FAILED, 554, "5.2.4", "the alias %.*s: %s", (int)t.len,
 			   t.data, x->trouble);
 	else
-		result_set(x->r, OUTCOME_EXPANDED, 250, "2.1.5", "alias expanded to %u",
-			   x->r->added);
+		result_set(x->r, OUTCOME_EXPANDED, 250, "2.1.5", "alias expanded to %u%s%.*s",
+			   x->r->added, x->said.len ? ", from " : "", (int)x->said.len,
+			   x->said.data);
 	if (x->broken || x->trouble)
 		result_free(x->r);
 }
 
 bool alias_expand(struct alias_file *f, const struct config *config, struct text address,
-		  struct result *r)
+		  struct text sender, struct result *r)
 {
 	char part[PART_BYTES];
 	struct text domain = address_domain(address), list;
@@ -292,6 +340,7 @@ bool alias_expand(struct alias_file *f, const struct config *config, struct text
 	x->config = config;
 	x->r = r;
 	x->address = address;
+	x->null_sender = !sender.len;
 	x->arena = arena_new(ARENA_BYTES);
 	expand_name(x, (struct text){address.data, address.len - domain.len - 1}, domain, 0);
 	settle(x);
@@ -304,14 +353,13 @@ bool alias_has(struct alias_file *f, const struct config *config, struct text ad
 	       struct text target)
 {
 	struct result r = {0};
-	struct text list, a, t;
+	struct addition a;
 	bool has = false;
 
-	if (alias_expand(f, config, address, &r)) {
-		list = (struct text){(const char *)bytes_at(&r.additions), bytes_len(&r.additions)};
-		while (!has && result_next(&list, &a, &t))
-			has = text_equal(t, target) && text_equal_case(a, address);
-	}
+	if (alias_expand(f, config, address, (struct text){NULL, 0}, &r))
+		for (struct text list = result_additions(&r); !has && result_next(&list, &a);)
+			has = text_equal(a.target, target) && text_equal_case(a.address, address);
+
 	result_free(&r);
 	return has;
 }

@@ -29,10 +29,11 @@ enum aliases_found alias_file_find(struct alias_file *f, const struct config *co
 
 /*
  * All that ADDRESS stands for by its aliases, to R as additions: kind is expanded; deferred when an
- * alias is broken, failed when they are too many or too deep. False: it has no alias.
+ * alias is broken, failed when they are too many or too deep. False: it has no alias. Members of an
+ * alias NAME that has an owner-NAME beside it have that for their sender, unless SENDER is null.
  */
 bool alias_expand(struct alias_file *f, const struct config *config, struct text address,
-		  struct result *r);
+		  struct text sender, struct result *r);
 
 /* Does ADDRESS still stand for TARGET (a command, a file, a list)? */
 bool alias_has(struct alias_file *f, const struct config *config, struct text address,

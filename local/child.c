@@ -119,7 +119,8 @@ static void as_changed_forward_says(const struct order *o, struct result *r)
 	const char *why;
 
 	if (forward_read(o->user, &o->letter, r, &why) != LIST_FOUND)
-		result_add(r, o->letter.address, text_of("\\"));
+		result_add(r,
+			   &(struct addition){.address = o->letter.address, .target = TEXT("\\")});
 	result_set(r, OUTCOME_EXPANDED, 250, "2.1.5", ".forward has been changed");
 }
 

@@ -101,12 +101,12 @@ void job_free(struct job **job)
 
 static void put_additions(struct bytes *to, const struct recipient *r, uint32_t *count)
 {
-	struct text list = {(const char *)bytes_at(&r->result.additions),
-			    bytes_len(&r->result.additions)};
-	struct text address, target;
+	struct text list = result_additions(&r->result);
+	struct addition a;
 
-	while (result_next(&list, &address, &target)) {
-		rec_addition_encode(to, &(struct rec_addition){r->number, address, target});
+	while (result_next(&list, &a)) {
+		rec_addition_encode(
+		    to, &(struct rec_addition){r->number, a.address, a.target, a.sender});
 		++*count;
 	}
 }

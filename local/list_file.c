@@ -67,7 +67,7 @@ static enum list_found file_read(const char *path, uid_t owner, struct bytes *to
 
 static void add(struct reading *x, struct text address, struct text target)
 {
-	if (!x->why && !result_add(x->r, address, target))
+	if (!x->why && !result_add(x->r, &(struct addition){.address = address, .target = target}))
 		x->why = "it has too many members";
 }
 
@@ -202,15 +202,14 @@ enum list_found include_read(const char *path, const struct user *owner, const s
 bool forward_has(const struct user *u, const struct letter *l, struct text target)
 {
 	struct result r = {0};
-	struct text list, a, t;
+	struct addition a;
 	const char *why;
 	bool has = false;
 
-	if (forward_read(u, l, &r, &why) == LIST_FOUND) {
-		list = (struct text){(const char *)bytes_at(&r.additions), bytes_len(&r.additions)};
-		while (!has && result_next(&list, &a, &t))
-			has = text_equal(t, target);
-	}
+	if (forward_read(u, l, &r, &why) == LIST_FOUND)
+		for (struct text list = result_additions(&r); !has && result_next(&list, &a);)
+			has = text_equal(a.target, target);
+
 	result_free(&r);
 	return has;
 }

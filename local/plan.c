@@ -17,15 +17,9 @@ enum { FIND_EXACT = '=', FIND_TAGGED = '+' }; /* how users are remembered */
 static enum user_found find_name(struct planner *p, const struct config *config, struct text part,
 				 struct user *u)
 {
-	char separators[16];
-
 	if (users_recall(&p->users, FIND_TAGGED, part, u))
 		return USER_FOUND;
-
-	text_copy(separators, sizeof separators, config->local_separators);
-	if (text_equals(config->local_separators, "none"))
-		separators[0] = '\0';
-	enum user_found found = user_find(u, part, separators);
+	enum user_found found = user_find(u, part, config);
 
 	if (found == USER_FOUND && p->unprivileged && u->uid != geteuid())
 		return USER_ABSENT;
@@ -39,7 +33,7 @@ static bool find_owner(struct planner *p, struct text name, struct user *u)
 {
 	if (users_recall(&p->users, FIND_EXACT, name, u))
 		return true;
-	if (user_find(u, name, "") != USER_FOUND || u->uid == 0 ||
+	if (user_find(u, name, NULL) != USER_FOUND || u->uid == 0 ||
 	    (p->unprivileged && u->uid != geteuid()))
 		return false;
 	users_keep(&p->users, FIND_EXACT, name, u);
@@ -198,8 +192,9 @@ static bool plan_alias_target(struct planner *by, const struct job *job, const s
 	if (!alias_has(&by->aliases, job->config, r->address, r->target)) {
 		/* They were changed: what they say now counts; who has the mail already is left
 		 * out by qmgr. */
-		if (!alias_expand(&by->aliases, job->config, r->address, result)) {
-			result_add(result, r->address, text_of("~"));
+		if (!alias_expand(&by->aliases, job->config, r->address, job->sender, result)) {
+			result_add(result,
+				   &(struct addition){.address = r->address, .target = TEXT("~")});
 			result_set(result, OUTCOME_EXPANDED, 250, "2.1.5", "its alias is gone");
 		}
 		return false;
@@ -231,7 +226,7 @@ static bool plan_postmaster(struct planner *by, const struct job *job, const str
 		    ALIASES_ABSENT)
 			return false;
 	}
-	result_add(result, text_of(to), (struct text){NULL, 0});
+	result_add(result, &(struct addition){.address = text_of(to)});
 	result_set(result, OUTCOME_EXPANDED, 250, "2.1.5", "the postmaster is %s", to);
 	return true;
 }
@@ -274,7 +269,7 @@ static void settle_unlisted(const struct job *job, const struct recipient *r,
 		result_set(result, OUTCOME_DEFERRED, 0, "4.3.5",
 			   "the table of mailboxes can't be used now: see the log");
 	} else if (virtual_postmaster(job->config, r->address, to, sizeof to)) {
-		result_add(result, text_of(to), (struct text){NULL, 0});
+		result_add(result, &(struct addition){.address = text_of(to)});
 		result_set(result, OUTCOME_EXPANDED, 250, "2.1.5", "the postmaster is %s", to);
 	} else {
 		settle_user(result, r->address, USER_ABSENT);
@@ -360,7 +355,7 @@ static bool plan(struct planner *by, const struct job *job, const struct recipie
 		return plan_virtual(by, job, v, r, p, result);
 	if (first == '|' || first == '/' || first == ':')
 		return plan_alias_target(by, job, r, p, result);
-	if (!first && alias_expand(&by->aliases, job->config, r->address, result))
+	if (!first && alias_expand(&by->aliases, job->config, r->address, job->sender, result))
 		return false;
 	return plan_user(by, job, r, p, result);
 }

@@ -22,25 +22,33 @@ void result_set(struct result *r, enum outcome_kind kind, uint16_t code, const c
 			*c = ' ';
 }
 
-bool result_add(struct result *r, struct text address, struct text target)
+bool result_add(struct result *r, const struct addition *a)
 {
-	if (r->added >= RESULT_ADDITIONS_MAX || address.len > 320 ||
-	    target.len > RESULT_TARGET_MAX || bytes_len(&r->additions) > RESULT_ADDED_BYTES_MAX)
+	if (r->added >= RESULT_ADDITIONS_MAX || a->address.len > RESULT_ADDRESS_MAX ||
+	    a->sender.len > RESULT_ADDRESS_MAX || a->target.len > RESULT_TARGET_MAX ||
+	    bytes_len(&r->additions) > RESULT_ADDED_BYTES_MAX)
 		return false;
-	wire_put_text(&r->additions, address);
-	wire_put_text(&r->additions, target);
+	wire_put_text(&r->additions, a->address);
+	wire_put_text(&r->additions, a->target);
+	wire_put_text(&r->additions, a->sender);
 	r->added++;
 	return true;
 }
 
-bool result_next(struct text *list, struct text *address, struct text *target)
+struct text result_additions(const struct result *r)
+{
+	return (struct text){(const char *)bytes_at(&r->additions), bytes_len(&r->additions)};
+}
+
+bool result_next(struct text *list, struct addition *a)
 {
 	struct wire_reader in = wire_reader_over(list->data, list->len);
 
 	if (!list->len)
 		return false;
-	*address = wire_text(&in, 320);
-	*target = wire_text(&in, RESULT_TARGET_MAX);
+	a->address = wire_text(&in, RESULT_ADDRESS_MAX);
+	a->target = wire_text(&in, RESULT_TARGET_MAX);
+	a->sender = wire_text(&in, RESULT_ADDRESS_MAX);
 	if (in.bad)
 		return false;
 	*list = (struct text){(const char *)in.at, (size_t)(in.end - in.at)};
@@ -88,7 +96,7 @@ static bool line_is_sound(struct text t)
 bool result_decode(struct text from, struct result *r)
 {
 	struct wire_reader in = wire_reader_over(from.data, from.len);
-	struct text address, target;
+	struct addition a;
 
 	r->kind = wire_u8(&in);
 	r->code = wire_u16(&in);
@@ -105,9 +113,9 @@ bool result_decode(struct text from, struct result *r)
 		return false;
 	struct text list = {(const char *)in.at, (size_t)(in.end - in.at)};
 
-	while (result_next(&list, &address, &target))
-		if (!address.len || !line_is_sound(address) || !line_is_sound(target) ||
-		    !result_add(r, address, target))
+	while (result_next(&list, &a))
+		if (!a.address.len || !line_is_sound(a.address) || !line_is_sound(a.target) ||
+		    a.sender.len || !result_add(r, &a))
 			return false;
 	return !list.len && r->added == count;
 }

@@ -53,7 +53,7 @@ static enum user_found look(struct user *u, const char *name)
 	return USER_FOUND;
 }
 
-enum user_found user_find(struct user *u, struct text local, const char *separators)
+enum user_found user_find(struct user *u, struct text local, const struct config *config)
 {
 	char name[USER_NAME_MAX + 1];
 
@@ -64,12 +64,34 @@ enum user_found user_find(struct user *u, struct text local, const char *separat
 		return USER_ABSENT;
 	text_copy(name, sizeof name, local);
 	enum user_found found = look(u, name);
-	size_t end = strcspn(name, separators);
+	size_t end = config ? user_end(config, local) : local.len;
 
-	if (found != USER_ABSENT || !name[end] || !end)
+	if (found != USER_ABSENT || end == local.len || !end)
 		return found;
 	name[end] = '\0';
 	return look(u, name);
+}
+
+static bool is_role(struct text name)
+{
+	static const char request[] = "-request";
+	size_t len = sizeof request - 1;
+
+	return text_starts_case(name, "owner-") ||
+	       (name.len > len &&
+		text_equal_case((struct text){name.data + name.len - len, len}, text_of(request)));
+}
+
+size_t user_end(const struct config *config, struct text name)
+{
+	struct text separators = config->local_separators;
+	bool none = text_equals(separators, "none"), whole = is_role(name);
+	size_t end = 0;
+
+	while (end < name.len && (none || (whole && name.data[end] == '-') ||
+				  text_find(separators, name.data[end]) < 0))
+		end++;
+	return end;
 }
 
 static bool domain_is_folder(struct text domain)

@@ -7,7 +7,7 @@
 #ifndef LOCAL_USER_H
 #define LOCAL_USER_H
 
-#include "text.h"
+#include "config.h"
 
 #include <limits.h>
 #include <sys/types.h>
@@ -29,13 +29,20 @@ struct user {
 	int group_count;
 };
 
-/* LOCAL is a local part without quotes; SEPARATORS characters that end the user's name, "" for
- * none. */
-enum user_found user_find(struct user *u, struct text local, const char *separators);
+/* LOCAL is a local part without quotes, whose tag, as CONFIG has it, may be left out; NULL: whole.
+ */
+enum user_found user_find(struct user *u, struct text local, const struct config *config);
 
 /* The local part of ADDRESS in lower case and without quotes, to TO; false: too long to be a name.
  */
 bool user_part(struct text address, char *to, size_t size);
+
+/*
+ * Where in the local part NAME the user's name ends and the tag's separator stands; its length:
+ * there is none. owner-ann and ann-request are no tags, though "-" be a separator: mail for a
+ * list's owner must not come to owner, and a request not to the list.
+ */
+size_t user_end(const struct config *config, struct text name);
 
 /* Where PATTERN (config.h, local_mailbox) says that the user's mailbox is, of mail for DOMAIN.
  * False: too long, or the domain is no name of a folder. */

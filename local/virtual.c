@@ -136,14 +136,11 @@ static bool keys_make(struct keys *k, const struct config *config, struct text a
 {
 	static const struct text none = TEXT("");
 	char part[PART_BYTES], plain[PART_BYTES];
-	struct text domain = address_domain(address), separators = config->local_separators;
-	size_t end = 0;
+	struct text domain = address_domain(address);
 
 	if (!user_part(address, part, sizeof part) || domain.len > 255)
 		return false;
-	while (part[end] &&
-	       (text_equals(separators, "none") || text_find(separators, part[end]) < 0))
-		end++;
+	size_t end = user_end(config, text_of(part));
 	bool tagged = end && part[end];
 
 	text_copy(plain, sizeof plain, (struct text){part, end});

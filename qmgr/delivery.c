@@ -157,6 +157,31 @@ static uint8_t notify_flags(uint8_t notify)
 			 (notify & NOTIFY_DELAY ? 0 : FLAG_NO_DELAY));
 }
 
+/*
+ * One transaction has one sender (RFC 5321 section 3.3): of a list with an owner and others only
+ * those go together who have the first one's. *SENDER is that, empty when it is the message's.
+ */
+static void job_one_sender(struct qmgr *q, struct job *job, struct text envelope,
+			   struct text *sender)
+{
+	struct envelope_iter it = envelope_recipients(envelope);
+	struct envelope_recipient er;
+	bool *keep = mem_new(job->count, sizeof *keep), all = true;
+	uint32_t at = 0;
+
+	for (uint32_t number = 0; at < job->count && envelope_next(&it, &er); number++) {
+		if (job->recipients[at]->number != number)
+			continue;
+		if (!at)
+			*sender = er.sender;
+		keep[at] = text_equal(*sender, er.sender);
+		all &= keep[at++];
+	}
+	if (!all)
+		scheduler_job_keep(q->scheduler, job, keep);
+	free(keep);
+}
+
 /* The job's recipients with their addresses, from the envelope; both are in order of number. */
 static struct wire_list job_recipients(const struct job *job, struct text envelope,
 				       struct bytes *to)
@@ -216,8 +241,15 @@ static void job_send(struct qmgr *q, struct job *job, const struct queue_placed 
 	struct envelope e;
 	struct bytes recipients = {0};
 	struct domain *d = job->domain;
+	struct text sender = {NULL, 0};
 
 	must(envelope_decode(parts->envelope, &e));
+	if (e.own_senders)
+		job_one_sender(q, job, parts->envelope, &sender);
+	if (sender.len) { /* what the message's sender asked for is not the list's to ask */
+		e.sender = sender;
+		e.envid.len = e.ret = 0;
+	}
 	struct msg_job m = {.slot = job->slot->number,
 			    .job = job->id,
 			    .id = job->mail->id,

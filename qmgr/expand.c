@@ -3,7 +3,8 @@
  * Expansions: local says that an alias, a list or a .forward puts others in a
  * recipient's place. One record closes that one and adds them: a new envelope
  * for the same message, so nobody is lost between the two, and content and
- * ORCPT stay what they were.
+ * ORCPT stay what they were. Of a list with an owner the others have him as
+ * their sender, each in his part of the envelope: one message, several senders.
  *
  *   waiting    for one of the same message before it, or for others' reading
  *   reading    the message's record is being read
@@ -217,6 +218,21 @@ static struct text original_of(const struct envelope_recipient *parent)
 	return parent->original.len ? parent->original : parent->address;
 }
 
+/*
+ * RFC 3461 section 5.2: of a list, which has a sender of its own, ENVID, NOTIFY, RET and ORCPT
+ * are not those of the message that was sent to it; of any other alias they are.
+ */
+static void inherit(struct envelope_recipient *r, const struct envelope_recipient *parent,
+		    struct text sender)
+{
+	r->original = original_of(parent);
+	r->sender = sender.len ? sender : parent->sender;
+	if (sender.len)
+		return;
+	r->orcpt = parent->orcpt;
+	r->notify = parent->notify;
+}
+
 /* Appends who is new; false: more than a message can have. */
 static bool additions_put(struct expansion *x, struct seen *s)
 {
@@ -227,13 +243,10 @@ static bool additions_put(struct expansion *x, struct seen *s)
 		if (!closes(x, a.number) || a.number >= x->first_new)
 			continue;
 		const struct envelope_recipient *parent = &s->all[a.number];
-		struct envelope_recipient r = {.address = a.address,
-					       .original = original_of(parent),
-					       .orcpt = parent->orcpt,
-					       .notify = parent->notify,
-					       .target = a.target,
-					       .parent = a.number + 1};
+		struct envelope_recipient r = {
+		    .address = a.address, .target = a.target, .parent = a.number + 1};
 
+		inherit(&r, parent, a.sender);
 		if (*seen_slot(s, r.address, r.target))
 			continue;
 		if (s->count == RECIPIENTS_MAX || bytes_len(&x->envelope) > ENVELOPE_MAX - 4096)
@@ -344,15 +357,50 @@ static void expansions_begin(struct qmgr *q)
 
 /* -- into a batch --------------------------------------------------------------------------- */
 
-static size_t settles_make(const struct expansion *x, struct queue_outcome *to)
+static bool is_list(const struct expansion *x, uint32_t number)
 {
-	for (uint32_t i = 0; i < x->number_count; i++)
+	struct wire_list list = {x->added_count,
+				 {(const char *)bytes_at(&x->added), bytes_len(&x->added)}};
+	struct rec_addition a;
+
+	while (list_next_addition(&list, &a))
+		if (a.number == number && a.sender.len)
+			return true;
+	return false;
+}
+
+/*
+ * Who asked to hear of success, and wrote to a list with an owner, hears that the list has it
+ * (RFC 3461 section 5.2): nothing of what follows is reported to him.
+ */
+static bool owes_success(struct expansion *x, uint32_t number)
+{
+	struct mail *mail = mail_find(&x->q->mails, x->mail);
+	struct recipient *r = mail ? mail_recipient(mail, number) : NULL;
+
+	if (!r || !(r->flags & FLAG_WANTS_SUCCESS) || !is_list(x, number))
+		return false;
+	r->kind = QUEUE_DELIVERED;
+	r->code = 250;
+	r->flags |= QUEUE_OWED_SUCCESS;
+	r->state = RECIPIENT_OWED;
+	report_owe(x->q, mail, false);
+	return true;
+}
+
+static size_t settles_make(struct expansion *x, struct queue_outcome *to)
+{
+	for (uint32_t i = 0; i < x->number_count; i++) {
+		bool owed = owes_success(x, x->numbers[i]);
+
 		to[i] = (struct queue_outcome){.id = x->mail,
 					       .recipient = x->numbers[i],
-					       .kind = QUEUE_EXPANDED,
+					       .kind = owed ? QUEUE_DELIVERED : QUEUE_EXPANDED,
+					       .flags = owed ? QUEUE_OWED_SUCCESS : 0,
 					       .code = 250,
 					       .dsn = TEXT("2.1.5"),
 					       .at = loop_wall(x->q->loop)};
+	}
 	return x->number_count;
 }
 

@@ -478,6 +478,31 @@ static void grant_wish(struct scheduler *s, struct recipient *r)
 	s->face.end(s->face.owner, r, &verdicts[wish]);
 }
 
+static void recipient_back(struct scheduler *s, struct recipient *r)
+{
+	flying_ends(s, r);
+	/* Those of a crash behind the others: they may be its cause. */
+	recipient_ready(s, r, !r->crashes);
+	if (r->wish)
+		grant_wish(s, r);
+	else
+		hold_crashed(s, r);
+}
+
+void scheduler_job_keep(struct scheduler *s, struct job *job, const bool *keep)
+{
+	uint32_t kept = 0;
+
+	/* From the last on, so that in the lane the first one is the first again. */
+	for (uint32_t i = job->count; i-- > 0;)
+		if (!keep[i])
+			recipient_back(s, job->recipients[i]);
+	for (uint32_t i = 0; i < job->count; i++)
+		if (keep[i])
+			job->recipients[kept++] = job->recipients[i];
+	job->count = kept;
+}
+
 void scheduler_job_done(struct scheduler *s, struct job *job, bool relayed, int64_t now_us)
 {
 	struct slot *slot = job->slot;
@@ -485,15 +510,8 @@ void scheduler_job_done(struct scheduler *s, struct job *job, bool relayed, int6
 	for (uint32_t i = 0; i < job->count; i++) {
 		struct recipient *r = job->recipients[i];
 
-		if (!r || r->state != RECIPIENT_FLYING || r->job != job)
-			continue;
-		flying_ends(s, r);
-		/* Those of a crash behind the others: they may be its cause. */
-		recipient_ready(s, r, !r->crashes);
-		if (r->wish)
-			grant_wish(s, r);
-		else
-			hold_crashed(s, r);
+		if (r && r->state == RECIPIENT_FLYING && r->job == job)
+			recipient_back(s, r);
 	}
 	if (slot) {
 		slot->jobs--;

@@ -388,13 +388,26 @@ static void report_lost(struct report *r, struct mail *mail)
 	}
 }
 
-/* Who is told of what, once per recipient; fills the list for bounce and the settles. */
-static void report_sort(struct report *r, const struct mail *mail, const struct envelope *e,
+/* For a list that has an owner, the report is the owner's. */
+static void report_to(struct envelope *e, const struct envelope_recipient *er)
+{
+	if (!er->sender.len)
+		return;
+	e->sender = er->sender;
+	e->envid.len = e->ret = 0;
+}
+
+/*
+ * Who is told of what, once per recipient; fills the list for bounce and the settles. A report has
+ * one receiver, whom E's sender becomes: what others are told is still owed after it.
+ */
+static void report_sort(struct report *r, const struct mail *mail, struct envelope *e,
 			struct bytes *list)
 {
 	struct envelope_iter it = envelope_recipients(r->content.envelope);
 	struct envelope_recipient er;
 	uint32_t at = 0, kept = 0, count = r->count;
+	struct text message = e->sender;
 
 	r->settles = mem_new(count, sizeof *r->settles);
 	for (uint32_t number = 0; at < count && envelope_next(&it, &er); number++) {
@@ -407,8 +420,12 @@ static void report_sort(struct report *r, const struct mail *mail, const struct 
 
 		if (!rcpt || !(rcpt->flags & r->owed))
 			continue;
+		struct text sender = er.sender.len ? er.sender : message;
+
 		log_unsaid(r, rcpt, item, &er);
-		bool null_sender = e->sender.len == 0;
+		if (kept && !text_equal(sender, e->sender))
+			continue;
+		bool null_sender = sender.len == 0;
 		/* A double bounce that fails stays with us: it must not make a third one. So does
 		 * all mail for the postmaster when no setting says who that is. */
 		bool hold = r->owed == QUEUE_OWED_FAILURE &&
@@ -428,6 +445,7 @@ static void report_sort(struct report *r, const struct mail *mail, const struct 
 		} else if (!told || (null_sender && r->owed != QUEUE_OWED_FAILURE)) {
 			settle_silently(r, rcpt, item, false);
 		} else {
+			report_to(e, &er);
 			put_recipient(list, r, rcpt, item, &er);
 			r->settles[kept++] = settle_of(r, rcpt, item);
 		}

@@ -44,7 +44,8 @@ struct scheduler_face {
 	void (*domain_down)(void *owner, const struct domain *domain, int64_t wait_us);
 };
 
-/* None of FACE's functions may call the scheduler, but for scheduler_allow(). */
+/* None of FACE's functions may call the scheduler, but for scheduler_allow() and
+ * scheduler_job_keep(). */
 struct scheduler *scheduler_new(const struct scheduler_face *face, struct mails *mails,
 				uint64_t seed);
 /* With all jobs, slots, lanes and sites; MAILS are the caller's, and so is what flies. */
@@ -106,6 +107,9 @@ void scheduler_slot_done(struct scheduler *s, struct slot *slot);
 struct slot *scheduler_slot(const struct scheduler *s, uint32_t number);
 
 struct job *scheduler_job(const struct scheduler *s, uint64_t id);
+/* Of a job that was not sent yet: its recipients without KEEP (at least one has it) go back to
+ * their lanes. Also from face->start(). */
+void scheduler_job_keep(struct scheduler *s, struct job *job, const bool *keep);
 /* A job of an earlier life that a worker reported; its recipients become flying. NULL: none is
  * open. */
 struct job *scheduler_adopt(struct scheduler *s, struct worker *worker, uint64_t id,

@@ -194,6 +194,68 @@ file: "/var/mail/filed"
     v.equal(veredus.stop(), 0, "exit status")
 
 
+def heads(path, count):
+    """Return-Path and Subject of each letter in the Maildir, sorted."""
+    found = []
+    for name in maildir(path, count):
+        head = v.read(name).split(b"\n\n", 1)[0].decode(errors="replace")
+        found.append((re.search(r"^Return-Path: <(.*)>$", head, re.M)[1], re.search(r"^Subject: (.*)$", head, re.M)[1]))
+    return sorted(found)
+
+
+def test_owners(t):
+    """A list's members get its mail from its owner, who hears what can't be delivered; nobody else does."""
+    need_root()
+    aliases("""postmaster: bob
+list: ann, no-such-member, out@sink.example, inner, "|cat > %s/archive"
+owner-list: carol
+inner: far@sink.example, deep@sink.example
+owner-inner: carol
+lost: no-such-member
+owner-lost: no-such-owner
+circle: list, :include:%s/circle
+owner-circle: circle
+""" % (t.folder, t.folder))
+    os.chmod(t.folder, 0o777)
+    v.write(t.folder + "/circle", "circle@here.example\n")
+    veredus, sink, client = v.world(t, start=False, config="hostname = relay.example\npostmaster = bob@here.example\nroute here.example { to = local }\nlocal { mailbox = ~/Owned/ separators = +- }\n")
+    veredus.demote = {}
+    os.chown(veredus.folder, 0, 0)
+    veredus.start()
+    smtp = v.Smtp(veredus.port)
+    first = smtp.send("sender@client.example", ["list+x@here.example", "direct@sink.example", "bob@here.example"], v.mail("to all", BODY), " RET=FULL ENVID=mine")
+    home = users.home
+    # One content, a transaction for each sender: the message's, the list's, and the list's in the list.
+    sent = {e["mail"].split(">")[0] + ">": sorted(re.search("<(.*?)>", r)[1] for r in e["rcpt"]) for e, _ in sink.wait_mails(3)}
+    v.equal({k.split("<")[1]: r for k, r in sent.items()},
+            {"sender@client.example>": ["direct@sink.example"], "owner-list@here.example>": ["out@sink.example"],
+             "owner-inner@here.example>": ["deep@sink.example", "far@sink.example"]})
+    v.check(all("ENVID" not in e["mail"] for e, _ in sink.mails() if "owner-" in e["mail"]), sink.mails())
+    v.equal(heads(home("ann") + "/Owned", 1), [("owner-list@here.example", "to all")])
+    v.equal(heads(home("bob") + "/Owned", 1), [("sender@client.example", "to all")])
+    v.wait(lambda: os.path.exists(t.folder + "/archive") and b"Return-Path: <owner-list@here.example>" in v.read(t.folder + "/archive"), 10, "the archive")
+    report = v.read(maildir(home("carol") + "/Owned", 1)[0]).decode(errors="replace")
+    v.check("no-such-member@here.example" in report and report.startswith("Return-Path: <>\nX-Original-To: owner-list@here.example\n"), report)
+    v.check("mine" not in report, report)
+    veredus.wait_log(first + ": to=<list\\+x@here.example>.*status=expanded .alias expanded to 6, from owner-list@here.example")
+    # What the owner can't have is the postmaster's; a notification to a list stays one.
+    smtp.send("sender@client.example", "lost@here.example", v.mail("lost", BODY))
+    v.equal(heads(home("bob") + "/Owned", 2)[0][0], "", "to the postmaster")
+    smtp.send("", "inner@here.example", v.mail("of a machine", BODY))
+    v.check(any(e["mail"].startswith("<>") and len(e["rcpt"]) == 2 for e, _ in sink.wait_mails(4)), sink.mails())
+    # Who asked hears that the list has it, and of nobody behind it.
+    smtp.send("asks@client.example", "inner@here.example", v.mail("asks", BODY), rcpt_words=" NOTIFY=SUCCESS ORCPT=rfc822;x@y.example")
+    envelope, report = client.wait_mails(1)[0]
+    v.check(b"Action: delivered" in report and b"inner@here.example" in report and b"far@" not in report, report)
+    v.check(not any("NOTIFY" in r or "ORCPT" in r for e, _ in sink.wait_mails(5) if "owner-" in e["mail"] for r in e["rcpt"]), sink.mails())
+    smtp.send("sender@client.example", "circle@here.example", v.mail("round", BODY))
+    veredus.wait_log("to=<circle@here.example>.*status=expanded")
+    veredus.wait_empty()
+    v.equal(len(client.mails()), 1, client.mails())
+    smtp.close()
+    v.equal(veredus.stop(), 0, "exit status")
+
+
 def test_forward(t):
     """Files, commands and addresses of a .forward, as the user; what others may write does not count."""
     need_root()

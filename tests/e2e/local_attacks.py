@@ -286,7 +286,7 @@ def test_crashes(t):
     for name in "ann", "bob", "carol":
         fresh(name)
     os.chmod(t.folder, 0o777)
-    aliases("all: ann, bob, carol, box\nbox: /var/mail/box\n")
+    aliases("all: ann, bob, carol, box\nowner-all: root\nbox: /var/mail/box\n")
     veredus = start(t)
     chance, count = random.Random(7), 120
     smtp = v.Smtp(veredus.port)
@@ -327,6 +327,7 @@ def test_crashes(t):
         subjects = []
         for path in letters(name):
             content = v.read(path)
+            v.check(content.startswith(b"Return-Path: <owner-all@here.example>\n"), content[:200])
             v.check(content.endswith(b"x\n") and path.endswith(f",S={len(content)}"), path)
             subjects.append(re.search(rb"\nSubject: (\S+)\n", content)[1].decode())
         v.equal(set(subjects), want, name)

@@ -29,6 +29,8 @@ static void check_recipients(struct text one, struct text two, uint32_t count)
 		must(envelope_next(&b, &y) && a.next == n + 1 && b.next == n + 1);
 		must(text_equal(x.address, y.address) && text_equal(x.original, y.original));
 		must(text_equal(x.orcpt, y.orcpt) && x.notify == y.notify);
+		must(text_equal(x.sender, y.sender) && text_equal(x.target, y.target));
+		must(x.parent == y.parent);
 		must(x.address.len > 0 && address_domain(x.address).len < x.address.len);
 	}
 	must(n == count && !envelope_next(&b, &y));

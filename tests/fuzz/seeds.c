@@ -138,6 +138,10 @@ static void write_envelope(const char *corpus)
 	envelope_put_recipient(&b, &r);
 	r = (struct envelope_recipient){.address = TEXT("carol")};
 	envelope_put_recipient(&b, &r);
+	r = (struct envelope_recipient){.address = TEXT("dave@example.org"), .parent = 1};
+	envelope_put_recipient(&b, &r);
+	r.sender = (struct text)TEXT("owner-team@example.com");
+	envelope_put_recipient(&b, &r);
 	write_file(corpus, "fuzz_envelope", "whole", &b);
 	wire_put_u16(&b, 999); /* a field that a newer one writes */
 	wire_put_text(&b, text_of("unknown"));

@@ -139,27 +139,39 @@ static void test_results(void **state)
 {
 	struct result r = {0}, again = {0};
 	struct bytes b = {0};
-	struct text list, address, target;
+	struct text list;
+	struct addition a;
 
 	(void)state;
 	result_set(&r, OUTCOME_EXPANDED, 250, "2.1.5", "to %d\n", 2);
-	assert_true(result_add(&r, text_of("a@b"), text_of("")));
-	assert_true(result_add(&r, text_of("c@d"), text_of("~|x")));
+	assert_true(result_add(&r, &(struct addition){.address = TEXT("a@b")}));
+	assert_true(
+	    result_add(&r, &(struct addition){.address = TEXT("c@d"), .target = TEXT("~|x")}));
 	result_encode(&b, &r);
 	const struct text whole = bytes_text(&b);
 
 	assert_true(result_decode(whole, &again));
 	assert_string_equal(again.reply, "to 2 ");
 	assert_int_equal(again.added, 2);
-	list = bytes_text(&again.additions);
-	assert_true(result_next(&list, &address, &target) && text_equals(address, "a@b"));
-	assert_true(result_next(&list, &address, &target) && text_equals(target, "~|x"));
-	assert_false(result_next(&list, &address, &target));
+	list = result_additions(&again);
+	assert_true(result_next(&list, &a) && text_equals(a.address, "a@b"));
+	assert_true(result_next(&list, &a) && text_equals(a.target, "~|x"));
+	assert_false(result_next(&list, &a));
 	result_free(&again);
 	for (size_t len = 0; len < whole.len; len++) {
 		assert_false(result_decode((struct text){whole.data, len}, &again));
 		result_free(&again);
 	}
+	/* Who is the sender is no child's to say. */
+	assert_true(
+	    result_add(&r, &(struct addition){.address = TEXT("e@f"), .sender = TEXT("g@h")}));
+	struct bytes forged = {0};
+
+	result_encode(&forged, &r);
+	assert_false(result_decode(
+	    (struct text){(const char *)bytes_at(&forged), bytes_len(&forged)}, &again));
+	result_free(&again);
+	bytes_free(&forged);
 	b.data[b.start] = OUTCOME_RELAYED;
 	assert_false(result_decode(whole, &again));
 	result_free(&again);
@@ -178,6 +190,8 @@ static void test_names(void **state)
 	    {"Ann@x", "ann"}, {"\"A b\"@x", "a b"}, {"\"a\\\"b\"@x", "a\"b"}, {"a@b@x", "a@b"},
 	    {"ann", "ann"},   {"@x", NULL},	    {"\"\"@x", NULL},
 	};
+	static struct config both = {.local_separators = TEXT("+-")};
+	static struct config none = {.local_separators = TEXT("none")};
 	static struct user u;
 	char part[64], path[PATH_MAX];
 
@@ -189,13 +203,19 @@ static void test_names(void **state)
 		if (is)
 			assert_string_equal(part, rows[i].part);
 	}
-	assert_int_equal(user_find(&u, text_of("root+x-y"), "+-"), USER_FOUND);
+	assert_int_equal(user_find(&u, text_of("root+x-y"), &both), USER_FOUND);
 	assert_int_equal(u.uid, 0);
-	assert_int_equal(user_find(&u, text_of("root+x"), ""), USER_ABSENT);
-	assert_int_equal(user_find(&u, text_of("-root"), "-"), USER_ABSENT);
-	assert_int_equal(user_find(&u, text_of("../root"), "+"), USER_ABSENT);
-	assert_int_equal(user_find(&u, text_of("+"), "+"), USER_ABSENT);
-	assert_int_equal(user_find(&u, text_of("root"), ""), USER_FOUND);
+	assert_int_equal(user_find(&u, text_of("root-request"), &both), USER_ABSENT);
+	assert_int_equal(user_find(&u, text_of("root+x"), &none), USER_ABSENT);
+	assert_int_equal(user_find(&u, text_of("root+x"), NULL), USER_ABSENT);
+	assert_int_equal(user_find(&u, text_of("-root"), &both), USER_ABSENT);
+	assert_int_equal(user_find(&u, text_of("../root"), &both), USER_ABSENT);
+	assert_int_equal(user_find(&u, text_of("+"), &both), USER_ABSENT);
+	assert_int_equal(user_find(&u, text_of("root"), &none), USER_FOUND);
+	assert_int_equal(user_end(&both, text_of("a-b+c")), 1);
+	assert_int_equal(user_end(&both, text_of("Owner-list+tag")), 10);
+	assert_int_equal(user_end(&both, text_of("list-Request")), 12);
+	assert_int_equal(user_end(&none, text_of("a-b+c")), 5);
 	assert_true(
 	    user_mailbox(&u, text_of("/m/%d/%u/"), text_of("x.example"), path, sizeof path));
 	assert_string_equal(path, "/m/x.example/root/");
