@@ -231,6 +231,7 @@ struct config {
 	struct config_route *routes;
 	size_t route_count;
 	struct text local_mailbox, local_separators, local_aliases, local_user;
+	struct texts local_commands, local_files; /* config_local.h */
 	struct duration local_command_time;
 	uint8_t local_forward, local_owners, local_expand_owners;
 	uint64_t local_deliveries;

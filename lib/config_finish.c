@@ -3,6 +3,7 @@
  */
 #include "config_finish.h"
 
+#include "config_local.h"
 #include "config_row.h"
 #include "config_source.h"
 #include "config_value.h"
@@ -438,6 +439,7 @@ void config_finish(struct config *config, const struct place *ports, struct conf
 	config_source_finish(config, errors);
 	gather_shown(&w);
 	route_logins_finish(config, errors);
+	config_local_finish(config, errors);
 	config_virtual_finish(config, errors);
 	index_relay_to(&config->relay_to);
 	index_relay_to(&config->rewrite_virtual_domains);

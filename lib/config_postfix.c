@@ -49,6 +49,16 @@ static const struct {
     {"always_bcc", "rewrite { bcc = ADDRESS }"},
     {"sender_bcc_maps", "rewrite { bcc-senders = PATH }"},
     {"recipient_bcc_maps", "rewrite { bcc-recipients = PATH }"},
+    {"alias_maps", "local { aliases = PATH }"},
+    {"home_mailbox", "local { mailbox = ~/Maildir/ }"},
+    {"recipient_delimiter", "local { separators = + }"},
+    {"default_privs", "local { user = NAME }"},
+    {"owner_request_special", "local { owners = no }"},
+    {"expand_owner_alias", "local { expand-owners = yes }"},
+    {"allow_mail_to_commands", "local { commands = { alias, forward } }"},
+    {"allow_mail_to_files", "local { files = { alias, forward } }"},
+    {"command_time_limit", "local { command-time = 15m }"},
+    {"virtual_mailbox_maps", "virtual DOMAIN { mailboxes = PATH root = FOLDER user = NAME }"},
     {"header_checks", "header smtp { remove = { FIELD, ... } add = { \"FIELD: VALUE\" } }"},
 };
 

@@ -124,15 +124,39 @@ static void as_changed_forward_says(const struct order *o, struct result *r)
 	result_set(r, OUTCOME_EXPANDED, 250, "2.1.5", ".forward has been changed");
 }
 
-static void as_list_says(const struct order *o, struct result *r)
+static void as_list_says(const struct order *o, const char *path, struct result *r)
 {
 	const char *why = NULL;
 
-	if (include_read(o->path, o->user, &o->letter, r, &why) == LIST_FOUND)
+	if (include_read(path, o->of_forward, o->user, &o->letter, r, &why) == LIST_FOUND)
 		result_set(r, OUTCOME_EXPANDED, 250, "2.1.5", "list expanded to %u", r->added);
 	else
-		result_set(r, OUTCOME_DEFERRED, 0, "4.3.5", "the list %.200s: %.200s", o->path,
+		result_set(r, OUTCOME_DEFERRED, 0, "4.3.5", "the list %.200s: %.200s", path,
 			   why ? why : "it is empty");
+}
+
+/* A list's command or file; false: it is not to be done, and *R says why. */
+static bool list_still_says(const struct order *o, struct result *r)
+{
+	const char *why = NULL;
+
+	switch (include_has(o->list, o->of_forward, o->user, &o->letter, o->listed, &why)) {
+	case LIST_FOUND:
+		return true;
+	case LIST_ABSENT:
+		as_list_says(o, o->list, r);
+		return false;
+	case LIST_UNUSABLE:
+		/* Whoever keeps a list must not come to be whoever runs its commands. */
+		result_set(r, OUTCOME_FAILED, 550, "5.7.1",
+			   "no command or file of the list %.200s counts for %s: %.200s", o->list,
+			   o->user->name, why);
+		return false;
+	case LIST_FAILED:
+		break;
+	}
+	result_set(r, OUTCOME_DEFERRED, 0, "4.3.0", "the list %.200s: %.200s", o->list, why);
+	return false;
 }
 
 static void work_begin(struct work *w)
@@ -140,7 +164,7 @@ static void work_begin(struct work *w)
 	const struct order *o = w->order;
 	const struct command command = {.line = o->path,
 					.user = o->user,
-					.folder = o->forward.len ? o->user->home : "/",
+					.folder = o->of_forward ? o->user->home : "/",
 					.limit = o->limit,
 					.still_wanted = still_wanted};
 
@@ -148,6 +172,8 @@ static void work_begin(struct work *w)
 		as_changed_forward_says(o, &w->result);
 		return;
 	}
+	if (o->listed.len && !list_still_says(o, &w->result))
+		return;
 	switch (o->kind) {
 	case ORDER_USER:
 		as_forward_says(w);
@@ -160,7 +186,7 @@ static void work_begin(struct work *w)
 		command_run(&command, &o->letter, &w->result);
 		return;
 	case ORDER_INCLUDE:
-		as_list_says(o, &w->result);
+		as_list_says(o, o->path, &w->result);
 		return;
 	}
 }

@@ -27,6 +27,9 @@ enum order_kind {
 struct order {
 	enum order_kind kind;
 	struct text forward;   /* not empty: the target that the user's .forward must still have */
+	struct text listed;    /* not empty: the target that the list must still have */
+	bool of_forward;       /* the .forward leads to it, or to its list */
+	char list[PATH_MAX];   /* that list */
 	struct duration limit; /* for a command */
 	struct letter letter;
 	const struct user *user;

@@ -5,6 +5,7 @@
 #include "alias_list.h"
 #include "envelope.h"
 #include "file.h"
+#include "target.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +18,8 @@ struct reading {
 	const struct user *user;
 	const struct letter *letter;
 	struct result *r;
-	bool forward; /* else an included list */
+	const char *list; /* an included one; NULL: a .forward */
+	bool forward;	  /* a .forward, or one that it names */
 	const char *why;
 };
 
@@ -118,14 +120,26 @@ static void add_own(struct reading *x, struct text value)
 		add_name(x, value, domain.len ? domain : address_domain(x->letter->address), "\\");
 }
 
+static void add_listed(struct reading *x, const struct alias_item *item)
+{
+	char target[TARGET_BYTES];
+
+	if (target_of_list(target, x->forward, x->list, item))
+		add(x, x->letter->address, text_of(target));
+	else
+		x->why = "a command or file in it is too long";
+}
+
 static void read_item(struct reading *x, const struct alias_item *item)
 {
 	struct text value = {item->value, item->len};
 
 	if (item->kind == ALIAS_ADDRESS)
 		add_address(x, value);
-	else if (!x->forward)
-		x->why = "a list may name addresses alone, no commands, files or lists";
+	else if (x->list && (item->kind == ALIAS_COMMAND || item->kind == ALIAS_FILE))
+		add_listed(x, item);
+	else if (x->list)
+		x->why = "a list may name no other list, and no \\user";
 	else if (item->kind == ALIAS_OWN)
 		add_own(x, value);
 	else
@@ -158,7 +172,7 @@ static enum list_found read_all(struct reading *x, struct bytes *content)
 enum list_found forward_read(const struct user *u, const struct letter *l, struct result *r,
 			     const char **why)
 {
-	struct reading x = {u, l, r, true, NULL};
+	struct reading x = {u, l, r, NULL, true, NULL};
 	char path[PATH_MAX + 16];
 	struct bytes content = {0};
 	struct stat home;
@@ -181,16 +195,12 @@ enum list_found forward_read(const struct user *u, const struct letter *l, struc
 	return found;
 }
 
-enum list_found include_read(const char *path, const struct user *owner, const struct letter *l,
-			     struct result *r, const char **why)
+static enum list_found list_read(const char *path, bool forward, const struct user *u, uid_t owner,
+				 const struct letter *l, struct result *r, const char **why)
 {
-	struct reading x = {owner, l, r, false, NULL};
+	struct reading x = {u, l, r, path, forward, NULL};
 	struct bytes content = {0};
-	struct stat st;
-
-	/* An alias's list may be kept by whoever its file belongs to; nobody beside him. */
-	uid_t uid = stat(path, &st) == 0 ? st.st_uid : owner->uid;
-	enum list_found found = file_read(path, uid, &content, why);
+	enum list_found found = file_read(path, owner, &content, why);
 
 	if (found != LIST_FOUND)
 		return found;
@@ -199,17 +209,44 @@ enum list_found include_read(const char *path, const struct user *owner, const s
 	return found;
 }
 
+enum list_found include_read(const char *path, bool forward, const struct user *u,
+			     const struct letter *l, struct result *r, const char **why)
+{
+	struct stat st;
+
+	/* A list may be kept by whoever its file belongs to; nobody beside him. */
+	return list_read(path, forward, u, stat(path, &st) == 0 ? st.st_uid : u->uid, l, r, why);
+}
+
+static bool has(const struct result *r, struct text target)
+{
+	struct text list = result_additions(r);
+	struct addition a;
+
+	while (result_next(&list, &a))
+		if (text_equal(a.target, target))
+			return true;
+	return false;
+}
+
+enum list_found include_has(const char *path, bool forward, const struct user *u,
+			    const struct letter *l, struct text target, const char **why)
+{
+	struct result r = {0};
+	enum list_found found = list_read(path, forward, u, u->uid, l, &r, why);
+
+	if (found == LIST_FOUND && !has(&r, target))
+		found = LIST_ABSENT;
+	result_free(&r);
+	return found;
+}
+
 bool forward_has(const struct user *u, const struct letter *l, struct text target)
 {
 	struct result r = {0};
-	struct addition a;
 	const char *why;
-	bool has = false;
-
-	if (forward_read(u, l, &r, &why) == LIST_FOUND)
-		for (struct text list = result_additions(&r); !has && result_next(&list, &a);)
-			has = text_equal(a.target, target);
+	bool still = forward_read(u, l, &r, &why) == LIST_FOUND && has(&r, target);
 
 	result_free(&r);
-	return has;
+	return still;
 }

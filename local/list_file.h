@@ -26,9 +26,19 @@ enum list_found {
 enum list_found forward_read(const struct user *u, const struct letter *l, struct result *r,
 			     const char **why);
 
-/* The same of a list at PATH: addresses alone; OWNER beside root may have written it. */
-enum list_found include_read(const char *path, const struct user *owner, const struct letter *l,
-			     struct result *r, const char **why);
+/*
+ * The same of a list at PATH, which an alias or (FORWARD) the user's .forward names: addresses,
+ * commands, files.
+ */
+enum list_found include_read(const char *path, bool forward, const struct user *u,
+			     const struct letter *l, struct result *r, const char **why);
+
+/*
+ * Does the list (still) say TARGET? What it has U do counts only if nobody but him and root can
+ * have written that: else LIST_UNUSABLE.
+ */
+enum list_found include_has(const char *path, bool forward, const struct user *u,
+			    const struct letter *l, struct text target, const char **why);
 
 /* Does the .forward (still) say TARGET, a command or file as it stands in an envelope? */
 bool forward_has(const struct user *u, const struct letter *l, struct text target);

@@ -4,6 +4,7 @@
 
 #include "envelope.h"
 #include "mem.h"
+#include "target.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -162,26 +163,38 @@ static bool plan_mailbox(const struct planner *by, const struct job *job, struct
 	return true;
 }
 
-/* A command, file or list: TARGET without what says where it comes from. */
-static bool plan_target(struct plan *p, struct text target, struct result *result)
+static bool is_allowed(const struct config *config, const struct target *t)
 {
-	static const char include[] = ":include:";
-	size_t skip = 0;
+	return t->kind == ALIAS_INCLUDE ||
+	       config_local_allows(t->kind == ALIAS_COMMAND ? &config->local_commands
+							    : &config->local_files,
+				   t->from);
+}
 
-	if (target.data[0] == '|') {
-		p->order.kind = ORDER_COMMAND;
-		skip = 1;
-	} else if (target.data[0] == '/') {
-		p->order.kind = ORDER_FILE;
-	} else if (text_starts_case(target, include)) {
-		p->order.kind = ORDER_INCLUDE;
-		skip = sizeof include - 1;
-	} else {
-		result_set(result, OUTCOME_FAILED, 554, "5.3.5", "an unknown kind of target");
+/* A command, file or list: p->target, which is R's. */
+static bool plan_target(const struct job *job, const struct recipient *r, struct plan *p,
+			struct result *result)
+{
+	const struct target *t = &p->target;
+	struct order *o = &p->order;
+
+	if (!is_allowed(job->config, t)) {
+		result_set(result, OUTCOME_FAILED, 550, "5.7.1",
+			   "mail to a %s of %s is not allowed",
+			   t->kind == ALIAS_COMMAND ? "command" : "file",
+			   t->from == LOCAL_ALIAS     ? "an alias"
+			   : t->from == LOCAL_FORWARD ? "a .forward"
+						      : "a list");
 		return false;
 	}
-	text_copy(p->order.path, sizeof p->order.path,
-		  (struct text){target.data + skip, target.len - skip});
+	o->kind = t->kind == ALIAS_COMMAND ? ORDER_COMMAND
+		  : t->kind == ALIAS_FILE  ? ORDER_FILE
+					   : ORDER_INCLUDE;
+	o->of_forward = t->forward;
+	text_copy(o->path, sizeof o->path, t->value);
+	text_copy(o->list, sizeof o->list, t->list);
+	if (t->list.len)
+		o->listed = r->target;
 	return true;
 }
 
@@ -189,7 +202,9 @@ static bool plan_target(struct plan *p, struct text target, struct result *resul
 static bool plan_alias_target(struct planner *by, const struct job *job, const struct recipient *r,
 			      struct plan *p, struct result *result)
 {
-	if (!alias_has(&by->aliases, job->config, r->address, r->target)) {
+	struct text source = target_source(&p->target, p->source);
+
+	if (!alias_has(&by->aliases, job->config, r->address, source)) {
 		/* They were changed: what they say now counts; who has the mail already is left
 		 * out by qmgr. */
 		if (!alias_expand(&by->aliases, job->config, r->address, job->sender, result)) {
@@ -205,7 +220,7 @@ static bool plan_alias_target(struct planner *by, const struct job *job, const s
 			   "local { user } is nobody whom we can be here");
 		return false;
 	}
-	if (!plan_target(p, r->target, result))
+	if (!plan_target(job, r, p, result))
 		return false;
 	if (p->order.kind == ORDER_FILE && !by->unprivileged)
 		p->order.folder_group = folder_group(p->order.path);
@@ -255,8 +270,8 @@ static bool plan_user(struct planner *by, const struct job *job, const struct re
 	}
 	if (target.len < 2)
 		return plan_mailbox(by, job, p, !text_equals(target, "\\"), result);
-	p->order.forward = target;
-	return plan_target(p, (struct text){target.data + 1, target.len - 1}, result);
+	p->order.forward = target_source(&p->target, p->source);
+	return plan_target(job, r, p, result);
 }
 
 /* No line in the table. */
@@ -348,14 +363,19 @@ uint64_t plan_whom(const struct job *job, const struct recipient *r)
 static bool plan(struct planner *by, const struct job *job, const struct recipient *r,
 		 struct plan *p, struct result *result)
 {
-	char first = r->target.len ? r->target.data[0] : '\0';
+	bool special = r->target.len > 1;
 	const struct config_virtual *v = config_virtual(job->config, address_domain(r->address));
 
 	if (v)
 		return plan_virtual(by, job, v, r, p, result);
-	if (first == '|' || first == '/' || first == ':')
+	if (special && !target_read(r->target, &p->target)) {
+		result_set(result, OUTCOME_FAILED, 554, "5.3.5", "an unknown kind of target");
+		return false;
+	}
+	if (special && !p->target.forward)
 		return plan_alias_target(by, job, r, p, result);
-	if (!first && alias_expand(&by->aliases, job->config, r->address, job->sender, result))
+	if (!r->target.len &&
+	    alias_expand(&by->aliases, job->config, r->address, job->sender, result))
 		return false;
 	return plan_user(by, job, r, p, result);
 }

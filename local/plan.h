@@ -6,6 +6,7 @@
 #include "alias_file.h"
 #include "child.h"
 #include "job.h"
+#include "target.h"
 #include "users.h"
 #include "virtual.h"
 
@@ -21,6 +22,8 @@ struct planner {
 struct plan {
 	struct order order;
 	struct user user;
+	struct target target;
+	char source[TARGET_BYTES]; /* what the alias or .forward must say */
 };
 
 /*

@@ -200,7 +200,7 @@ def test_trees_and_circles(t):
     veredus.wait_log(ids["deep0"] + ": to=<deep0@here.example>.*dsn=5.2.4, status=bounced .*without end")
     veredus.wait_log(ids["self"] + ": to=<self@here.example>.*dsn=5.4.6, status=bounced", 70)
     veredus.wait_log(ids["ann"] + ": to=<carol@here.example>.*dsn=5.4.6, status=bounced .*loop", 70)
-    veredus.wait_log(ids["inc"] + ": .*dsn=4.3.5, status=deferred .*addresses alone")
+    veredus.wait_log(ids["inc"] + ": to=<inc@here.example>.*dsn=5.7.1, status=bounced .*a command of a list is not allowed")
     fresh("bob")
     os.remove(users.home("ann") + "/.forward")
     wide_id = send(veredus, "wide@here.example", "wide")
@@ -219,6 +219,36 @@ def test_trees_and_circles(t):
 
 
 test_trees_and_circles.seconds = 200
+
+
+def test_commands_of_lists(t):
+    """Where commands and files may stand is the configuration's to say; in a list, only if nobody else keeps it."""
+    for name in "ann", "bob", "carol":
+        fresh(name)
+    os.chmod(t.folder, 0o777)
+    v.write(t.folder + "/list", f"bob, \"|cat >> {t.folder}/by-list\", {t.folder}/box\n")
+    users.own(t.folder + "/others", "carol", f"bob, |echo x > {t.folder}/pwned\n")
+    v.write(t.folder + "/again", f"|exit 75; {t.folder}/list\n")
+    aliases(f"list: :include:{t.folder}/list\nothers: :include:{t.folder}/others\nagain: :include:{t.folder}/again\n"
+            f"cmd: \"|echo x > {t.folder}/pwned\"\n")
+    users.own(users.home("ann") + "/.forward", "ann", f":include:{users.home('ann')}/mine\n|cat >> by-forward\n")
+    users.own(users.home("ann") + "/mine", "ann", f"|cat >> by-ann\n{users.home('ann')}/file\nann@here.example\n")
+    veredus = start(t, "local { mailbox = ~/Maildir/ commands = { forward, include } files = { include } }\n")
+    ids = {name: send(veredus, name + "@here.example", name) for name in ("list", "others", "again", "cmd", "ann")}
+    for path in t.folder + "/by-list", t.folder + "/box", users.home("ann") + "/by-forward", users.home("ann") + "/by-ann", users.home("ann") + "/file":
+        v.wait(lambda: os.path.exists(path) and b"\n\nHello\n" in v.read(path), 10, path)
+    v.equal({pwd.getpwuid(os.stat(t.folder + "/" + name).st_uid).pw_name for name in ("by-list", "box")}, {"nobody"})
+    veredus.wait_log(ids["others"] + ": .*dsn=5.7.1, status=bounced .*no command or file of the list .* counts for nobody: it belongs to another user")
+    veredus.wait_log(ids["cmd"] + ": .*dsn=5.7.1, status=bounced .*a command of an alias is not allowed")
+    veredus.wait_log(ids["again"] + ": .*dsn=4.3.0, status=deferred")
+    v.write(t.folder + "/again", "carol\n")
+    veredus.command("queue", "flush")
+    v.wait(lambda: len(letters("carol")) == 1, 10, "carol's letter")
+    veredus.wait_empty()
+    v.equal((len(letters("bob")), len(letters("ann"))), (2, 1), "whole lists")
+    v.check(not os.path.exists(t.folder + "/pwned"))
+    aliases("")
+    v.equal(veredus.stop(), 0, "exit status")
 
 
 def test_changed_meanwhile(t):

@@ -3,6 +3,7 @@
 #include "letter.h"
 #include "mem.h"
 #include "result.h"
+#include "target.h"
 #include "user.h"
 
 #include <stdarg.h>
@@ -226,12 +227,61 @@ static void test_names(void **state)
 	assert_false(user_mailbox(&u, text_of("/m/%u"), text_of("x"), path, 6));
 }
 
+static void test_targets(void **state)
+{
+	static const struct {
+		const char *target, *source; /* source NULL: it is none */
+		enum local_source from;
+		enum alias_kind kind;
+		const char *list, *value;
+	} rows[] = {
+	    {"|a b", "|a b", LOCAL_ALIAS, ALIAS_COMMAND, "", "a b"},
+	    {"/box/", "/box/", LOCAL_ALIAS, ALIAS_FILE, "", "/box/"},
+	    {":include:/l", ":include:/l", LOCAL_ALIAS, ALIAS_INCLUDE, "", "/l"},
+	    {"~|a", "~|a", LOCAL_FORWARD, ALIAS_COMMAND, "", "a"},
+	    {"~:include:/l", "~:include:/l", LOCAL_FORWARD, ALIAS_INCLUDE, "", "/l"},
+	    {"*2:/l|a", ":include:/l", LOCAL_INCLUDE, ALIAS_COMMAND, "/l", "a"},
+	    {"*4:/|:x/f", ":include:/|:x", LOCAL_INCLUDE, ALIAS_FILE, "/|:x", "/f"},
+	    {"~*2:/l/f", "~:include:/l", LOCAL_INCLUDE, ALIAS_FILE, "/l", "/f"},
+	    {"*2:/l:include:/m", NULL, 0, 0, NULL, NULL},
+	    {"*2:/l", NULL, 0, 0, NULL, NULL},
+	    {"*2:xl|a", NULL, 0, 0, NULL, NULL},
+	    {"*9:/l|a", NULL, 0, 0, NULL, NULL},
+	    {"*0:|a", NULL, 0, 0, NULL, NULL},
+	    {"*:/l|a", NULL, 0, 0, NULL, NULL},
+	    {"*99999:/l|a", NULL, 0, 0, NULL, NULL},
+	    {"~", NULL, 0, 0, NULL, NULL},
+	    {"|", NULL, 0, 0, NULL, NULL},
+	    {"ann", NULL, 0, 0, NULL, NULL},
+	    {"", NULL, 0, 0, NULL, NULL},
+	};
+	char text[TARGET_BYTES];
+	struct alias_item item = {.kind = ALIAS_COMMAND, .len = 1, .value = "a"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct target t;
+
+		assert_int_equal(target_read(text_of(rows[i].target), &t), rows[i].source != NULL);
+		if (!rows[i].source)
+			continue;
+		assert_int_equal(t.from, rows[i].from);
+		assert_int_equal(t.kind, rows[i].kind);
+		assert_true(text_equals(t.list, rows[i].list) &&
+			    text_equals(t.value, rows[i].value));
+		assert_true(text_equals(target_source(&t, text), rows[i].source));
+	}
+	assert_true(target_of_list(text, true, "/l", &item));
+	assert_string_equal(text, "~*2:/l|a");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_forms),   cmocka_unit_test(test_file),
 	    cmocka_unit_test(test_loops),   cmocka_unit_test(test_null_sender_and_original),
 	    cmocka_unit_test(test_results), cmocka_unit_test(test_names),
+	    cmocka_unit_test(test_targets),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
