@@ -150,6 +150,7 @@ struct config_virtual {
 	struct text label; /* a domain */
 	uint32_t line;
 	struct text mailboxes, root, user;
+	uint64_t quota, quota_messages;
 };
 
 struct config_site {
@@ -233,7 +234,9 @@ struct config {
 	struct text local_mailbox, local_separators, local_aliases, local_user;
 	struct texts local_commands, local_files; /* config_local.h */
 	struct duration local_command_time;
-	uint8_t local_forward, local_owners, local_expand_owners;
+	uint8_t local_forward, local_owners, local_expand_owners, local_quota_waits, local_folders;
+	uint64_t local_quota, local_quota_messages;
+	struct text local_quotas;
 	uint64_t local_deliveries;
 	struct config_virtual *virtuals; /* sorted by label */
 	size_t virtual_count;

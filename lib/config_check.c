@@ -6,6 +6,7 @@
 #include "config_value.h"
 #include "config_virtual.h"
 #include "policy_row.h"
+#include "quota.h"
 #include "rights.h"
 #include "route_login.h"
 #include "route_tls.h"
@@ -469,6 +470,23 @@ static void check_sender_routes(struct table_check *t, const void *table)
 	bytes_free(&value);
 }
 
+static void check_quotas(struct table_check *t, const void *table)
+{
+	struct bytes value = {0};
+	struct text key;
+	unsigned faults = 0;
+
+	for (size_t at = 0; t->kind->next(table, &at, &key, &value) && faults < TABLE_FAULTS_MAX;) {
+		struct quota quota;
+		const char *fault = quota_read(bytes_text(&value), &quota);
+
+		faults += fault != NULL;
+		if (fault)
+			table_wrong(t, t->kind->line(table, key), fault);
+	}
+	bytes_free(&value);
+}
+
 static void check_table(const struct check *c, const struct setting_row *row, struct text table,
 			uint32_t line)
 {
@@ -489,6 +507,8 @@ static void check_table(const struct check *c, const struct setting_row *row, st
 		if (read && row->block == BLOCK_top &&
 		    row->offset == offsetof(struct config, sender_routes))
 			check_sender_routes(&t, read);
+		if (read && row->block == BLOCK_local)
+			check_quotas(&t, read);
 		if (read && row->block == BLOCK_rewrite)
 			check_addresses(&t, read);
 		t.kind->free(&read);

@@ -58,6 +58,8 @@ static const struct {
     {"allow_mail_to_commands", "local { commands = { alias, forward } }"},
     {"allow_mail_to_files", "local { files = { alias, forward } }"},
     {"command_time_limit", "local { command-time = 15m }"},
+    {"mailbox_size_limit", "local { quota = SIZE }"},
+    {"virtual_mailbox_limit", "virtual DOMAIN { quota = SIZE }"},
     {"virtual_mailbox_maps", "virtual DOMAIN { mailboxes = PATH root = FOLDER user = NAME }"},
     {"header_checks", "header smtp { remove = { FIELD, ... } add = { \"FIELD: VALUE\" } }"},
 };

@@ -347,6 +347,16 @@ static bool split_number(struct text t, const struct unit *units, uint64_t *numb
 	return text_number(t, UINT64_MAX / (*factor ? *factor : 1), number);
 }
 
+bool size_read(struct text t, uint64_t *to)
+{
+	uint64_t factor;
+
+	if (!split_number(t, size_units, to, &factor))
+		return false;
+	*to *= factor ? factor : 1;
+	return true;
+}
+
 static bool read_number(struct value *v)
 {
 	uint64_t number, factor;

@@ -43,6 +43,9 @@ bool source_name_read(struct text t, struct arena *arena, struct text *to);
 /* "@NAME", of a route that senders name: the same behind its mark. */
 bool route_name_read(struct text t, struct arena *arena, struct text *to);
 
+/* A size: digits, and K, M or G behind them. */
+bool size_read(struct text t, uint64_t *to);
+
 /* A text for an error message: printable, at most 60 characters. */
 enum { SHOWN_BYTES = 64 };
 const char *shown(char *to, struct text t);

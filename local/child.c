@@ -87,7 +87,7 @@ static void into_mailbox(struct work *w)
 	else if (mailbox_is_maildir(o->path))
 		w->grouped = true;
 	else
-		mbox_deliver(&o->letter, o->path, &face, &w->result);
+		mbox_deliver(&o->letter, o->path, &o->room, &face, &w->result);
 }
 
 /* A .forward that is no good counts as none: the mail is kept, and the log says why. */
@@ -219,6 +219,8 @@ static bool work_all(struct work *all, uint32_t count)
 			number[grouped] = i;
 			group[grouped++] = (struct maildir_letter){.letter = &w->order->letter,
 								   .path = w->order->path,
+								   .folder = w->order->folder,
+								   .room = w->order->room,
 								   .result = &w->result};
 		} else if (!work_say(w, i)) {
 			return false;

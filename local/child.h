@@ -10,6 +10,7 @@
 
 #include "letter.h"
 #include "loop.h"
+#include "mailbox.h"
 #include "result.h"
 #include "user.h"
 
@@ -38,6 +39,8 @@ struct order {
 	char path[PATH_MAX]; /* the mailbox */
 	size_t root;	     /* so many octets of PATH are a folder that must be there; folders
 				behind it are made. 0: as the mailbox's kind has it */
+	struct room room;    /* in the mailbox */
+	char folder[256];    /* of the Maildir: struct maildir_letter */
 	const char *host;    /* ours, for names */
 };
 

@@ -30,7 +30,7 @@ void crew_init(struct crew *c, struct daemon *d, const struct crew_face *face)
 	c->daemon = d;
 	c->face = face;
 	c->planner.aliases.log = d->log;
-	c->planner.virtuals.log = d->log;
+	c->planner.tables.log = d->log;
 	c->planner.unprivileged = d->unprivileged;
 	c->end = &c->waiting;
 	c->plans = mem_new(CHILD_ORDERS_MAX, sizeof *c->plans);

@@ -8,6 +8,7 @@
 #define LOCAL_MAILBOX_H
 
 #include "letter.h"
+#include "quota.h"
 #include "result.h"
 
 /* A path that ends in "/" is a Maildir, any other an mbox file. */
@@ -22,10 +23,18 @@ struct mailbox_face {
 	void *arg;
 };
 
+/* How much a mailbox may hold, and what becomes of mail for which there is no room. */
+struct room {
+	struct quota quota;
+	bool waits; /* for room, rather than fail */
+};
+
 /* One of the letters that go into Maildirs together. */
 struct maildir_letter {
 	const struct letter *letter;
 	const char *path;
+	const char *folder; /* of the Maildir, if it is there: ".lists"; NULL, empty: itself */
+	struct room room;
 	struct result *result; /* what came of it */
 };
 
@@ -37,7 +46,8 @@ enum {
  * maildir.c. Up to MAILDIR_LETTERS_MAX of them: all written to tmp/, all synced, then linked into
  * new/, whose folders are synced, each once; no letter counts as delivered before its folder has
  * been. A name follows from message and recipient: a second attempt after a crash finds the first
- * one's file, and makes no other. Folders are made if need be.
+ * one's file, and makes no other. Folders are made if need be. Where a quota is set, or stands in
+ * a maildirsize, that is kept (maildirsize.h).
  */
 void maildir_deliver(struct maildir_letter *letters, uint32_t count, const char *host,
 		     const struct mailbox_face *face);
@@ -46,8 +56,8 @@ void maildir_deliver(struct maildir_letter *letters, uint32_t count, const char 
  * mbox.c. PATH.lock (if the folder can be written) and fcntl(2), then appended and
  * synced; cut back to where it ended when it can't be written whole.
  */
-void mbox_deliver(const struct letter *l, const char *path, const struct mailbox_face *face,
-		  struct result *r);
+void mbox_deliver(const struct letter *l, const char *path, const struct room *room,
+		  const struct mailbox_face *face, struct result *r);
 
 /*
  * Makes the folders of PATH that are behind its first ROOT octets and in front of its last name,
@@ -55,6 +65,9 @@ void mbox_deliver(const struct letter *l, const char *path, const struct mailbox
  * not mounted, mail waits. False with errno.
  */
 bool mailbox_folders(const char *path, size_t root);
+
+/* There is no room. */
+void mailbox_full(struct result *r, const struct room *room);
 
 /* What ERRNO means for a delivery: deferred, with the status that says why. */
 void mailbox_failed(struct result *r, int error, const char *what);

@@ -3,6 +3,7 @@
 #include "mailbox.h"
 
 #include "file.h"
+#include "maildirsize.h"
 #include "must.h"
 #include "sync.h"
 
@@ -32,6 +33,14 @@ void mailbox_failed(struct result *r, int error, const char *what)
 
 	result_set(r, OUTCOME_DEFERRED, 0, dsn, "the mailbox can't be written: %s: %s", what,
 		   strerror(error));
+}
+
+void mailbox_full(struct result *r, const struct room *room)
+{
+	if (room->waits)
+		result_set(r, OUTCOME_DEFERRED, 0, "4.2.2", "the mailbox has no room for it now");
+	else
+		result_set(r, OUTCOME_FAILED, 552, "5.2.2", "the mailbox is full");
 }
 
 /* Opens the folder NAME in DIR (AT_FDCWD: a path), which is made when there is none. */
@@ -134,19 +143,30 @@ static bool show(int tmp, const char *name, int new, const char *final, bool *be
 }
 
 struct folders {
+	int root; /* of the Maildir, whose folder the letter may be for */
 	int tmp, new;
 };
 
-static bool folders_open(struct folders *f, const char *path)
+/* A folder that is not there is not made: its letters are for the Maildir itself. */
+static int folder_choose(int root, const char *name)
 {
-	int root = folder(AT_FDCWD, path);
+	int fd = name && *name ? openat(root, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+			       : -1;
 
-	f->tmp = root < 0 ? -1 : folder(root, "tmp");
-	f->new = f->tmp < 0 ? -1 : folder(root, "new");
-	int cur = f->new < 0 ? -1 : folder(root, "cur"), error = errno;
+	return fd >= 0 ? fd : fcntl(root, F_DUPFD_CLOEXEC, 0);
+}
 
-	if (root >= 0)
-		close(root);
+static bool folders_open(struct folders *f, const char *path, const char *name)
+{
+	f->root = folder(AT_FDCWD, path);
+	int base = f->root < 0 ? -1 : folder_choose(f->root, name);
+
+	f->tmp = base < 0 ? -1 : folder(base, "tmp");
+	f->new = f->tmp < 0 ? -1 : folder(base, "new");
+	int cur = f->new < 0 ? -1 : folder(base, "cur"), error = errno;
+
+	if (base >= 0)
+		close(base);
 	if (cur >= 0)
 		close(cur);
 	errno = error;
@@ -159,6 +179,8 @@ static void folders_close(struct folders *f)
 		close(f->new);
 	if (f->tmp >= 0)
 		close(f->tmp);
+	if (f->root >= 0)
+		close(f->root);
 }
 
 /* A letter on its way; result->kind is set when it goes no further. */
@@ -168,6 +190,7 @@ struct way {
 	struct folders own;
 	int fd; /* of the file in tmp/, or -1 */
 	bool ended, before;
+	off_t size;
 	char name[NAME_BYTES], final[NAME_BYTES + 32];
 };
 
@@ -180,13 +203,20 @@ static void way_end(struct way *w, int error, const char *what)
 	w->fd = -1;
 }
 
+static bool same_folder(const struct maildir_letter *a, const struct maildir_letter *b)
+{
+	return strcmp(a->path, b->path) == 0 &&
+	       strcmp(a->folder ? a->folder : "", b->folder ? b->folder : "") == 0;
+}
+
 static struct folders *folders_of(struct way *ways, uint32_t at)
 {
+	struct maildir_letter *of = ways[at].of;
+
 	for (uint32_t i = 0; i < at; i++)
-		if (ways[i].folders == &ways[i].own &&
-		    strcmp(ways[i].of->path, ways[at].of->path) == 0)
+		if (ways[i].folders == &ways[i].own && same_folder(ways[i].of, of))
 			return &ways[i].own;
-	return folders_open(&ways[at].own, ways[at].of->path) ? &ways[at].own : NULL;
+	return folders_open(&ways[at].own, of->path, of->folder) ? &ways[at].own : NULL;
 }
 
 static void way_begin(struct way *ways, uint32_t at, const char *host)
@@ -208,6 +238,7 @@ static void way_begin(struct way *ways, uint32_t at, const char *host)
 		return;
 	}
 	/* Maildir++: who counts a quota reads the size from the name. */
+	w->size = st.st_size;
 	snprintf(w->final, sizeof w->final, "%s,S=%lld", w->name, (long long)st.st_size);
 }
 
@@ -238,19 +269,60 @@ static void ways_sync(struct sync *s, struct way *ways, uint32_t count)
 		way_close(of[i], errors[i]);
 }
 
+static void way_drop(struct way *w)
+{
+	unlinkat(w->folders->tmp, w->name, 0);
+	w->ended = true;
+}
+
+/* Is there room? Else the result says what becomes of it. */
+static bool way_fits(struct way *w)
+{
+	const struct room *room = &w->of->room;
+
+	/* What an earlier attempt has brought has been counted. */
+	if (faccessat(w->folders->new, w->final, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return true;
+	switch (maildirsize_look(w->folders->root, &room->quota, (uint64_t)w->size)) {
+	case QUOTA_FITS:
+		return true;
+	case QUOTA_OVER:
+		mailbox_full(w->of->result, room);
+		break;
+	case QUOTA_FAILED:
+		mailbox_failed(w->of->result, errno, "counting what is there");
+		break;
+	}
+	way_drop(w);
+	return false;
+}
+
+/* Counted first: should this end here, there seems to be less room, and Maildir++ counts anew
+ * before it refuses anything. */
+static void way_link(struct way *w)
+{
+	maildirsize_add(w->folders->root, w->size, 1);
+	bool shown = show(w->folders->tmp, w->name, w->folders->new, w->final, &w->before);
+	int error = errno;
+
+	if (!shown || w->before)
+		maildirsize_add(w->folders->root, -w->size, -1);
+	if (shown)
+		return;
+	unlinkat(w->folders->tmp, w->name, 0);
+	way_end(w, error, "new");
+}
+
 static void way_show(struct way *w, const struct mailbox_face *face)
 {
 	if (!face->still_wanted(face->arg)) {
-		unlinkat(w->folders->tmp, w->name, 0);
 		result_set(w->of->result, OUTCOME_DEFERRED, 0, "4.3.2",
 			   "the delivery was interrupted");
-		w->ended = true;
-	} else if (!show(w->folders->tmp, w->name, w->folders->new, w->final, &w->before)) {
-		int error = errno;
-
-		unlinkat(w->folders->tmp, w->name, 0);
-		way_end(w, error, "new");
+		way_drop(w);
+	} else if (way_fits(w)) {
+		way_link(w);
 	}
+	maildirsize_unlock(w->folders->root);
 }
 
 static void way_settle(struct way *w, int error)
@@ -297,7 +369,7 @@ void maildir_deliver(struct maildir_letter *letters, uint32_t count, const char 
 	must(count <= MAILDIR_LETTERS_MAX);
 	host_put(safe, sizeof safe, host);
 	for (uint32_t i = 0; i < count; i++) {
-		ways[i] = (struct way){.of = &letters[i], .own = {-1, -1}, .fd = -1};
+		ways[i] = (struct way){.of = &letters[i], .own = {-1, -1, -1}, .fd = -1};
 		way_begin(ways, i, safe);
 	}
 	ways_sync(&sync, ways, count);

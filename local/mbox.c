@@ -115,7 +115,7 @@ static bool end_last(int fd, off_t size)
 	return end[0] == '\n' || size == 1 || file_write(fd, "\n", 1);
 }
 
-static void append(const struct letter *l, int fd, const char *path,
+static void append(const struct letter *l, int fd, const char *path, const struct room *room,
 		   const struct mailbox_face *face, struct result *r)
 {
 	struct stat st;
@@ -126,6 +126,14 @@ static void append(const struct letter *l, int fd, const char *path,
 	if (fault) {
 		result_set(r, OUTCOME_DEFERRED, 0, "4.2.0", "the mailbox can't be used: %s: %s",
 			   path, fault);
+		return;
+	}
+	uint64_t size = l->prelude.len + (l->fd >= 0 ? l->body_length : l->body.len);
+
+	uint64_t most = room->quota.bytes;
+
+	if (most && (size > most || (uint64_t)st.st_size > most - size)) {
+		mailbox_full(r, room);
 		return;
 	}
 	if (!face->still_wanted(face->arg)) {
@@ -175,8 +183,8 @@ static int file_open(const char *path)
 	return fd;
 }
 
-void mbox_deliver(const struct letter *l, const char *path, const struct mailbox_face *face,
-		  struct result *r)
+void mbox_deliver(const struct letter *l, const char *path, const struct room *room,
+		  const struct mailbox_face *face, struct result *r)
 {
 	char lock[PATH_MAX];
 	int n = snprintf(lock, sizeof lock, "%s.lock", path);
@@ -198,7 +206,7 @@ void mbox_deliver(const struct letter *l, const char *path, const struct mailbox
 	else if (!lock_file(fd))
 		mailbox_failed(r, errno, path);
 	else
-		append(l, fd, path, face, r);
+		append(l, fd, path, room, face, r);
 	if (fd >= 0)
 		close(fd);
 	if (dotlock == DOTLOCK_HELD)

@@ -70,9 +70,9 @@ static bool virtual_postmaster(const struct config *config, struct text address,
 static unsigned virtual_knows(struct planner *p, const struct config *config,
 			      const struct config_virtual *v, struct text address)
 {
-	char path[PATH_MAX], to[ADDRESS_MAX + 1];
-	enum table_verdict verdict =
-	    virtual_find(&p->virtuals, config, v, address, path, sizeof path);
+	struct virtual_found found;
+	char to[ADDRESS_MAX + 1];
+	enum table_verdict verdict = virtual_find(&p->tables, config, v, address, &found);
 
 	if (verdict == TABLE_ABSENT && virtual_postmaster(config, address, to, sizeof to))
 		return TABLE_FOUND;
@@ -141,11 +141,62 @@ static bool settle_user(struct result *result, struct text address, enum user_fo
 	return found != USER_FOUND;
 }
 
+/* The quota of P's user: what local has, or his line in the table. */
+static bool plan_quota(struct planner *by, const struct config *config, struct plan *p,
+		       struct result *result)
+{
+	struct quota *q = &p->order.room.quota;
+	struct bytes value = {0};
+	const char *wrong = NULL;
+
+	*q = (struct quota){config->local_quota, config->local_quota_messages};
+	p->order.room.waits = config->local_quota_waits;
+	if (!config->local_quotas.len)
+		return true;
+	const struct table_view *t =
+	    table_files_open(&by->tables, config->local_quotas, config->tables_size);
+	enum table_verdict found =
+	    t ? table_view_find(t, text_of(p->user.name), &value) : TABLE_FAILED;
+
+	if (found == TABLE_FOUND)
+		wrong =
+		    quota_read((struct text){(const char *)bytes_at(&value), bytes_len(&value)}, q);
+	bytes_free(&value);
+	if (wrong)
+		log_warning(by->tables.log, "%s: the quota of %s: %s", table_view_name(t),
+			    p->user.name, wrong);
+	if (wrong || found == TABLE_FAILED)
+		result_set(result, OUTCOME_DEFERRED, 0, "4.3.5",
+			   "the table of quotas can't be used now: see the log");
+	return !wrong && found != TABLE_FAILED;
+}
+
+static void plan_folder(const struct config *config, struct text address, struct order *o)
+{
+	size_t len = strlen(o->path);
+
+	if (!config->local_folders || !len || o->path[len - 1] != '/' ||
+	    !user_folder(config, address, o->folder, sizeof o->folder))
+		o->folder[0] = '\0';
+}
+
+/* Is he called so with what looks like a tag? */
+static bool is_whole_name(const struct user *u, struct text address)
+{
+	char part[PART_BYTES];
+
+	return user_part(address, part, sizeof part) &&
+	       text_equal_case(text_of(part), text_of(u->name));
+}
+
 /* Into P's user's mailbox, by way of his .forward or not. */
-static bool plan_mailbox(const struct planner *by, const struct job *job, struct plan *p,
-			 bool forward, struct result *result)
+static bool plan_mailbox(struct planner *by, const struct job *job, struct plan *p, bool forward,
+			 struct result *result)
 {
 	struct order *o = &p->order;
+
+	if (!plan_quota(by, job->config, p, result))
+		return false;
 
 	if (letter_loops(&o->letter)) {
 		result_set(result, OUTCOME_FAILED, 554, "5.4.6", "mail forwarding loop for %.*s",
@@ -158,6 +209,8 @@ static bool plan_mailbox(const struct planner *by, const struct job *job, struct
 			   "the mailbox's path can't be made up from local { mailbox }");
 		return false;
 	}
+	if (!is_whole_name(&p->user, o->letter.address))
+		plan_folder(job->config, o->letter.address, o);
 	o->kind = forward && job->config->local_forward ? ORDER_USER : ORDER_MAILBOX;
 	o->folder_group = by->unprivileged ? 0 : folder_group(o->path);
 	return true;
@@ -306,9 +359,8 @@ static bool virtual_path(const struct config_virtual *v, const char *below, stru
 static bool plan_virtual(struct planner *by, const struct job *job, const struct config_virtual *v,
 			 const struct recipient *r, struct plan *p, struct result *result)
 {
-	char below[PATH_MAX];
-	enum table_verdict verdict =
-	    virtual_find(&by->virtuals, job->config, v, r->address, below, sizeof below);
+	struct virtual_found *found = &p->found;
+	enum table_verdict verdict = virtual_find(&by->tables, job->config, v, r->address, found);
 
 	if (verdict != TABLE_FOUND) {
 		settle_unlisted(job, r, verdict, result);
@@ -325,12 +377,16 @@ static bool plan_virtual(struct planner *by, const struct job *job, const struct
 			   SHOWN(r->address));
 		return false;
 	}
-	if (!find_owner(by, v->user, &p->user) || !virtual_path(v, below, &p->order)) {
+	if (!find_owner(by, v->user, &p->user) || !virtual_path(v, found->path, &p->order)) {
 		result_set(result, OUTCOME_DEFERRED, 0, "4.3.5",
 			   "virtual { user } is nobody whom we can be here, or a path is too long");
 		return false;
 	}
 	p->order.kind = ORDER_MAILBOX;
+	p->order.room.quota = found->quota;
+	p->order.room.waits = job->config->local_quota_waits;
+	if (found->untagged)
+		plan_folder(job->config, r->address, &p->order);
 	return true;
 }
 

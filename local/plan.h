@@ -12,7 +12,7 @@
 
 struct planner {
 	struct alias_file aliases;
-	struct virtuals virtuals;
+	struct table_files tables;
 	struct users users;
 	char host[256];	   /* our own name */
 	bool unprivileged; /* we can be nobody but who we are */
@@ -23,6 +23,7 @@ struct plan {
 	struct order order;
 	struct user user;
 	struct target target;
+	struct virtual_found found;
 	char source[TARGET_BYTES]; /* what the alias or .forward must say */
 };
 

@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { FOLDER_MAX = 200 };
+
 bool user_part(struct text address, char *to, size_t size)
 {
 	struct text domain = address_domain(address);
@@ -92,6 +94,33 @@ size_t user_end(const struct config *config, struct text name)
 				  text_find(separators, name.data[end]) < 0))
 		end++;
 	return end;
+}
+
+/*
+ * Dots part folders within folders; none begins or ends with one, so that neither "." nor ".." is
+ * made, and the Trash, which no quota counts, is nobody's to choose.
+ */
+bool user_folder(const struct config *config, struct text address, char *to, size_t size)
+{
+	struct text domain = address_domain(address);
+	struct text name = {address.data,
+			    domain.data ? (size_t)(domain.data - address.data) - 1 : address.len};
+	size_t end = user_end(config, name), len = end + 1 < name.len ? name.len - end - 1 : 0;
+	char last = '.';
+
+	if (!len || len + 2 > size || len > FOLDER_MAX || name.data[0] == '"')
+		return false;
+	to[0] = '.';
+	for (size_t i = 0; i < len; i++) {
+		char c = name.data[end + 1 + i];
+
+		if ((unsigned char)c <= ' ' || (unsigned char)c >= 0x7f || c == '/' ||
+		    (c == '.' && last == '.'))
+			return false;
+		to[1 + i] = last = c;
+	}
+	to[1 + len] = '\0';
+	return last != '.' && !text_equal_case(text_of(to), text_of(".trash"));
 }
 
 static bool domain_is_folder(struct text domain)

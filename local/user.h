@@ -44,6 +44,12 @@ bool user_part(struct text address, char *to, size_t size);
  */
 size_t user_end(const struct config *config, struct text name);
 
+/*
+ * The folder of a Maildir that ADDRESS' tag is the name of, ".lists" of ann+lists; false: it has
+ * none, or one that is no name of a folder.
+ */
+bool user_folder(const struct config *config, struct text address, char *to, size_t size);
+
 /* Where PATTERN (config.h, local_mailbox) says that the user's mailbox is, of mail for DOMAIN.
  * False: too long, or the domain is no name of a folder. */
 bool user_mailbox(const struct user *u, struct text pattern, struct text domain, char *to,

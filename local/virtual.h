@@ -1,29 +1,25 @@
 /* SPDX-License-Identifier: ISC */
-/* The tables of virtual domains as they are now: read again whenever they have changed. */
+/* Which line of a virtual domain's table an address comes to. */
 #ifndef LOCAL_VIRTUAL_H
 #define LOCAL_VIRTUAL_H
 
 #include "config_virtual.h"
-#include "log.h"
-#include "message.h"
+#include "table_files.h"
 
-struct virtual_table;
-
-struct virtuals {
-	struct log *log;
-	struct virtual_table *first; /* of files that are or were in the configuration */
+struct virtual_found {
+	char path[VIRTUAL_PATH_MAX + 1]; /* of the mailbox, below the domain's root */
+	struct quota quota;
+	bool untagged; /* it is the line of the address without its tag */
 };
 
-void virtuals_free(struct virtuals *v);
-
 /*
- * Where the mailbox of ADDRESS, which is in V's domain, lies below its root, to TO. The address
- * itself counts first, then without its tag, then the local parts alone, then @domain.
- * TABLE_FAILED also when the table can't be read, or was written a moment ago and does not have
- * the address: perhaps it is not whole yet, and nobody is called unknown.
+ * The mailbox of ADDRESS, which is in V's domain. The address itself counts first, then without its
+ * tag, then the local parts alone, then @domain. TABLE_FAILED also when the table can't be read, or
+ * was written a moment ago and does not have the address: perhaps it is not whole yet, and nobody
+ * is called unknown.
  */
-enum table_verdict virtual_find(struct virtuals *all, const struct config *config,
-				const struct config_virtual *v, struct text address, char *to,
-				size_t size);
+enum table_verdict virtual_find(struct table_files *all, const struct config *config,
+				const struct config_virtual *v, struct text address,
+				struct virtual_found *to);
 
 #endif

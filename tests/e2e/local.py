@@ -290,6 +290,46 @@ def test_forward(t):
     v.equal(veredus.stop(), 0, "exit status")
 
 
+def test_quota(t):
+    """Deliveries at once never put more into a mailbox than there is room for; each has his own quota; a folder that is
+    there is chosen by a tag."""
+    need_root()
+    aliases("")
+    quotas = v.write(t.folder + "/quotas", "ann quota-messages=7\nbob quota=6K\n")
+    home = users.home
+    users.own(home("ann") + "/.forward", "ann", "\\ann\n")
+    for folder in "", "/.lists", "/.Trash", "/.lists/new", "/.lists/cur", "/.lists/tmp":
+        users.own(home("ann") + "/Held" + folder, "ann", mode=0o700)
+    users.own(home("carol") + "/Held", "carol", mode=0o700)
+    users.own(home("carol") + "/Held/maildirsize", "carol", "1C\n0 0\n")
+    os.symlink("/tmp", home("ann") + "/Held/.out")
+    veredus = start(t, f"local {{ mailbox = ~/Held/ quotas = {quotas} folders = yes }}\n")
+    smtp = [v.Smtp(veredus.port) for _ in range(5)]
+    ids = [s.send("", ["ann@here.example", "bob@here.example"], v.mail(f"{i}", (b"x" * 98 + b"\r\n") * 10)) for i in range(2) for s in smtp]
+    for address in "ann+lists", "ann+out", "ann+Trash", '"ann+../../x"', "carol", "carol":
+        ids.append(smtp[0].send("", address + "@here.example", v.mail("a tag")))
+    v.wait(lambda: all(i in veredus.log_text() and f"{i}: removed" in veredus.log_text() or f"{i}: to=<" in veredus.log_text() for i in ids), 20, "the deliveries")
+    veredus.wait_log(r"to=<carol@here.example>.*dsn=5.2.2, status=bounced .the mailbox is full")
+    v.wait(lambda: len(re.findall(r"to=<\"?(?:ann|bob|carol)[^>]*>, relay=local.*status=(?:sent|bounced)", veredus.log_text())) == 26, 20, "all")
+    found = [len(glob.glob(home("ann") + "/Held" + f + "/new/*")) for f in ("", "/.lists", "/.Trash")]
+    v.check(sum(found) == 7 and found[1] <= 1 and found[2] == 0, found)
+    size = sum(os.path.getsize(p) for p in glob.glob(home("bob") + "/Held/new/*"))
+    v.check(4500 < size <= 6144, "bob's", size)
+    v.equal(v.read(home("bob") + "/Held/maildirsize").split(b"\n")[0], b"6144S")
+    v.equal(len(glob.glob(home("carol") + "/Held/new/*")), 1, "carol's own quota")
+    # Away with one: there is room again, and now it is counted.
+    os.remove(glob.glob(home("ann") + "/Held/new/*")[0])
+    v.write(quotas, "ann quota-messages=7 quota=1M\n")
+    smtp[0].send("", "ann+lists@here.example", v.mail("again"))
+    v.wait(lambda: sum(len(glob.glob(home("ann") + "/Held" + f + "/new/*")) for f in ("", "/.lists")) == 7, 10, "ann's seventh")
+    v.write(quotas, "ann much\n")
+    waits = smtp[0].send("", "ann@here.example", v.mail("waits"))
+    veredus.wait_log(waits + ": .*dsn=4.3.5, status=deferred .the table of quotas")
+    for s in smtp:
+        s.close()
+    v.equal(veredus.stop(), 0, "exit status")
+
+
 def test_walls(t):
     """local has the two capabilities and no root; a child has none, and no descriptor but its own. Who leaves the
     machine is unknown at once, although users are remembered."""

@@ -317,7 +317,7 @@ def test_crashes(t):
         fresh(name)
     os.chmod(t.folder, 0o777)
     aliases("all: ann, bob, carol, box\nowner-all: root\nbox: /var/mail/box\n")
-    veredus = start(t)
+    veredus = start(t, "local { mailbox = ~/Maildir/ quota = 100M }\n")
     chance, count = random.Random(7), 120
     smtp = v.Smtp(veredus.port)
     end = time.monotonic() + 5
@@ -361,6 +361,8 @@ def test_crashes(t):
             v.check(content.endswith(b"x\n") and path.endswith(f",S={len(content)}"), path)
             subjects.append(re.search(rb"\nSubject: (\S+)\n", content)[1].decode())
         v.equal(set(subjects), want, name)
+        said = sum(int(line.split()[1]) for line in v.read(users.home(name) + "/Maildir/maildirsize").splitlines()[1:])
+        v.check(len(subjects) <= said <= len(subjects) + sum(kills.values()) * 3, f"{name}: counted as {said}", len(subjects))
         v.check(len(subjects) - len(want) <= sum(kills.values()) * 3, f"{name}: {len(subjects)} letters of {len(want)}", kills)
     whole = [m["Subject"] for m in mailbox.mbox("/var/mail/box") if m.get_payload().rstrip("\n").endswith("x")]
     v.equal(set(whole), want, "the mbox")

@@ -140,6 +140,11 @@ userdb {{
 protocols = imap pop3 lmtp
 disable_plaintext_auth = no
 mail_location = maildir:~/Maildir
+mail_plugins = quota
+plugin {{
+  quota = maildir:User quota
+  quota_rule = *:bytes=8388608
+}}
 first_valid_uid = 1
 postmaster_address = postmaster@store.example
 {services}service lmtp {{
@@ -170,13 +175,13 @@ def bodies():
             "binary": binary, "blanks": b" \t \r\n\r\n\r\n  end  \r\n", "five": (b"0123456789abcdef" * 4 + b"\r\n") * 80000}
 
 
-def send_all(veredus, authority, sent):
+def send_all(veredus, authority, sent, to=("ann@box.example", "ann@store.example")):
     context = ssl.create_default_context(cafile=authority)
     with smtplib.SMTP("127.0.0.1", veredus.submission, timeout=60) as smtp:
         smtp.starttls(context=context)
         smtp.login("ann@example.net", SECRET)
         for mail in sent.values():
-            v.equal(smtp.sendmail("ann@example.net", ["ann@box.example", "ann@store.example"], mail, ["BODY=8BITMIME"]), {})
+            v.equal(smtp.sendmail("ann@example.net", list(to), mail, ["BODY=8BITMIME"]), {})
 
 
 def by_imap(port, name):
@@ -223,7 +228,7 @@ def test_whole_way(t):
     veredus = t.veredus("")
     veredus.submission, logins = v.free_port(), os.path.join(veredus.folder, "users")
     veredus.configure(f"route box.example {{ to = local }}\nroute store.example {{ to = lmtp:unix:{d.lmtp} }}\nroute * {{ to = discard }}\n"
-                      f"virtual box.example {{ mailboxes = {path}  root = {root}  user = vmail }}\nauth {{ users = {logins} }}\n"
+                      f"virtual box.example {{ mailboxes = {path}  root = {root}  user = vmail  quota = 8M }}\nauth {{ users = {logins} }}\n"
                       f"listen submission {{ address = 127.0.0.1:{veredus.submission} }}\n" + pair.block())
     veredus.demote = {}
     os.chown(veredus.folder, 0, 0)
@@ -235,7 +240,40 @@ def test_whole_way(t):
     for name in "ann@box.example", "ann@store.example":
         compare(by_imap(d.imap, name), sent, "IMAP " + name)
         compare(by_pop3(d.pop3, name), sent, "POP3 " + name)
+    share_quota(veredus, d, f"{root}/ann@box.example/Maildir", sent["five"], authority.certificate)
     v.equal(veredus.stop(), 0, "exit status")
+
+
+def in_use(maildir):
+    """What maildirsize says, and what there is."""
+    lines = v.read(maildir + "/maildirsize").decode().splitlines()
+    v.equal(lines[0], "8388608S")
+    letters = [name for part in ("new", "cur") for name in glob.glob(f"{maildir}/{part}/*")]
+    return (tuple(map(sum, zip(*(map(int, line.split()) for line in lines[1:])))),
+            (sum(os.path.getsize(name) for name in letters), len(letters)))
+
+
+def share_quota(veredus, d, maildir, five, authority):
+    """Both write the same maildirsize and go by it: 5 MB of 8 are taken."""
+    said, real = in_use(maildir)
+    v.equal(said, real, "after deliveries")
+    send_all(veredus, authority, {"over": five}, ["ann@box.example"])
+    veredus.wait_log("to=<ann@box.example>.*dsn=5.2.2, status=bounced .the mailbox is full")
+    box = imaplib.IMAP4("127.0.0.1", d.imap, timeout=60)
+    box.login("ann@box.example", SECRET)
+    status, why = box.append("INBOX", None, None, five)
+    v.check(status == "NO" and b"OVERQUOTA" in why[0], status, why)
+    box.select()
+    box.store(box.search(None, "LARGER 1000000")[1][0], "+FLAGS", "\\Deleted")
+    box.expunge()
+    box.logout()
+    said, real = in_use(maildir)
+    v.equal(said, real, "after an expunge by Dovecot")
+    send_all(veredus, authority, {"again": five}, ["ann@box.example"])
+    veredus.wait_empty()
+    said, real = in_use(maildir)
+    v.equal(said, real, "after the next delivery")
+    v.check(real[0] > 5000000, real)
 
 
 if v.IS_ROOT:

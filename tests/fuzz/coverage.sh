@@ -56,6 +56,7 @@ import ctl/import_envelope.c
 import ctl/queue_import.c
 import ctl/words.c -words_json
 line logger/line.c
+maildirsize local/maildirsize.c +maildirsize_read|:add$|line_take|quota_line|number_take|change_line
 message lib/message.c -message_schema
 message lib/messages.def
 message lib/wire.c
@@ -103,6 +104,7 @@ table_db lib/table_db.c
 table_rules lib/table_pattern.c
 table_rules lib/table_rules.c
 table_text lib/table_text.c
+target local/target.c
 takeover limits/freezer.c +freezer_(en|de)code|take_entry
 takeover limits/habits.c +habits_(en|de)code|(take|put)_habit|set_right
 tls_reports limits/tls_record.c

@@ -68,7 +68,8 @@ static void deliver(struct result *results, const char *where, int *left)
 			 : i % 2	  ? "b/"
 					  : "a/");
 		results[i] = (struct result){0};
-		group[i] = (struct maildir_letter){&letters[i], paths[i], &results[i]};
+		group[i] = (struct maildir_letter){
+		    .letter = &letters[i], .path = paths[i], .result = &results[i]};
 	}
 	maildir_deliver(group, LETTERS, "here.example", &face);
 }

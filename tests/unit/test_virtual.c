@@ -88,7 +88,10 @@ static void test_config(void **state)
 	    {"route * { to = local }\nvirtual B.example { " REST "virtual b.example { " REST,
 	     "3: virtual b.example stands twice; the first is on line 2"},
 	    {"route * { to = local }\nvirtual b.example { mailboxes = m root = /r user = u }",
-	     "2: mailboxes: "},
+	     "2: virtual b.example: mailboxes: \"m\" is no table of mailboxes"},
+	    {"route * { to = local }\nvirtual b.example { mailboxes = cidr:/m root = /r user = u }",
+	     "2: virtual b.example: mailboxes: \"cidr:/m\" is no table of mailboxes"},
+	    {"local { quotas = pcre:/m }", "1: local: quotas: \"pcre:/m\" is none of"},
 	};
 	char why[2000];
 
@@ -130,12 +133,14 @@ struct row {
 	const char *address;
 	enum table_verdict verdict;
 	const char *path;
+	uint64_t quota;
+	bool untagged;
 };
 
-static void check_rows(struct virtuals *all, const struct config *c, const struct row *rows,
+static void check_rows(struct table_files *all, const struct config *c, const struct row *rows,
 		       size_t count)
 {
-	char to[PATH_MAX];
+	struct virtual_found to;
 
 	for (size_t i = 0; i < count; i++) {
 		struct text address = text_of(rows[i].address);
@@ -143,34 +148,38 @@ static void check_rows(struct virtuals *all, const struct config *c, const struc
 		const struct config_virtual *v = config_virtual(c, text_of(domain));
 
 		assert_non_null(v);
-		to[0] = '\0';
-		if (virtual_find(all, c, v, address, to, sizeof to) != rows[i].verdict ||
-		    strcmp(to, rows[i].path) != 0)
-			fail_msg("%s: %s", rows[i].address, to);
+		memset(&to, 0, sizeof to);
+		if (virtual_find(all, c, v, address, &to) != rows[i].verdict ||
+		    strcmp(to.path, rows[i].path) != 0)
+			fail_msg("%s: %s", rows[i].address, to.path);
+		if (rows[i].verdict == TABLE_FOUND &&
+		    (to.quota.bytes != rows[i].quota || to.untagged != rows[i].untagged))
+			fail_msg("%s: %d", rows[i].address, to.untagged);
 	}
 }
 
 static void test_find(void **state)
 {
 	static const struct row found[] = {
-	    {"ann@b.example", TABLE_FOUND, "b/ann/"},
-	    {"ANN+lists@B.example", TABLE_FOUND, "b/ann/"},
-	    {"ann+work@b.example", TABLE_FOUND, "b/work"},
-	    {"\"ann\"@b.example", TABLE_FOUND, "b/ann/"},
-	    {"bob@b.example", TABLE_FOUND, "bob/"},
-	    {"bob+x@c.example", TABLE_FOUND, "bob/"},
-	    {"ann@c.example", TABLE_FOUND, "c/all/"},
-	    {"\"../../x\"@c.example", TABLE_FOUND, "c/all/"},
-	    {"nobody-such@b.example", TABLE_ABSENT, ""},
+	    {"ann@b.example", TABLE_FOUND, "b/ann/", 4096, false},
+	    {"ANN+lists@B.example", TABLE_FOUND, "b/ann/", 4096, true},
+	    {"ann+work@b.example", TABLE_FOUND, "b/work", 4096, false},
+	    {"\"ann\"@b.example", TABLE_FOUND, "b/ann/", 4096, false},
+	    {"bob@b.example", TABLE_FOUND, "bob/", 1024, false},
+	    {"bob+x@c.example", TABLE_FOUND, "bob/", 1024, true},
+	    {"ann@c.example", TABLE_FOUND, "c/all/", 0, false},
+	    {"\"../../x\"@c.example", TABLE_FOUND, "c/all/", 0, false},
+	    {"nobody-such@b.example", TABLE_ABSENT, "", 0, false},
 	    /* Not the line of c.example, nor that of another's address. */
-	    {"\"@c.example\"@b.example", TABLE_ABSENT, ""},
-	    {"\"ann@b.example\"@b.example", TABLE_ABSENT, ""},
-	    {"out@b.example", TABLE_FAILED, ""},
-	    {"many@b.example", TABLE_FAILED, ""},
+	    {"\"@c.example\"@b.example", TABLE_ABSENT, "", 0, false},
+	    {"\"ann@b.example\"@b.example", TABLE_ABSENT, "", 0, false},
+	    {"out@b.example", TABLE_FAILED, "", 0, false},
+	    {"many@b.example", TABLE_FAILED, "", 0, false},
+	    {"much@b.example", TABLE_FAILED, "", 0, false},
 	};
-	static const struct row failed[] = {{"ann@b.example", TABLE_FAILED, ""}};
-	static const struct row fresh[] = {{"ann@b.example", TABLE_FAILED, ""},
-					   {"bob@b.example", TABLE_FOUND, "bob/"}};
+	static const struct row failed[] = {{"ann@b.example", TABLE_FAILED, "", 0, false}};
+	static const struct row fresh[] = {{"ann@b.example", TABLE_FAILED, "", 0, false},
+					   {"bob@b.example", TABLE_FOUND, "bob/", 4096, false}};
 	char folder[] = "/tmp/virtual.XXXXXX", path[64], text[600], why[600];
 
 	(void)state;
@@ -178,18 +187,19 @@ static void test_find(void **state)
 	snprintf(path, sizeof path, "%s/mailboxes", folder);
 	snprintf(text, sizeof text,
 		 "route * { to = local }\n"
-		 "virtual b.example { mailboxes = %s root = /r user = u }\n"
+		 "virtual b.example { mailboxes = %s root = /r user = u quota = 4K }\n"
 		 "virtual c.example { mailboxes = %s root = /r user = u }\n",
 		 path, path);
 	struct config *c = config_of(text, why, sizeof why);
 	struct loop *loop = loop_new();
-	struct virtuals all = {.log = log_new(loop, "test")};
+	struct table_files all = {.log = log_new(loop, "test")};
 
 	assert_non_null(c);
 	check_rows(&all, c, failed, 1);
 	table_write(path,
-		    "# all\nann@b.example b/ann/\nann+work@b.example b/work\nbob bob/\n"
-		    "@c.example c/all/\nout@b.example ../out/\nmany@b.example a b\n",
+		    "# all\nann@b.example b/ann/\nann+work@b.example b/work\nbob bob/ quota=1k\n"
+		    "@c.example c/all/\nout@b.example ../out/\nmany@b.example a b\n"
+		    "much@b.example a/ quota=-1\n",
 		    60);
 	check_rows(&all, c, found, sizeof found / sizeof *found);
 	/* Being written: whom it does not have yet is not unknown. */
@@ -203,7 +213,7 @@ static void test_find(void **state)
 	check_rows(&all, c, failed, 1);
 	unlink(path);
 	rmdir(folder);
-	virtuals_free(&all);
+	table_files_free(&all);
 	log_free(&all.log);
 	loop_free(&loop);
 	config_drop(&c);

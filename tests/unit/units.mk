@@ -85,6 +85,9 @@ UNITS_test_virtual := local
 UNITS_test_maildir := local
 UNITS_test_crew := local
 UNITS_fuzz_words := local
+UNITS_test_maildirsize := local
+UNITS_fuzz_maildirsize := local
+UNITS_fuzz_target := local
 # Talking as a client, and reading tokens: the rest of the checker leans on its main.
 $(BUILD)/unit/test_relay: $(BUILD)/obj/checker/relay_talk.o $(BUILD)/obj/checker/token_answer.o
 LIBS_UNIT_test_relay = $(BUILD)/libveredus.a -ljansson -lgsasl -lcrypto
