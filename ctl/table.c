@@ -142,6 +142,28 @@ static int list_verb(struct ctl *ctl)
 	return 0;
 }
 
+struct lines {
+	const struct table_text *text;
+	size_t at;
+	struct text last; /* a key; its lines stand together */
+	struct bytes value;
+};
+
+static bool lines_next(void *self, struct text *key, struct text *value)
+{
+	struct lines *l = self;
+
+	do {
+		if (!table_text_next(l->text, &l->at, key, &l->value))
+			return false;
+	} while (l->last.data && text_equal_case(l->last, *key));
+	l->last = *key;
+	l->value.start = l->value.end = 0;
+	table_text_find(l->text, *key, &l->value);
+	*value = (struct text){(const char *)bytes_at(&l->value), bytes_len(&l->value)};
+	return true;
+}
+
 static int make_verb(struct ctl *ctl)
 {
 	struct named n = {0}, source = {0};
@@ -168,8 +190,11 @@ static int make_verb(struct ctl *ctl)
 
 	if (!text)
 		return EX_DATAERR;
-	ptrdiff_t count = table_file_write(n.file, n.type, text, &st, what, sizeof what);
+	struct lines lines = {.text = text};
+	ptrdiff_t count =
+	    table_file_write(n.file, n.type, lines_next, &lines, &st, what, sizeof what);
 
+	bytes_free(&lines.value);
 	kind->free(&text);
 	if (count < 0) {
 		ctl_say("%s", what);

@@ -36,24 +36,21 @@ static int put(DB *db, struct bytes *key, struct bytes *value)
 	return db->put(db, NULL, &k, &v, 0);
 }
 
-/* Keys in lower case, as Postfix looks them up; the lines of one key together, as in text. */
-static int put_all(DB *db, const struct table_text *text, ptrdiff_t *count)
+/* Keys in lower case, as Postfix looks them up. */
+static int put_all(DB *db, table_source *source, void *self, ptrdiff_t *count)
 {
 	struct bytes key = {0}, value = {0};
-	struct text at_key, last = {NULL, 0};
+	struct text at_key, at_value;
 	int error = 0;
 
-	for (size_t at = 0; !error && table_text_next(text, &at, &at_key, &value);) {
-		if (last.data && text_equal_case(last, at_key))
-			continue;
-		last = at_key;
+	while (!error && source(self, &at_key, &at_value)) {
 		key.start = key.end = value.start = value.end = 0;
 		for (size_t i = 0; i < at_key.len; i++) {
 			char c = ascii_lower(at_key.data[i]);
 
 			bytes_add(&key, &c, 1);
 		}
-		table_text_find(text, at_key, &value);
+		bytes_add(&value, at_value.data, at_value.len);
 		error = put(db, &key, &value);
 		++*count;
 	}
@@ -62,7 +59,7 @@ static int put_all(DB *db, const struct table_text *text, ptrdiff_t *count)
 	return error;
 }
 
-static int write_db(const char *path, enum table_type type, const struct table_text *text,
+static int write_db(const char *path, enum table_type type, table_source *source, void *self,
 		    ptrdiff_t *count)
 {
 	DB *db = NULL;
@@ -77,28 +74,28 @@ static int write_db(const char *path, enum table_type type, const struct table_t
 		error = db->open(db, NULL, path, NULL, type == TABLE_HASH ? DB_HASH : DB_BTREE,
 				 DB_CREATE | DB_TRUNCATE, 0600);
 	if (!error)
-		error = put_all(db, text, count);
+		error = put_all(db, source, self, count);
 	int closed = db->close(db, 0);
 
 	return error ? error : closed;
 }
 
-ptrdiff_t table_file_write(const char *path, enum table_type type, const struct table_text *text,
-			   const struct stat *source, char *what, size_t size)
+ptrdiff_t table_file_write(const char *path, enum table_type type, table_source *source, void *self,
+			   const struct stat *st, char *what, size_t size)
 {
 	char fresh[TABLE_FILE_BYTES + 8];
 	ptrdiff_t count = 0;
 
 	snprintf(fresh, sizeof fresh, "%s.XXXXXX", path);
-	int fd = become_owner(source) ? mkstemp(fresh) : -1;
+	int fd = become_owner(st) ? mkstemp(fresh) : -1;
 
 	if (fd < 0) {
 		snprintf(what, size, "%s: a new file beside it: %s", path, strerror(errno));
 		return -1;
 	}
-	int error = write_db(fresh, type, text, &count);
+	int error = write_db(fresh, type, source, self, &count);
 
-	if (!error && (fchmod(fd, source->st_mode & 0666) != 0 || fsync(fd) != 0))
+	if (!error && (fchmod(fd, st->st_mode & 0666) != 0 || fsync(fd) != 0))
 		error = errno;
 	close(fd);
 	if (!error && rename(fresh, path) != 0)

@@ -66,6 +66,15 @@ static size_t read_quoted(struct reading *r, struct text t, size_t i)
 	return i;
 }
 
+/* The end of the last one of the comments that follow the line's end at I. */
+static size_t comments_end(struct text t, size_t i)
+{
+	while (i + 1 < t.len && t.data[i] == '\n' && t.data[i + 1] == '#')
+		for (i++; i < t.len && t.data[i] != '\n'; i++)
+			;
+	return i;
+}
+
 /* Reads up to the item's end; returns how much of T it is. */
 static size_t read_raw(struct reading *r, struct text t, bool lines)
 {
@@ -81,8 +90,11 @@ static size_t read_raw(struct reading *r, struct text t, bool lines)
 			r->quoted = true;
 			i = read_quoted(r, t, i + 1);
 		} else {
-			put(r, t.data[i], is_blank(t.data[i]));
-			i++;
+			i = comments_end(t, i);
+			if (i < t.len) {
+				put(r, t.data[i], is_blank(t.data[i]));
+				i++;
+			}
 		}
 	}
 	r->item->len = r->kept;

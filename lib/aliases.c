@@ -166,6 +166,17 @@ static void read_all(struct reader *r, struct text t)
 	}
 }
 
+static void sort(struct reader *r)
+{
+	struct aliases *to = r->to;
+
+	if (to->count)
+		qsort(to->entries, to->count, sizeof *to->entries, compare_entries);
+	for (size_t i = 1; i < to->count; i++)
+		if (text_order_case(to->entries[i - 1].name, to->entries[i].name) == 0)
+			say(r, to->entries[i].line, "the name stands twice: the first one counts");
+}
+
 struct aliases *aliases_read(struct bytes *content, table_fault *fault, void *owner)
 {
 	struct aliases *to = mem_new(1, sizeof *to);
@@ -174,12 +185,59 @@ struct aliases *aliases_read(struct bytes *content, table_fault *fault, void *ow
 	to->content = *content;
 	*content = (struct bytes){0};
 	read_all(&r, bytes_text(&to->content));
-	if (to->count)
-		qsort(to->entries, to->count, sizeof *to->entries, compare_entries);
-	for (size_t i = 1; i < to->count; i++)
-		if (text_order_case(to->entries[i - 1].name, to->entries[i].name) == 0)
-			say(&r, to->entries[i].line, "the name stands twice: the first one counts");
+	sort(&r);
 	return to;
+}
+
+/* The octets of all names and lists are one piece; while it grows, entries have their places. */
+static void take_entries(struct reader *r, const struct table_kind *kind, const void *table)
+{
+	struct bytes *content = &r->to->content, value = {0};
+	struct text key;
+
+	for (size_t at = 0; kind->next(table, &at, &key, &value);) {
+		struct entry e = {.name = {NULL, key.len}, .list = {NULL, bytes_len(&value)}};
+
+		/* Sendmail's mark of a file that is whole, "@", is no name. */
+		if (!key.len || key.len > NAME_MAX_BYTES || text_equals(key, "@"))
+			continue;
+		bytes_add(content, key.data, key.len);
+		bytes_add(content, bytes_at(&value), bytes_len(&value));
+		entry_add(r, &e);
+	}
+	const char *from = (const char *)bytes_at(content);
+
+	for (size_t i = 0; i < r->to->count; i++) {
+		struct entry *e = &r->to->entries[i];
+
+		e->name.data = from;
+		e->list.data = from + e->name.len;
+		from = e->list.data + e->list.len;
+		entry_check(r, e);
+	}
+	bytes_free(&value);
+}
+
+struct aliases *aliases_read_table(struct text table, struct bytes *content, table_fault *fault,
+				   void *owner)
+{
+	enum table_type type;
+	struct text path;
+
+	if (!table_parse(table, &type, &path) || type == TABLE_TEXT)
+		return aliases_read(content, fault, owner);
+	const struct table_kind *kind = table_kind_of(table, &path);
+	void *read = kind->read(content, fault, owner);
+	struct reader r = {NULL, fault, owner, 0};
+
+	bytes_free(content);
+	if (!read)
+		return NULL;
+	r.to = mem_new(1, sizeof *r.to);
+	take_entries(&r, kind, read);
+	kind->free(&read);
+	sort(&r);
+	return r.to;
 }
 
 void aliases_free(struct aliases **aliases)
@@ -215,27 +273,50 @@ size_t aliases_count(const struct aliases *aliases)
 	return aliases->count;
 }
 
-ptrdiff_t aliases_check(const char *path, size_t most, table_fault *fault, void *owner)
+bool aliases_next(const struct aliases *a, size_t *at, struct text *name, struct text *list)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	size_t i = *at;
+
+	/* The first one of a name counts. */
+	while (i && i < a->count &&
+	       text_order_case(a->entries[i - 1].name, a->entries[i].name) == 0)
+		i++;
+	if (i >= a->count)
+		return false;
+	*name = a->entries[i].name;
+	*list = a->entries[i].list;
+	*at = i + 1;
+	return true;
+}
+
+struct aliases *aliases_load(struct text table, size_t most, table_fault *fault, void *owner)
+{
+	char file[TABLE_FILE_BYTES];
 	struct bytes content = {0};
 	struct stat st = {0};
-	bool empty = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0;
+
+	if (!table_file(table, file)) {
+		errno = EINVAL;
+		return NULL;
+	}
+	int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
 	if (fd < 0)
-		return -1;
-	if (empty || !S_ISREG(st.st_mode) || (uint64_t)st.st_size > most) {
+		return NULL;
+	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size > most) {
+		errno = S_ISREG(st.st_mode) ? EFBIG : EINVAL;
 		close(fd);
-		errno = empty ? 0 : S_ISREG(st.st_mode) ? EFBIG : EINVAL;
-		return empty ? 0 : -1;
+		return NULL;
 	}
-	if (!file_take(fd, (size_t)st.st_size, &content)) {
+	if (!st.st_size) {
+		close(fd);
+	} else if (!file_take(fd, (size_t)st.st_size, &content)) {
 		errno = EAGAIN; /* it was changed just now */
-		return -1;
+		return NULL;
 	}
-	struct aliases *a = aliases_read(&content, fault, owner);
-	ptrdiff_t count = (ptrdiff_t)aliases_count(a);
+	struct aliases *a = aliases_read_table(table, &content, fault, owner);
 
-	aliases_free(&a);
-	return count;
+	if (!a)
+		errno = EBADMSG;
+	return a;
 }

@@ -8,8 +8,7 @@
 #define LIB_ALIASES_H
 
 #include "alias_list.h"
-#include "bytes.h"
-#include "table_text.h"
+#include "tables.h"
 
 struct aliases;
 
@@ -24,15 +23,26 @@ enum aliases_found {
 struct aliases *aliases_read(struct bytes *content, table_fault *fault, void *owner);
 void aliases_free(struct aliases **aliases);
 
+/*
+ * The same of CONTENT as TABLE, whose name the configuration has, is written: text, hash or btree,
+ * as newaliases(1) and Postfix's postalias(1) make them. NULL: it is no such table, which FAULT
+ * was told.
+ */
+struct aliases *aliases_read_table(struct text table, struct bytes *content, table_fault *fault,
+				   void *owner);
+
 /* What stands behind NAME, for alias_next() without lines; lives as long as ALIASES. */
 enum aliases_found aliases_find(const struct aliases *aliases, struct text name, struct text *list);
 
 size_t aliases_count(const struct aliases *aliases);
 
+/* The alias at *AT, counted from 0 in the order of names, each name once; false at the end. */
+bool aliases_next(const struct aliases *aliases, size_t *at, struct text *name, struct text *list);
+
 /*
- * What `newaliases` does: reads the file at PATH, of at most MOST octets, and
- * tells FAULT what is wrong. The number of aliases; -1 with errno: it can't be read.
+ * Reads TABLE's file, of at most MOST octets, and tells FAULT what is wrong. The aliases, which the
+ * caller frees; NULL with errno: it can't be read, EBADMSG when FAULT was told why.
  */
-ptrdiff_t aliases_check(const char *path, size_t most, table_fault *fault, void *owner);
+struct aliases *aliases_load(struct text table, size_t most, table_fault *fault, void *owner);
 
 #endif

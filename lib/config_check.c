@@ -270,23 +270,30 @@ static void alias_wrong(void *owner, uint32_t line, const char *what)
 	const struct check *c = owner;
 	char name[SHOWN_BYTES];
 
-	config_errors_add(c->errors, true, line_of(c, BLOCK_local, "aliases"), 1,
-			  "aliases: %s:%u: %s", shown(name, c->config->local_aliases), line, what);
+	if (line)
+		config_errors_add(c->errors, true, line_of(c, BLOCK_local, "aliases"), 1,
+				  "aliases: %s:%u: %s", shown(name, c->config->local_aliases), line,
+				  what);
+	else
+		config_errors_add(c->errors, true, line_of(c, BLOCK_local, "aliases"), 1,
+				  "aliases: %s: %s", shown(name, c->config->local_aliases), what);
 }
 
 /* A broken alias keeps its own mail waiting, and nobody else's. */
 static void check_aliases(const struct check *c)
 {
 	uint32_t line = line_of(c, BLOCK_local, "aliases");
-	char path[WORD_MAX_BYTES + 1], name[SHOWN_BYTES];
+	char name[SHOWN_BYTES];
 
 	if (!config_has_local(c->config))
 		return;
-	text_copy(path, sizeof path, c->config->local_aliases);
-	if (aliases_check(path, c->config->tables_size, alias_wrong, (void *)(uintptr_t)c) < 0 &&
-	    (errno != ENOENT || line))
+	struct aliases *a = aliases_load(c->config->local_aliases, c->config->tables_size,
+					 alias_wrong, (void *)(uintptr_t)c);
+
+	if (!a && errno != EBADMSG && (errno != ENOENT || line))
 		config_errors_add(c->errors, true, line, 1, "aliases: %s: %s",
 				  shown(name, c->config->local_aliases), strerror(errno));
+	aliases_free(&a);
 }
 
 static void check_local(const struct check *c)

@@ -48,6 +48,11 @@ void config_local_finish(const struct config *config, struct config_errors *erro
 	enum table_type type;
 	struct text path;
 
+	if (!table_parse(config->local_aliases, &type, &path) || type > TABLE_BTREE)
+		config_errors_add(
+		    errors, false, line_of(config, "aliases"), 1,
+		    "local: aliases: \"%s\" is none of /PATH, hash:/PATH and btree:/PATH",
+		    shown(word, config->local_aliases));
 	/* Local reads it itself, and strangers' patterns are for the table process. */
 	if (config->local_quotas.len && table_parse(config->local_quotas, &type, &path) &&
 	    type > TABLE_BTREE)

@@ -62,7 +62,8 @@ struct envelope_recipient {
 	 *   "|COMMAND" "/FILE" what an alias of the address says
 	 *   ":include:/FILE"   the same
 	 *   "~|COMMAND" "~/FILE" "~:include:/FILE"   the same of the user's .forward
-	 *   "*N:/LIST|COMMAND" "*N:/LIST/FILE"   in the list /LIST, of N octets, that an alias names
+	 *   "*N:/LIST|COMMAND" "*N:/LIST/FILE"   in the list /LIST, of N octets, that an alias
+	 * names
 	 *   "~*N:/LIST..."     in one that the user's .forward names
 	 */
 	struct text target;

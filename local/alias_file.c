@@ -2,6 +2,7 @@
 /* Aliases: the file, and what a name comes to. */
 #include "alias_file.h"
 
+#include "clock.h"
 #include "config_virtual.h"
 #include "envelope.h"
 #include "file.h"
@@ -20,6 +21,7 @@ enum {
 	DEPTH_MAX = 20, /* of an alias of an alias ... */
 	NAMES_MAX = 1000,
 	ARENA_BYTES = 1024 * 1024,
+	QUIET_US = 1000000,
 };
 
 /* -- the file --------------------------------------------------------------------------- */
@@ -28,13 +30,17 @@ void alias_file_free(struct alias_file *f)
 {
 	aliases_free(&f->aliases);
 	f->seen = (struct stat){0};
+	f->broken = false;
 }
 
 static void fault(void *owner, uint32_t line, const char *what)
 {
 	const struct alias_file *f = owner;
 
-	log_warning(f->log, "%s:%u: %s", f->path, line, what);
+	if (line)
+		log_warning(f->log, "%s:%u: %s", f->table, line, what);
+	else
+		log_warning(f->log, "%s: %s", f->table, what);
 }
 
 /* Takes what FD, of ST, has. False: it changes under our eyes, or can't be read. */
@@ -56,38 +62,71 @@ static bool file_load(struct alias_file *f, int fd, const struct stat *st, size_
 		bytes_free(&content);
 		return false;
 	}
+	struct aliases *fresh = aliases_read_table(text_of(f->table), &content, fault, f);
+
 	aliases_free(&f->aliases);
-	f->aliases = aliases_read(&content, fault, f);
+	f->aliases = fresh;
+	f->broken = !fresh;
 	f->seen = *st;
-	return true;
+	return fresh != NULL;
+}
+
+/*
+ * postalias(1) writes its file in place: pages that are still missing look like free ones. What was
+ * written a moment ago is perhaps not whole.
+ */
+static bool is_being_written(const struct alias_file *f, const struct stat *st)
+{
+	int64_t written = (int64_t)st->st_mtim.tv_sec * 1000000 + st->st_mtim.tv_nsec / 1000;
+	int64_t age = walltime_read().us - written;
+	enum table_type type;
+	struct text path;
+
+	return table_parse(text_of(f->table), &type, &path) && type != TABLE_TEXT && age >= 0 &&
+	       age < QUIET_US;
+}
+
+/* A file that is not as it was last seen. */
+static bool file_look(struct alias_file *f, const char *path, size_t most)
+{
+	struct stat st;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+	f->missing = fd < 0 && (errno == ENOENT || errno == ENOTDIR);
+	f->broken = false;
+	if (fd < 0) {
+		alias_file_free(f);
+		return f->missing;
+	}
+	bool stat_fine = fstat(fd, &st) == 0;
+
+	if (stat_fine && is_being_written(f, &st)) {
+		close(fd);
+		return f->aliases != NULL; /* what was known counts for that moment */
+	}
+	bool fine = stat_fine && file_load(f, fd, &st, most);
+
+	close(fd);
+	if (!fine)
+		aliases_free(&f->aliases);
+	return fine;
 }
 
 /* False: it can't be read now. */
 static bool file_refresh(struct alias_file *f, const struct config *config)
 {
-	char path[sizeof f->path];
+	char table[sizeof f->table], path[TABLE_FILE_BYTES];
 	struct stat st;
 
-	text_copy(path, sizeof path, config->local_aliases);
-	if (strcmp(path, f->path) != 0) {
+	text_copy(table, sizeof table, config->local_aliases);
+	if (strcmp(table, f->table) != 0) {
 		alias_file_free(f);
-		memcpy(f->path, path, sizeof path);
+		memcpy(f->table, table, sizeof table);
 	}
-	if (f->aliases && stat(path, &st) == 0 && file_is_same(&st, &f->seen))
-		return true;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-
-	f->missing = fd < 0 && (errno == ENOENT || errno == ENOTDIR);
-	if (fd < 0) {
-		alias_file_free(f);
-		return f->missing;
-	}
-	bool fine = fstat(fd, &st) == 0 && file_load(f, fd, &st, config->tables_size);
-
-	close(fd);
-	if (!fine)
-		alias_file_free(f);
-	return fine;
+	table_file(text_of(table), path);
+	if ((f->aliases || f->broken) && stat(path, &st) == 0 && file_is_same(&st, &f->seen))
+		return f->aliases != NULL;
+	return file_look(f, path, config->tables_size);
 }
 
 enum aliases_found alias_file_find(struct alias_file *f, const struct config *config,

@@ -14,8 +14,8 @@ struct alias_file {
 	struct log *log;
 	struct aliases *aliases; /* NULL: there is no file, or it can't be read */
 	struct stat seen;	 /* of the file as it was read; zeros: of none */
-	bool missing;
-	char path[512];
+	bool missing, broken;	 /* there was no file; it was nothing to read */
+	char table[512];	 /* as the configuration has it */
 };
 
 void alias_file_free(struct alias_file *f);

@@ -10,6 +10,7 @@ import glob
 import mailbox
 import pwd
 import re
+import subprocess
 import time
 
 import users
@@ -191,6 +192,53 @@ file: "/var/mail/filed"
     veredus.command("queue", "flush")
     veredus.wait_empty()
     v.equal(len(maildir(home("bob") + "/Aliased", 3)), 3)
+    v.equal(veredus.stop(), 0, "exit status")
+
+
+def postalias(t, table):
+    """Postfix's own tool."""
+    base, folder = v.peer("postfix", "usr/sbin/postalias"), t.folder + "/postfix"
+    if not os.path.exists(folder):
+        os.mkdir(folder)
+        v.write(folder + "/main.cf", "compatibility_level = 3.6\nmail_owner = daemon\nsetgid_group = bin\ndefault_privs = nobody\n")
+    environment = dict(v.peer_environment("postfix"), MAIL_CONFIG=folder)
+    environment["LD_LIBRARY_PATH"] += ":" + os.path.join(os.path.dirname(base), "../lib/postfix")
+    done = subprocess.run([base, table], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30 * v.PATIENCE)
+    v.equal((done.returncode, done.stdout), (0, b""), table)
+
+
+def test_files_of_postalias(t):
+    """Aliases of Berkeley DB as Postfix's postalias makes them, and newaliases; one that is damaged keeps mail waiting."""
+    need_root()
+    text = v.write(t.folder + "/aliases", "Team: ann,\n# not bob\n  \"|cat > %s/by-team\", \\bob\nowner-team: root\n\"odd name\": carol\n" % t.folder)
+    os.chmod(t.folder, 0o777)
+    for kind in "btree", "hash":
+        postalias(t, f"{kind}:{text}")
+    os.utime(text + ".db", (1e9, 1e9))
+    veredus = start(t, f"local {{ mailbox = ~/Postalias/ aliases = hash:{text} }}\nretry {{ first = 1s longest = 2s }}\n")
+    smtp = v.Smtp(veredus.port)
+    smtp.send("sender@client.example", ["tEAM+x@here.example", '"odd name"@here.example'], v.mail("by postalias", BODY))
+    for name in "ann", "bob":
+        v.equal(heads(users.home(name) + "/Postalias", 1), [("owner-team@here.example", "by postalias")])
+    v.equal(heads(users.home("carol") + "/Postalias", 1), [("sender@client.example", "by postalias")])
+    v.wait(lambda: os.path.exists(t.folder + "/by-team"), 10, "the command")
+    v.write(text, "later: carol\nteam: ann\n# c\n  , carol\n")
+    said = veredus.command("newaliases")
+    v.check(f"{text}.db: 2 keys" in said, said)
+    os.utime(text + ".db", (1e9, 1e9))
+    smtp.send("", ["later@here.example", "team@here.example"], v.mail("by newaliases", BODY))
+    v.equal(heads(users.home("carol") + "/Postalias", 2)[0], ("", "by newaliases"))
+    content = v.read(text + ".db")
+    v.write(text + ".db", content[:4096] + b"\xff" * 4096)
+    os.utime(text + ".db", (1e9, 1e9))
+    smtp.expect(250, "MAIL FROM:<>")
+    smtp.expect(451, "RCPT TO:<team@here.example>")
+    smtp.expect(451, "RCPT TO:<nobody-such@here.example>")
+    v.write(text + ".db", content)
+    smtp.expect(451, "RCPT TO:<nobody-such@here.example>")  # it was written just now
+    os.utime(text + ".db", (1e9, 1e9))
+    smtp.expect(250, "RCPT TO:<team@here.example>")
+    smtp.close()
     v.equal(veredus.stop(), 0, "exit status")
 
 

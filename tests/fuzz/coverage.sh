@@ -14,7 +14,7 @@ cat >"$work/decoders" <<'END'
 address lib/address.c
 address lib/esmtp.c
 aliases lib/alias_list.c
-aliases lib/aliases.c -aliases_check
+aliases lib/aliases.c -aliases_(load|read_table)|take_entries
 channel lib/channel.c
 config lib/config_token.c
 config lib/config_read.c

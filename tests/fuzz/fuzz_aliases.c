@@ -63,6 +63,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (found == ALIASES_FOUND)
 			must(check_list(list, false));
 	}
+	size_t at = 0, seen = 0;
+	struct text name;
+
+	while (aliases_next(a, &at, &name, &list))
+		seen++;
+	must(seen <= aliases_count(a));
 	aliases_free(&a);
 	return 0;
 }

@@ -57,6 +57,8 @@ static void test_items(void **state)
 	    {"ann\nbob\r\n\n# no, one\ncarol, dave", true, "a:ann\na:bob\na:carol\na:dave\n"},
 	    {"# all\n#of it", true, ""},
 	    {"#x\nann", true, "a:ann\n"},
+	    {"ann\n# x, y\n#\n  , bob", false, "a:ann\na:bob\n"},
+	    {"ann\n# x", false, "a:ann\n"},
 	    {"\"ann\nbob", true, "!a quote that is not closed\na:bob\n"},
 	    {"|", false, "!| without a command\n"},
 	    {":include:list", false, "!:include: needs a path from / on\n"},
@@ -162,6 +164,16 @@ static void test_faults_are_bounded(void **state)
 	aliases_free(&a);
 }
 
+/* How many aliases; -1: it can't be read. */
+static ptrdiff_t loaded(const char *table, size_t most, struct faults *f)
+{
+	struct aliases *a = aliases_load(text_of(table), most, note, f);
+	ptrdiff_t count = a ? (ptrdiff_t)aliases_count(a) : -1;
+
+	aliases_free(&a);
+	return count;
+}
+
 static void test_check(void **state)
 {
 	char path[] = "/tmp/veredus-aliases-XXXXXX";
@@ -170,15 +182,25 @@ static void test_check(void **state)
 
 	(void)state;
 	assert_true(fd >= 0);
-	assert_int_equal(aliases_check(path, 4096, note, &f), 0);
+	assert_int_equal(loaded(path, 4096, &f), 0);
 	assert_int_equal(pwrite(fd, "a: b\nc\n", 7, 0), 7);
-	assert_int_equal(aliases_check(path, 4096, note, &f), 1);
+	assert_int_equal(loaded(path, 4096, &f), 1);
 	assert_int_equal(f.count, 1);
-	assert_int_equal(aliases_check(path, 3, note, &f), -1);
+	assert_int_equal(loaded(path, 3, &f), -1);
+	assert_int_equal(pwrite(fd, "b: x\nA: y\nB: z\n", 15, 0), 15);
+	struct aliases *a = aliases_load(text_of(path), 4096, note, &f);
+	struct text name, list;
+	size_t at = 0;
+
+	assert_non_null(a);
+	assert_true(aliases_next(a, &at, &name, &list) && text_equals(name, "A"));
+	assert_true(aliases_next(a, &at, &name, &list) && text_equals(list, " x\n"));
+	assert_false(aliases_next(a, &at, &name, &list));
+	aliases_free(&a);
 	close(fd);
 	unlink(path);
-	assert_int_equal(aliases_check(path, 4096, note, &f), -1);
-	assert_int_equal(aliases_check("/dev/null", 4096, note, &f), -1);
+	assert_int_equal(loaded(path, 4096, &f), -1);
+	assert_int_equal(loaded("/dev/null", 4096, &f), -1);
 }
 
 int main(void)
