@@ -55,7 +55,7 @@ static bool walk_next(void *self, struct text *name, struct text *list)
 		if (!comment)
 			bytes_add(&w->list, &c, 1);
 	}
-	*list = text_trim((struct text){(const char *)bytes_at(&w->list), bytes_len(&w->list)});
+	*list = text_trim(bytes_text(&w->list));
 	return true;
 }
 

@@ -355,8 +355,8 @@ void config_postmaster(const struct config *config, char *to, size_t size);
 /* Is mail for this domain taken from anyone (relay-to, or a route to local)? */
 bool config_relays_to(const struct config *config, struct text domain);
 
-/* Does this domain live in `virtual` alone? */
-bool config_is_virtual(const struct config *config, struct text domain);
+/* Are all addresses of this domain those that rewrite { virtual } has (virtual-domains)? */
+bool config_rewrites_all_of(const struct config *config, struct text domain);
 
 /* The header block of a listener's kind; NULL: none. */
 const struct config_header *config_header(const struct config *config, enum handle_role role);

@@ -185,7 +185,7 @@ static bool domain_within(const struct texts *list, struct text domain)
 	return false;
 }
 
-bool config_is_virtual(const struct config *config, struct text domain)
+bool config_rewrites_all_of(const struct config *config, struct text domain)
 {
 	return config->rewrite_virtual_domains.count &&
 	       domain_within(&config->rewrite_virtual_domains, domain);
@@ -194,7 +194,7 @@ bool config_is_virtual(const struct config *config, struct text domain)
 bool config_relays_to(const struct config *config, struct text domain)
 {
 	return config_route(config, domain)->kind == ROUTE_LOCAL ||
-	       domain_within(&config->relay_to, domain) || config_is_virtual(config, domain);
+	       domain_within(&config->relay_to, domain) || config_rewrites_all_of(config, domain);
 }
 
 struct text config_own_domain(const struct config *config)

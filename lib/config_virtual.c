@@ -10,7 +10,7 @@
 
 enum { COMPONENT_MAX = 200 };
 
-const struct config_virtual *config_virtual(const struct config *config, struct text domain)
+const struct config_virtual *config_mailboxes_of(const struct config *config, struct text domain)
 {
 	size_t low = 0, high = config->virtual_count;
 

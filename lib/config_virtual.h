@@ -11,8 +11,8 @@
 
 enum { VIRTUAL_PATH_MAX = 1000 };
 
-/* The block of a domain; NULL: it has none. */
-const struct config_virtual *config_virtual(const struct config *config, struct text domain);
+/* The virtual block of a domain, with its mailboxes; NULL: it has none. */
+const struct config_virtual *config_mailboxes_of(const struct config *config, struct text domain);
 
 /*
  * What is wrong with PATH as a path below root; NULL: nothing. Every component

@@ -342,7 +342,7 @@ static void virtual_took(struct rewrite *c, bool found, struct text value)
 
 	/* What was handed in is queued first: it fails as it must, for its sender to hear. */
 	if (!found && at == 0 && !c->handed &&
-	    config_is_virtual(c->config, address_host(&c->subject)))
+	    config_rewrites_all_of(c->config, address_host(&c->subject)))
 		virtual_unknown(c);
 	while (found && !c->over && table_word_next(&value, &word)) {
 		if (!read_word(c, word, &a))

@@ -202,7 +202,7 @@ static void expand_address(struct expanding *x, struct text address, struct text
 	if (!own.len)
 		expand_name(x, address, domain, depth);
 	else if (config_route(x->config, own)->kind == ROUTE_LOCAL &&
-		 !config_virtual(x->config, own))
+		 !config_mailboxes_of(x->config, own))
 		expand_name(x, (struct text){address.data, address.len - own.len - 1}, own, depth);
 	else
 		add(x, address, (struct text){NULL, 0});

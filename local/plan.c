@@ -82,7 +82,7 @@ static unsigned virtual_knows(struct planner *p, const struct config *config,
 unsigned plan_knows(struct planner *p, const struct config *config, struct text address)
 {
 	static struct user u; /* large */
-	const struct config_virtual *v = config_virtual(config, address_domain(address));
+	const struct config_virtual *v = config_mailboxes_of(config, address_domain(address));
 	char part[PART_BYTES];
 	struct text list;
 
@@ -159,8 +159,7 @@ static bool plan_quota(struct planner *by, const struct config *config, struct p
 	    t ? table_view_find(t, text_of(p->user.name), &value) : TABLE_FAILED;
 
 	if (found == TABLE_FOUND)
-		wrong =
-		    quota_read((struct text){(const char *)bytes_at(&value), bytes_len(&value)}, q);
+		wrong = quota_read(bytes_text(&value), q);
 	bytes_free(&value);
 	if (wrong)
 		log_warning(by->tables.log, "%s: the quota of %s: %s", table_view_name(t),
@@ -401,7 +400,8 @@ static uint64_t mix(uint64_t hash, struct text t)
 uint64_t plan_whom(const struct job *job, const struct recipient *r)
 {
 	const uint64_t start = UINT64_C(0xcbf29ce484222325);
-	const struct config_virtual *v = config_virtual(job->config, address_domain(r->address));
+	const struct config_virtual *v =
+	    config_mailboxes_of(job->config, address_domain(r->address));
 	struct text separators = job->config->local_separators;
 	char part[PART_BYTES];
 	size_t len = 0;
@@ -420,7 +420,8 @@ static bool plan(struct planner *by, const struct job *job, const struct recipie
 		 struct plan *p, struct result *result)
 {
 	bool special = r->target.len > 1;
-	const struct config_virtual *v = config_virtual(job->config, address_domain(r->address));
+	const struct config_virtual *v =
+	    config_mailboxes_of(job->config, address_domain(r->address));
 
 	if (v)
 		return plan_virtual(by, job, v, r, p, result);

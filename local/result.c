@@ -37,7 +37,7 @@ bool result_add(struct result *r, const struct addition *a)
 
 struct text result_additions(const struct result *r)
 {
-	return (struct text){(const char *)bytes_at(&r->additions), bytes_len(&r->additions)};
+	return bytes_text(&r->additions);
 }
 
 bool result_next(struct text *list, struct addition *a)

@@ -87,9 +87,7 @@ enum table_verdict virtual_find(struct table_files *all, const struct config *co
 		to->untagged = keys.untagged[i];
 	}
 	if (verdict == TABLE_FOUND)
-		verdict =
-		    take(all, table, v, address,
-			 (struct text){(const char *)bytes_at(&value), bytes_len(&value)}, to);
+		verdict = take(all, table, v, address, bytes_text(&value), to);
 	bytes_free(&value);
 	return verdict == TABLE_ABSENT && table_view_is_fresh(table) ? TABLE_FAILED : verdict;
 }

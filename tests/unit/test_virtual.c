@@ -107,10 +107,10 @@ static void test_config(void **state)
 				     why, sizeof why);
 
 	assert_non_null(c);
-	assert_non_null(config_virtual(c, text_of("b.EXAMPLE")));
-	assert_non_null(config_virtual(c, text_of("c.example")));
-	assert_null(config_virtual(c, text_of("d.example")));
-	assert_null(config_virtual(c, text_of("")));
+	assert_non_null(config_mailboxes_of(c, text_of("b.EXAMPLE")));
+	assert_non_null(config_mailboxes_of(c, text_of("c.example")));
+	assert_null(config_mailboxes_of(c, text_of("d.example")));
+	assert_null(config_mailboxes_of(c, text_of("")));
 	config_drop(&c);
 }
 
@@ -145,7 +145,7 @@ static void check_rows(struct table_files *all, const struct config *c, const st
 	for (size_t i = 0; i < count; i++) {
 		struct text address = text_of(rows[i].address);
 		const char *domain = strrchr(rows[i].address, '@') + 1;
-		const struct config_virtual *v = config_virtual(c, text_of(domain));
+		const struct config_virtual *v = config_mailboxes_of(c, text_of(domain));
 
 		assert_non_null(v);
 		memset(&to, 0, sizeof to);
