@@ -440,8 +440,8 @@ void config_finish(struct config *config, const struct place *ports, struct conf
 	gather_shown(&w);
 	route_logins_finish(config, errors);
 	config_local_finish(config, errors);
-	config_virtual_finish(config, errors);
 	index_relay_to(&config->relay_to);
 	index_relay_to(&config->rewrite_virtual_domains);
+	config_virtual_finish(config, errors);
 	config_headers_finish(config, errors);
 }

@@ -100,6 +100,14 @@ static void finish_one(const struct config *config, struct config_virtual *v,
 				  "virtual %s: mailboxes: \"%s\" is no table of mailboxes: /PATH, "
 				  "hash:/PATH or btree:/PATH",
 				  shown(word, v->label), shown(name, v->mailboxes));
+	/* There each address that the table does not have is refused, before one is looked up here.
+	 */
+	if (config_rewrites_all_of(config, v->label))
+		config_errors_add(
+		    errors, false, v->line, 1,
+		    "virtual %s: rewrite { virtual-domains } has this domain, too: its "
+		    "addresses are either rewritten or have mailboxes",
+		    shown(word, v->label));
 	/* Another route would take its mail elsewhere, and nobody would look into the table. */
 	if (config_route(config, v->label)->kind != ROUTE_LOCAL)
 		config_errors_add(errors, false, v->line, 1,

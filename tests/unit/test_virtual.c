@@ -91,6 +91,10 @@ static void test_config(void **state)
 	     "2: virtual b.example: mailboxes: \"m\" is no table of mailboxes"},
 	    {"route * { to = local }\nvirtual b.example { mailboxes = cidr:/m root = /r user = u }",
 	     "2: virtual b.example: mailboxes: \"cidr:/m\" is no table of mailboxes"},
+	    {"route * { to = local }\nrewrite { virtual = /v virtual-domains = { z.example, "
+	     "*.example, a.example } }\n"
+	     "virtual b.example { " REST,
+	     "3: virtual b.example: rewrite { virtual-domains } has this domain, too"},
 	    {"local { quotas = pcre:/m }", "1: local: quotas: \"pcre:/m\" is none of"},
 	};
 	char why[2000];
