@@ -58,13 +58,16 @@ def test_virtual(t):
     broken or away keeps its mail waiting."""
     need_root()
     root, path = boxes(t), users.machine() + "/mailboxes"
-    table(path, "ann@box.example box/ann/\nbob  box/bob\n@all.example all/\nout@box.example ../../out/\nup@box.example link/up/\n")
+    table(path, "ann@box.example box/ann/\nbob  box/bob\nout@box.example ../../out/\nup@box.example link/up/\n")
     os.symlink(users.machine(), root + "/link")
+    everybody = v.write(users.machine() + "/everybody", "@all.example all/ quota=1M\n")
     block = f"{{ mailboxes = {path}  root = {root}  user = vmail }}\n"
     veredus = t.veredus("hostname = relay.example\nroute box.example { to = local }\nroute all.example { to = local }\nroute here.example { to = local }\nretry { first = 1s  longest = 2s }\n"
-                        f"virtual box.example {block}virtual all.example {block}")
+                        f"virtual box.example {block}virtual all.example {block.replace(path, 'hash:' + everybody)}")
     veredus.demote = {}
     os.chown(veredus.folder, 0, 0)
+    veredus.command("table", "make", "hash:" + everybody)
+    os.utime(everybody + ".db", (1e9, 1e9))
     veredus.start()
     smtp = v.Smtp(veredus.port)
     refused(smtp, "550 5.1.1 ", "nobody-such@box.example")
@@ -75,6 +78,7 @@ def test_virtual(t):
     content = letters(root + "/box/ann", 1)[0]
     v.check(content.endswith(sent.replace(b"\r\n", b"\n")) and b"\nDelivered-To: Ann+tag@box.example\n" in content, content)
     v.equal(len(letters(root + "/all", 2)), 2)
+    v.check(v.read(root + "/all/maildirsize").startswith(b"1048576S\n"), "its quota")
     v.wait(lambda: os.path.exists(root + "/box/bob") and v.read(root + "/box/bob").endswith(b"\n\n"), 10, "bob's mbox")
     vmail = pwd.getpwnam("vmail")
     for where in glob.glob(root + "/box/**", recursive=True) + glob.glob(root + "/all/new/*"):

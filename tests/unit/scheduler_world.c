@@ -36,10 +36,22 @@ static void note_start(struct world *w, const struct job *job)
 	}
 }
 
+static void keep_first_sender(struct world *w, struct job *job)
+{
+	bool keep[1000];
+
+	assert_true(job->count <= sizeof keep);
+	for (uint32_t i = 0; i < job->count; i++)
+		keep[i] = job->recipients[i]->number % 2 == job->recipients[0]->number % 2;
+	scheduler_job_keep(w->s, job, keep);
+}
+
 static void on_start(void *owner, struct job *job)
 {
 	struct world *w = owner;
 
+	if (w->parts)
+		keep_first_sender(w, job);
 	if (w->flight_count == w->flight_size) {
 		w->flight_size = w->flight_size ? w->flight_size * 2 : 64;
 		w->flights = mem_resize(w->flights, w->flight_size, sizeof *w->flights);

@@ -52,6 +52,7 @@ struct world {
 	size_t ended_count, ended_size;
 	uint64_t next_id;
 	bool silent_resolver, want_nothing;
+	bool parts; /* recipients with even and odd numbers have other senders */
 	/* The script. */
 	enum answer (*answer)(struct world *w, const struct job *job);
 	void (*site_of)(struct world *w, const char *domain, char *site, size_t size);

@@ -352,9 +352,30 @@ static void test_stored(void **state)
 	assert_int_equal(again.tls, MAIL_TLS_REQUIRED);
 }
 
+/* Recipients of one message and domain with two senders: two transactions, and nobody is lost. */
+static void test_senders(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, "");
+	w.parts = true;
+	for (int i = 0; i < 50; i++)
+		add(&w, "u0", i % 2 ? "s0" : "s1", 7);
+	run(&w, 1000);
+	check_counts(&w);
+	run(&w, 5 * SECOND);
+	check_counts(&w);
+	assert_int_equal(w.taken, 350);
+	assert_int_equal(w.started, 100);
+	world_empty(&w);
+	world_free(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_senders),
 	    cmocka_unit_test(test_ways_part),
 	    cmocka_unit_test(test_a_connection_has_one_way),
 	    cmocka_unit_test(test_local_has_no_source),
