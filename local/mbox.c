@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,8 @@ enum {
 	LOCK_TRIES = 20,
 	LOCK_WAIT_MS = 250,
 	LOCK_STALE_S = 600, /* a lock file so old was left behind */
+	HOST_BYTES = 65,
+	OWNER_BYTES = 96,
 };
 
 static void pause_ms(long ms)
@@ -32,13 +35,41 @@ static void pause_ms(long ms)
 
 enum dotlock { DOTLOCK_HELD, DOTLOCK_IMPOSSIBLE, DOTLOCK_BUSY };
 
+/* "PID HOST": others read the number alone. */
+static size_t owner_put(char *to, size_t size, pid_t pid)
+{
+	char host[HOST_BYTES] = "";
+
+	if (gethostname(host, sizeof host - 1) != 0)
+		host[0] = '\0';
+	return (size_t)snprintf(to, size, "%ld %s\n", (long)pid, host);
+}
+
+/* Was it made on this machine by a process that has ended? */
+static bool owner_is_gone(const char *lock)
+{
+	char said[OWNER_BYTES] = "", mine[OWNER_BYTES];
+	int fd = open(lock, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, said, sizeof said - 1);
+
+	if (fd >= 0)
+		close(fd);
+	long pid = n > 0 ? strtol(said, NULL, 10) : 0;
+
+	if (pid <= 0 || pid > INT_MAX)
+		return false;
+	owner_put(mine, sizeof mine, (pid_t)pid);
+	return strcmp(said, mine) == 0 && kill((pid_t)pid, 0) != 0 && errno == ESRCH;
+}
+
 static void dotlock_break_stale(const char *lock)
 {
 	struct stat st;
 	struct timespec now;
 
 	clock_gettime(CLOCK_REALTIME, &now);
-	if (lstat(lock, &st) == 0 && now.tv_sec - st.st_mtime > LOCK_STALE_S)
+	if (lstat(lock, &st) == 0 &&
+	    (now.tv_sec - st.st_mtime > LOCK_STALE_S || owner_is_gone(lock)))
 		unlink(lock);
 }
 
@@ -49,13 +80,18 @@ static enum dotlock dotlock_take(const char *lock)
 		int fd = open(lock, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 
 		if (fd >= 0) {
+			char owner[OWNER_BYTES];
+
+			/* Without it, it is one whose age counts. */
+			(void)file_write(fd, owner, owner_put(owner, sizeof owner, getpid()));
 			close(fd);
 			return DOTLOCK_HELD;
 		}
 		if (errno != EEXIST)
 			return DOTLOCK_IMPOSSIBLE;
 		dotlock_break_stale(lock);
-		pause_ms(LOCK_WAIT_MS);
+		if (access(lock, F_OK) == 0)
+			pause_ms(LOCK_WAIT_MS);
 	}
 	return DOTLOCK_BUSY;
 }

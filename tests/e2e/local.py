@@ -10,6 +10,7 @@ import glob
 import mailbox
 import pwd
 import re
+import socket
 import subprocess
 import time
 
@@ -97,6 +98,9 @@ def test_mbox(t):
     v.write(path, b"From old Sat Nov 21 22:05:00 2026\nSubject: cut")  # a letter that was cut off
     os.chown(path, pwd.getpwnam("carol").pw_uid, 8)
     os.chmod(path, 0o600)
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    users.own(path + ".lock", "carol", f"{gone.pid} {socket.gethostname()}\n")  # of a delivery that was killed
     smtp = v.Smtp(veredus.port)
     for content in sent:
         smtp.send("sender@client.example", ["carol@here.example", "ann@here.example"], content)
@@ -116,6 +120,7 @@ def test_mbox(t):
     st = os.stat(users.machine() + "/mail/ann")
     v.equal((st.st_uid, st.st_mode & 0o777), (pwd.getpwnam("ann").pw_uid, 0o600), "made for ann")
     v.equal(glob.glob(users.machine() + "/mail/*.lock"), [], "locks")
+    v.check("is locked" not in veredus.log_text(), "a lock of nobody was waited for")
     v.equal(veredus.stop(), 0, "exit status")
 
 
