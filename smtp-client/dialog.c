@@ -454,6 +454,13 @@ bool dialog_past_dot(const struct dialog *d)
 	return ring_head(d) == VERB_DOT || ring_has(d, VERB_BDAT);
 }
 
+bool dialog_awaits_end(const struct dialog *d)
+{
+	enum dialog_verb verb = ring_head(d);
+
+	return (verb == VERB_DOT || verb == VERB_BDAT) && !dialog_is_sending(d);
+}
+
 const struct reply *dialog_trouble(const struct dialog *d)
 {
 	return &d->reader.reply;

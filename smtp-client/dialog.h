@@ -220,6 +220,9 @@ bool dialog_asks_for_tls(const struct dialog *d);
 /* Has the end of the content been sent, or appended, so that only its reply is missing? */
 bool dialog_past_dot(const struct dialog *d);
 
+/* Is its reply the next one, and has all of it left? */
+bool dialog_awaits_end(const struct dialog *d);
+
 /* After DIALOG_REFUSED: the receiver's words or ours. */
 const struct reply *dialog_trouble(const struct dialog *d);
 

@@ -25,7 +25,7 @@ void slot_set_deadline(struct slot *s, struct duration after)
 {
 	s->deadline = monotime_add(loop_now(slot_loop(s)), after);
 	if (s->job && s->job_deadline.us && s->deadline.us > s->job_deadline.us &&
-	    !(s->state == SLOT_OPEN && dialog_past_dot(&s->dialog)))
+	    !(s->state == SLOT_OPEN && dialog_awaits_end(&s->dialog)))
 		s->deadline = s->job_deadline;
 	s->backlog = s->stream ? stream_backlog(s->stream) : 0;
 	if (timer_is_set(&s->timer) && s->armed.us <= s->deadline.us)

@@ -66,7 +66,7 @@ struct slot {
 	bool login_said;       /* AUTH was */
 	struct timer timer;
 	struct monotime deadline, armed; /* the timer is moved only when it would be late */
-	struct monotime job_deadline;	 /* up to the final dot */
+	struct monotime job_deadline;	 /* until only the last reply is missing */
 	struct monotime given;		 /* to the dialog */
 	struct monotime asked;		 /* the receiver, before it was given any */
 	struct duration round_trip;	 /* the shortest of its answers then */

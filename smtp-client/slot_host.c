@@ -172,14 +172,14 @@ static size_t slot_input(void *owner, const uint8_t *data, size_t len)
 	size_t used = 0;
 
 	while (used < len) {
-		size_t n = 0;
+		size_t n = 0, backlog = stream_backlog(stream);
 		enum dialog_says says = dialog_input(&s->dialog, data + used, len - used, &n);
 
 		used += n;
-		/* The time is for a whole reply: a piece of one, now and then, gets no more of it.
-		 */
+		/* The time is for a whole reply: a piece of one, now and then, gets no more of it,
+		 * nor while what we sent is not taken. */
 		if (says == DIALOG_WAIT && (!n || !s->dialog.reader.whole) &&
-		    !stream_backlog(stream))
+		    stream_backlog(stream) <= backlog)
 			break;
 		if (!s->dialog.jobs)
 			slot_clock(s);

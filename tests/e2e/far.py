@@ -8,6 +8,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import collections
 import re
 import signal
+import socket
 import time
 
 import far
@@ -129,6 +130,32 @@ def test_qmgr_is_killed(t):
     veredus.wait_empty(20)
     v.equal(copies(sink, sent), [1] * 40)
     v.check(all(outcome == ("2.0.0", "sent") for outcomes in statuses(veredus).values() for outcome in outcomes), statuses(veredus))
+
+
+def test_nothing_is_taken(t):
+    """A receiver that reads no more, and drips out a reply that never ends, has the time of a block, and no more."""
+    def serve(connection):
+        try:
+            connection.sendall(b"220 far.example\r\n")
+            connection.recv(1000)
+            connection.sendall(b"250 far.example\r\n")
+            for _ in range(3):
+                connection.recv(1000)
+                connection.sendall(b"354 go on\r\n" if _ == 2 else b"250 ok\r\n")
+            while True:
+                connection.sendall(b"2")
+                time.sleep(0.2)
+        except OSError:
+            pass  # it was left
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    listener.bind((v.SINK, 0))
+    listener.listen()
+    v.accept(t, listener, serve)
+    veredus = t.veredus("timeout { block = 1s }\nretry { first = 1h longest = 2h }\n"
+                        f"route * {{ to = smtp:[{v.SINK}]:{listener.getsockname()[1]} }}\n").start()
+    bring(veredus, [(["x@far.example"], v.mail("large", b"0123456789abcdef\r\n" * 500000))])
+    veredus.wait_log(r"status=deferred \(timed out while sending the content\)", 10)
 
 
 v.main(globals())

@@ -399,8 +399,10 @@ static void each_reply_has_its_time(void **state)
 	play_script(&f.p, FIRST);
 	assert_false(dialog_is_sending(&f.p.d));
 	assert_int_equal(dialog_patience(&f.p.d).us, SECONDS(300).us);
+	/* Its content has left, and the replies before the last one are not waited for for ever. */
+	assert_true(dialog_past_dot(&f.p.d) && !dialog_awaits_end(&f.p.d));
 	fleet_hear(&f, "250 m\r\n250 a\r\n", 1);
-	assert_true(dialog_past_dot(&f.p.d));
+	assert_true(dialog_past_dot(&f.p.d) && dialog_awaits_end(&f.p.d));
 	assert_int_equal(dialog_patience(&f.p.d).us, SECONDS(600).us);
 	fleet_hear(&f, "250 2.6.0 taken\r\n", 1);
 	/* Now it is the second that is being sent. */
