@@ -14,13 +14,14 @@
 enum {
 	ROOM_SHARE = 20, /* of the file system, that is left to others: one in so many blocks, */
 	ROOM_MOST = 64 * 1024 * 1024, /* but no more than this */
+	ROOM_EVERY = 1024 * 1024,     /* octets written, it is looked at again */
 };
 
-bool drop_has_room(int folder)
+bool drop_has_room(int fd)
 {
 	struct statvfs fs;
 
-	if (fstatvfs(folder, &fs) != 0 || !fs.f_frsize)
+	if (fstatvfs(fd, &fs) != 0 || !fs.f_frsize)
 		return true;
 	uint64_t share = fs.f_blocks / ROOM_SHARE, most = ROOM_MOST / fs.f_frsize;
 
@@ -65,8 +66,13 @@ static bool write_all(struct drop_taker *t, const uint8_t *from, size_t len)
 			return broken(t);
 		from += n;
 		len -= (size_t)n;
+		t->unseen += (size_t)n;
 	}
-	return true;
+	if (t->unseen < ROOM_EVERY)
+		return true;
+	t->unseen = 0;
+	errno = ENOSPC;
+	return drop_has_room(t->file) || broken(t);
 }
 
 static bool flush(struct drop_taker *t)

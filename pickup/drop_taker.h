@@ -19,7 +19,8 @@ struct drop_taker {
 	uint32_t piece;	  /* octets of a CONTENT frame that are still to come */
 	size_t frame_len; /* of a frame of another kind, of which a part has come */
 	uint8_t frame[DROP_FRAME_BYTES + 1 + DROP_ADDRESS_MAX];
-	bool written; /* some of it is in the file already */
+	bool written;  /* some of it is in the file already */
+	size_t unseen; /* octets written since there was seen to be room */
 	size_t out_len;
 	uint8_t out[DROP_HEAD_BYTES + DROP_SUMMED_MAX];
 };
@@ -32,8 +33,8 @@ struct drop_taker {
 int drop_file_make(int folder, bool hatch, uint32_t uid, uint32_t tries,
 		   char name[DROP_NAME_BYTES]);
 
-/* False: the disk is left to others, to the queue for one. */
-bool drop_has_room(int folder);
+/* False: the disk is left to others, to the queue for one. Of a folder, or of a file on its way. */
+bool drop_has_room(int fd);
 
 /* FILE is new and stays the caller's, as does its name when anything fails. */
 void drop_taker_begin(struct drop_taker *t, int file);

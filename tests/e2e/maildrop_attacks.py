@@ -230,6 +230,18 @@ def test_sizes_and_numbers(t):
     m.veredus.wait_log("removed " + left)
 
 
+def test_room(t):
+    """A mail for which there was room when it began leaves the disk's last part to others all the same."""
+    m = Machine(t, start=False)
+    of = f"size=20m,mode=1730,uid={pwd.getpwnam('veredus-pickup').pw_uid},gid={grp.getgrnam('veredus-postdrop').gr_gid}"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", of, "tmpfs", MAILDROP], check=True)
+    t.defer(subprocess.run, ["umount", "-l", MAILDROP])
+    status, said = m.postdrop(input=mail(content=b"x" * 20_500_000))
+    v.check(status == 75 and "No space left" in said, status, said)
+    v.equal(m.files(), [])
+    m.drop(input=mail(content=b"x" * 15_000_000))
+
+
 def test_hostile_files(t):
     """Whatever lies in the maildrop, pickup opens mail alone, and says what it moved away.
     (CVE-2008-2936, CVE-2020-8793 and the links of 2015 in OpenSMTPD's offline folder, CVE-2020-28008)"""
