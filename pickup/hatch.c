@@ -21,12 +21,15 @@ enum {
 	REST_S = 1, /* when there are no descriptors */
 };
 
+static const char too_many[] = "too many mails are on their way at once";
+
 struct guest {
 	TAILQ_ENTRY(guest) line;
 	struct hatch *hatch;
 	struct watch watch;
 	struct timer limit;
-	struct monotime end; /* for all of it */
+	struct monotime end;   /* for all of it */
+	struct monotime heard; /* his last octet, or his coming */
 	int fd;
 	int file; /* -1: not begun */
 	uint32_t uid;
@@ -41,7 +44,7 @@ struct hatch {
 	struct timer rest;
 	int fd; /* -1: closed */
 	uid_t ours;
-	TAILQ_HEAD(, guest) guests;
+	TAILQ_HEAD(guests, guest) guests; /* who has been silent for longest first */
 	size_t count;
 };
 
@@ -138,6 +141,13 @@ static void guest_finish(struct guest *g)
 		pickup_look(self);
 }
 
+static void guest_heard(struct guest *g)
+{
+	g->heard = loop_now(g->hatch->self->d->loop);
+	TAILQ_REMOVE(&g->hatch->guests, g, line);
+	TAILQ_INSERT_TAIL(&g->hatch->guests, g, line);
+}
+
 /* One piece a turn, so that everybody has his. */
 static void guest_ready(void *arg, bool readable, bool writable)
 {
@@ -163,12 +173,15 @@ static void guest_ready(void *arg, bool readable, bool writable)
 		guest_expired(g);
 		return;
 	}
+	guest_heard(g);
 	timer_set(&g->limit, left < SECONDS(GUEST_IDLE_S).us ? (struct duration){left}
 							     : SECONDS(GUEST_IDLE_S));
 	if (g->file < 0 && !guest_begin(g))
 		return;
 	if (!drop_take(&g->taker, octets, (size_t)n))
 		guest_fail(g);
+	else if (g->taker.scan.content_bytes > g->hatch->self->d->config->limit_message)
+		guest_end(g, EX_DATAERR, drop_fault_text(DROP_LARGE));
 }
 
 /* -- coming --------------------------------------------------------------------------------- */
@@ -185,17 +198,44 @@ static size_t count_of(const struct hatch *h, uint32_t uid)
 	return count;
 }
 
+/*
+ * Who goes when all places are taken and a user comes who has MINE of them: one of a user who has
+ * two more at least, so that nobody keeps others out by being many; else, since a user may be
+ * many users (subuid(5)), whoever has said nothing for a while. NULL: nobody.
+ */
+static struct guest *guest_to_go(struct hatch *h, size_t mine)
+{
+	struct guest *first = TAILQ_FIRST(&h->guests), *g;
+	struct monotime now = loop_now(h->self->d->loop);
+
+	TAILQ_FOREACH(g, &h->guests, line)
+	{
+		if (count_of(h, g->uid) >= mine + 2)
+			return g;
+	}
+	return first && monotime_since(now, first->heard).us >= GUEST_SILENT_US ? first : NULL;
+}
+
+static bool make_room(struct hatch *h, size_t mine)
+{
+	struct guest *g = h->count < GUESTS_MAX ? NULL : guest_to_go(h, mine);
+
+	if (g)
+		guest_end(g, EX_TEMPFAIL, too_many);
+	return h->count < GUESTS_MAX;
+}
+
 /* NULL: he may come in. */
-static const char *refusal(const struct hatch *h, uint32_t uid, int *status)
+static const char *refusal(struct hatch *h, uint32_t uid, int *status)
 {
 	*status = EX_NOPERM;
 	/* An ordinary user's server is his own. */
 	if (h->self->d->unprivileged && uid != h->ours && uid != 0)
 		return "this server is another user's";
 	*status = EX_TEMPFAIL;
-	if (h->count >= GUESTS_MAX || count_of(h, uid) >= GUESTS_EACH)
-		return "too many mails are on their way at once";
-	return NULL;
+	size_t mine = count_of(h, uid);
+
+	return mine < GUESTS_EACH && make_room(h, mine) ? NULL : too_many;
 }
 
 static void guest_new(struct hatch *h, int fd)
@@ -222,6 +262,7 @@ static void guest_new(struct hatch *h, int fd)
 	g->fd = fd;
 	g->file = -1;
 	g->uid = cred.uid;
+	g->heard = loop_now(loop);
 	g->end = (struct monotime){loop_now(loop).us + SECONDS(GUEST_WHOLE_S).us};
 	timer_init(&g->limit, loop, guest_expired, g);
 	timer_set(&g->limit, SECONDS(GUEST_IDLE_S));

@@ -14,8 +14,10 @@
 #include "pickup.h"
 
 enum {
-	GUESTS_MAX = 64,     /* at once; each takes 70 KB */
-	GUESTS_EACH = 8,     /* of one user */
+	GUESTS_MAX = 64, /* at once; each takes 70 KB */
+	GUESTS_EACH = 8, /* of one user; he makes room for those who have fewer */
+	/* When all places are taken: who has said nothing for so long makes room. */
+	GUEST_SILENT_US = 500000,
 	GUEST_IDLE_S = 30,   /* between octets: postdrop has all of them when it connects */
 	GUEST_WHOLE_S = 300, /* for one mail */
 	SLOTS_TRIED = 64,    /* of a user's, until he is told that too many wait */

@@ -319,7 +319,7 @@ class Guest:
     """A connection of a user's to the hatch."""
 
     def __init__(self, user="ann", data=b"", whole=False):
-        uid = pwd.getpwnam(user).pw_uid
+        uid = user if isinstance(user, int) else pwd.getpwnam(user).pw_uid
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(60 * v.PATIENCE)
         os.setresuid(-1, uid, -1)  # what SO_PEERCRED tells the other side
@@ -446,6 +446,39 @@ def test_hatch_attacks(t):
     m.veredus.wait_log(f"h-{eve}-5 in the maildrop is no mail: it has a name of the hatch")
     senders = [re.search(rb"from uid:(\d+)", content).group(1) for _, content in m.sink.mails()]
     v.equal((senders.count(str(ann).encode()), senders.count(str(eve).encode())), (1, 11))
+
+
+def test_hatch_is_full(t):
+    """All places are taken, by few users or by many (whoever has others' numbers, subuid(5)): another one comes in."""
+    m = Machine(t, config="limits { message = 1M }\n")
+    begun = mail(end=b"C" + struct.pack("<I", 1000))
+
+    def fill(users):
+        guests = [Guest(50000 + i % users, begun) for i in range(64)]
+        v.wait(lambda: len(m.files()) == 64, 10, lambda: f"64 guests: {len(m.files())}")
+        return guests
+
+    def leave(guests):
+        for guest in guests:
+            guest.socket.close()
+        v.wait(lambda: not m.files(), 10, lambda: f"nobody left: {m.files()}")
+    few = fill(8)
+    status, said = Guest(50000, mail(), whole=True).answer()
+    v.check(status == 75 and "at once" in said, "a ninth of one user", said)
+    for guest in few:
+        guest.send(b"x")  # they are not silent
+    v.equal(Guest("eve", mail(), whole=True).answer()[0], 0, "eve beside few users")
+    status, said = few[0].answer()
+    v.check(status == 75 and "at once" in said, said)
+    leave(few[1:])
+    many = fill(64)
+    time.sleep(0.6)
+    v.equal(Guest("eve", mail(), whole=True).answer()[0], 0, "eve beside many users")
+    leave(many)
+    # What submission would refuse fills no disk before that.
+    status, said = Guest("eve", mail(content=b"x" * 2000000), whole=True).answer()
+    v.check(status == 65 and "too large" in said, status, said)
+    m.arrived(2)
 
 
 @v.slow
