@@ -210,6 +210,8 @@ void slot_advance(struct slot *s)
 	} else if (!s->closing) {
 		if (s->state == SLOT_OPEN && s->dialog.over)
 			slot_drop_connection(s);
+		/* It has none, and asked for none if as many as may be went back just now. */
+		slot_want(s);
 	} else if (slot_is_idle(s)) {
 		slot_quit(s);
 	} else if (s->state != SLOT_QUITTING) {

@@ -115,6 +115,19 @@ def test_cut(t):
     v.check(all(outcomes[-1][1] == "sent" and len(outcomes) <= 2 for outcomes in statuses(veredus).values()), statuses(veredus))
 
 
+def test_cut_when_full(t):
+    """A connection that breaks with as many under way as there may be: its slot has lost all of them, and asks for others."""
+    port = v.free_port((v.SINK,))
+    sink = t.sink(f"{v.SINK}:{port}", "--with", "CHUNKING")
+    away = far.Far(t, (v.SINK, port), 0.2, rb"250 2\.1\.5 ", cuts={0: 1})  # at the first reply to RCPT
+    veredus = t.veredus(ONE + "retry { first = 1s longest = 1s }\n" + f"route * {{ to = smtp:[{v.SINK}]:{away.port} }}\n").start()
+    sent = [v.mail(f"number {i}") for i in range(9)]
+    bring(veredus, [([f"x{i}@far.example"], content) for i, content in enumerate(sent)])
+    veredus.wait_empty(15)
+    v.equal(away.conversations[0].most, 8, "under way")
+    v.check(all(1 <= n <= 2 for n in copies(sink, sent)), copies(sink, sent))
+
+
 def test_qmgr_is_killed(t):
     """What is under way belongs to the next qmgr, too: none is lost, and none comes twice. A stop waits for it."""
     port = v.free_port((v.SINK,))
