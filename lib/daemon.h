@@ -73,7 +73,7 @@ struct daemon {
 	struct channel *logger; /* NULL while there is none */
 	void *self;		/* the daemon's own state */
 	uint64_t epoch;
-	unsigned instance;	   /* of this kind, from 0; argv[1] */
+	unsigned instance; /* of this kind, from 0; argv[1] */
 	bool unprivileged; /* started by an ordinary user */
 };
 

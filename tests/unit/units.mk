@@ -25,6 +25,7 @@ LIBS_UNIT_fuzz_dns_packet := -lunbound -lidn2
 UNITS_fuzz_report := bounce
 UNITS_test_report := bounce
 UNITS_test_mx := resolver
+UNITS_resolver_bench := resolver
 $(BUILD)/unit/test_mx: tests/unit/resolver_bench.c
 LIBS_UNIT_test_mx = $(BUILD)/libveredus.a -lunbound -lidn2
 UNITS_test_reply := smtp-client
