@@ -8,6 +8,7 @@
 #ifndef LOCAL_CHILD_H
 #define LOCAL_CHILD_H
 
+#include "alias_list.h"
 #include "letter.h"
 #include "loop.h"
 #include "mailbox.h"
@@ -27,11 +28,11 @@ enum order_kind {
 /* What a child is to do. */
 struct order {
 	enum order_kind kind;
-	struct text forward;   /* not empty: the target that the user's .forward must still have */
-	struct text listed;    /* not empty: the target that the list must still have */
-	bool of_forward;       /* the .forward leads to it, or to its list */
-	char list[PATH_MAX];   /* that list */
-	struct duration limit; /* for a command */
+	struct text forward; /* not empty: the target that the user's .forward must still have */
+	struct text listed;  /* not empty: the target that the list must still have */
+	bool of_forward;     /* the .forward leads to it, or to its list */
+	char list[ALIAS_VALUE_MAX + 1]; /* that list */
+	struct duration limit;		/* for a command */
 	struct letter letter;
 	const struct user *user;
 	bool stays;	     /* started by an ordinary user, who is the recipient */

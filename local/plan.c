@@ -462,5 +462,11 @@ bool plan_recipient(struct planner *by, const struct job *job, const struct reci
 	o->folder_group = 0;
 	o->path[0] = '\0';
 	o->root = 0;
+	o->listed = (struct text){NULL, 0};
+	o->of_forward = false;
+	o->list[0] = '\0';
+	o->folder[0] = '\0';
+	o->room = (struct room){0};
+	p->target = (struct target){0};
 	return plan(by, job, r, p, result);
 }
