@@ -73,20 +73,45 @@ static void dotlock_break_stale(const char *lock)
 		unlink(lock);
 }
 
+/* With its owner in it from the first moment, where the file system can do that: whoever is killed
+ * leaves no lock without one. False with errno. */
+static bool lock_make(const char *lock)
+{
+	char folder[PATH_MAX], owner[OWNER_BYTES], self[64];
+	size_t len = owner_put(owner, sizeof owner, getpid());
+	const char *slash = strrchr(lock, '/');
+	bool made = false;
+
+	text_copy(folder, sizeof folder,
+		  (struct text){lock, slash && slash > lock ? (size_t)(slash - lock) : 1});
+	int fd = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+
+	if (fd >= 0) {
+		snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
+		made = file_write(fd, owner, len) &&
+		       linkat(AT_FDCWD, self, AT_FDCWD, lock, AT_SYMLINK_FOLLOW) == 0;
+		int error = errno;
+
+		close(fd);
+		errno = error;
+		if (made || errno == EEXIST)
+			return made;
+	}
+	fd = open(lock, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return false;
+	/* Without it, it is one whose age counts. */
+	(void)file_write(fd, owner, len);
+	close(fd);
+	return true;
+}
+
 /* Where the folder is not ours to write, no program that runs as this user can have made one. */
 static enum dotlock dotlock_take(const char *lock)
 {
 	for (int i = 0; i < LOCK_TRIES; i++) {
-		int fd = open(lock, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-
-		if (fd >= 0) {
-			char owner[OWNER_BYTES];
-
-			/* Without it, it is one whose age counts. */
-			(void)file_write(fd, owner, owner_put(owner, sizeof owner, getpid()));
-			close(fd);
+		if (lock_make(lock))
 			return DOTLOCK_HELD;
-		}
 		if (errno != EEXIST)
 			return DOTLOCK_IMPOSSIBLE;
 		dotlock_break_stale(lock);
