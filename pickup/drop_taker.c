@@ -14,6 +14,7 @@
 enum {
 	ROOM_SHARE = 20, /* of the file system, that is left to others: one in so many blocks, */
 	ROOM_MOST = 64 * 1024 * 1024, /* but no more than this */
+	ROOM_FILES = 10000,	      /* and so many files, by the same share */
 	ROOM_EVERY = 1024 * 1024,     /* octets written, it is looked at again */
 };
 
@@ -24,8 +25,10 @@ bool drop_has_room(int fd)
 	if (fstatvfs(fd, &fs) != 0 || !fs.f_frsize)
 		return true;
 	uint64_t share = fs.f_blocks / ROOM_SHARE, most = ROOM_MOST / fs.f_frsize;
+	uint64_t files = fs.f_files / ROOM_SHARE; /* 0: it makes as many as are wanted */
 
-	return fs.f_bavail >= (share < most ? share : most);
+	return fs.f_bavail >= (share < most ? share : most) &&
+	       fs.f_favail >= (files < ROOM_FILES ? files : ROOM_FILES);
 }
 
 int drop_file_make(int folder, bool hatch, uint32_t uid, uint32_t tries, char name[DROP_NAME_BYTES])

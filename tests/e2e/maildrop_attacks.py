@@ -233,13 +233,21 @@ def test_sizes_and_numbers(t):
 def test_room(t):
     """A mail for which there was room when it began leaves the disk's last part to others all the same."""
     m = Machine(t, start=False)
-    of = f"size=20m,mode=1730,uid={pwd.getpwnam('veredus-pickup').pw_uid},gid={grp.getgrnam('veredus-postdrop').gr_gid}"
+    of = f"size=20m,nr_inodes=200,mode=1730,uid={pwd.getpwnam('veredus-pickup').pw_uid},gid={grp.getgrnam('veredus-postdrop').gr_gid}"
     subprocess.run(["mount", "-t", "tmpfs", "-o", of, "tmpfs", MAILDROP], check=True)
     t.defer(subprocess.run, ["umount", "-l", MAILDROP])
     status, said = m.postdrop(input=mail(content=b"x" * 20_500_000))
     v.check(status == 75 and "No space left" in said, status, said)
     v.equal(m.files(), [])
     m.drop(input=mail(content=b"x" * 15_000_000))
+    # Nor do many that are small leave no file to others.
+    for i in range(190):
+        os.mknod(f"{MAILDROP}/m-{i}-0", 0o600 | stat.S_IFREG)
+    status, said = m.postdrop(input=mail())
+    v.check(status == 75 and "no room for mail" in said, status, said)
+    for i in range(3):
+        os.remove(f"{MAILDROP}/m-{i}-0")
+    m.drop(input=mail())
 
 
 def test_hostile_files(t):
