@@ -213,8 +213,9 @@ static bool take_argument(struct sendmail_options *o, int argc, char **argv, int
 		while (i < sizeof rows / sizeof *rows && rows[i].letter != *at)
 			i++;
 		if (i == sizeof rows / sizeof *rows)
-			return *at > 0x20 && *at < 0x7f ? wrong(o, "unknown option -%c", *at)
-							: wrong(o, "unknown option");
+			return *at > 0x20 && *at < 0x7f
+				   ? wrong(o, "unknown option -%c; sendmail(1) names them", *at)
+				   : wrong(o, "unknown option");
 		if (rows[i].argument == ARG_NONE) {
 			take_flag(o, *at);
 			continue;
@@ -244,6 +245,9 @@ bool sendmail_options_read(int argc, char **argv, struct sendmail_options *to)
 			argv++;
 			break;
 		}
+		if (strcmp(argv[0], "--help") == 0)
+			return wrong(to, "usage: sendmail [OPTIONS] [ADDRESS...] < MAIL; "
+					 "sendmail(1) has the options");
 		if (!take_argument(to, argc, argv, &used))
 			return false;
 		argc -= used;

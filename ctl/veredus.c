@@ -16,6 +16,8 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+enum { HELP_COLUMN = 35 }; /* of a verb's arguments, in a list of verbs */
+
 static const struct verb verbs[] = {
     {"run", run_verb, "[-c FILE]", "serve in the foreground; SIGTERM ends it, SIGHUP reloads"},
     {"check", check_verb, "[-c FILE]", "say everything that is wrong with the configuration"},
@@ -70,8 +72,12 @@ void verbs_help(const struct verb *table, const char *of, FILE *to)
 {
 	fprintf(to, "usage: %s VERB [-c FILE] ...\n\n", of);
 	for (const struct verb *v = table; v->name; v++)
-		if (v->arguments)
-			fprintf(to, "  %-10s %-35s %s\n", v->name, v->arguments, v->text);
+		if (v->arguments && strlen(v->arguments) > HELP_COLUMN)
+			fprintf(to, "  %-10s %s\n%*s%s\n", v->name, v->arguments, HELP_COLUMN + 14,
+				"", v->text);
+		else if (v->arguments)
+			fprintf(to, "  %-10s %-*s %s\n", v->name, HELP_COLUMN, v->arguments,
+				v->text);
 }
 
 void verb_help(const struct verb *verb, const char *of)

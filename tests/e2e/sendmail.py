@@ -141,6 +141,7 @@ def test_errors(t):
     m.call("-bt", status=USAGE, said="veredus route")
     m.call("-bd", status=USAGE, said="veredus run")
     m.call("-z", status=USAGE, said="unknown option -z")
+    m.call("--help", status=USAGE, said="usage: sendmail")
     # Without an end.
     with open("/dev/zero", "rb") as zero:
         done = subprocess.run([m.path, "a@x.example"], stdin=zero, stderr=subprocess.PIPE, timeout=60 * v.PATIENCE, env=m.veredus.environment,
