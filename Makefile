@@ -28,10 +28,12 @@ LIBS_veredus := -ljansson -lresolv -lgsasl -ldb
 # postdrop and sendmail are programs of their own.
 objs = $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out pickup/postdrop%.c ctl/sendmail_main.c,$(wildcard $(1)/*.c)))
 
+# What make alone does: ./demo wants the sink, too.
+all: programs bench-programs
+
 # What make install installs.
 PROGRAMS := $(DAEMONS:%=$(BUILD)/%) $(BUILD)/postdrop $(BUILD)/sendmail $(BUILD)/veredus
 programs: $(PROGRAMS)
-all: programs bench-programs
 
 # A daemon sees its own folder, queue and lib, so the arrows between folders stay true.
 $(BUILD)/obj/%.o: %.c
