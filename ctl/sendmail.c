@@ -273,7 +273,8 @@ static int mail_send(struct mail *m)
 	/* Without a word to say this process need not be there any more. */
 	status = post_end(&m->post, flags_of(m), m->o->verbose ? id : NULL);
 	if (status == EX_OK && m->o->verbose)
-		printf("in the maildrop as %s, for %zu recipients\n", id, m->recipients.count);
+		printf("in the maildrop as %s, for %zu recipient%s\n", id, m->recipients.count,
+		       m->recipients.count == 1 ? "" : "s");
 	return status;
 }
 
