@@ -4,6 +4,8 @@
 
 #include "config_source.h"
 #include "mem.h"
+#include "route_login.h"
+#include "route_tls.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -172,8 +174,23 @@ void job_free(struct job **job)
 	*job = NULL;
 }
 
+/*
+ * A reload comes to qmgr and to us one after the other, and what qmgr has sent before leads where
+ * the old route led: to somebody's MX, or to another relay. The key of the connection names the
+ * login that qmgr meant; ours must be heard by nobody else.
+ */
+static bool job_login_is_meant(const struct job *job)
+{
+	char key[ROUTE_KEY_BYTES];
+	size_t len = route_login_key(job->route, key);
+
+	return !len || (job->hop.len && memmem(job->hop.data, job->hop.len, key, len));
+}
+
 void job_set_config(struct job *job, const struct config *config)
 {
+	static const struct verdict moved = {OUTCOME_DEFERRED, 0, "4.3.0",
+					     TEXT("the configuration has changed meanwhile")};
 	static const struct verdict lost = {OUTCOME_DEFERRED, 0, "4.3.5",
 					    TEXT("its route is not in the configuration of this "
 						 "process")};
@@ -183,6 +200,8 @@ void job_set_config(struct job *job, const struct config *config)
 	job->source = config_source(config, job->source_name);
 	if (route_is_lost(job->route))
 		job_settle_open(job, &lost);
+	if (job->hop.len && !job_login_is_meant(job))
+		job_settle_open(job, &moved);
 	if (!job->tls_row.len)
 		return;
 	/* qmgr has read it as well; a configuration that has come since may lead elsewhere. */

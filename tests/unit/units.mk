@@ -35,6 +35,7 @@ UNITS_test_several := smtp-client
 UNITS_test_requiretls := smtp-client
 UNITS_test_tls_plan := smtp-client
 UNITS_test_attempt := smtp-client
+UNITS_test_job := smtp-client
 # The one object of the command that has no need of a queue.
 $(BUILD)/unit/test_filter: $(BUILD)/obj/ctl/filter.o
 LIBS_UNIT_test_filter = $(BUILD)/libveredus.a
