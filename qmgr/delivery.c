@@ -254,7 +254,7 @@ static void job_send(struct qmgr *q, struct job *job, const struct queue_placed 
 			    .job = job->id,
 			    .id = job->mail->id,
 			    .site = job->slot->site->name,
-			    .hop = text_of(job->slot->hop),
+			    .hop = text_of(job->hop),
 			    .how = (uint8_t)d->how,
 			    .target = text_of(d->target),
 			    .port = d->port,
@@ -363,9 +363,7 @@ static void fetch_done(void *arg)
 		pool_add(q->readers, &f->work);
 		return;
 	}
-	/* A slot that was told to end meanwhile may be gone there: it would be a new one. */
-	if (job && f->result == QUEUE_OK && job->slot && !job->slot->closing &&
-	    job->worker->channel) {
+	if (job && f->result == QUEUE_OK && job_may_begin(job)) {
 		struct queue_placed parts = {f->content.envelope, f->content.prelude,
 					     f->content.body};
 

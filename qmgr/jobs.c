@@ -503,6 +503,14 @@ void scheduler_job_keep(struct scheduler *s, struct job *job, const bool *keep)
 	job->count = kept;
 }
 
+bool job_may_begin(const struct job *job)
+{
+	const struct domain *d = job->domain;
+
+	return job->slot && !job->slot->closing && job->worker->channel &&
+	       d->state == DOMAIN_KNOWN && strcmp(job->hop, d->hop) == 0;
+}
+
 void scheduler_job_done(struct scheduler *s, struct job *job, bool relayed, int64_t now_us)
 {
 	struct slot *slot = job->slot;
@@ -523,6 +531,7 @@ void scheduler_job_done(struct scheduler *s, struct job *job, bool relayed, int6
 			site_pump_later(s, slot->site);
 	}
 	table_remove(&s->jobs, &job->link);
+	free(job->hop);
 	free(job);
 }
 

@@ -199,7 +199,7 @@ struct slot {
 	struct slot *age_next, **age_prev;   /* among all that wait, oldest first */
 	struct site *site;
 	struct worker *worker;
-	char *hop; /* owned; of its connection */
+	char *hop; /* owned; of its last job */
 	int64_t idle_since_us;
 	uint32_t number, jobs, sent; /* jobs: on their way; sent: over this connection */
 	uint32_t wants;		     /* jobs that its worker has asked for and not got */
@@ -214,6 +214,7 @@ struct job {
 	struct worker *worker;
 	struct mail *mail;
 	struct domain *domain; /* of the first recipient; held by its lane */
+	char *hop;	       /* owned; the domain's when it began: NULL: in an earlier life */
 	int64_t started_us;    /* monotonic; 0: in an earlier life */
 	uint32_t count;
 	bool failed; /* scheduler_failed() was told of it */

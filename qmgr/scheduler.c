@@ -43,6 +43,7 @@ static void jobs_and_slots_free(struct scheduler *s)
 			struct job *job = ITEM_OF(s->jobs.slots[i], struct job, link);
 
 			table_remove(&s->jobs, &job->link);
+			free(job->hop);
 			free(job);
 		}
 	for (uint32_t i = 0; i < s->slot_size; i++)
@@ -422,6 +423,7 @@ static bool site_serve(struct scheduler *s, struct site *site, int64_t now_us)
 		slot->hop = mem_copy(lane->domain->hop, strlen(lane->domain->hop));
 	}
 	job->slot = slot;
+	job->hop = mem_copy(slot->hop, strlen(slot->hop));
 	job->worker = slot->worker;
 	job->started_us = now_us;
 	slot->jobs++;

@@ -107,6 +107,9 @@ void scheduler_slot_done(struct scheduler *s, struct slot *slot);
 struct slot *scheduler_slot(const struct scheduler *s, uint32_t number);
 
 struct job *scheduler_job(const struct scheduler *s, uint64_t id);
+/* One that start() was told of, and whose content had to be read first: is its slot there yet, and
+ * does its domain's mail still go where it did? If not, it is to be done again. */
+bool job_may_begin(const struct job *job);
 /* Of a job that was not sent yet: its recipients without KEEP (at least one has it) go back to
  * their lanes. Also from face->start(). */
 void scheduler_job_keep(struct scheduler *s, struct job *job, const bool *keep);

@@ -1695,8 +1695,8 @@ def test_smtp_client(t):
 class Qmgr:
     """qmgr with honest neighbours: two engines (smtpd and submission), two workers, a resolver, bounce."""
 
-    def __init__(self, t, sts="no"):
-        self.daemon = Daemon(t, "qmgr", f"retry {{ first = 1h }}\nroute * {{ to = mx  sts = {sts} }}\n")
+    def __init__(self, t, sts="no", more=""):
+        self.daemon = Daemon(t, "qmgr", f"retry {{ first = 1h }}\nroute * {{ to = mx  sts = {sts} }}\n" + more)
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(self.daemon.control)
         os.chmod(self.daemon.control, 0o777)
@@ -2056,6 +2056,29 @@ def test_qmgr_deliverers(t):
         qmgr.renew("smtp-client")
 
     run_cases(daemon, "smtp-client", 1, [("an unknown recipient", unknown_recipient, LIVES)], others)
+
+
+def test_qmgr_hop_of_a_job(t):
+    """What is read from disk first goes to the hop that it began for, though the slot has had a job for another since."""
+    qmgr = Qmgr(t, more="limits { site-connections = 1 }\n")
+    worker = qmgr.peers["smtp-client"]
+
+    def submitted(hop):
+        domain = qmgr.domain()
+        id = qmgr.submit(domain)
+        qmgr.site(domain, site="shared", hop=hop)
+        return id
+    first = submitted("one")
+    job = worker.expect("job", id=first)
+    slot = job["slot"]
+    worker.say("job_back", job=job["job"])  # its content is on disk alone now
+    second = submitted("two")
+    worker.write(f.frame("want", slot=slot) * 2)
+    jobs = [worker.expect("job") for _ in range(2)]
+    v.equal({j["id"]: (j["slot"], j["hop"]) for j in jobs}, {first: (slot, b"one"), second: (slot, b"two")})
+    for j in jobs:
+        worker.say("outcome", **outcome_of(j))
+        worker.expect("recorded", job=j["job"])
 
 
 def test_qmgr_worker_returns(t):
