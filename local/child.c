@@ -15,7 +15,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -24,6 +23,7 @@ enum {
 	BODY_FD = 4,
 	FILES_LIMIT_S = 600, /* for the file work of one delivery, or of those that go together;
 				locks included */
+	GRACE_S = 10, /* for a command's end, and before a child that has ended itself is killed */
 	READ_BYTES = 4096,
 };
 
@@ -315,6 +315,14 @@ static void child_ready(void *arg, bool readable, bool writable)
 		child_ended(c);
 }
 
+/* Its own come first. */
+static struct duration limit_of(const struct order *o)
+{
+	int64_t own = o->kind == ORDER_COMMAND ? seconds_of(o->limit) : (int64_t)FILES_LIMIT_S;
+
+	return SECONDS(own + GRACE_S);
+}
+
 bool child_start(struct child *c, struct loop *loop, struct order *const orders[], uint32_t count)
 {
 	int pipe[2];
@@ -341,17 +349,10 @@ bool child_start(struct child *c, struct loop *loop, struct order *const orders[
 	fcntl(pipe[0], F_SETFL, O_NONBLOCK);
 	c->said = (struct bytes){0};
 	c->fd = pipe[0];
+	c->pid = pid;
+	c->limit = limit_of(orders[0]);
 	c->count = count;
 	watch_add(&c->watch, loop, c->fd, child_ready, c);
 	watch_want(&c->watch, true, false);
 	return true;
-}
-
-uint32_t children_reap(void)
-{
-	uint32_t count = 0;
-
-	while (waitpid(-1, NULL, WNOHANG) > 0)
-		count++;
-	return count;
 }

@@ -57,6 +57,9 @@ struct child {
 	struct bytes said;
 	uint32_t count;
 	int fd;
+	pid_t pid;
+	struct duration limit; /* it ends, or says a result, within this time, unless it is stopped
+				  or hangs */
 	/* Called once for each order that it says a result of. */
 	void (*done)(void *owner, uint32_t number, struct result *r);
 	/* Called once; what it has said no result of may be done or not. May free the child. */
@@ -70,8 +73,5 @@ struct child {
  * descriptor for it now. C's done, ended and owner are set.
  */
 bool child_start(struct child *c, struct loop *loop, struct order *const orders[], uint32_t count);
-
-/* Takes those away that have ended (SIGCHLD); how many they were. */
-uint32_t children_reap(void);
 
 #endif

@@ -11,6 +11,8 @@
 
 enum {
 	AGAIN_MS = 1000, /* there was no process to be had */
+	LATE_LOOK_MS = 1000,
+	ENDING_S = 10,	 /* for a process that has said all */
 	ENDING_EACH = 8, /* processes for each that may deliver: their end takes its time */
 	LOOK_MAX = 2000, /* so many that wait are looked at for one child, and */
 	WRONG_MAX = 8,	 /* so many of them may turn out to be somebody else's */
@@ -24,6 +26,7 @@ struct batch {
 };
 
 static void crew_run(void *arg);
+static void late_look(void *arg);
 
 void crew_init(struct crew *c, struct daemon *d, const struct crew_face *face)
 {
@@ -35,6 +38,7 @@ void crew_init(struct crew *c, struct daemon *d, const struct crew_face *face)
 	c->end = &c->waiting;
 	c->plans = mem_new(CHILD_ORDERS_MAX, sizeof *c->plans);
 	timer_init(&c->again, d->loop, crew_run, c);
+	timer_init(&c->late, d->loop, late_look, c);
 }
 
 bool crew_is_idle(const struct crew *c)
@@ -87,12 +91,18 @@ void crew_remove(struct crew *c, struct recipient *r)
 
 /* -- children ------------------------------------------------------------------------------ */
 
+static void process_has(struct crew *c, const struct child *child, struct duration time)
+{
+	processes_until(&c->processes, child->pid, monotime_add(monotime_read(), time));
+}
+
 static void said(void *owner, uint32_t number, struct result *result)
 {
 	struct batch *b = owner;
 	struct recipient *r = b->recipients[number];
 
 	b->recipients[number] = NULL;
+	process_has(b->crew, &b->child, b->child.limit);
 	if (r)
 		settle(b->crew, r, result);
 }
@@ -119,6 +129,7 @@ static void ended(void *owner)
 	struct crew *c = b->crew;
 
 	c->children--;
+	process_has(c, &b->child, SECONDS(ENDING_S));
 	for (uint32_t i = 0; i < b->count; i++)
 		if (b->recipients[i])
 			left_without_a_word(b, b->recipients[i]);
@@ -220,7 +231,10 @@ static bool batch_begin(struct crew *c)
 
 	if (begun) {
 		c->children++;
-		c->processes++;
+		processes_add(&c->processes, b->child.pid, c->plans[0].user.uid,
+			      monotime_add(monotime_read(), b->child.limit));
+		if (!timer_is_set(&c->late))
+			timer_set(&c->late, MILLISECONDS(LATE_LOOK_MS));
 		return true;
 	}
 	batch_failed(b, error);
@@ -232,15 +246,25 @@ static bool crew_has_room(const struct crew *c)
 {
 	uint64_t most = c->daemon->config->local_deliveries;
 
-	return c->children < most && c->processes < most * ENDING_EACH;
+	return c->children < most && c->processes.count < most * ENDING_EACH;
 }
 
 void crew_reap(void *crew)
 {
 	struct crew *c = crew;
 
-	c->processes -= children_reap();
+	processes_reap(&c->processes);
 	crew_run(c);
+}
+
+/* Their users may stop them. */
+static void late_look(void *arg)
+{
+	struct crew *c = arg;
+
+	processes_end_late(&c->processes, monotime_read());
+	if (c->processes.count)
+		timer_set(&c->late, MILLISECONDS(LATE_LOOK_MS));
 }
 
 static void crew_run(void *arg)

@@ -13,6 +13,7 @@
 #include "job.h"
 #include "loop.h"
 #include "plan.h"
+#include "processes.h"
 
 struct crew_face {
 	/* What became of R; takes *RESULT. */
@@ -26,11 +27,11 @@ struct crew {
 	const struct crew_face *face;
 	struct planner planner;
 	struct recipient *waiting, **end;
-	struct plan *plans; /* CHILD_ORDERS_MAX, of the child that is being made */
-	uint32_t children;  /* that run */
-	uint32_t processes; /* and those that have not quite ended */
+	struct plan *plans;	    /* CHILD_ORDERS_MAX, of the child that is being made */
+	uint32_t children;	    /* that run */
+	struct processes processes; /* and those that have not quite ended */
 	struct turn_end turn;
-	struct timer again;
+	struct timer again, late;
 };
 
 void crew_init(struct crew *c, struct daemon *d, const struct crew_face *face);

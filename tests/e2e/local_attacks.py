@@ -289,6 +289,30 @@ def test_slow_command(t):
     v.equal(veredus.stop(), 0, "exit status")
 
 
+@v.slow
+def test_stopped_children(t):
+    """A user who stops the processes that deliver to him: they are killed when their time is over, and take up no place
+    of others' for ever."""
+    for name in "ann", "bob":
+        fresh(name)
+    veredus = start(t, "local { mailbox = ~/Maildir/  command-time = 1s  deliveries = 1 }\n")
+    users.own(users.home("ann") + "/stop", "ann", "#!/bin/sh\necho $PPID > pid\nkill -STOP $PPID\n", mode=0o755)
+    users.own(users.home("ann") + "/.forward", "ann", f"|{users.home('ann')}/stop\n")
+    stopped = send(veredus, "ann@here.example")
+    v.wait(lambda: os.path.exists(users.home("ann") + "/pid"), 5, "the command")
+    pid = int(v.read(users.home("ann") + "/pid"))
+    v.wait(lambda: v.read(f"/proc/{pid}/stat").split()[2] == b"T", 5, "its parent, stopped")
+    send(veredus, "bob@here.example")
+    veredus.wait_log(stopped + ": .*status=deferred .*ended without a word", 20)
+    v.wait(lambda: letters("bob"), 5, "bob's letter")
+    v.wait(lambda: not v.runs(pid), 5, "its end")
+    fresh("ann")
+    veredus.command("queue", "flush")
+    veredus.wait_empty()
+    v.equal(len(letters("ann")), 1)
+    v.equal(veredus.stop(), 0, "exit status")
+
+
 def test_full_disk(t):
     """A disk that fills in the middle of a letter: the mbox is what it was, byte for byte; nothing is lost."""
     veredus = start(t, "")

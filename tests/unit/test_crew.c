@@ -122,7 +122,7 @@ static uint32_t deliver(struct told *told, uint64_t first, uint32_t count, uint3
 	for (int turns = 0; !crew_is_idle(&crew) && turns < 1000; turns++)
 		loop_turn(d.loop, MILLISECONDS(100));
 	assert_true(crew_is_idle(&crew));
-	uint32_t processes = crew.processes;
+	uint32_t processes = crew.processes.count;
 
 	for (uint32_t i = 0; i < count; i++)
 		job_free(&jobs[i]);
