@@ -311,7 +311,7 @@ class Veredus:
             whole = json.loads(text)
             return whole if isinstance(whole, list) else whole.get("messages", [whole])
         except json.JSONDecodeError:
-            return [json.loads(line) for line in text.splitlines()]
+            return [json.loads(line) for line in text.split("\n")]
 
     def wait_empty(self, seconds=60):
         wait(lambda: not self.listed(), seconds, lambda: f"an empty queue; listed: {str(self.listed())[:800]}")
