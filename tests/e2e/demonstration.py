@@ -36,6 +36,13 @@ def test_demo_once(t):
     tells(said)
 
 
+def test_make_alone(t):
+    """What ./demo starts is built by make without a target; here it lies there already."""
+    said = subprocess.run(["make", "-n", "BUILD=" + t.folder], cwd=v.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60).stdout.decode()
+    for program in "veredus", "sendmail", "bench/sink":
+        v.check(f"LD {t.folder}/{program}\"" in said, program)
+
+
 def session(leader):
     """What still runs of what LEADER started."""
     found = []
