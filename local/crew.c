@@ -16,11 +16,15 @@ enum {
 	ENDING_EACH = 8, /* processes for each that may deliver: their end takes its time */
 	LOOK_MAX = 2000, /* so many that wait are looked at for one child, and */
 	WRONG_MAX = 8,	 /* so many of them may turn out to be somebody else's */
+	SHARES = 4,	 /* one of so many parts of the children may be one user's */
 };
 
 struct batch {
 	struct child child; /* first */
+	struct batch *next; /* of all that run */
 	struct crew *crew;
+	uint64_t whom;
+	bool common;
 	uint32_t count;
 	struct recipient *recipients[CHILD_ORDERS_MAX]; /* NULL: settled */
 };
@@ -63,7 +67,7 @@ static void put_in(struct crew *c, struct recipient **at, struct recipient *r)
 
 void crew_add(struct crew *c, struct recipient *r)
 {
-	r->whom = plan_whom(r->job, r);
+	r->whom = plan_whom(r->job, r, &r->common);
 	put_in(c, c->end, r);
 	/* A turn brings many. */
 	turn_end_schedule(&c->turn, c->daemon->loop, crew_run, c);
@@ -123,12 +127,22 @@ static void left_without_a_word(struct batch *b, struct recipient *r)
 	settle(b->crew, r, &result);
 }
 
+static void batch_forget(struct batch *b)
+{
+	struct batch **at = &b->crew->batches;
+
+	while (*at != b)
+		at = &(*at)->next;
+	*at = b->next;
+	b->crew->children--;
+}
+
 static void ended(void *owner)
 {
 	struct batch *b = owner;
 	struct crew *c = b->crew;
 
-	c->children--;
+	batch_forget(b);
 	process_has(c, &b->child, SECONDS(ENDING_S));
 	for (uint32_t i = 0; i < b->count; i++)
 		if (b->recipients[i])
@@ -208,11 +222,33 @@ static void batch_failed(struct batch *b, int error)
 	}
 }
 
-/* The first that waits, and who goes with it. False: no more can be begun now. */
-static bool batch_begin(struct crew *c)
+static bool has_his_share(const struct crew *c, const struct recipient *r)
+{
+	uint64_t share = (c->daemon->config->local_deliveries + SHARES - 1) / SHARES, has = 0;
+
+	if (r->common)
+		return false;
+	for (const struct batch *b = c->batches; b; b = b->next)
+		has += !b->common && b->whom == r->whom;
+	return has >= share;
+}
+
+/* The first for whom another child may be made; NULL: nobody. */
+static struct recipient **next_one(struct crew *c)
+{
+	struct recipient **at = &c->waiting;
+
+	for (uint32_t seen = 0; *at && seen < LOOK_MAX; seen++, at = &(*at)->next)
+		if (!has_his_share(c, *at))
+			return at;
+	return NULL;
+}
+
+/* The one that waits there, and who goes with it. False: no more can be begun now. */
+static bool batch_begin(struct crew *c, struct recipient **at)
 {
 	struct order *orders[CHILD_ORDERS_MAX];
-	struct recipient *first = take(c, &c->waiting);
+	struct recipient *first = take(c, at);
 
 	if (!plan_at(c, 0, first))
 		return true;
@@ -222,6 +258,8 @@ static bool batch_begin(struct crew *c)
 	b->child.done = said;
 	b->child.ended = ended;
 	b->child.owner = b;
+	b->whom = first->whom;
+	b->common = first->common;
 	batch_add(b, first);
 	batch_fill(b);
 	for (uint32_t i = 0; i < b->count; i++)
@@ -231,6 +269,8 @@ static bool batch_begin(struct crew *c)
 
 	if (begun) {
 		c->children++;
+		b->next = c->batches;
+		c->batches = b;
 		processes_add(&c->processes, b->child.pid, c->plans[0].user.uid,
 			      monotime_add(monotime_read(), b->child.limit));
 		if (!timer_is_set(&c->late))
@@ -271,8 +311,10 @@ static void crew_run(void *arg)
 {
 	struct crew *c = arg;
 
-	while (c->waiting && crew_has_room(c))
-		if (!batch_begin(c))
+	struct recipient **at;
+
+	while (crew_has_room(c) && (at = next_one(c)))
+		if (!batch_begin(c, at))
 			break;
 	if (c->waiting && !timer_is_set(&c->again))
 		timer_set(&c->again, MILLISECONDS(AGAIN_MS));

@@ -5,6 +5,9 @@
  * letter: it gets what waits for the same person at the moment, up to
  * CHILD_ORDERS_MAX, and no more later. So under load a fork and the folders'
  * syncs are shared by several letters, and a lone letter waits for nobody.
+ *
+ * A quarter of the children may be one user's at once: what takes long is as a
+ * rule a command or a lock of his, and must not be everybody's wait.
  */
 #ifndef LOCAL_CREW_H
 #define LOCAL_CREW_H
@@ -14,6 +17,8 @@
 #include "loop.h"
 #include "plan.h"
 #include "processes.h"
+
+struct batch;
 
 struct crew_face {
 	/* What became of R; takes *RESULT. */
@@ -28,7 +33,8 @@ struct crew {
 	struct planner planner;
 	struct recipient *waiting, **end;
 	struct plan *plans;	    /* CHILD_ORDERS_MAX, of the child that is being made */
-	uint32_t children;	    /* that run */
+	uint32_t children;	    /* that run, */
+	struct batch *batches;	    /* and what each has */
 	struct processes processes; /* and those that have not quite ended */
 	struct turn_end turn;
 	struct timer again, late;

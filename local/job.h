@@ -19,6 +19,7 @@ struct recipient {
 	struct recipient *next; /* that waits for a child */
 	struct text address, original, target;
 	uint64_t whom; /* who gets it, as a number that two may share */
+	bool common;   /* many people's mailboxes are that one's */
 	uint32_t number;
 	bool alone; /* a child that had it with others has ended without a word of it */
 	struct walltime sending;

@@ -397,7 +397,7 @@ static uint64_t mix(uint64_t hash, struct text t)
 	return hash;
 }
 
-uint64_t plan_whom(const struct job *job, const struct recipient *r)
+uint64_t plan_whom(const struct job *job, const struct recipient *r, bool *common)
 {
 	const uint64_t start = UINT64_C(0xcbf29ce484222325);
 	const struct config_virtual *v =
@@ -406,6 +406,7 @@ uint64_t plan_whom(const struct job *job, const struct recipient *r)
 	char part[PART_BYTES];
 	size_t len = 0;
 
+	*common = v != NULL;
 	if (v)
 		return mix(start, v->user);
 	if (!user_part(r->address, part, sizeof part))

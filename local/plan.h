@@ -34,8 +34,9 @@ struct plan {
 bool plan_recipient(struct planner *p, const struct job *job, const struct recipient *r,
 		    struct plan *plan, struct result *result);
 
-/* Who R's mail is likely to be delivered by, as a number: equal for equal ones. */
-uint64_t plan_whom(const struct job *job, const struct recipient *r);
+/* Who R's mail is likely to be delivered by, as a number: equal for equal ones. *COMMON: he has
+ * the mailboxes of many. */
+uint64_t plan_whom(const struct job *job, const struct recipient *r, bool *common);
 
 /* Can there be mail for ADDRESS here? enum table_verdict. */
 unsigned plan_knows(struct planner *p, const struct config *config, struct text address);

@@ -80,7 +80,8 @@ static struct worker *choose_worker(struct scheduler *s, const struct site *site
  * or not since they failed, have more than one each only up to a quarter of
  * all, and together leave an eighth to the others; and one that falls silent
  * gets few more until it answers. Sites without any that wait for one come
- * before those that have some.
+ * before those that have some. This machine's mailboxes are no stranger, and
+ * not silent when a few commands of users take long.
  */
 static bool site_may_open(struct scheduler *s, struct site *site)
 {
@@ -91,8 +92,9 @@ static bool site_may_open(struct scheduler *s, struct site *site)
 	uint32_t kept = first ? 0 : s->hungry[HUNGRY_NONE].count;
 	uint32_t at_once = limit / 4 < FIRST_WINDOW ? limit / 4 : FIRST_WINDOW;
 	bool silent = site->slots && site->opened && site->opened >= at_once;
+	bool strange = !site->proven && s->strange && s->strange >= part;
 
-	if (silent || (!site->proven && s->strange && s->strange >= part)) {
+	if (!site->local && (silent || strange)) {
 		site_hunger(s, site, HUNGRY_STRANGE);
 		return false;
 	}

@@ -289,6 +289,25 @@ def test_slow_command(t):
     v.equal(veredus.stop(), 0, "exit status")
 
 
+def test_many_slow_commands(t):
+    """A user whose command takes long, for many letters: what is not his share of the children is there for others."""
+    for name in "ann", "bob":
+        fresh(name)
+    veredus = start(t, "local { mailbox = ~/Maildir/  command-time = 3s  deliveries = 4 }\n")
+    users.own(users.home("ann") + "/.forward", "ann", "|sleep 1000\n")
+    for i in range(12):
+        send(veredus, "ann@here.example", f"slow-{i}")
+    veredus.wait_log("to=<ann@here.example>.*status=expanded")
+    time.sleep(0.5)
+    send(veredus, "bob@here.example")
+    v.wait(lambda: letters("bob"), 2, "bob's letter")
+    fresh("ann")
+    veredus.command("queue", "flush")
+    veredus.wait_empty()
+    v.equal(len(letters("ann")), 12)
+    v.equal(veredus.stop(), 0, "exit status")
+
+
 @v.slow
 def test_stopped_children(t):
     """A user who stops the processes that deliver to him: they are killed when their time is over, and take up no place
