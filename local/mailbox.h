@@ -66,6 +66,9 @@ void mbox_deliver(const struct letter *l, const char *path, const struct room *r
  */
 bool mailbox_folders(const char *path, size_t root);
 
+/* Makes the name of what has just been made at PATH last. */
+void mailbox_parent_sync(const char *path);
+
 /* There is no room. */
 void mailbox_full(struct result *r, const struct room *room);
 

@@ -54,7 +54,27 @@ static int folder(int dir, const char *name)
 		return -1;
 	if (dir != AT_FDCWD)
 		(void)fsync(dir);
+	else
+		mailbox_parent_sync(name);
 	return openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+void mailbox_parent_sync(const char *path)
+{
+	char name[PATH_MAX];
+	size_t len = strlen(path);
+
+	while (len > 1 && path[len - 1] == '/')
+		len--;
+	while (len > 1 && path[len - 1] != '/')
+		len--;
+	text_copy(name, sizeof name, (struct text){path, len});
+	int fd = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	(void)fsync(fd);
+	close(fd);
 }
 
 bool mailbox_folders(const char *path, size_t root)

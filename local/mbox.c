@@ -201,6 +201,9 @@ static void append(const struct letter *l, int fd, const char *path, const struc
 		result_set(r, OUTCOME_DEFERRED, 0, "4.3.2", "the delivery was interrupted");
 		return;
 	}
+	/* New perhaps, be it of an attempt that was cut off: its name is made to last. */
+	if (!st.st_size)
+		mailbox_parent_sync(path);
 	if (lseek(fd, 0, SEEK_END) == st.st_size && end_last(fd, st.st_size) &&
 	    letter_write(l, fd, LETTER_MBOX) && fsync(fd) == 0) {
 		result_set(r, OUTCOME_DELIVERED, 250, "2.0.0", "delivered to mailbox");
@@ -213,22 +216,7 @@ static void append(const struct letter *l, int fd, const char *path, const struc
 	mailbox_failed(r, error, path);
 }
 
-static void parent_sync(const char *path)
-{
-	char folder[PATH_MAX];
-	const char *slash = strrchr(path, '/');
-
-	text_copy(folder, sizeof folder,
-		  (struct text){path, slash && slash > path ? (size_t)(slash - path) : 1});
-	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0)
-		return;
-	(void)fsync(fd);
-	close(fd);
-}
-
-/* Opened before it is locked; a new file's name is made to last. */
+/* Opened before it is locked. */
 static int file_open(const char *path)
 {
 	int flags = O_RDWR | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
@@ -237,11 +225,7 @@ static int file_open(const char *path)
 	if (fd >= 0 || errno != ENOENT)
 		return fd;
 	fd = open(path, flags | O_CREAT | O_EXCL, 0600);
-	if (fd < 0 && errno == EEXIST)
-		return open(path, flags);
-	if (fd >= 0)
-		parent_sync(path);
-	return fd;
+	return fd < 0 && errno == EEXIST ? open(path, flags) : fd;
 }
 
 void mbox_deliver(const struct letter *l, const char *path, const struct room *room,
