@@ -176,14 +176,31 @@ static int folder_choose(int root, const char *name)
 	return fd >= 0 ? fd : fcntl(root, F_DUPFD_CLOEXEC, 0);
 }
 
+/* The child may have a group that is lent to it for mailboxes (plan.c, folder_group()): a link
+ * counts only if it leads to a folder of the user's own. */
+static int part(int base, const char *name)
+{
+	int fd = openat(base, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+
+	if (fd >= 0 || (errno != ELOOP && errno != ENOTDIR))
+		return fd >= 0 ? fd : folder(base, name);
+	fd = openat(base, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || (fstat(fd, &st) == 0 && st.st_uid == geteuid()))
+		return fd;
+	close(fd);
+	errno = EPERM;
+	return -1;
+}
+
 static bool folders_open(struct folders *f, const char *path, const char *name)
 {
 	f->root = folder(AT_FDCWD, path);
 	int base = f->root < 0 ? -1 : folder_choose(f->root, name);
 
-	f->tmp = base < 0 ? -1 : folder(base, "tmp");
-	f->new = f->tmp < 0 ? -1 : folder(base, "new");
-	int cur = f->new < 0 ? -1 : folder(base, "cur"), error = errno;
+	f->tmp = base < 0 ? -1 : part(base, "tmp");
+	f->new = f->tmp < 0 ? -1 : part(base, "new");
+	int cur = f->new < 0 ? -1 : part(base, "cur"), error = errno;
 
 	if (base >= 0)
 		close(base);

@@ -107,6 +107,30 @@ def test_folders_of_others(t):
     v.equal(veredus.stop(), 0, "exit status")
 
 
+def test_group_that_is_lent(t):
+    """A Maildir in /var/mail, where the child has the group mail: a user's link in it leads to no folder of that group's."""
+    veredus = start(t, "local { mailbox = /var/mail/%u/ }\n")
+    fresh("ann")
+    target = "/var/mail/shared"
+    os.makedirs(target, exist_ok=True)
+    os.chown(target, 0, 8)
+    os.chmod(target, 0o2775)
+    users.own("/var/mail/ann", "ann", mode=0o700)
+    for part in "tmp", "new":
+        os.symlink(target, "/var/mail/ann/" + part)
+        queue_id = send(veredus, "ann@here.example")
+        veredus.wait_log(queue_id + ": to=<ann@here.example>.*dsn=4.2.0, status=deferred .*not permitted")
+        v.equal(os.listdir(target), [], "the group's folder")
+        os.remove("/var/mail/ann/" + part)
+    users.own("/var/mail/ann/elsewhere", "ann", mode=0o700)
+    os.symlink("elsewhere", "/var/mail/ann/new")
+    veredus.command("queue", "flush")
+    veredus.wait_empty()
+    v.equal(len(os.listdir("/var/mail/ann/elsewhere")), 2)
+    fresh("ann")
+    v.equal(veredus.stop(), 0, "exit status")
+
+
 def test_forward_tricks(t):
     """A .forward that is no file of the user's: not read, not waited for, and the mail is in the mailbox.
     (sendmail CVE-1999-0044 and its kin: .forward and :include: read by root, through links, from folders that others write.)"""
