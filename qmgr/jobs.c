@@ -551,6 +551,23 @@ static void site_goes_down(struct scheduler *s, struct site *site, int64_t now_u
 	s->face.site_down(s->face.owner, site, wait);
 }
 
+/*
+ * A fault of ours on the way to SITE. Each recipient waits longer each time, but of many there is
+ * always one: one that lasts would make connections for nothing without end, and is no different
+ * from a site that is down.
+ */
+static bool ours_lasts(struct site *site, int64_t now_us)
+{
+	bool rested = !site->failures && now_us - site->ours_us > OURS_REST_US;
+
+	if (rested || site->served_us >= site->ours_since_us) {
+		site->ours_since_us = now_us;
+		site->ours = 0;
+	}
+	site->ours_us = now_us;
+	return ++site->ours >= OURS_MANY && now_us - site->ours_since_us >= OURS_LONG_US;
+}
+
 void scheduler_failed(struct scheduler *s, struct job *job, enum failure_scope scope,
 		      struct text reason, int64_t now_us)
 {
@@ -571,7 +588,7 @@ void scheduler_failed(struct scheduler *s, struct job *job, enum failure_scope s
 		domain_stop(s, d, DOMAIN_DOWN, now_us + wait, &v);
 		return;
 	}
-	if (!site || site->down_until_us)
+	if (!site || site->down_until_us || (scope == SCOPE_NOBODY && !ours_lasts(site, now_us)))
 		return;
 	text_copy(site->last_error, sizeof site->last_error, reason);
 	site->failed_us = now_us;

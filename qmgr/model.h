@@ -183,6 +183,8 @@ struct site {
 	int64_t served_us;			/* monotonic, of the last success; 0: never */
 	int64_t failed_us;			/* of the last failure */
 	int64_t shrunk_us;			/* when the window last shrank; 0: never */
+	int64_t ours_since_us, ours_us;		/* faults of ours in a row: the first, the last */
+	uint32_t ours;				/* and how many */
 	uint64_t relayed, rate;			/* rate: messages a minute, 0: any */
 	int64_t down_until_us;			/* monotonic; 0: it takes mail */
 	int64_t next_send_us;			/* by its rate */

@@ -124,10 +124,12 @@ static uint32_t outcome_apply(struct qmgr *q, struct job *job, const struct msg_
 	bool relayed = false;
 	char line[QUEUE_TEXT_MAX];
 
-	if (m->scope == SCOPE_SITE || m->scope == SCOPE_DOMAIN) {
+	if (m->scope == SCOPE_SITE || m->scope == SCOPE_DOMAIN || m->scope == SCOPE_NOBODY) {
 		struct wire_list first = list;
 
-		if (list_next_outcome_recipient(&first, &o))
+		/* Of our faults, addresses that can't be sent are no sign that others can't. */
+		if (list_next_outcome_recipient(&first, &o) &&
+		    (m->scope != SCOPE_NOBODY || o.kind == OUTCOME_DEFERRED))
 			scheduler_failed(q->scheduler, job, (enum failure_scope)m->scope,
 					 reply_with_relay(m, &o, line, sizeof line), now_us(q));
 	}

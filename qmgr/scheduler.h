@@ -128,7 +128,8 @@ void scheduler_outcome(struct scheduler *s, struct recipient *r, enum outcome_ki
 /* The job is over: frees it. Recipients that are still flying go back to their lanes, or end as
  * their wish says. */
 void scheduler_job_done(struct scheduler *s, struct job *job, bool relayed, int64_t now_us);
-/* A failure of the job's site or domain; before the outcomes of its recipients. */
+/* A failure of the job's site or domain, or (nobody) of ours: many of these in a row are one of the
+ * site. Before the outcomes of its recipients. */
 void scheduler_failed(struct scheduler *s, struct job *job, enum failure_scope scope,
 		      struct text reason, int64_t now_us);
 /* The worker died: its slots are freed, its recipients go back; one that was

@@ -18,6 +18,9 @@ enum {
 	CRASHES_MAX = 3,
 	OURS_FIRST_US = 1000 * 1000,
 	OURS_DOUBLED_MOST = 10,
+	OURS_MANY = 20, /* at one site, for so long, with no more between two */
+	OURS_LONG_US = 30 * 1000 * 1000,
+	OURS_REST_US = 60 * 1000 * 1000,
 	TURN_RECIPIENTS = 100,	      /* of one job, while another submitter waits at the site */
 	LOCAL_RECIPIENTS = 20,	      /* of one job for mailboxes here */
 	SLOT_INDEX = 0xfffff,	      /* of a slot's number; the rest differs from life to life */

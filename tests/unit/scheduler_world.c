@@ -232,9 +232,8 @@ static void finish_job(struct world *w, struct job *job, enum answer a)
 	static const enum failure_scope scopes[] = {SCOPE_NONE, SCOPE_NONE,   SCOPE_RECIPIENT,
 						    SCOPE_SITE, SCOPE_DOMAIN, SCOPE_NOBODY};
 
-	if (scopes[a] == SCOPE_SITE || scopes[a] == SCOPE_DOMAIN)
+	if (scopes[a] == SCOPE_SITE || scopes[a] == SCOPE_DOMAIN || scopes[a] == SCOPE_NOBODY)
 		scheduler_failed(w->s, job, scopes[a], text_of("connection refused"), w->now);
-	job->failed = job->failed || scopes[a] == SCOPE_NOBODY;
 	for (uint32_t i = 0; i < job->count; i++) {
 		struct recipient *r = job->recipients[i];
 		int64_t due;

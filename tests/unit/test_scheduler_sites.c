@@ -139,6 +139,34 @@ static void test_fault_of_ours(void **state)
 	world_free(&w);
 }
 
+/* One that lasts, with many who wait for it: they do not all knock again and again. When it is over
+ * they go. */
+static void test_fault_of_ours_that_lasts(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, "retry { first = 5m longest = 20m }");
+	w.answer = takes_all;
+	w.step_us = 10000;
+	add(&w, "u0", "s0", 1);
+	run(&w, 1 * SECOND);
+	w.answer = we_fail;
+	for (int i = 0; i < 500; i++)
+		add(&w, "u0", "s0", 1);
+	/* For a moment nothing is down. */
+	run(&w, 20 * SECOND);
+	assert_int_equal(w.downs, 0);
+	run(&w, 60 * MINUTE);
+	assert_in_range(w.downs, 1, 20);
+	assert_in_range(w.started, 501, 4000);
+	w.answer = takes_all;
+	run(&w, 42 * MINUTE);
+	assert_int_equal(w.taken, 501);
+	world_empty(&w);
+	world_free(&w);
+}
+
 /* Customers of one provider, or a thousand domains behind one MX set: the resolver names one site.
  */
 static void test_one_site_for_many_domains(void **state)
@@ -300,6 +328,7 @@ int main(void)
 	    cmocka_unit_test(test_mx_changes),
 	    cmocka_unit_test(test_counts_move_too),
 	    cmocka_unit_test(test_fault_of_ours),
+	    cmocka_unit_test(test_fault_of_ours_that_lasts),
 	    cmocka_unit_test(test_more_dead_sites_than_a_tick_sees),
 	    cmocka_unit_test(test_one_site_for_many_domains),
 	    cmocka_unit_test(test_one_transaction_over_domains),
