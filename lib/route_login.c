@@ -73,7 +73,7 @@ size_t route_login_key(const struct config_route *route, char *to)
 	*to = '\0';
 	if (!route->login.len)
 		return 0;
-	return (size_t)sprintf(to, " login=%016llx", (unsigned long long)route->fingerprint);
+	return (size_t)sprintf(to, LOGIN_KEY "%016llx", (unsigned long long)route->fingerprint);
 }
 
 struct text route_login_site(const struct config_route *route, struct text site, char *to)

@@ -29,7 +29,9 @@ bool route_logins_by_token(const struct config *config);
 /* Which mechanisms may be used: a set of enum sasl_mechanism. */
 unsigned route_login_mechanisms(const struct config_route *route);
 
-/* " login=FINGERPRINT" for the key of a connection, 23 octets; nothing without a login. */
+/* LOGIN_KEY and the fingerprint, for the key of a connection, 23 octets; nothing without a login.
+ */
+#define LOGIN_KEY " login="
 size_t route_login_key(const struct config_route *route, char *to);
 
 /*

@@ -177,14 +177,16 @@ void job_free(struct job **job)
 /*
  * A reload comes to qmgr and to us one after the other, and what qmgr has sent before leads where
  * the old route led: to somebody's MX, or to another relay. The key of the connection names the
- * login that qmgr meant; ours must be heard by nobody else.
+ * login that qmgr meant; ours must be heard by nobody else. And a relay that knows nobody without
+ * one would refuse for good what comes to it without.
  */
 static bool job_login_is_meant(const struct job *job)
 {
 	char key[ROUTE_KEY_BYTES];
-	size_t len = route_login_key(job->route, key);
+	struct text hop = job->hop, its = {key, route_login_key(job->route, key)};
+	bool has_one = hop.len && memmem(hop.data, hop.len, LOGIN_KEY, strlen(LOGIN_KEY));
 
-	return !len || (job->hop.len && memmem(job->hop.data, job->hop.len, key, len));
+	return its.len ? has_one && memmem(hop.data, hop.len, its.data, its.len) : !has_one;
 }
 
 void job_set_config(struct job *job, const struct config *config)

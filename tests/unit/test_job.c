@@ -70,6 +70,8 @@ static const char other[] = HEAD "route * " LOGIN("other.example", "one");
 static const char named[] = HEAD "route @a " LOGIN("relay.example", "one");
 static const char moved[] = HEAD "route @a " LOGIN("other.example", "two");
 
+static const char without[] = HEAD "route @a { to = smtp:relay.example:587 }\n";
+
 /* What was to go to somebody's MX, or to the old relay, must not hear the new one's login. */
 static void a_login_is_for_its_relay(void **state)
 {
@@ -83,20 +85,31 @@ static void a_login_is_for_its_relay(void **state)
 	assert_int_equal(open_under(moved, "@a", hop_of(moved, "@a", hop)), 1);
 }
 
-/* Where nothing is said that others must not hear nothing has to fit. */
+/* A relay that wants one would say 550 to what comes without. */
+static void without_its_login_it_waits(void **state)
+{
+	char hop[200];
+
+	(void)state;
+	assert_int_equal(open_under(plain, "", hop_of(relay, "", hop)), 0);
+	assert_int_equal(open_under(without, "@a", hop_of(named, "@a", hop)), 0);
+}
+
+/* Where there is none nothing has to fit. */
 static void without_a_login_it_goes(void **state)
 {
 	char hop[200];
 
 	(void)state;
 	assert_int_equal(open_under(plain, "", hop_of(plain, "", hop)), 1);
-	assert_int_equal(open_under(plain, "@a", hop_of(named, "@a", hop)), 0); /* it is lost */
+	assert_int_equal(open_under(plain, "@a", hop_of(plain, "@a", hop)), 0); /* it is lost */
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_login_is_for_its_relay),
+	    cmocka_unit_test(without_its_login_it_waits),
 	    cmocka_unit_test(without_a_login_it_goes),
 	};
 
