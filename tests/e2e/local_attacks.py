@@ -317,18 +317,16 @@ def test_many_slow_commands(t):
     """A user whose command takes long, for many letters: what is not his share of the children is there for others."""
     for name in "ann", "bob":
         fresh(name)
-    veredus = start(t, "local { mailbox = ~/Maildir/  command-time = 3s  deliveries = 4 }\n")
+    veredus = start(t, "local { mailbox = ~/Maildir/  command-time = 2s  deliveries = 4 }\n")
     users.own(users.home("ann") + "/.forward", "ann", "|sleep 1000\n")
-    for i in range(12):
+    for i in range(6):
         send(veredus, "ann@here.example", f"slow-{i}")
     veredus.wait_log("to=<ann@here.example>.*status=expanded")
     time.sleep(0.5)
     send(veredus, "bob@here.example")
-    v.wait(lambda: letters("bob"), 2, "bob's letter")
+    v.wait(lambda: letters("bob"), 1, "bob's letter")
+    veredus.command("queue", "delete", "--yes", "age=0s+", status=None)
     fresh("ann")
-    veredus.command("queue", "flush")
-    veredus.wait_empty()
-    v.equal(len(letters("ann")), 12)
     v.equal(veredus.stop(), 0, "exit status")
 
 
