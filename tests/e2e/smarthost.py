@@ -238,9 +238,11 @@ passdb {{
     script = os.path.join(v.ROOT, "bench/postfix.sh")
     t.defer(subprocess.run, ["sh", script, "stop", folder])
     subprocess.run(["sh", script, "start", folder, str(port), f"[{v.SINK}]:{out}"], check=True, timeout=60, env=environment)
-    # Its smtpd is started by the first client, and reads this then.
-    with open(folder + "/etc/main.cf", "a") as f:
-        f.write(f"""smtpd_tls_security_level = may
+    # Its smtpd is started by the first client, and reads this then. Nothing twice: each process complains of that to
+    # postlogd, which complains to itself, and sometimes waits for ever.
+    text = re.sub(r"(?m)^(mynetworks|smtpd_relay_restrictions) =.*\n", "", v.read(folder + "/etc/main.cf").decode())
+    with open(folder + "/etc/main.cf", "w") as f:
+        f.write(text + f"""smtpd_tls_security_level = may
 smtpd_tls_cert_file = {world.pair.certificate}
 smtpd_tls_key_file = {world.pair.key}
 smtpd_tls_auth_only = yes
