@@ -159,6 +159,11 @@ def test_handed_in(t):
         raise v.Failure("no answer")
 
     said, mail = hand(["ann@x.example", "b@sink.example", "any@x.example"])
+    for _ in range(50):
+        if not said.startswith("451 4.3.2"):
+            break
+        qmgr.pump(0.1)  # its intake is not open yet
+        said, mail = hand(["ann@x.example", "b@sink.example", "any@x.example"])
     v.check(said.startswith("250"), said)
     for address in b"a@sink.example", b"b@sink.example", b"any@sink.example", b"log@sink.example", b"user@new.example":
         v.equal(mail["envelope"].count(address), 1, address)

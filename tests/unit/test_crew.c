@@ -124,6 +124,11 @@ static uint32_t deliver(struct told *told, uint64_t first, uint32_t count, uint3
 	assert_true(crew_is_idle(&crew));
 	uint32_t processes = crew.processes.count;
 
+	for (int turns = 0; crew.processes.count && turns < 10000; turns++) {
+		usleep(1000);
+		processes_reap(&crew.processes);
+	}
+	assert_int_equal(crew.processes.count, 0);
 	for (uint32_t i = 0; i < count; i++)
 		job_free(&jobs[i]);
 	free(crew.plans);
