@@ -135,8 +135,10 @@ struct msg_outcome job_outcome(const struct job *job, struct bytes *items)
 
 	for (uint32_t i = 0; i < job->count; i++)
 		put_additions(items, &job->recipients[i], &m.added.count);
-	m.recipients = (struct wire_list){job->count, {(const char *)items->data, end}};
-	m.added.items = (struct text){(const char *)items->data + end, items->end - end};
+	struct text all = bytes_text(items);
+
+	m.recipients = (struct wire_list){job->count, {all.data, end}};
+	m.added.items = (struct text){all.data + end, all.len - end};
 	return m;
 }
 
@@ -145,9 +147,8 @@ struct msg_in_flight job_in_flight(const struct job *job, struct bytes *items)
 	items->start = items->end = 0;
 	for (uint32_t i = 0; i < job->count; i++)
 		rec_number_encode(items, &(struct rec_number){job->recipients[i].number});
-	return (struct msg_in_flight){
-	    .slot = job->slot_number,
-	    .job = job->number,
-	    .id = job->id,
-	    .recipients = {job->count, {(const char *)items->data, items->end}}};
+	return (struct msg_in_flight){.slot = job->slot_number,
+				      .job = job->number,
+				      .id = job->id,
+				      .recipients = {job->count, bytes_text(items)}};
 }

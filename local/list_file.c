@@ -152,7 +152,7 @@ static void read_item(struct reading *x, const struct alias_item *item)
 
 static enum list_found read_all(struct reading *x, struct bytes *content)
 {
-	struct text list = {(const char *)bytes_at(content), bytes_len(content)};
+	struct text list = bytes_text(content);
 	struct alias_item item;
 	enum alias_next next;
 	const char *why;

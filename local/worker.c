@@ -73,16 +73,17 @@ static void recipient_log(struct worker *w, const struct job *job, const struct 
 	size_t len = b->end;
 
 	delays_put(b, &d);
-	const char *text = (const char *)b->data;
+	struct text all = bytes_text(b), total = {all.data, len};
+	struct text each = {all.data + len, all.len - len};
 
 	if (r->original.len && !text_equal_case(r->original, r->address))
 		LOG(w->daemon->log, delivery_orig, job->id, r->address, r->original,
-		    text_of("local"), {text, len}, {text + len, b->end - len},
-		    text_of(r->result.dsn), status_word(r->result.kind), text_of(r->result.reply));
+		    text_of("local"), total, each, text_of(r->result.dsn),
+		    status_word(r->result.kind), text_of(r->result.reply));
 	else
-		LOG(w->daemon->log, delivery, job->id, r->address, text_of("local"), {text, len},
-		    {text + len, b->end - len}, text_of(r->result.dsn), status_word(r->result.kind),
-		    text_of(r->result.reply), text_of("none"), text_of("none"));
+		LOG(w->daemon->log, delivery, job->id, r->address, text_of("local"), total, each,
+		    text_of(r->result.dsn), status_word(r->result.kind), text_of(r->result.reply),
+		    text_of("none"), text_of("none"));
 }
 
 static void outcome_send(struct worker *w, const struct job *job)

@@ -60,7 +60,7 @@ static struct job *job(struct config *config, uint64_t id, size_t octets)
 			    .id = id,
 			    .how = HOP_LOCAL,
 			    .domain = TEXT("here.example"),
-			    .recipients = {1, {(const char *)bytes_at(&list), bytes_len(&list)}},
+			    .recipients = {1, bytes_text(&list)},
 			    .prelude = TEXT("A: b\r\n\r\n"),
 			    .body = {body, octets + 2},
 			    .body_length = octets + 2};

@@ -169,8 +169,7 @@ static void test_results(void **state)
 	struct bytes forged = {0};
 
 	result_encode(&forged, &r);
-	assert_false(result_decode(
-	    (struct text){(const char *)bytes_at(&forged), bytes_len(&forged)}, &again));
+	assert_false(result_decode(bytes_text(&forged), &again));
 	result_free(&again);
 	bytes_free(&forged);
 	b.data[b.start] = OUTCOME_RELAYED;
