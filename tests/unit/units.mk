@@ -30,6 +30,8 @@ $(BUILD)/unit/test_mx: tests/unit/resolver_bench.c
 LIBS_UNIT_test_mx = $(BUILD)/libveredus.a -lunbound -lidn2
 UNITS_test_reply := smtp-client
 UNITS_test_dialog := smtp-client
+UNITS_test_dialog_body := smtp-client
+UNITS_test_dialog_tls := smtp-client
 UNITS_test_ahead := smtp-client
 UNITS_test_several := smtp-client
 UNITS_test_requiretls := smtp-client
@@ -42,7 +44,7 @@ LIBS_UNIT_test_filter = $(BUILD)/libveredus.a
 UNITS_fuzz_reply := smtp-client
 UNITS_fuzz_dialog := smtp-client
 UNITS_dialog_play := smtp-client
-$(BUILD)/unit/test_dialog $(BUILD)/unit/test_ahead $(BUILD)/unit/test_several $(BUILD)/unit/test_requiretls: tests/unit/dialog_play.c
+$(BUILD)/unit/test_dialog $(BUILD)/unit/test_dialog_body $(BUILD)/unit/test_dialog_tls $(BUILD)/unit/test_ahead $(BUILD)/unit/test_several $(BUILD)/unit/test_requiretls: tests/unit/dialog_play.c
 # The scheduler alone: the rest of qmgr leans on its main.
 SCHEDULER_TESTS := test_scheduler test_scheduler_fairness test_scheduler_sites test_scheduler_ways
 $(SCHEDULER_TESTS:%=$(BUILD)/unit/%): $(patsubst %,$(BUILD)/obj/qmgr/%.o,scheduler answers jobs domains lanes wheel mail table way)
