@@ -118,7 +118,7 @@ bool relay_token_ready(struct relays *all, struct relay *r, const char **dsn, co
 void relay_token_drop(struct relay *r, uint64_t serial);
 
 /* The refresh token that replaced the file's, if there is one. The file at FD is ours from here. */
-void relay_state_open(struct relays *all, struct relay *r, int fd);
+void relay_state_open(struct relay *r, int fd);
 void relay_state_read(struct relay *r);
 void relay_state_keep(struct relays *all, struct relay *r);
 

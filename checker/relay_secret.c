@@ -160,7 +160,7 @@ void relays_handle(struct relays *all, const struct msg_handle *m, int fd)
 		return;
 	}
 	if (role == HANDLE_RELAY_STATE) {
-		relay_state_open(all, r, fd);
+		relay_state_open(r, fd);
 		return;
 	}
 	r->asked = false;

@@ -86,9 +86,8 @@ void relay_state_read(struct relay *r)
 	explicit_bzero(data, sizeof data);
 }
 
-void relay_state_open(struct relays *all, struct relay *r, int fd)
+void relay_state_open(struct relay *r, int fd)
 {
-	(void)all;
 	if (r->state >= 0)
 		close(r->state);
 	r->state = fd;

@@ -65,8 +65,7 @@ int sendmail_run(int argc, char **argv, sendmail_other *other);
 sendmail_other sendmail_mode;
 
 /* -bs: SMTP on standard input and output. CONFIG: NULL when it can't be read. */
-int sendmail_smtp(const struct sendmail_options *o, const struct config *config,
-		  const char *maildrop);
+int sendmail_smtp(const struct config *config, const char *maildrop);
 
 /* Who calls, as an address without a domain. */
 void sendmail_caller(char *to, size_t size);

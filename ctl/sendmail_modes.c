@@ -47,7 +47,7 @@ static int verify(struct ctl *ctl, const struct sendmail_options *o)
 static int converse(const struct sendmail_options *o)
 {
 	struct sendmail_place place = {.maildrop = NULL};
-	int status = sendmail_config(o, &place) ? sendmail_smtp(o, place.ctl.config, place.maildrop)
+	int status = sendmail_config(o, &place) ? sendmail_smtp(place.ctl.config, place.maildrop)
 						: EX_CONFIG;
 
 	config_drop(&place.ctl.config);

@@ -237,8 +237,7 @@ static int converse(struct conversation *c)
 	return EX_OK;
 }
 
-int sendmail_smtp(const struct sendmail_options *o, const struct config *config,
-		  const char *maildrop)
+int sendmail_smtp(const struct config *config, const char *maildrop)
 {
 	struct config *own = config_make(config);
 	struct conversation c = {.maildrop = maildrop};
@@ -257,7 +256,6 @@ int sendmail_smtp(const struct sendmail_options *o, const struct config *config,
 	    .repairs = REPAIRS_FULL,
 	};
 
-	(void)o;
 	if (!own)
 		return EX_CONFIG;
 	c.session = session_new(&setup, moment_now());
