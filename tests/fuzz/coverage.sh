@@ -19,7 +19,7 @@ channel lib/channel.c
 config lib/config_token.c
 config lib/config_read.c
 config lib/config_value.c
-config lib/config_row.c
+config lib/config_row.c -setting_field
 config lib/config_route_to.c
 config lib/config_route.c
 config lib/config_route_list.c
@@ -48,7 +48,7 @@ exchange checker/users.c
 exchange lib/scram_text.c
 filter ctl/filter.c
 filter lib/queue_id.c
-header lib/header.c
+header lib/header.c -header_lines_fit
 header lib/content.c
 history lib/history.c +history_(en|de)code|checksum|put_number|next_mark
 import ctl/import_content.c

@@ -242,7 +242,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	unsigned flags = size ? data[0] : 0;
 	bool open = true;
 
-	dialog_start(&d, &config, flags & FLAG_LMTP ? HOP_LMTP : HOP_MX, DIALOG_TLS_MAY, &out);
+	bool needs_tls = (flags & FLAG_UNSAFE) && (flags & FLAG_BARE);
+
+	dialog_start(&d, &config, flags & FLAG_LMTP ? HOP_LMTP : HOP_MX,
+		     needs_tls ? DIALOG_TLS_NEEDED : DIALOG_TLS_MAY, &out);
 	d.several = true;
 	d.requires = (flags & FLAG_8BIT) && (flags & FLAG_UTF8) && !(flags & FLAG_LMTP);
 	for (size_t i = 1; i < size && open; i++) {
