@@ -56,19 +56,33 @@ static void rule_add(enum sink_stage stage, const char *address, const char *tex
 		bench_die("'%s' is neither a reply nor hang, reset or close", text);
 }
 
+/* The stage whose name is the first `n` octets, or SINK_STAGES. */
+static unsigned stage_find(const char *name, size_t n)
+{
+	unsigned i = 0;
+	while (i < SINK_STAGES &&
+	       (strlen(sink_stages[i]) != n || strncmp(name, sink_stages[i], n) != 0))
+		i++;
+	return i;
+}
+
 /* STAGE=ACTION, as one argument. */
 static void rule_add_pair(const char *pair)
 {
-	for (unsigned i = 0; i < SINK_STAGES; i++) {
-		size_t n = strlen(sink_stages[i]);
-		if (strncmp(pair, sink_stages[i], n) == 0 && pair[n] == '=') {
-			rule_add((enum sink_stage)i, NULL, pair + n + 1);
-			return;
-		}
-	}
-	bench_die("--behaviour %s: STAGE=ACTION, the stages are greeting ehlo mail rcpt data dot "
-		  "rset quit",
-		  pair);
+	size_t n = strcspn(pair, "=");
+	unsigned stage = stage_find(pair, n);
+	if (stage == SINK_STAGES || pair[n] != '=')
+		bench_die("--behaviour %s: STAGE=ACTION, the stages are greeting ehlo mail rcpt "
+			  "data dot rset quit",
+			  pair);
+	rule_add((enum sink_stage)stage, NULL, pair + n + 1);
+}
+
+/* The option reply-STAGE. */
+static void rule_add_reply(const char *option, const char *text)
+{
+	const char *name = option + strlen("reply-");
+	rule_add((enum sink_stage)stage_find(name, strlen(name)), NULL, text);
 }
 
 /* ADDRESS=ACTION: the answer to RCPT for that address. */
@@ -104,10 +118,7 @@ enum sink_option {
 	OPTION_LINGER,
 	OPTION_BEHAVIOUR,
 	OPTION_REPLY_FOR,
-	OPTION_MAIL,
-	OPTION_RCPT,
-	OPTION_DATA,
-	OPTION_DOT,
+	OPTION_REPLY,
 	OPTION_FAIL_FIRST,
 	OPTION_DUMP,
 	OPTION_MAX,
@@ -130,10 +141,10 @@ static const struct option sink_options[] = {
     {"linger-ms", 1, NULL, OPTION_LINGER},
     {"behaviour", 1, NULL, OPTION_BEHAVIOUR},
     {"reply-for", 1, NULL, OPTION_REPLY_FOR},
-    {"reply-mail", 1, NULL, OPTION_MAIL},
-    {"reply-rcpt", 1, NULL, OPTION_RCPT},
-    {"reply-data", 1, NULL, OPTION_DATA},
-    {"reply-dot", 1, NULL, OPTION_DOT},
+    {"reply-mail", 1, NULL, OPTION_REPLY},
+    {"reply-rcpt", 1, NULL, OPTION_REPLY},
+    {"reply-data", 1, NULL, OPTION_REPLY},
+    {"reply-dot", 1, NULL, OPTION_REPLY},
     {"fail-first", 1, NULL, OPTION_FAIL_FIRST},
     {"dump", 1, NULL, OPTION_DUMP},
     {"max-connections", 1, NULL, OPTION_MAX},
@@ -148,6 +159,28 @@ static const struct option sink_options[] = {
     {NULL, 0, NULL, 0},
 };
 
+struct sink_number {
+	uint64_t *value;
+	uint64_t most;
+	uint64_t unit;
+};
+
+static const struct sink_number sink_numbers[] = {
+    [OPTION_AWAY] = {&self.delay_ns, 3600000, BENCH_NS_PER_MS},
+    [OPTION_DELAY] = {&self.delay_ns, 3600000, BENCH_NS_PER_MS},
+    [OPTION_EXPECT] = {&self.expect, SINK_NUMBER_MOST, 1},
+    [OPTION_TIMEOUT] = {&self.timeout_s, 1000000, 1},
+    [OPTION_LINGER] = {&self.linger_ns, 3600000, BENCH_NS_PER_MS},
+    [OPTION_FAIL_FIRST] = {&self.fail_first, UINT64_MAX - 1, 1},
+    [OPTION_MAX] = {&self.max_connections, 1000000, 1},
+    [OPTION_SIZE_LIMIT] = {&self.size_limit, UINT64_C(1) << 32, 1},
+};
+
+static void number_set(const struct sink_number *number, const char *name)
+{
+	*number->value = bench_number(name, optarg, number->most) * number->unit;
+}
+
 static void sink_option_set(int option, const char *name)
 {
 	switch ((enum sink_option)option) {
@@ -156,19 +189,16 @@ static void sink_option_set(int option, const char *name)
 		break;
 	case OPTION_AWAY:
 		self.away = true;
-		self.delay_ns = bench_number(name, optarg, 3600000) * BENCH_NS_PER_MS;
+		number_set(&sink_numbers[option], name);
 		break;
 	case OPTION_DELAY:
-		self.delay_ns = bench_number(name, optarg, 3600000) * BENCH_NS_PER_MS;
-		break;
 	case OPTION_EXPECT:
-		self.expect = bench_number(name, optarg, SINK_NUMBER_MOST);
-		break;
 	case OPTION_TIMEOUT:
-		self.timeout_s = bench_number(name, optarg, 1000000);
-		break;
 	case OPTION_LINGER:
-		self.linger_ns = bench_number(name, optarg, 3600000) * BENCH_NS_PER_MS;
+	case OPTION_FAIL_FIRST:
+	case OPTION_MAX:
+	case OPTION_SIZE_LIMIT:
+		number_set(&sink_numbers[option], name);
 		break;
 	case OPTION_BEHAVIOUR:
 		rule_add_pair(optarg);
@@ -176,29 +206,11 @@ static void sink_option_set(int option, const char *name)
 	case OPTION_REPLY_FOR:
 		rule_add_for(optarg);
 		break;
-	case OPTION_MAIL:
-		rule_add(STAGE_MAIL, NULL, optarg);
-		break;
-	case OPTION_RCPT:
-		rule_add(STAGE_RCPT, NULL, optarg);
-		break;
-	case OPTION_DATA:
-		rule_add(STAGE_DATA, NULL, optarg);
-		break;
-	case OPTION_DOT:
-		rule_add(STAGE_DOT, NULL, optarg);
-		break;
-	case OPTION_FAIL_FIRST:
-		self.fail_first = bench_number(name, optarg, UINT64_MAX - 1);
+	case OPTION_REPLY:
+		rule_add_reply(name, optarg);
 		break;
 	case OPTION_DUMP:
 		self.dump = optarg;
-		break;
-	case OPTION_MAX:
-		self.max_connections = bench_number(name, optarg, 1000000);
-		break;
-	case OPTION_SIZE_LIMIT:
-		self.size_limit = bench_number(name, optarg, UINT64_C(1) << 32);
 		break;
 	case OPTION_WITH:
 		extensions_change(optarg, true);
