@@ -53,24 +53,6 @@ SCENARIOS = {
         "queued": 1000000,
         "messages": {"veredus": 1000000},
     },
-    "maildir": {
-        "text": "2 KB, 50 sessions, to Maildirs of 100 virtual users of one owner",
-        "messages": {"postfix": 4000, "veredus": 20000},
-        "load": ["--sessions", "50", "--users", "100"],
-        "boxes": {"kind": "virtual", "users": 100},
-    },
-    "maildir-users": {
-        "text": "2 KB, 50 sessions, to Maildirs of 100 users of the machine",
-        "messages": {"postfix": 4000, "veredus": 20000},
-        "load": ["--sessions", "50", "--users", "100"],
-        "boxes": {"kind": "users", "users": 100},
-    },
-    "maildir-user": {
-        "text": "2 KB, 50 sessions, to the Maildir of one user of the machine",
-        "messages": {"postfix": 4000, "veredus": 20000},
-        "load": ["--sessions", "50", "--users", "1"],
-        "boxes": {"kind": "users", "users": 1},
-    },
     "lmtp": {
         "text": "2 KB, 50 sessions, to an LMTP server behind a UNIX socket",
         "messages": {"postfix": 8000, "veredus": 100000},
@@ -119,6 +101,19 @@ SCENARIOS = {
 }
 
 
+def maildir_scenarios():
+    """Mail to Maildirs: of virtual users that have one owner, or of users of the machine."""
+    for name, kind, users, text in (("maildir", "virtual", 100, "Maildirs of 100 virtual users of one owner"),
+                                    ("maildir-users", "users", 100, "Maildirs of 100 users of the machine"),
+                                    ("maildir-user", "users", 1, "the Maildir of one user of the machine")):
+        yield name, {
+            "text": f"2 KB, 50 sessions, to {text}",
+            "messages": {"postfix": 4000, "veredus": 20000},
+            "load": ["--sessions", "50", "--users", str(users)],
+            "boxes": {"kind": kind, "users": users},
+        }
+
+
 def out_scenarios():
     """Mail out by MX and STARTTLS: to so many domains, with DANE or without, to receivers that are near or answer 100 ms
     after what they were sent, in a handshake, too."""
@@ -138,10 +133,11 @@ def out_scenarios():
             }
 
 
+SCENARIOS.update(maildir_scenarios())
 SCENARIOS.update(out_scenarios())
 DEFAULT_SCENARIOS = [
     "main", "one-per-connection", "slow-sync-50", "slow-sync-500", "lone", "slow-receivers", "5MB", "idle10k", "million",
-    "maildir", "maildir-users", "maildir-user", "lmtp",
+    *dict(maildir_scenarios()), "lmtp",
     "tls", "tls-one-per-connection", "tls-relay-one-per-connection", "tls-handshakes-full", "tls-handshakes-full-rsa",
     "tls-handshakes-resumed", "tls-idle", *dict(out_scenarios()),
 ]
