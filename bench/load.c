@@ -271,16 +271,33 @@ static void session_greeting(struct load_session *session)
 		session_command(session, STEP_EHLO, "EHLO load.example\r\n");
 }
 
-/* One whole reply; `lines` are all of its lines. Returns false once the connection is closed. */
-static bool session_reply(struct load_session *session, unsigned code, const char *lines, size_t n)
+/* The answer to EHLO. */
+static void session_ehlo(struct load_session *session, unsigned code, const char *lines, size_t n)
 {
-	if (code == 421 && session->step > STEP_GREETING && session->has_message) {
+	if (code / 100 != 2) {
+		session_command(session, STEP_HELO, "HELO load.example\r\n");
+		return;
+	}
+	session->pipelining = memmem(lines, n, "PIPELINING", 10) != NULL;
+	session_ready(session);
+}
+
+/* 421: the server closes, and a message that it had some of is rejected. */
+static void session_shut(struct load_session *session)
+{
+	if (session->step > STEP_GREETING && session->has_message) {
 		self.rejected[421]++;
 		session_settle(session);
 		session->step = STEP_RSET;
 	}
+	session_break(session);
+}
+
+/* One whole reply; `lines` are all of its lines. Returns false once the connection is closed. */
+static bool session_reply(struct load_session *session, unsigned code, const char *lines, size_t n)
+{
 	if (code == 421) {
-		session_break(session);
+		session_shut(session);
 		return false;
 	}
 	switch (session->step) {
@@ -292,12 +309,7 @@ static bool session_reply(struct load_session *session, unsigned code, const cha
 		session_greeting(session);
 		break;
 	case STEP_EHLO:
-		if (code / 100 != 2) {
-			session_command(session, STEP_HELO, "HELO load.example\r\n");
-			break;
-		}
-		session->pipelining = memmem(lines, n, "PIPELINING", 10) != NULL;
-		session_ready(session);
+		session_ehlo(session, code, lines, n);
 		break;
 	case STEP_STARTTLS:
 		if (code == 220)
