@@ -148,20 +148,15 @@ static bool is_domain(struct text t)
 
 /* -- room ----------------------------------------------------------------------------------- */
 
-static bool has_failures(const struct tls_domain *domain)
-{
-	for (size_t i = 0; i < domain->policy_count; i++)
-		if (domain->policies[i].failed)
-			return true;
-	return false;
-}
-
-static uint64_t sessions_of(const struct tls_domain *domain)
+uint64_t tls_domain_sessions(const struct tls_domain *domain, uint64_t *failed)
 {
 	uint64_t n = 0;
 
-	for (size_t i = 0; i < domain->policy_count; i++)
+	*failed = 0;
+	for (size_t i = 0; i < domain->policy_count; i++) {
 		n += domain->policies[i].fine + domain->policies[i].failed;
+		*failed += domain->policies[i].failed;
+	}
 	return n;
 }
 
@@ -175,7 +170,9 @@ static void domain_drop(struct tls_day *d, size_t i)
 	*at = domain->next;
 	d->all[i] = d->all[--d->count];
 	d->bytes -= domain->bytes;
-	count_add(&d->lost, sessions_of(domain));
+	uint64_t failed;
+
+	count_add(&d->lost, tls_domain_sessions(domain, &failed));
 	domain_free(domain);
 }
 
@@ -183,13 +180,16 @@ static void domain_drop(struct tls_day *d, size_t i)
 static bool make_room(struct tls_day *d)
 {
 	size_t looks = d->count < LOOKS ? d->count : LOOKS, best = d->count;
+	uint64_t least = 0;
 
 	for (size_t n = 0; n < looks; n++) {
 		size_t i = d->hand++ % d->count;
+		uint64_t failed, sessions = tls_domain_sessions(d->all[i], &failed);
 
-		if (!has_failures(d->all[i]) &&
-		    (best == d->count || sessions_of(d->all[i]) < sessions_of(d->all[best])))
-			best = i;
+		if (failed || (best < d->count && sessions >= least))
+			continue;
+		best = i;
+		least = sessions;
 	}
 	if (best == d->count)
 		return false;

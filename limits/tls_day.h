@@ -76,6 +76,9 @@ uint64_t tls_day_lost(const struct tls_day *day);
 struct tls_domain *tls_day_domain(const struct tls_day *day, size_t i);
 struct tls_domain *tls_day_find(const struct tls_day *day, struct text name);
 
+/* Its sessions by all its policies, and how many of them *FAILED. */
+uint64_t tls_domain_sessions(const struct tls_domain *domain, uint64_t *failed);
+
 /* On disk, and back. NULL: it is none. */
 void tls_day_encode(const struct tls_day *day, struct bytes *to);
 struct tls_day *tls_day_decode(const uint8_t *key, struct wire_reader *in);

@@ -161,20 +161,16 @@ static bool is_told(const struct tls_domain *domain, const struct tls_target *ta
 /* What became of the target under way, for people. */
 static void say(const struct tls_reports *r, const struct sending *s, const char *what)
 {
-	char day[64], fine[24], failed[24];
-	uint64_t counts[2] = {0};
+	char day[64], all[24], failed[24];
+	uint64_t bad, sessions = tls_domain_sessions(s->domain, &bad);
 	time_t at = (time_t)(tls_day_number(r->closed) * TLS_DAY_S);
 	struct tm tm;
 
-	for (size_t i = 0; i < s->domain->policy_count; i++) {
-		counts[0] += s->domain->policies[i].fine + s->domain->policies[i].failed;
-		counts[1] += s->domain->policies[i].failed;
-	}
 	if (!gmtime_r(&at, &tm) || !strftime(day, sizeof day, "%Y-%m-%d", &tm))
 		*day = '\0';
-	snprintf(fine, sizeof fine, "%llu", (unsigned long long)counts[0]);
-	snprintf(failed, sizeof failed, "%llu", (unsigned long long)counts[1]);
-	LOG(r->d->log, tls_report, 0, text_of(s->domain->name), text_of(day), text_of(fine),
+	snprintf(all, sizeof all, "%llu", (unsigned long long)sessions);
+	snprintf(failed, sizeof failed, "%llu", (unsigned long long)bad);
+	LOG(r->d->log, tls_report, 0, text_of(s->domain->name), text_of(day), text_of(all),
 	    text_of(failed), text_of(s->record.targets[s->at].to), text_of(what));
 }
 
@@ -535,10 +531,7 @@ static uint32_t put_counts(const struct tls_day *day, struct bytes *to)
 		const struct tls_domain *domain = tls_day_domain(day, i);
 
 		all[i].domain = text_of(domain->name);
-		for (size_t k = 0; k < domain->policy_count; k++) {
-			all[i].failed += domain->policies[k].failed;
-			all[i].sessions += domain->policies[k].fine + domain->policies[k].failed;
-		}
+		all[i].sessions = tls_domain_sessions(domain, &all[i].failed);
 	}
 	qsort(all, count, sizeof *all, compare_counts);
 	for (uint32_t i = 0; i < told; i++)
