@@ -160,7 +160,7 @@ static bool lines_next(void *self, struct text *key, struct text *value)
 	l->last = *key;
 	l->value.start = l->value.end = 0;
 	table_text_find(l->text, *key, &l->value);
-	*value = (struct text){(const char *)bytes_at(&l->value), bytes_len(&l->value)};
+	*value = bytes_text(&l->value);
 	return true;
 }
 

@@ -468,7 +468,7 @@ static void check_sender_routes(struct table_check *t, const void *table)
 	char why[SENDER_WHY_BYTES];
 
 	for (size_t at = 0; t->kind->next(table, &at, &key, &value) && faults < TABLE_FAULTS_MAX;) {
-		struct text words = {(const char *)bytes_at(&value), bytes_len(&value)};
+		struct text words = bytes_text(&value);
 
 		if (!is_made_later(t, words) &&
 		    !sender_words_read(t->c->config, words, &choice, why) && ++faults)
