@@ -2468,8 +2468,7 @@ def test_qmgr_policies(t):
         fetcher.say("sts_heard", query=other)
     disk(0)
     v.equal(job(then)["sts_mode"], 0)
-    worker.pump(0.3)
-    v.check(not any(name == "job" for name, _ in worker.got), "sent before its policy was known")
+    worker.never("job", 0.3, "sent before its policy was known")
     fetcher.say("sts_is", **dict(policy, query=query))
     v.equal(job(id)["sts_mode"], 2)
     # What is known counts on while it is away.

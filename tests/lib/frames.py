@@ -257,13 +257,14 @@ class Peer:
             self.pump(left)
 
     def never(self, name, seconds, why):
-        """No message of that name is there, or comes in all that time."""
+        """No message of that name is there, or comes in all that time, though the channel is there."""
         end = time.monotonic() + seconds * v.PATIENCE
         while True:
             came = [values for got, values in self.got if got == name]
             v.check(not came, why, f"{self.kind} got {name}: {str(came)[:300]}")
+            v.check(not self.over, f"{self.kind} got no {name}: its channel ended")
             left = end - time.monotonic()
-            if self.over or left < 0:
+            if left < 0:
                 return
             self.pump(left)
 
