@@ -127,7 +127,7 @@ static int write_new(const struct letter *l, int tmp, const char *name)
 	int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
 	int fd = openat(tmp, name, flags, 0600);
 
-	/* Of an attempt that was cut off: nobody else makes this name. */
+	/* Of an attempt that was cut off, or is heard by nobody: no other makes this name. */
 	if (fd < 0 && errno == EEXIST && unlinkat(tmp, name, 0) == 0)
 		fd = openat(tmp, name, flags, 0600);
 	if (fd < 0 || letter_write(l, fd, LETTER_PLAIN))
@@ -138,28 +138,6 @@ static int write_new(const struct letter *l, int tmp, const char *name)
 	unlinkat(tmp, name, 0);
 	errno = error;
 	return -1;
-}
-
-/* True when it is there, be it from before. */
-static bool show(int tmp, const char *name, int new, const char *final, bool *before)
-{
-	*before = false;
-	if (linkat(tmp, name, new, final, 0) == 0)
-		return unlinkat(tmp, name, 0) == 0 || true;
-	if (errno == EEXIST) {
-		*before = true;
-		unlinkat(tmp, name, 0);
-		return true;
-	}
-	/* Some file systems have no links. */
-	if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS && errno != EMLINK)
-		return false;
-	if (renameat2(tmp, name, new, final, RENAME_NOREPLACE) == 0)
-		return true;
-	*before = errno == EEXIST;
-	if (*before)
-		unlinkat(tmp, name, 0);
-	return *before;
 }
 
 struct folders {
@@ -279,15 +257,21 @@ static void way_begin(struct way *ways, uint32_t at, const char *host)
 	snprintf(w->final, sizeof w->final, "%s,S=%lld", w->name, (long long)st.st_size);
 }
 
-static void way_close(struct way *w, int error)
+/* Out of tmp/, unless a later attempt has done that, and maybe has its own file there. */
+static void way_clear(const struct way *w)
 {
-	if (error) {
+	struct stat st;
+
+	if (fstat(w->fd, &st) != 0 || st.st_nlink)
 		unlinkat(w->folders->tmp, w->name, 0);
-		way_end(w, error, "tmp");
+}
+
+static void way_synced(struct way *w, int error)
+{
+	if (!error)
 		return;
-	}
-	close(w->fd);
-	w->fd = -1;
+	way_clear(w);
+	way_end(w, error, "tmp");
 }
 
 static void ways_sync(struct sync *s, struct way *ways, uint32_t count)
@@ -303,12 +287,12 @@ static void ways_sync(struct sync *s, struct way *ways, uint32_t count)
 		}
 	sync_all(s, fds, errors, n);
 	for (uint32_t i = 0; i < n; i++)
-		way_close(of[i], errors[i]);
+		way_synced(of[i], errors[i]);
 }
 
 static void way_drop(struct way *w)
 {
-	unlinkat(w->folders->tmp, w->name, 0);
+	way_clear(w);
 	w->ended = true;
 }
 
@@ -334,19 +318,50 @@ static bool way_fits(struct way *w)
 	return false;
 }
 
+/* By its descriptor: local may have ended, and a later attempt be writing under this name. */
+static bool link_new(const struct way *w)
+{
+	char self[64];
+	struct stat st;
+
+	snprintf(self, sizeof self, "/proc/self/fd/%d", w->fd);
+	if (linkat(AT_FDCWD, self, w->folders->new, w->final, AT_SYMLINK_FOLLOW) == 0)
+		return true;
+	/* It has no name any more; or there is no /proc. */
+	return errno == ENOENT && fstat(w->fd, &st) == 0 && st.st_nlink &&
+	       linkat(w->folders->tmp, w->name, w->folders->new, w->final, 0) == 0;
+}
+
+/* True when it is there, be it from before. */
+static bool show(struct way *w)
+{
+	bool shown = link_new(w);
+
+	/* Some file systems have no links. */
+	if (!shown &&
+	    (errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS || errno == EMLINK) &&
+	    renameat2(w->folders->tmp, w->name, w->folders->new, w->final, RENAME_NOREPLACE) == 0)
+		return true;
+	w->before = !shown && errno == EEXIST;
+	if (!shown && !w->before)
+		return false;
+	way_clear(w);
+	return true;
+}
+
 /* Counted first: should this end here, there seems to be less room, and Maildir++ counts anew
  * before it refuses anything. */
 static void way_link(struct way *w)
 {
 	maildirsize_add(w->folders->root, w->size, 1);
-	bool shown = show(w->folders->tmp, w->name, w->folders->new, w->final, &w->before);
+	bool shown = show(w);
 	int error = errno;
 
 	if (!shown || w->before)
 		maildirsize_add(w->folders->root, -w->size, -1);
 	if (shown)
 		return;
-	unlinkat(w->folders->tmp, w->name, 0);
+	way_clear(w);
 	way_end(w, error, "new");
 }
 
@@ -360,6 +375,9 @@ static void way_show(struct way *w, const struct mailbox_face *face)
 		way_link(w);
 	}
 	maildirsize_unlock(w->folders->root);
+	if (w->fd >= 0)
+		close(w->fd);
+	w->fd = -1;
 }
 
 static void way_settle(struct way *w, int error)

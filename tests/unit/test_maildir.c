@@ -107,6 +107,40 @@ static void test_together(void **state)
 	assert_int_equal(count("a", "tmp") + count("b", "tmp"), 0);
 }
 
+static char half[200]; /* the name in a tmp/ that is taken away */
+
+/* Asked right before a letter is shown: by now another attempt is at it. */
+static bool begun_anew(void *arg)
+{
+	(void)arg;
+	assert_int_equal(unlink(half), 0);
+	int fd = open(half, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+
+	assert_int_equal(write(fd, "R", 1), 1);
+	close(fd);
+	return true;
+}
+
+static void test_later_attempt(void **state)
+{
+	const struct mailbox_face face = {begun_anew, NULL};
+	struct letter one = letter(99, "x\r\n");
+	struct result result = {0};
+	struct stat st;
+	char path[64];
+
+	(void)state;
+	snprintf(path, sizeof path, "%s/e/", folder);
+	snprintf(half, sizeof half, "%s/e/tmp/1795298700.V0000000000000063R0.here.example", folder);
+	struct maildir_letter group = {.letter = &one, .path = path, .result = &result};
+
+	maildir_deliver(&group, 1, "here.example", &face);
+	assert_int_equal(result.kind, OUTCOME_DEFERRED);
+	/* Nobody reads what is not whole; and it is the other's to finish. */
+	assert_int_equal(count("e", "new"), 0);
+	assert_int_equal(stat(half, &st), 0);
+}
+
 static void test_sync(void **state)
 {
 	int fds[SYNC_MAX], errors[SYNC_MAX];
@@ -206,6 +240,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_together),
+	    cmocka_unit_test(test_later_attempt),
 	    cmocka_unit_test(test_sync),
 	    cmocka_unit_test(test_words),
 	};
