@@ -88,6 +88,7 @@ static void session_open(struct load_session *session)
 	socket_no_delay(session->fd);
 	session->step = STEP_CONNECT;
 	session->sent_here = 0;
+	session->leaving = false;
 	session->dot_ns = bench_now_ns();
 	if (connect(session->fd, (struct sockaddr *)&self.to.socket, self.to.length) != 0 &&
 	    errno != EINPROGRESS) {
@@ -129,10 +130,15 @@ static void session_greeted(struct load_session *session)
 	session_command(session, STEP_QUIT, "QUIT\r\n");
 }
 
+static bool session_is_full(const struct load_session *session)
+{
+	return self.per_connection > 0 && session->sent_here >= self.per_connection;
+}
+
 /* Takes the next message, or says goodbye. */
 static void session_next(struct load_session *session)
 {
-	bool full = self.per_connection > 0 && session->sent_here >= self.per_connection;
+	bool full = session_is_full(session);
 	if (!session->has_message && self.next == self.messages) {
 		session_command(session, STEP_QUIT, "QUIT\r\n");
 		return;
@@ -168,7 +174,10 @@ static void session_reject(struct load_session *session)
 {
 	self.rejected[session->refused]++;
 	session_settle(session);
-	session_command(session, STEP_RSET, "RSET\r\n");
+	if (session->leaving)
+		session->step = STEP_QUIT;
+	else
+		session_command(session, STEP_RSET, "RSET\r\n");
 }
 
 static void session_accept(struct load_session *session)
@@ -180,7 +189,10 @@ static void session_accept(struct load_session *session)
 	if (self.accepted_list != NULL)
 		fprintf(self.accepted_list, "%llu\n", (unsigned long long)session->number);
 	session_settle(session);
-	session_next(session);
+	if (session->leaving)
+		session->step = STEP_QUIT;
+	else
+		session_next(session);
 }
 
 static void session_mail_or_rcpt(struct load_session *session, unsigned code)
@@ -215,6 +227,11 @@ static void session_data(struct load_session *session, unsigned code)
 		buffer_add_text(&session->out, ".\r\n");
 	else
 		message_write(session);
+	/* Commands may follow the content at once (RFC 2920 section 3.1); smtp(8) of Postfix, too,
+	 * says QUIT with the last dot. */
+	session->leaving = session->pipelining && session_is_full(session);
+	if (session->leaving)
+		buffer_add_text(&session->out, "QUIT\r\n");
 }
 
 static void session_dot(struct load_session *session, unsigned code)

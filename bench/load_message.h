@@ -44,6 +44,7 @@ struct load_session {
 	int fd;
 	enum load_step step;
 	bool pipelining;
+	bool leaving;	  /* QUIT went with the last dot */
 	bool has_message; /* `number` is this session's, not yet settled */
 	bool want_write;
 	bool secure;	  /* the handshake is done */
