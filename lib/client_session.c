@@ -88,7 +88,8 @@ static void ask_data(struct client *c)
 	struct intake_message *message = c->message;
 
 	/* settled() may come from within: it finds nothing left to free. */
-	intake_submit(message, 0, m.envelope, m.prelude);
+	if (intake_submit(message, 0, m.envelope, m.prelude))
+		session_passed_on(c->session);
 }
 
 /* Something came that the session waited for: a chunk may be complete and only its end be

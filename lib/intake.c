@@ -470,13 +470,13 @@ static void keep_until_file(struct intake_message *m, uint64_t report, struct te
 	bytes_add(&m->prelude, prelude.data, prelude.len);
 }
 
-void intake_submit(struct intake_message *m, uint64_t report, struct text envelope,
+bool intake_submit(struct intake_message *m, uint64_t report, struct text envelope,
 		   struct text prelude)
 {
 	must(m->state != MESSAGE_SUBMITTED);
 	if (m->state == MESSAGE_WAITING) {
 		keep_until_file(m, report, envelope, prelude);
-		return;
+		return true;
 	}
 	if (m->state == MESSAGE_FILE)
 		flush_file(m);
@@ -484,13 +484,13 @@ void intake_submit(struct intake_message *m, uint64_t report, struct text envelo
 		const struct reply *r = m->state == MESSAGE_BROKEN ? m->broken : &reply_closed;
 
 		message_settle(m, r);
-		return;
+		return false;
 	}
 	if (envelope.len > ENVELOPE_MAX || prelude.len > PRELUDE_MAX) {
 		static const struct reply too_much = REPLY(552, "5.3.4", "Error: header too large");
 
 		message_settle(m, &too_much);
-		return;
+		return false;
 	}
 	bool in_file = m->state == MESSAGE_FILE;
 
@@ -512,6 +512,7 @@ void intake_submit(struct intake_message *m, uint64_t report, struct text envelo
 	if (m->fd >= 0)
 		close(m->fd);
 	m->fd = -1;
+	return true;
 }
 
 static void serve_settled(struct intake *in, struct channel *c, const struct msg_settled *s)

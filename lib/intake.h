@@ -61,10 +61,10 @@ void intake_body(struct intake_message *m, const uint8_t *data, size_t len);
 bool intake_is_waiting(const struct intake_message *m);
 
 /*
- * End of data. settled() or lost() follows, perhaps from within. ENVELOPE and
- * PRELUDE are copied. REPORT: of a message that bounce made, else 0.
+ * End of data. settled() or lost() follows; false: it was called from within, and M is no more.
+ * ENVELOPE and PRELUDE are copied. REPORT: of a message that bounce made, else 0.
  */
-void intake_submit(struct intake_message *m, uint64_t report, struct text envelope,
+bool intake_submit(struct intake_message *m, uint64_t report, struct text envelope,
 		   struct text prelude);
 
 /* Its owner gives it up, before submitting or while it waits for the verdict. Takes NULL, leaves

@@ -139,6 +139,9 @@ struct text session_login(const struct session *s);
 /* Only at POINT_DATA. */
 struct session_message session_message(const struct session *s);
 
+/* The host has passed that on, and the answer may take a while: its memory serves others. */
+void session_passed_on(struct session *s);
+
 /* Whose mail it is: the login that AUTH has found, or that of handed-in mail ("uid:1000"). */
 struct text session_identity(const struct session *s);
 /* No client, no dialogue. */

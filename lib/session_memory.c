@@ -26,6 +26,18 @@ bool session_shed(struct session *s)
 	return true;
 }
 
+void session_passed_on(struct session *s)
+{
+	struct transaction *t = s->t;
+
+	if (!t || s->point != POINT_DATA)
+		return;
+	content_free(&t->content);
+	bytes_free(&t->header);
+	bytes_free(&t->prelude);
+	bytes_free(&t->envelope);
+}
+
 void session_overdrawn(struct session *s)
 {
 	static const struct reply reply =

@@ -208,7 +208,8 @@ static void letter_ask(void *owner, enum session_point point)
 	if (point == POINT_DATA) {
 		struct session_message m = session_message(l->session);
 
-		intake_submit(l->message, l->report, m.envelope, m.prelude);
+		if (intake_submit(l->message, l->report, m.envelope, m.prelude))
+			session_passed_on(l->session);
 	} else if (point == POINT_SENDER) {
 		const struct intake *in = server_intake(l->self->d);
 		bool taken = l->report && intake_is_limited(in);
