@@ -14,7 +14,7 @@ enum { SIGNALS_MAX = 8 };
 
 struct loop {
 	struct event_base *base;
-	struct turn_end *turn_ends;
+	struct turn_end *turn_ends, **turn_ends_end; /* the oldest first */
 	struct monotime now;
 	struct walltime wall;
 	struct duration rest;
@@ -39,6 +39,7 @@ struct loop *loop_new(void)
 	loop->base = event_base_new_with_config(config);
 	event_config_free(config);
 	must(loop->base);
+	loop->turn_ends_end = &loop->turn_ends;
 	loop->now = monotime_read();
 	loop->wall = walltime_read();
 	return loop;
@@ -223,11 +224,11 @@ void turn_end_schedule(struct turn_end *t, struct loop *loop, void (*run)(void *
 		return;
 	t->run = run;
 	t->arg = arg;
-	t->next = loop->turn_ends;
-	t->prev = &loop->turn_ends;
-	if (t->next)
-		t->next->prev = &t->next;
-	loop->turn_ends = t;
+	t->loop = loop;
+	t->next = NULL;
+	t->prev = loop->turn_ends_end;
+	*t->prev = t;
+	loop->turn_ends_end = &t->next;
 }
 
 void turn_end_cancel(struct turn_end *t)
@@ -237,6 +238,8 @@ void turn_end_cancel(struct turn_end *t)
 	*t->prev = t->next;
 	if (t->next)
 		t->next->prev = t->prev;
+	else
+		t->loop->turn_ends_end = t->prev;
 	t->next = NULL;
 	t->prev = NULL;
 }

@@ -70,11 +70,13 @@ void timer_clear(struct timer *t);
 bool timer_is_set(const struct timer *t);
 
 /*
- * Something to be done once at the end of this turn (a write). Embedded in
- * its owner; scheduling it twice is once. turn_end_cancel() before the owner goes.
+ * Something to be done once at the end of this turn (a write), behind what was
+ * scheduled earlier. Embedded in its owner; scheduling it twice is once. turn_end_cancel() before
+ * the owner goes.
  */
 struct turn_end {
 	struct turn_end *next, **prev;
+	struct loop *loop;
 	void (*run)(void *arg);
 	void *arg;
 };
