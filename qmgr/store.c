@@ -19,6 +19,10 @@ enum {
 	LOAD_SLICE = 2000, /* messages handed over in a turn while loading */
 	LATE_MAX = 20000,  /* outcomes without room before deliveries pause */
 	READERS = 3,
+	GATHER_PART = 4, /* of a sync's time */
+	GATHER_LEAST_US = 1000,
+	GATHER_MOST_US = 20000,
+	GATHER_BURST = 16,	 /* messages */
 	REMOVED_KEEP = 64 << 10, /* bytes of an empty list kept for the next commit */
 };
 
@@ -378,37 +382,6 @@ static void log_removed(struct qmgr *q)
 	}
 }
 
-static void append_done(void *arg)
-{
-	struct qmgr *q = arg;
-	struct round *r = q->flying;
-	enum queue_result result = q->append_result;
-
-	q->flying = NULL;
-	if (result != QUEUE_OK) {
-		log_error(q->d->log, "a commit of %zu messages failed: %s", r->submit_count,
-			  queue_result_text(result));
-		queue_batch_outcomes(q->flying_batch, again, q);
-	}
-	queue_batch_done(q->queue, &q->flying_batch, result);
-	expansions_committed(q, result == QUEUE_OK);
-	/* Outcomes that had no room when the round was filled are not durable yet. */
-	jobs_done(q, r, result == QUEUE_OK);
-	for (size_t i = 0; i < r->submit_count; i++)
-		submit_done(q, r->submits[i].engine, r->submits[i].mail, r->submits[i].report,
-			    result);
-	q->burst -= q->burst / 8;
-	if (q->burst < r->submit_count)
-		q->burst = r->submit_count;
-	r->submit_count = 0;
-	log_removed(q);
-	free(r->submits);
-	free(r->jobs);
-	free(r);
-	door_round(q);
-	store_kick(q);
-}
-
 static void maintain_run(void *arg)
 {
 	struct qmgr *q = arg;
@@ -465,11 +438,40 @@ static void submits_withdraw(struct qmgr *q, enum queue_result why)
 	door_stashes_refuse(q, result);
 }
 
+static void gather_over(void *arg)
+{
+	store_kick(arg);
+}
+
+/*
+ * After a slow sync the clients that it answered send anew, all at once: a batch that went before
+ * they are there would take the disk for a few outcomes, and they would wait for all of it. So half
+ * of a burst is waited for, for a quarter of the time that the last sync took. A quick disk, a lone
+ * client and a queue that rested do not wait.
+ */
+static bool gathers(struct qmgr *q)
+{
+	int64_t most = q->append_took.us / GATHER_PART;
+
+	if (most < GATHER_LEAST_US || q->burst < GATHER_BURST ||
+	    q->filling->submit_count >= q->burst / 2)
+		return false;
+	if (most > GATHER_MOST_US)
+		most = GATHER_MOST_US;
+	int64_t left = q->append_end.us + most - loop_now(q->loop).us;
+
+	if (left <= 0)
+		return false;
+	if (!timer_is_set(&q->gather))
+		timer_set(&q->gather, (struct duration){left});
+	return true;
+}
+
 static void seal(struct qmgr *q)
 {
 	struct queue_batch *batch = NULL;
 
-	if (q->flying)
+	if (q->flying || gathers(q))
 		return;
 	late_retry(q);
 	expansions_round(q);
@@ -489,6 +491,8 @@ static void seal(struct qmgr *q)
 			jobs_done(q, q->filling, true);
 		return;
 	}
+	timer_clear(&q->gather);
+	q->append_begin = loop_now(q->loop);
 	q->flying = q->filling;
 	q->filling = mem_new(1, sizeof *q->filling);
 	q->flying_batch = batch;
@@ -504,6 +508,42 @@ static void seal(struct qmgr *q)
 	pool_add(q->appender, &q->append_work);
 	late_retry(q);
 	door_round(q);
+}
+
+static void append_done(void *arg)
+{
+	struct qmgr *q = arg;
+	struct round *r = q->flying;
+	enum queue_result result = q->append_result;
+
+	q->flying = NULL;
+	q->append_end = loop_now(q->loop);
+	q->append_took = monotime_since(q->append_end, q->append_begin);
+	if (result != QUEUE_OK) {
+		log_error(q->d->log, "a commit of %zu messages failed: %s", r->submit_count,
+			  queue_result_text(result));
+		queue_batch_outcomes(q->flying_batch, again, q);
+	}
+	queue_batch_done(q->queue, &q->flying_batch, result);
+	expansions_committed(q, result == QUEUE_OK);
+	/* The disk goes on while clients hear of what it has done. */
+	if (result == QUEUE_OK)
+		seal(q);
+	/* Outcomes that had no room when the round was filled are not durable yet. */
+	jobs_done(q, r, result == QUEUE_OK);
+	for (size_t i = 0; i < r->submit_count; i++)
+		submit_done(q, r->submits[i].engine, r->submits[i].mail, r->submits[i].report,
+			    result);
+	q->burst -= q->burst / 8;
+	if (q->burst < r->submit_count)
+		q->burst = r->submit_count;
+	r->submit_count = 0;
+	log_removed(q);
+	free(r->submits);
+	free(r->jobs);
+	free(r);
+	door_round(q);
+	store_kick(q);
 }
 
 void store_turn(struct qmgr *q)
@@ -557,6 +597,7 @@ bool store_open(struct qmgr *q)
 	q->readers = pool_new(q->loop, READERS);
 	q->bodies = pool_new(q->loop, 1);
 	q->append_work = (struct work){.run = append_run, .done = append_done, .arg = q};
+	timer_init(&q->gather, q->loop, gather_over, q);
 	q->maintain_work = (struct work){.run = maintain_run, .done = maintain_done, .arg = q};
 	enum queue_result r = queue_open(&q->queue, disk_real(), dir, &options, &owner);
 
@@ -579,6 +620,7 @@ static void round_free(struct round **r)
 
 void store_close(struct qmgr *q)
 {
+	timer_clear(&q->gather);
 	pool_free(&q->appender);
 	pool_free(&q->maintainer);
 	pool_free(&q->readers);
