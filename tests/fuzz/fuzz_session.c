@@ -106,6 +106,8 @@ static void ask(void *owner, enum session_point point)
 		check_lines((const uint8_t *)m.prelude.data, m.prelude.len);
 		check_lines(h->body.data, h->body.end);
 		must(m.prelude.len <= PRELUDE_MAX && m.id == 36);
+		if (h->choice & 32)
+			session_passed_on(h->session);
 	}
 	if (point == POINT_HEADER)
 		look_at_header(h);

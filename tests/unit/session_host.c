@@ -21,6 +21,7 @@ static void ask(void *owner, enum session_point point)
 		bytes_add(&h->prelude, m.prelude.data, m.prelude.len);
 		h->envelope.start = h->envelope.end = 0;
 		bytes_add(&h->envelope, m.envelope.data, m.envelope.len);
+		session_passed_on(h->session);
 		if (!h->wait_data)
 			session_answer(h->session, h->now, &ok);
 	} else if (point == POINT_SENDER) {

@@ -74,6 +74,7 @@ static void ask(void *owner, enum session_point point)
 		h->prelude.start = h->prelude.end = h->envelope.start = h->envelope.end = 0;
 		bytes_add(&h->prelude, m.prelude.data, m.prelude.len);
 		bytes_add(&h->envelope, m.envelope.data, m.envelope.len);
+		session_passed_on(h->session);
 	}
 	if (point == POINT_SENDER && text_equals(session_sender(h->session), "no@sender.example"))
 		session_answer(h->session, h->now, &no);

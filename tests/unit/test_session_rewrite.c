@@ -41,6 +41,7 @@ static void note_message(struct host *h)
 				      (int)r.address.len, r.address.data, (int)r.orcpt.len,
 				      r.orcpt.data, r.notify);
 	text_copy(h->prelude, sizeof h->prelude, m.prelude);
+	session_passed_on(h->session);
 }
 
 static void change_header(struct host *h)
