@@ -129,19 +129,30 @@ static bool file_refresh(struct alias_file *f, const struct config *config)
 	return file_look(f, path, config->tables_size);
 }
 
-enum aliases_found alias_file_find(struct alias_file *f, const struct config *config,
-				   struct text name, struct text *list)
+/* NAME itself, in the file as it was last read: a list of it lives until it is read again. */
+static enum aliases_found find_exact(const struct alias_file *f, struct text name,
+				     struct text *list)
 {
-	if (!file_refresh(f, config))
-		return ALIASES_BROKEN;
 	if (!f->aliases)
-		return ALIASES_ABSENT;
-	enum aliases_found found = aliases_find(f->aliases, name, list);
+		return f->missing ? ALIASES_ABSENT : ALIASES_BROKEN;
+	return aliases_find(f->aliases, name, list);
+}
+
+static enum aliases_found find_name(const struct alias_file *f, const struct config *config,
+				    struct text name, struct text *list)
+{
+	enum aliases_found found = find_exact(f, name, list);
 	size_t end = user_end(config, name);
 
 	if (found != ALIASES_ABSENT || !end || end == name.len)
 		return found;
-	return aliases_find(f->aliases, (struct text){name.data, end}, list);
+	return find_exact(f, (struct text){name.data, end}, list);
+}
+
+enum aliases_found alias_file_find(struct alias_file *f, const struct config *config,
+				   struct text name, struct text *list)
+{
+	return file_refresh(f, config) ? find_name(f, config, name, list) : ALIASES_BROKEN;
 }
 
 /* -- expanding ---------------------------------------------------------------------------- */
@@ -294,12 +305,12 @@ static void owner_find(struct expanding *x, const char *part, struct text domain
 
 	if (x->null_sender || !x->config->local_owners || strcmp(part, "owner-owner") == 0)
 		return;
-	if (aliases_find(x->file->aliases, whole, &list) == ALIASES_ABSENT)
+	if (find_exact(x->file, whole, &list) == ALIASES_ABSENT)
 		whole.len = user_end(x->config, whole);
 	snprintf(name, sizeof name, "owner-%.*s", (int)whole.len, part);
 	if (strncmp(part, "owner-", 6) == 0)
 		strcpy(name, "owner-owner");
-	if (aliases_find(x->file->aliases, text_of(name), &list) != ALIASES_FOUND)
+	if (find_exact(x->file, text_of(name), &list) != ALIASES_FOUND)
 		return;
 	if (!x->config->local_expand_owners || !single_address(list, &item))
 		text_copy(item.value, sizeof item.value, text_of(name));
@@ -328,7 +339,7 @@ static void expand_name(struct expanding *x, struct text name, struct text domai
 		add_user(x, name, domain, "~");
 		return;
 	}
-	enum aliases_found found = alias_file_find(x->file, x->config, text_of(part), &list);
+	enum aliases_found found = find_name(x->file, x->config, text_of(part), &list);
 
 	if (found == ALIASES_BROKEN)
 		x->broken = true;

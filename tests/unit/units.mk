@@ -88,6 +88,7 @@ UNITS_fuzz_result := local
 UNITS_test_virtual := local
 UNITS_test_maildir := local
 UNITS_test_crew := local
+UNITS_test_alias_file := local
 UNITS_fuzz_words := local
 UNITS_test_maildirsize := local
 UNITS_fuzz_maildirsize := local
