@@ -109,7 +109,7 @@ static int query_verb(struct ctl *ctl)
 
 	if (status)
 		return status;
-	enum table_verdict verdict = t.kind->find(t.table, text_of(ctl->words[1]), &value);
+	enum table_verdict verdict = t.kind->find(t.table, text_of(ctl->words[1]), false, &value);
 
 	if (verdict == TABLE_FOUND) {
 		printf("%.*s\n", (int)bytes_len(&value), (const char *)bytes_at(&value));

@@ -18,15 +18,16 @@
 	{                                                                                          \
 		return type##_next(table, at, key, value);                                         \
 	}                                                                                          \
-	static enum table_verdict name##_find(const void *table, struct text key,                  \
+	static enum table_verdict name##_find(const void *table, struct text key, bool plain,      \
 					      struct bytes *value)                                 \
 	{                                                                                          \
+		(void)plain;                                                                       \
 		return call;                                                                       \
 	}
 
 KIND_FUNCTIONS(plain, table_text_find(table, key, value) ? TABLE_FOUND : TABLE_ABSENT, table_text)
 KIND_FUNCTIONS(db, table_db_find(table, key, value) ? TABLE_FOUND : TABLE_ABSENT, table_db)
-KIND_FUNCTIONS(rules, table_rules_find(table, key, value), table_rules)
+KIND_FUNCTIONS(rules, table_rules_find(table, key, plain, value), table_rules)
 
 static void *plain_read(struct bytes *content, table_fault *fault, void *owner)
 {

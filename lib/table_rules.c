@@ -336,8 +336,10 @@ static bool key_address(struct text key, uint8_t *address)
 	return host_address_parse(key, address);
 }
 
-static enum table_verdict value_of(const struct rule *rule, struct bytes *value)
+static enum table_verdict value_of(const struct rule *rule, bool plain, struct bytes *value)
 {
+	if (rule->pattern && plain && text_find(rule->value, '$') >= 0)
+		return TABLE_FAILED;
 	/* Of a pattern that was found, the value is there already; nothing is put into others. */
 	if (!rule->pattern) {
 		bytes_add(value, rule->value.data, rule->value.len);
@@ -368,7 +370,7 @@ static bool takes_too_long(const struct table_rules *table, size_t *tried, int64
 	return processor_us() - *began > FIND_US_MAX;
 }
 
-enum table_verdict table_rules_find(const struct table_rules *table, struct text key,
+enum table_verdict table_rules_find(const struct table_rules *table, struct text key, bool plain,
 				    struct bytes *value)
 {
 	uint8_t address[16] = {0};
@@ -394,7 +396,7 @@ enum table_verdict table_rules_find(const struct table_rules *table, struct text
 			break;
 		case PATTERN_FITS:
 			if (rule->what == RULE_VALUE)
-				return value_of(rule, value);
+				return value_of(rule, plain, value);
 			i++;
 			break;
 		}

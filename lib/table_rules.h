@@ -32,8 +32,9 @@ struct table_rules *table_rules_read(enum table_rules_type type, struct bytes *c
 				     table_fault *fault, void *owner);
 void table_rules_free(struct table_rules **table);
 
-/* TABLE_FAILED: a pattern took too long, or its value becomes too long. */
-enum table_verdict table_rules_find(const struct table_rules *table, struct text key,
+/* TABLE_FAILED: a pattern took too long, or its value becomes too long, or was to be PLAIN and has
+ * a $ in it. */
+enum table_verdict table_rules_find(const struct table_rules *table, struct text key, bool plain,
 				    struct bytes *value);
 
 /* The rule at *AT or behind it that has a value: KEY is its pattern. False at the end. */

@@ -52,6 +52,13 @@ bool table_file(struct text table, char *to)
 	return true;
 }
 
+const char *table_plain_fault(const struct table_kind *kind, struct text value)
+{
+	return kind->substitutes && text_find(value, '$') >= 0
+		   ? "a $ in what chooses a mailbox, an alias or a quota"
+		   : NULL;
+}
+
 static size_t table_add(struct text *to, size_t count, struct text table)
 {
 	for (size_t i = 0; i < count; i++)

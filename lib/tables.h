@@ -31,8 +31,10 @@ struct table_kind {
 	void *(*read)(struct bytes *content, table_fault *fault, void *owner);
 	void (*free)(void **table);
 	/* Appends what stands at KEY to *VALUE, at most TABLE_VALUE_MAX; TABLE_FAILED when it can't
-	 * be told (a pattern that takes too long). */
-	enum table_verdict (*find)(const void *table, struct text key, struct bytes *value);
+	 * be told: a pattern that takes too long; or, of a PLAIN value, one that table_plain_fault()
+	 * has something to say of. */
+	enum table_verdict (*find)(const void *table, struct text key, bool plain,
+				   struct bytes *value);
 	/* The entry at *AT, counted from 0; a rule's KEY is its pattern. False at the end. */
 	bool (*next)(const void *table, size_t *at, struct text *key, struct bytes *value);
 	/* Where KEY, which next() gave, stands in the file; 0: it has no lines. */
@@ -51,6 +53,12 @@ const char *table_type_name(enum table_type type);
 
 /* How to read TABLE, and its *PATH as written; NULL when there is no such kind. */
 const struct table_kind *table_kind_of(struct text table, struct text *path);
+
+/*
+ * What chooses a mailbox, an alias or a quota is never made of what a stranger wrote: what is wrong
+ * with VALUE, of a table of KIND, for that; NULL: nothing.
+ */
+const char *table_plain_fault(const struct table_kind *kind, struct text value);
 
 /* The tables that CONFIG names, each once, as written; returns how many. TO holds TABLES_MAX. */
 size_t config_tables(const struct config *config, struct text *to);

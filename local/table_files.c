@@ -123,7 +123,7 @@ const struct table_view *table_files_open(struct table_files *all, struct text t
 
 enum table_verdict table_view_find(const struct table_view *t, struct text key, struct bytes *value)
 {
-	return t->kind->find(t->content, key, value);
+	return t->kind->find(t->content, key, true, value);
 }
 
 bool table_view_is_fresh(const struct table_view *t)

@@ -77,7 +77,7 @@ static void answer(struct store *s, struct table *t, struct channel *to, uint64_
 
 	s->value.start = s->value.end = 0;
 	if (t && t->content) {
-		m.verdict = (uint8_t)t->kind->find(t->content, key, &s->value);
+		m.verdict = (uint8_t)t->kind->find(t->content, key, false, &s->value);
 		if (m.verdict == TABLE_FAILED) {
 			failed_say(s, t, key);
 			s->value.start = s->value.end = 0;

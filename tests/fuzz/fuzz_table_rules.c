@@ -41,7 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		must(line > 0 && line <= lines);
 	}
 	value.start = value.end = 0;
-	if (t && table_rules_find(t, key, &value) == TABLE_FOUND)
+	if (t && table_rules_find(t, key, data[0] & 2, &value) == TABLE_FOUND)
 		must(value.end <= TABLE_VALUE_MAX);
 	table_rules_free(&t);
 	bytes_free(&value);

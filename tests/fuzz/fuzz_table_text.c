@@ -64,7 +64,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	must((t != NULL) == (faults == 0) && !content.data);
 	if (t) {
 		check_entries(t, lines);
-		must(kind->find(t, key, &value) != TABLE_FAILED);
+		must(kind->find(t, key, false, &value) != TABLE_FAILED);
 	}
 	kind->free(&t);
 	bytes_free(&value);

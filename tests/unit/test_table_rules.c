@@ -45,7 +45,8 @@ static void check_rows(enum table_rules_type type, const char *text, const struc
 	assert_string_equal(said, "");
 	for (size_t i = 0; i < count; i++) {
 		struct bytes value = {0};
-		enum table_verdict verdict = table_rules_find(t, text_of(rows[i].key), &value);
+		enum table_verdict verdict =
+		    table_rules_find(t, text_of(rows[i].key), false, &value);
 		struct text found = {(char *)value.data, value.end};
 
 		if (!rows[i].value)
@@ -147,9 +148,9 @@ static void test_long_value(void **state)
 	struct table_rules *t = read_rules(TABLE_RULES_PCRE, text, said);
 
 	assert_non_null(t);
-	assert_int_equal(table_rules_find(t, text_of(key), &value), TABLE_FAILED);
+	assert_int_equal(table_rules_find(t, text_of(key), false, &value), TABLE_FAILED);
 	value.start = value.end = 0;
-	assert_int_equal(table_rules_find(t, text_of("ab"), &value), TABLE_FOUND);
+	assert_int_equal(table_rules_find(t, text_of("ab"), false, &value), TABLE_FOUND);
 	assert_int_equal(value.end, 80);
 	bytes_free(&value);
 	table_rules_free(&t);
@@ -170,12 +171,12 @@ static void test_many_slow(void **state)
 	struct table_rules *t = read_rules(TABLE_RULES_PCRE, text, said);
 
 	assert_non_null(t);
-	assert_int_equal(table_rules_find(t, text_of(key), &value), TABLE_FAILED);
+	assert_int_equal(table_rules_find(t, text_of(key), false, &value), TABLE_FAILED);
 	value.start = value.end = 0;
-	assert_int_equal(table_rules_find(t, text_of("y"), &value), TABLE_FOUND);
+	assert_int_equal(table_rules_find(t, text_of("y"), false, &value), TABLE_FOUND);
 	table_rules_free(&t);
 	t = read_rules(TABLE_RULES_PCRE, "/x*.?[y0]/ x\n", said);
-	assert_int_equal(table_rules_find(t, text_of(key), &value), TABLE_ABSENT);
+	assert_int_equal(table_rules_find(t, text_of(key), false, &value), TABLE_ABSENT);
 	table_rules_free(&t);
 	bytes_free(&value);
 	free(text);
@@ -277,13 +278,47 @@ static void test_walk(void **state)
 	table_rules_free(&t);
 }
 
+/* What is to be plain is never made of the key. */
+static void test_plain(void **state)
+{
+	static const struct {
+		const char *key;
+		enum table_verdict plain, any;
+	} rows[] = {
+	    {"ann", TABLE_FOUND, TABLE_FOUND},
+	    {"bob", TABLE_FAILED, TABLE_FOUND},
+	    {"price", TABLE_FAILED, TABLE_FOUND},
+	    {"zoe", TABLE_ABSENT, TABLE_ABSENT},
+	};
+	char said[600];
+	struct table_rules *t =
+	    read_rules(TABLE_RULES_PCRE, "/^ann$/ x\n/^(bob)$/ $1/\n/^price$/ 5$$\n", said);
+	struct bytes value = {0};
+
+	(void)state;
+	assert_non_null(t);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		assert_int_equal(table_rules_find(t, text_of(rows[i].key), true, &value),
+				 rows[i].plain);
+		assert_int_equal(table_rules_find(t, text_of(rows[i].key), false, &value),
+				 rows[i].any);
+	}
+	table_rules_free(&t);
+	t = read_rules(TABLE_RULES_CIDR, "192.0.2.0/24 a$1\n", said);
+	value.start = value.end = 0;
+	assert_int_equal(table_rules_find(t, text_of("192.0.2.1"), true, &value), TABLE_FOUND);
+	assert_true(text_equals(bytes_text(&value), "a$1"));
+	bytes_free(&value);
+	table_rules_free(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_networks),   cmocka_unit_test(test_patterns),
 	    cmocka_unit_test(test_long_value), cmocka_unit_test(test_many_slow),
 	    cmocka_unit_test(test_broken),     cmocka_unit_test(test_bounds),
-	    cmocka_unit_test(test_walk),
+	    cmocka_unit_test(test_walk),       cmocka_unit_test(test_plain),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
