@@ -29,6 +29,7 @@ static const char *type_text(enum setting_type type)
 	    [TYPE_PATH] = "path",
 	    [TYPE_LOG_TO] = "word or path",
 	    [TYPE_TABLE] = "table",
+	    [TYPE_LOCAL_TABLE] = "table",
 	    [TYPE_TEXT] = "text",
 	    [TYPE_URL] = "https address",
 	    [TYPE_ROUTE] = "@name",

@@ -119,6 +119,25 @@ static bool names(struct text table, enum table_type *type, char *path, char *fi
 	return true;
 }
 
+/* The table process reads them as they are: there is nothing to be made of them. */
+static int patterns_say(struct text table, size_t most, struct reading *r)
+{
+	enum table_type type;
+	struct text path;
+	ptrdiff_t count = alias_patterns_check(table, most, say_fault, r);
+
+	if (count < 0 && errno != EBADMSG) {
+		ctl_say("%s: %s", r->path, strerror(errno));
+		return EX_NOINPUT;
+	}
+	table_parse(table, &type, &path);
+	if (count >= 0)
+		printf("%s: %td %s%s\n", r->path, count,
+		       type == TABLE_PCRE ? "patterns" : "networks",
+		       r->wrong ? ", with faults" : "");
+	return r->wrong ? EX_DATAERR : EX_OK;
+}
+
 int newaliases_verb(struct ctl *ctl)
 {
 	struct config_errors errors = {0};
@@ -138,6 +157,9 @@ int newaliases_verb(struct ctl *ctl)
 		return EX_CONFIG;
 	}
 	struct reading r = {path, false};
+
+	if (table_is_asked(table))
+		return patterns_say(table, most, &r);
 	struct aliases *a = aliases_load(text_of(path), most, say_fault, &r);
 	int status = r.wrong ? EX_DATAERR : EX_OK;
 

@@ -289,34 +289,94 @@ bool aliases_next(const struct aliases *a, size_t *at, struct text *name, struct
 	return true;
 }
 
-struct aliases *aliases_load(struct text table, size_t most, table_fault *fault, void *owner)
+/* The content of TABLE's file; false with errno. */
+static bool file_read(struct text table, size_t most, struct bytes *content)
 {
 	char file[TABLE_FILE_BYTES];
-	struct bytes content = {0};
 	struct stat st = {0};
 
 	if (!table_file(table, file)) {
 		errno = EINVAL;
-		return NULL;
+		return false;
 	}
 	int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
 	if (fd < 0)
-		return NULL;
+		return false;
 	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size > most) {
 		errno = S_ISREG(st.st_mode) ? EFBIG : EINVAL;
 		close(fd);
-		return NULL;
+		return false;
 	}
 	if (!st.st_size) {
 		close(fd);
-	} else if (!file_take(fd, (size_t)st.st_size, &content)) {
+	} else if (!file_take(fd, (size_t)st.st_size, content)) {
 		errno = EAGAIN; /* it was changed just now */
-		return NULL;
+		return false;
 	}
+	return true;
+}
+
+struct aliases *aliases_load(struct text table, size_t most, table_fault *fault, void *owner)
+{
+	struct bytes content = {0};
+
+	if (!file_read(table, most, &content))
+		return NULL;
 	struct aliases *a = aliases_read_table(table, &content, fault, owner);
 
 	if (!a)
 		errno = EBADMSG;
 	return a;
+}
+
+/* -- patterns ------------------------------------------------------------------------- */
+
+const char *alias_pattern_fault(struct text list)
+{
+	struct alias_item item;
+	const char *why;
+	bool any = false;
+
+	for (;; any = true)
+		switch (alias_next(&list, false, &item, &why)) {
+		case ALIAS_END:
+			return any ? NULL : "nothing stands behind the pattern";
+		case ALIAS_FAULT:
+			return why;
+		case ALIAS_ITEM:
+			if (item.kind != ALIAS_ADDRESS && item.kind != ALIAS_OWN)
+				return "no command, file or list may stand behind a pattern";
+			break;
+		}
+}
+
+ptrdiff_t alias_patterns_check(struct text table, size_t most, table_fault *fault, void *owner)
+{
+	struct bytes content = {0}, value = {0};
+	struct text path, key;
+	const struct table_kind *kind = table_kind_of(table, &path);
+	ptrdiff_t count = 0;
+	unsigned faults = 0;
+
+	if (!kind || !file_read(table, most, &content))
+		return -1;
+	void *read = kind->read(&content, fault, owner);
+
+	bytes_free(&content);
+	if (!read) {
+		errno = EBADMSG;
+		return -1;
+	}
+	for (size_t at = 0; kind->next(read, &at, &key, &value); count++) {
+		const char *why = table_plain_fault(kind, bytes_text(&value));
+
+		if (!why)
+			why = alias_pattern_fault(bytes_text(&value));
+		if (why && faults++ < TABLE_FAULTS_MAX)
+			fault(owner, kind->line(read, key), why);
+	}
+	bytes_free(&value);
+	kind->free(&read);
+	return count;
 }

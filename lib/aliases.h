@@ -39,6 +39,15 @@ size_t aliases_count(const struct aliases *aliases);
 /* The alias at *AT, counted from 0 in the order of names, each name once; false at the end. */
 bool aliases_next(const struct aliases *aliases, size_t *at, struct text *name, struct text *list);
 
+/* What is wrong with what stands behind a pattern or a network; NULL: nothing. */
+const char *alias_pattern_fault(struct text list);
+
+/*
+ * Reads TABLE's file, of patterns or networks, and tells FAULT what is wrong. How many there are;
+ * -1 with errno as aliases_load().
+ */
+ptrdiff_t alias_patterns_check(struct text table, size_t most, table_fault *fault, void *owner);
+
 /*
  * Reads TABLE's file, of at most MOST octets, and tells FAULT what is wrong. The aliases, which the
  * caller frees; NULL with errno: it can't be read, EBADMSG when FAULT was told why.

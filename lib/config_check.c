@@ -287,12 +287,19 @@ static void check_aliases(const struct check *c)
 
 	if (!config_has_local(c->config))
 		return;
-	struct aliases *a = aliases_load(c->config->local_aliases, c->config->tables_size,
-					 alias_wrong, (void *)(uintptr_t)c);
+	struct text table = c->config->local_aliases;
+	struct aliases *a = NULL;
+	bool read;
 
-	if (!a && errno != EBADMSG && (errno != ENOENT || line))
-		config_errors_add(c->errors, true, line, 1, "aliases: %s: %s",
-				  shown(name, c->config->local_aliases), strerror(errno));
+	if (table_is_asked(table))
+		read = alias_patterns_check(table, c->config->tables_size, alias_wrong,
+					    (void *)(uintptr_t)c) >= 0;
+	else
+		read = (a = aliases_load(table, c->config->tables_size, alias_wrong,
+					 (void *)(uintptr_t)c)) != NULL;
+	if (!read && errno != EBADMSG && (errno != ENOENT || line))
+		config_errors_add(c->errors, true, line, 1, "aliases: %s: %s", shown(name, table),
+				  strerror(errno));
 	aliases_free(&a);
 }
 
@@ -477,6 +484,11 @@ static void check_sender_routes(struct table_check *t, const void *table)
 	bytes_free(&value);
 }
 
+static bool is_quotas(const struct setting_row *row)
+{
+	return row->block == BLOCK_local && row->offset == offsetof(struct config, local_quotas);
+}
+
 static void check_quotas(struct table_check *t, const void *table)
 {
 	struct bytes value = {0};
@@ -485,8 +497,10 @@ static void check_quotas(struct table_check *t, const void *table)
 
 	for (size_t at = 0; t->kind->next(table, &at, &key, &value) && faults < TABLE_FAULTS_MAX;) {
 		struct quota quota;
-		const char *fault = quota_read(bytes_text(&value), &quota);
+		const char *fault = table_plain_fault(t->kind, bytes_text(&value));
 
+		if (!fault)
+			fault = quota_read(bytes_text(&value), &quota);
 		faults += fault != NULL;
 		if (fault)
 			table_wrong(t, t->kind->line(table, key), fault);
@@ -514,7 +528,7 @@ static void check_table(const struct check *c, const struct setting_row *row, st
 		if (read && row->block == BLOCK_top &&
 		    row->offset == offsetof(struct config, sender_routes))
 			check_sender_routes(&t, read);
-		if (read && row->block == BLOCK_local)
+		if (read && is_quotas(row))
 			check_quotas(&t, read);
 		if (read && row->block == BLOCK_rewrite)
 			check_addresses(&t, read);
@@ -537,7 +551,8 @@ static void check_tables(const struct check *c)
 		const struct text *table;
 		uint32_t line;
 
-		if (setting_rows[i].type != TYPE_TABLE)
+		/* Aliases and mailboxes have been read by then. */
+		if (setting_rows[i].type != TYPE_TABLE && !is_quotas(&setting_rows[i]))
 			continue;
 		for (size_t k = 0; (table = setting_field(c->config, &setting_rows[i], k, &line));
 		     k++)

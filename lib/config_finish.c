@@ -12,6 +12,7 @@
 #include "must.h"
 #include "route_login.h"
 #include "route_tls.h"
+#include "tables.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -444,4 +445,5 @@ void config_finish(struct config *config, const struct place *ports, struct conf
 	index_relay_to(&config->rewrite_virtual_domains);
 	config_virtual_finish(config, errors);
 	config_headers_finish(config, errors);
+	config_tables_finish(config, errors);
 }

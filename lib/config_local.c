@@ -4,7 +4,6 @@
 
 #include "config_row.h"
 #include "config_value.h"
-#include "tables.h"
 
 static const char *const words[LOCAL_SOURCES] = {"alias", "forward", "include"};
 
@@ -44,22 +43,6 @@ static void check_words(const struct config *config, const struct texts *list, c
 
 void config_local_finish(const struct config *config, struct config_errors *errors)
 {
-	char word[SHOWN_BYTES];
-	enum table_type type;
-	struct text path;
-
-	if (!table_parse(config->local_aliases, &type, &path) || type > TABLE_BTREE)
-		config_errors_add(
-		    errors, false, line_of(config, "aliases"), 1,
-		    "local: aliases: \"%s\" is none of /PATH, hash:/PATH and btree:/PATH",
-		    shown(word, config->local_aliases));
-	/* Local reads it itself, and strangers' patterns are for the table process. */
-	if (config->local_quotas.len && table_parse(config->local_quotas, &type, &path) &&
-	    type > TABLE_BTREE)
-		config_errors_add(
-		    errors, false, line_of(config, "quotas"), 1,
-		    "local: quotas: \"%s\" is none of /PATH, hash:/PATH and btree:/PATH",
-		    shown(word, config->local_quotas));
 	check_words(config, &config->local_commands, "commands", errors);
 	check_words(config, &config->local_files, "files", errors);
 }

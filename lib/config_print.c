@@ -147,6 +147,7 @@ void value_print(const struct setting_row *row, const void *from, struct bytes *
 	case TYPE_PATH:
 	case TYPE_LOG_TO:
 	case TYPE_TABLE:
+	case TYPE_LOCAL_TABLE:
 	case TYPE_TEXT:
 	case TYPE_URL:
 	case TYPE_IPV4:

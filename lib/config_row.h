@@ -13,6 +13,7 @@ enum setting_type {
 	TYPE_PATH,
 	TYPE_LOG_TO,
 	TYPE_TABLE,
+	TYPE_LOCAL_TABLE, /* read by local itself, unless it is of patterns or networks */
 	TYPE_TEXT,
 	TYPE_URL, /* url.h */
 	TYPE_IPV4,

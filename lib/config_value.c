@@ -675,7 +675,7 @@ static bool (*const readers[TYPE_COUNT])(struct value *v) = {
     [TYPE_DIGESTS] = read_digest,      [TYPE_SHARES] = read_share,
     [TYPE_IPV4] = read_source_address, [TYPE_IPV6] = read_source_address,
     [TYPE_NAME] = read_source_name,    [TYPE_ROUTE] = read_route_name,
-    [TYPE_TEXTS] = read_text,
+    [TYPE_TEXTS] = read_text,	       [TYPE_LOCAL_TABLE] = read_table,
 };
 
 bool value_read(const struct setting_row *row, const struct token *word, struct arena *arena,

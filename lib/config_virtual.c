@@ -3,7 +3,6 @@
 #include "config_virtual.h"
 
 #include "config_value.h"
-#include "tables.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -84,7 +83,7 @@ static int compare_blocks(const void *a, const void *b)
 static void finish_one(const struct config *config, struct config_virtual *v,
 		       struct config_errors *errors)
 {
-	char word[SHOWN_BYTES], name[SHOWN_BYTES];
+	char word[SHOWN_BYTES];
 	const char *why;
 
 	if (!domain_read(v->label, config->arena, &v->label, &why)) {
@@ -92,14 +91,6 @@ static void finish_one(const struct config *config, struct config_virtual *v,
 				  shown(word, v->label), why);
 		return;
 	}
-	enum table_type type;
-	struct text path;
-
-	if (!table_parse(v->mailboxes, &type, &path) || type > TABLE_BTREE)
-		config_errors_add(errors, false, v->line, 1,
-				  "virtual %s: mailboxes: \"%s\" is no table of mailboxes: /PATH, "
-				  "hash:/PATH or btree:/PATH",
-				  shown(word, v->label), shown(name, v->mailboxes));
 	/* There each address that the table does not have is refused, before one is looked up here.
 	 */
 	if (config_rewrites_all_of(config, v->label))

@@ -38,8 +38,10 @@ static void check_values(struct checking *c, const struct table_kind *kind, cons
 	for (size_t at = 0; faults < TABLE_FAULTS_MAX && kind->next(table, &at, &key, &value);) {
 		struct quota quota;
 		struct text path;
-		const char *fault = virtual_value_read(bytes_text(&value), &path, &quota);
+		const char *fault = table_plain_fault(kind, bytes_text(&value));
 
+		if (!fault)
+			fault = virtual_value_read(bytes_text(&value), &path, &quota);
 		faults += fault != NULL;
 		if (fault)
 			table_wrong(c, kind->line(table, key), fault);

@@ -4,6 +4,9 @@
 
 #include "config_row.h"
 
+/* Who asks for tables, beside local. */
+enum { OTHERS = PEER_SMTPD | PEER_SUBMISSION | PEER_QMGR };
+
 static const struct {
 	const char *name;   /* what stands before the colon */
 	const char *suffix; /* of the file, whether it is written or not */
@@ -59,27 +62,69 @@ const char *table_plain_fault(const struct table_kind *kind, struct text value)
 		   : NULL;
 }
 
-static size_t table_add(struct text *to, size_t count, struct text table)
+bool table_is_asked(struct text table)
 {
-	for (size_t i = 0; i < count; i++)
-		if (text_equal(to[i], table))
-			return count;
-	if (table.len && count < TABLES_MAX)
-		to[count++] = table;
-	return count;
+	enum table_type type;
+	struct text path;
+
+	return table_parse(table, &type, &path) && (type == TABLE_CIDR || type == TABLE_PCRE);
 }
 
-size_t config_tables(const struct config *config, struct text *to)
+struct uses {
+	struct table_use *to;
+	size_t count;
+	uint32_t over; /* the line of the first one too many; 0: there is none */
+};
+
+static void use_add(struct uses *all, const struct table_use *use, uint32_t line)
 {
-	size_t count = 0;
+	for (size_t i = 0; i < all->count; i++)
+		if (text_equal(all->to[i].table, use->table)) {
+			all->to[i].peers |= use->peers;
+			return;
+		}
+	if (all->count < TABLES_MAX)
+		all->to[all->count++] = *use;
+	else if (!all->over)
+		all->over = line ? line : 1;
+}
+
+static void uses_take(struct uses *all, const struct config *config)
+{
 	const struct text *field;
 	uint32_t line;
 
 	for (size_t i = 0; i < setting_count; i++) {
-		if (setting_rows[i].type != TYPE_TABLE)
+		const struct setting_row *row = &setting_rows[i];
+		bool local = row->type == TYPE_LOCAL_TABLE;
+
+		if (row->type != TYPE_TABLE && !local)
 			continue;
-		for (size_t k = 0; (field = setting_field(config, &setting_rows[i], k, &line)); k++)
-			count = table_add(to, count, *field);
+		for (size_t k = 0; (field = setting_field(config, row, k, &line)); k++)
+			if (field->len && (!local || table_is_asked(*field)))
+				use_add(all,
+					&(struct table_use){*field, local ? PEER_LOCAL : OTHERS},
+					line);
 	}
-	return count;
+}
+
+size_t config_tables(const struct config *config, struct table_use *to)
+{
+	struct uses all = {.to = to};
+
+	uses_take(&all, config);
+	return all.count;
+}
+
+void config_tables_finish(const struct config *config, struct config_errors *errors)
+{
+	struct table_use to[TABLES_MAX];
+	struct uses all = {.to = to};
+
+	uses_take(&all, config);
+	if (all.over)
+		config_errors_add(errors, false, all.over, 1,
+				  "more than %d tables (text, hash and btree ones of local and "
+				  "virtual blocks do not count)",
+				  TABLES_MAX);
 }

@@ -9,6 +9,7 @@
 
 #include "config.h"
 #include "message.h"
+#include "peer.h"
 #include "table_text.h"
 
 enum { TABLES_MAX = 64, TABLE_PATH_MAX = 500, TABLE_FILE_BYTES = TABLE_PATH_MAX + 8 };
@@ -31,8 +32,8 @@ struct table_kind {
 	void *(*read)(struct bytes *content, table_fault *fault, void *owner);
 	void (*free)(void **table);
 	/* Appends what stands at KEY to *VALUE, at most TABLE_VALUE_MAX; TABLE_FAILED when it can't
-	 * be told: a pattern that takes too long; or, of a PLAIN value, one that table_plain_fault()
-	 * has something to say of. */
+	 * be told: a pattern that takes too long; or, of a PLAIN value, one that
+	 * table_plain_fault() has something to say of. */
 	enum table_verdict (*find)(const void *table, struct text key, bool plain,
 				   struct bytes *value);
 	/* The entry at *AT, counted from 0; a rule's KEY is its pattern. False at the end. */
@@ -60,7 +61,20 @@ const struct table_kind *table_kind_of(struct text table, struct text *path);
  */
 const char *table_plain_fault(const struct table_kind *kind, struct text value);
 
-/* The tables that CONFIG names, each once, as written; returns how many. TO holds TABLES_MAX. */
-size_t config_tables(const struct config *config, struct text *to);
+/* Patterns and networks: none is tried in a process that may become any user. Local asks table. */
+bool table_is_asked(struct text table);
+
+/* A table that the table process reads, as it is written, and who may ask for it. */
+struct table_use {
+	struct text table;
+	unsigned peers; /* enum peer_kind */
+};
+
+/* The tables that CONFIG names for the table process, each once; returns how many. TO holds
+ * TABLES_MAX. */
+size_t config_tables(const struct config *config, struct table_use *to);
+
+/* Whole configurations: are there too many? */
+void config_tables_finish(const struct config *config, struct config_errors *errors);
 
 #endif

@@ -129,30 +129,53 @@ static bool file_refresh(struct alias_file *f, const struct config *config)
 	return file_look(f, path, config->tables_size);
 }
 
-/* NAME itself, in the file as it was last read: a list of it lives until it is read again. */
-static enum aliases_found find_exact(const struct alias_file *f, struct text name,
-				     struct text *list)
+/* -- patterns --------------------------------------------------------------------------- */
+
+static enum aliases_found pattern_find(struct alias_file *f, struct text table,
+				       struct answers *answers, struct text name, struct text *list)
 {
+	enum table_verdict verdict = answers_find(answers, table, name, list);
+
+	if (verdict != TABLE_FOUND)
+		return verdict == TABLE_ABSENT ? ALIASES_ABSENT : ALIASES_BROKEN;
+	const char *why = alias_pattern_fault(*list);
+
+	if (!why)
+		return ALIASES_FOUND;
+	table_files_complain(f->tables, table, "the alias", name, why);
+	return ALIASES_BROKEN;
+}
+
+/* -- looking a name up ------------------------------------------------------------------ */
+
+/* NAME itself, in the file as it was last read: a list of it lives until it is read again. */
+static enum aliases_found find_exact(struct alias_file *f, const struct config *config,
+				     struct answers *answers, struct text name, struct text *list)
+{
+	if (table_is_asked(config->local_aliases))
+		return pattern_find(f, config->local_aliases, answers, name, list);
 	if (!f->aliases)
 		return f->missing ? ALIASES_ABSENT : ALIASES_BROKEN;
 	return aliases_find(f->aliases, name, list);
 }
 
-static enum aliases_found find_name(const struct alias_file *f, const struct config *config,
-				    struct text name, struct text *list)
+static enum aliases_found find_name(struct alias_file *f, const struct config *config,
+				    struct answers *answers, struct text name, struct text *list)
 {
-	enum aliases_found found = find_exact(f, name, list);
+	enum aliases_found found = find_exact(f, config, answers, name, list);
 	size_t end = user_end(config, name);
 
 	if (found != ALIASES_ABSENT || !end || end == name.len)
 		return found;
-	return find_exact(f, (struct text){name.data, end}, list);
+	return find_exact(f, config, answers, (struct text){name.data, end}, list);
 }
 
 enum aliases_found alias_file_find(struct alias_file *f, const struct config *config,
-				   struct text name, struct text *list)
+				   struct answers *answers, struct text name, struct text *list)
 {
-	return file_refresh(f, config) ? find_name(f, config, name, list) : ALIASES_BROKEN;
+	if (!table_is_asked(config->local_aliases) && !file_refresh(f, config))
+		return ALIASES_BROKEN;
+	return find_name(f, config, answers, name, list);
 }
 
 /* -- expanding ---------------------------------------------------------------------------- */
@@ -165,6 +188,7 @@ struct name {
 struct expanding {
 	struct alias_file *file;
 	const struct config *config;
+	struct answers *answers;
 	struct arena *arena; /* of names */
 	struct result *r;
 	struct text address; /* whose aliases they are */
@@ -175,6 +199,8 @@ struct expanding {
 	const char *trouble; /* NULL: none so far */
 	bool broken, null_sender;
 };
+
+static const char endless[] = "aliases of aliases without end";
 
 static void add(struct expanding *x, struct text address, struct text target)
 {
@@ -274,7 +300,7 @@ static bool name_open(struct expanding *x, struct text name, struct text domain,
 	const char *b = arena_copy(x->arena, domain.data, domain.len);
 
 	if (depth >= DEPTH_MAX || x->count == NAMES_MAX || !a || !b) {
-		x->trouble = "aliases of aliases without end";
+		x->trouble = endless;
 		return false;
 	}
 	x->names[x->count++] = (struct name){{a, name.len}, {b, domain.len}, true};
@@ -305,12 +331,16 @@ static void owner_find(struct expanding *x, const char *part, struct text domain
 
 	if (x->null_sender || !x->config->local_owners || strcmp(part, "owner-owner") == 0)
 		return;
-	if (find_exact(x->file, whole, &list) == ALIASES_ABSENT)
+	if (find_exact(x->file, x->config, x->answers, whole, &list) == ALIASES_ABSENT)
 		whole.len = user_end(x->config, whole);
 	snprintf(name, sizeof name, "owner-%.*s", (int)whole.len, part);
 	if (strncmp(part, "owner-", 6) == 0)
 		strcpy(name, "owner-owner");
-	if (find_exact(x->file, text_of(name), &list) != ALIASES_FOUND)
+	enum aliases_found found = find_exact(x->file, x->config, x->answers, text_of(name), &list);
+
+	/* A pattern that can't be tried now is no reason to send without the owner. */
+	x->broken |= found == ALIASES_BROKEN && table_is_asked(x->config->local_aliases);
+	if (found != ALIASES_FOUND)
 		return;
 	if (!x->config->local_expand_owners || !single_address(list, &item))
 		text_copy(item.value, sizeof item.value, text_of(name));
@@ -339,7 +369,7 @@ static void expand_name(struct expanding *x, struct text name, struct text domai
 		add_user(x, name, domain, "~");
 		return;
 	}
-	enum aliases_found found = find_name(x->file, x->config, text_of(part), &list);
+	enum aliases_found found = find_name(x->file, x->config, x->answers, text_of(part), &list);
 
 	if (found == ALIASES_BROKEN)
 		x->broken = true;
@@ -357,10 +387,14 @@ static void expand_name(struct expanding *x, struct text name, struct text domai
 	}
 }
 
-static void settle(const struct expanding *x)
+static void settle(struct expanding *x)
 {
 	struct text t = {x->address.data, x->address.len < 300 ? x->address.len : 300};
 
+	if (answers_are_too_many(x->answers)) {
+		x->trouble = endless;
+		x->broken = false;
+	}
 	if (x->broken)
 		result_set(x->r, OUTCOME_DEFERRED, 0, "4.3.5",
 			   "the aliases of %.*s can't be read: see the log", (int)t.len, t.data);
@@ -375,19 +409,20 @@ static void settle(const struct expanding *x)
 		result_free(x->r);
 }
 
-bool alias_expand(struct alias_file *f, const struct config *config, struct text address,
-		  struct text sender, struct result *r)
+bool alias_expand(struct alias_file *f, const struct config *config, struct answers *answers,
+		  struct text address, struct text sender, struct result *r)
 {
 	char part[PART_BYTES];
 	struct text domain = address_domain(address), list;
 
 	if (!domain.len || !user_part(address, part, sizeof part) ||
-	    alias_file_find(f, config, text_of(part), &list) == ALIASES_ABSENT)
+	    alias_file_find(f, config, answers, text_of(part), &list) == ALIASES_ABSENT)
 		return false;
 	struct expanding *x = mem_new(1, sizeof *x);
 
 	x->file = f;
 	x->config = config;
+	x->answers = answers;
 	x->r = r;
 	x->address = address;
 	x->null_sender = !sender.len;
@@ -399,14 +434,14 @@ bool alias_expand(struct alias_file *f, const struct config *config, struct text
 	return true;
 }
 
-bool alias_has(struct alias_file *f, const struct config *config, struct text address,
-	       struct text target)
+bool alias_has(struct alias_file *f, const struct config *config, struct answers *answers,
+	       struct text address, struct text target)
 {
 	struct result r = {0};
 	struct addition a;
 	bool has = false;
 
-	if (alias_expand(f, config, address, (struct text){NULL, 0}, &r))
+	if (alias_expand(f, config, answers, address, (struct text){NULL, 0}, &r))
 		for (struct text list = result_additions(&r); !has && result_next(&list, &a);)
 			has = text_equal(a.target, target) && text_equal_case(a.address, address);
 

@@ -32,14 +32,19 @@ struct batch {
 static void crew_run(void *arg);
 static void late_look(void *arg);
 
-void crew_init(struct crew *c, struct daemon *d, const struct crew_face *face)
+void crew_init(struct crew *c, struct daemon *d, struct lookups *table,
+	       const struct crew_face *face)
 {
 	c->daemon = d;
+	c->table = table;
 	c->face = face;
 	c->planner.aliases.log = d->log;
 	c->planner.tables.log = d->log;
+	c->planner.aliases.tables = &c->planner.tables;
 	c->planner.unprivileged = d->unprivileged;
-	c->end = &c->waiting;
+	c->waiting.end = &c->waiting.first;
+	c->asking.end = &c->asking.first;
+	c->unasked.end = &c->unasked.first;
 	c->plans = mem_new(CHILD_ORDERS_MAX, sizeof *c->plans);
 	timer_init(&c->again, d->loop, crew_run, c);
 	timer_init(&c->late, d->loop, late_look, c);
@@ -47,50 +52,112 @@ void crew_init(struct crew *c, struct daemon *d, const struct crew_face *face)
 
 bool crew_is_idle(const struct crew *c)
 {
-	return !c->children && !c->waiting;
+	return !c->children && !c->waiting.count && !c->asking.count && !c->unasked.count;
 }
 
 static void settle(struct crew *c, struct recipient *r, struct result *result)
 {
+	answers_free(&r->answers);
 	c->face->settle(c->daemon->self, r, result);
 }
 
 /* -- who waits --------------------------------------------------------------------------- */
 
-static void put_in(struct crew *c, struct recipient **at, struct recipient *r)
+static void put_in(struct line *l, struct recipient **at, struct recipient *r)
 {
 	r->next = *at;
 	*at = r;
 	if (!r->next)
-		c->end = &r->next;
+		l->end = &r->next;
+	l->count++;
 }
 
-void crew_add(struct crew *c, struct recipient *r)
-{
-	r->whom = plan_whom(r->job, r, &r->common);
-	put_in(c, c->end, r);
-	/* A turn brings many. */
-	turn_end_schedule(&c->turn, c->daemon->loop, crew_run, c);
-}
-
-static struct recipient *take(struct crew *c, struct recipient **at)
+static struct recipient *take(struct line *l, struct recipient **at)
 {
 	struct recipient *r = *at;
 
 	*at = r->next;
 	if (!*at)
-		c->end = at;
+		l->end = at;
+	l->count--;
 	r->next = NULL;
 	return r;
 }
 
+static bool take_out(struct line *l, const struct recipient *r)
+{
+	for (struct recipient **at = &l->first; *at; at = &(*at)->next)
+		if (*at == r) {
+			take(l, at);
+			return true;
+		}
+	return false;
+}
+
+void crew_add(struct crew *c, struct recipient *r)
+{
+	struct line *l = plan_asks(r->job->config, r->address) ? &c->unasked : &c->waiting;
+
+	r->crew = c;
+	r->whom = plan_whom(r->job, r, &r->common);
+	put_in(l, l->end, r);
+	/* A turn brings many. */
+	turn_end_schedule(&c->turn, c->daemon->loop, crew_run, c);
+}
+
 void crew_remove(struct crew *c, struct recipient *r)
 {
-	for (struct recipient **at = &c->waiting; *at; at = &(*at)->next)
-		if (*at == r) {
-			take(c, at);
-			return;
-		}
+	if (take_out(&c->waiting, r) || take_out(&c->asking, r) || take_out(&c->unasked, r))
+		answers_free(&r->answers);
+}
+
+/* -- plans --------------------------------------------------------------------------------- */
+
+static void answers_are_there(void *owner);
+
+/* What is to be done for R, who is in no line, as the plan at AT; else false: he is settled, or
+ * has questions, and gets into the line once more when they are answered. */
+static bool plan_at(struct crew *c, uint32_t at, struct recipient *r)
+{
+	struct result result = {0};
+
+	if (!r->answers && plan_asks(r->job->config, r->address))
+		r->answers = answers_new(c->table, answers_are_there, r);
+	switch (plan_recipient(&c->planner, r->job, r, &c->plans[at], &result)) {
+	case PLAN_ORDER:
+		return true;
+	case PLAN_SETTLED:
+		settle(c, r, &result);
+		return false;
+	case PLAN_WAITS:
+		break;
+	}
+	put_in(&c->asking, c->asking.end, r);
+	return false;
+}
+
+/* R has his place among those who ask. Once nothing is left to be asked he is planned again when
+ * there is a child for him: by then another alias may lead to another question. */
+static void ask(struct crew *c, struct recipient *r)
+{
+	if (plan_at(c, 0, r))
+		put_in(&c->waiting, c->waiting.end, r);
+}
+
+static void answers_are_there(void *owner)
+{
+	struct recipient *r = owner;
+	struct crew *c = r->crew;
+
+	take_out(&c->asking, r);
+	ask(c, r);
+	turn_end_schedule(&c->turn, c->daemon->loop, crew_run, c);
+}
+
+static void ask_more(struct crew *c)
+{
+	while (c->asking.count < ASKING_MAX && c->unasked.count)
+		ask(c, take(&c->unasked, &c->unasked.first));
 }
 
 /* -- children ------------------------------------------------------------------------------ */
@@ -119,7 +186,7 @@ static void left_without_a_word(struct batch *b, struct recipient *r)
 	if (b->count > 1) {
 		r->alone = true;
 		r->sending = (struct walltime){0};
-		put_in(b->crew, b->crew->end, r);
+		put_in(&b->crew->waiting, b->crew->waiting.end, r);
 		return;
 	}
 	result_set(&result, OUTCOME_DEFERRED, 0, "4.3.0",
@@ -153,17 +220,6 @@ static void ended(void *owner)
 		c->face->idle(c->daemon->self);
 }
 
-/* What is to be done for R, as the plan at AT; false: it is settled. */
-static bool plan_at(struct crew *c, uint32_t at, struct recipient *r)
-{
-	struct result result = {0};
-
-	if (plan_recipient(&c->planner, r->job, r, &c->plans[at], &result))
-		return true;
-	settle(c, r, &result);
-	return false;
-}
-
 /* R, whose plan is the last one. */
 static void batch_add(struct batch *b, struct recipient *r)
 {
@@ -174,9 +230,9 @@ static void batch_add(struct batch *b, struct recipient *r)
 /* What else waits for the same person. */
 static void batch_fill(struct batch *b)
 {
-	struct recipient *first = b->recipients[0], **at = &b->crew->waiting;
+	struct line *waiting = &b->crew->waiting;
+	struct recipient *first = b->recipients[0], **at = &waiting->first;
 	uint32_t seen = 0, wrong = 0;
-
 	struct plan *plans = b->crew->plans;
 
 	if (first->alone || !order_is_shared(&plans[0].order))
@@ -188,14 +244,14 @@ static void batch_fill(struct batch *b)
 			at = &r->next;
 			continue;
 		}
-		take(b->crew, at);
+		take(waiting, at);
 		if (!plan_at(b->crew, b->count, r))
 			continue;
 		if (order_fits(&plans[0].order, &plans[b->count].order)) {
 			batch_add(b, r);
 			continue;
 		}
-		put_in(b->crew, at, r);
+		put_in(waiting, at, r);
 		at = &r->next;
 		wrong++;
 	}
@@ -212,7 +268,7 @@ static void batch_failed(struct batch *b, int error)
 
 		r->sending = (struct walltime){0};
 		if (c->children) {
-			put_in(c, &c->waiting, r);
+			put_in(&c->waiting, &c->waiting.first, r);
 			continue;
 		}
 		/* Nothing will end and free what is missing: it is told as it is. */
@@ -236,7 +292,7 @@ static bool has_his_share(const struct crew *c, const struct recipient *r)
 /* The first for whom another child may be made; NULL: nobody. */
 static struct recipient **next_one(struct crew *c)
 {
-	struct recipient **at = &c->waiting;
+	struct recipient **at = &c->waiting.first;
 
 	for (uint32_t seen = 0; *at && seen < LOOK_MAX; seen++, at = &(*at)->next)
 		if (!has_his_share(c, *at))
@@ -248,7 +304,7 @@ static struct recipient **next_one(struct crew *c)
 static bool batch_begin(struct crew *c, struct recipient **at)
 {
 	struct order *orders[CHILD_ORDERS_MAX];
-	struct recipient *first = take(c, at);
+	struct recipient *first = take(&c->waiting, at);
 
 	if (!plan_at(c, 0, first))
 		return true;
@@ -268,6 +324,8 @@ static bool batch_begin(struct crew *c, struct recipient **at)
 	int error = errno;
 
 	if (begun) {
+		for (uint32_t i = 0; i < b->count; i++)
+			answers_free(&b->recipients[i]->answers);
 		c->children++;
 		b->next = c->batches;
 		c->batches = b;
@@ -310,12 +368,12 @@ static void late_look(void *arg)
 static void crew_run(void *arg)
 {
 	struct crew *c = arg;
-
 	struct recipient **at;
 
+	ask_more(c);
 	while (crew_has_room(c) && (at = next_one(c)))
 		if (!batch_begin(c, at))
 			break;
-	if (c->waiting && !timer_is_set(&c->again))
+	if (c->waiting.count && !timer_is_set(&c->again))
 		timer_set(&c->again, MILLISECONDS(AGAIN_MS));
 }

@@ -8,6 +8,10 @@
  *
  * A quarter of the children may be one user's at once: what takes long is as a
  * rule a command or a lock of his, and must not be everybody's wait.
+ *
+ * Who can't be planned without asking the process table (answers.h) gets into
+ * that line when he has the answers, so that no child waits for them, and
+ * nobody behind him; ASKING_MAX ask at once.
  */
 #ifndef LOCAL_CREW_H
 #define LOCAL_CREW_H
@@ -18,6 +22,8 @@
 #include "plan.h"
 #include "processes.h"
 
+enum { ASKING_MAX = 256 };
+
 struct batch;
 
 struct crew_face {
@@ -27,11 +33,19 @@ struct crew_face {
 	void (*idle)(void *owner);
 };
 
+struct line {
+	struct recipient *first, **end;
+	uint32_t count;
+};
+
 struct crew {
 	struct daemon *daemon; /* its self is the faces' owner */
 	const struct crew_face *face;
 	struct planner planner;
-	struct recipient *waiting, **end;
+	struct lookups *table;
+	struct line waiting;	    /* for a child, */
+	struct line asking;	    /* for table's answers, */
+	struct line unasked;	    /* and to ask for them */
 	struct plan *plans;	    /* CHILD_ORDERS_MAX, of the child that is being made */
 	uint32_t children;	    /* that run, */
 	struct batch *batches;	    /* and what each has */
@@ -40,12 +54,14 @@ struct crew {
 	struct timer again, late;
 };
 
-void crew_init(struct crew *c, struct daemon *d, const struct crew_face *face);
+/* TABLE's answers are the caller's to serve. */
+void crew_init(struct crew *c, struct daemon *d, struct lookups *table,
+	       const struct crew_face *face);
 
 /* Adds one behind the others. It is settled in a later turn, or at the end of this one. */
 void crew_add(struct crew *c, struct recipient *r);
 
-/* Takes one out that waits; nothing if it does not. */
+/* Takes one out that waits, for whatever it be; nothing if it does not. */
 void crew_remove(struct crew *c, struct recipient *r);
 
 /* SIGCHLD. */

@@ -90,8 +90,10 @@ void job_free(struct job **job)
 {
 	if (!*job)
 		return;
-	for (uint32_t i = 0; i < (*job)->count; i++)
+	for (uint32_t i = 0; i < (*job)->count; i++) {
+		answers_free(&(*job)->recipients[i].answers);
 		result_free(&(*job)->recipients[i].result);
+	}
 	if ((*job)->fd >= 0)
 		close((*job)->fd);
 	config_drop(&(*job)->config);

@@ -6,6 +6,7 @@
 #ifndef LOCAL_JOB_H
 #define LOCAL_JOB_H
 
+#include "answers.h"
 #include "config.h"
 #include "message.h"
 #include "result.h"
@@ -13,10 +14,13 @@
 struct job;
 struct slot;
 struct worker;
+struct crew;
 
 struct recipient {
 	struct job *job;
-	struct recipient *next; /* that waits for a child */
+	struct crew *crew;
+	struct recipient *next;	 /* that waits for the same thing */
+	struct answers *answers; /* of table, for his plan; NULL: none so far */
 	struct text address, original, target;
 	uint64_t whom; /* who gets it, as a number that two may share */
 	bool common;   /* many people's mailboxes are that one's */

@@ -19,7 +19,7 @@ static const struct daemon_row row = {
     .root = JAIL_NONE,
     .capabilities = "cap_setuid,cap_setgid=ep",
     .system_calls = "!" JAIL_DENIED,
-    .peers = PEER_QMGR | PEER_SMTPD | PEER_SUBMISSION,
+    .peers = PEER_QMGR | PEER_SMTPD | PEER_SUBMISSION | PEER_TABLE,
 };
 
 static struct worker *worker_of(const struct channel *c)
@@ -62,16 +62,21 @@ static void on_user_ask(struct channel *c, const struct message *m)
 {
 	struct worker *w = worker_of(c);
 
-	channel_send_user_is(
-	    c, &(struct msg_user_is){
-		   m->user_ask.query,
-		   (uint8_t)plan_knows(&w->crew.planner, w->daemon->config, m->user_ask.address)});
+	inquiries_ask(&w->inquiries, w->daemon->config, c, &m->user_ask);
+}
+
+static void on_looked_up(struct channel *c, const struct message *m)
+{
+	lookups_serve(worker_of(c)->table, m->looked_up.query, m->looked_up.verdict,
+		      m->looked_up.value);
 }
 
 static void on_peer(struct daemon *d, struct channel *c)
 {
 	if (channel_peer(c) == PEER_QMGR)
 		worker_set_qmgr(d->self, c);
+	else if (channel_peer(c) == PEER_TABLE)
+		lookups_open(((struct worker *)d->self)->table, c);
 }
 
 static void on_gone(struct daemon *d, struct channel *c)
@@ -80,6 +85,10 @@ static void on_gone(struct daemon *d, struct channel *c)
 
 	if (c == w->qmgr)
 		worker_set_qmgr(w, NULL);
+	else if (channel_peer(c) == PEER_TABLE)
+		lookups_gone(w->table);
+	else
+		inquiries_forget(&w->inquiries, c);
 }
 
 static void start(struct daemon *d)
@@ -113,6 +122,7 @@ static const struct serve serves[] = {
     {MSG_recorded, PEER_QMGR, on_recorded},
     {MSG_slot_close, PEER_QMGR, on_slot_close},
     {MSG_user_ask, PEER_SMTPD | PEER_SUBMISSION, on_user_ask},
+    {MSG_looked_up, PEER_TABLE, on_looked_up},
     {MSG_NONE, 0, NULL},
 };
 

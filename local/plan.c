@@ -68,18 +68,20 @@ static bool virtual_postmaster(const struct config *config, struct text address,
 }
 
 static unsigned virtual_knows(struct planner *p, const struct config *config,
-			      const struct config_virtual *v, struct text address)
+			      const struct config_virtual *v, struct answers *answers,
+			      struct text address)
 {
 	struct virtual_found found;
 	char to[ADDRESS_MAX + 1];
-	enum table_verdict verdict = virtual_find(&p->tables, config, v, address, &found);
+	enum table_verdict verdict = virtual_find(&p->tables, config, v, answers, address, &found);
 
 	if (verdict == TABLE_ABSENT && virtual_postmaster(config, address, to, sizeof to))
 		return TABLE_FOUND;
 	return verdict;
 }
 
-unsigned plan_knows(struct planner *p, const struct config *config, struct text address)
+static unsigned knows(struct planner *p, const struct config *config, struct answers *answers,
+		      struct text address)
 {
 	static struct user u; /* large */
 	const struct config_virtual *v = config_mailboxes_of(config, address_domain(address));
@@ -87,10 +89,11 @@ unsigned plan_knows(struct planner *p, const struct config *config, struct text 
 	struct text list;
 
 	if (v)
-		return virtual_knows(p, config, v, address);
+		return virtual_knows(p, config, v, answers, address);
 	if (!user_part(address, part, sizeof part))
 		return TABLE_ABSENT;
-	enum aliases_found alias = alias_file_find(&p->aliases, config, text_of(part), &list);
+	enum aliases_found alias =
+	    alias_file_find(&p->aliases, config, answers, text_of(part), &list);
 
 	if (alias == ALIASES_FOUND || is_postmaster(address))
 		return TABLE_FOUND;
@@ -105,6 +108,25 @@ unsigned plan_knows(struct planner *p, const struct config *config, struct text 
 		break;
 	}
 	return TABLE_FAILED;
+}
+
+bool plan_asks(const struct config *config, struct text address)
+{
+	const struct config_virtual *v = config_mailboxes_of(config, address_domain(address));
+
+	return v ? table_is_asked(v->mailboxes)
+		 : table_is_asked(config->local_aliases) || table_is_asked(config->local_quotas);
+}
+
+bool plan_knows(struct planner *p, const struct config *config, struct answers *answers,
+		struct text address, unsigned *verdict)
+{
+	do {
+		*verdict = knows(p, config, answers, address);
+		if (!answers_lack(answers))
+			return true;
+	} while (answers_ask(answers));
+	return false;
 }
 
 /*
@@ -141,33 +163,57 @@ static bool settle_user(struct result *result, struct text address, enum user_fo
 	return found != USER_FOUND;
 }
 
-/* The quota of P's user: what local has, or his line in the table. */
-static bool plan_quota(struct planner *by, const struct config *config, struct plan *p,
-		       struct result *result)
+/* What the table of quotas has for the user NAME, to *Q; false: that is not known now. */
+static bool find_quota(struct planner *by, const struct config *config, const char *name,
+		       struct quota *q)
 {
-	struct quota *q = &p->order.room.quota;
 	struct bytes value = {0};
 	const char *wrong = NULL;
-
-	*q = (struct quota){config->local_quota, config->local_quota_messages};
-	p->order.room.waits = config->local_quota_waits;
-	if (!config->local_quotas.len)
-		return true;
 	const struct table_view *t =
 	    table_files_open(&by->tables, config->local_quotas, config->tables_size);
-	enum table_verdict found =
-	    t ? table_view_find(t, text_of(p->user.name), &value) : TABLE_FAILED;
+	enum table_verdict found = t ? table_view_find(t, text_of(name), &value) : TABLE_FAILED;
 
 	if (found == TABLE_FOUND)
 		wrong = quota_read(bytes_text(&value), q);
 	bytes_free(&value);
 	if (wrong)
-		log_warning(by->tables.log, "%s: the quota of %s: %s", table_view_name(t),
-			    p->user.name, wrong);
-	if (wrong || found == TABLE_FAILED)
+		log_warning(by->tables.log, "%s: the quota of %s: %s", table_view_name(t), name,
+			    wrong);
+	return !wrong && found != TABLE_FAILED;
+}
+
+/* The same of a table that table is asked about. */
+static bool ask_quota(struct planner *by, const struct config *config, struct answers *answers,
+		      const char *name, struct quota *q)
+{
+	struct text value = {NULL, 0};
+	enum table_verdict found =
+	    answers_find(answers, config->local_quotas, text_of(name), &value);
+	const char *wrong = found == TABLE_FOUND ? quota_read(value, q) : NULL;
+
+	if (wrong)
+		table_files_complain(&by->tables, config->local_quotas, "the quota", text_of(name),
+				     wrong);
+	return !wrong && found != TABLE_FAILED;
+}
+
+/* The quota of P's user: what local has, or his line in the table. */
+static bool plan_quota(struct planner *by, const struct config *config, struct answers *answers,
+		       struct plan *p, struct result *result)
+{
+	struct quota *q = &p->order.room.quota;
+	bool known = true;
+
+	*q = (struct quota){config->local_quota, config->local_quota_messages};
+	p->order.room.waits = config->local_quota_waits;
+	if (table_is_asked(config->local_quotas))
+		known = ask_quota(by, config, answers, p->user.name, q);
+	else if (config->local_quotas.len)
+		known = find_quota(by, config, p->user.name, q);
+	if (!known)
 		result_set(result, OUTCOME_DEFERRED, 0, "4.3.5",
 			   "the table of quotas can't be used now: see the log");
-	return !wrong && found != TABLE_FAILED;
+	return known;
 }
 
 static void plan_folder(const struct config *config, struct text address, struct order *o)
@@ -189,14 +235,13 @@ static bool is_whole_name(const struct user *u, struct text address)
 }
 
 /* Into P's user's mailbox, by way of his .forward or not. */
-static bool plan_mailbox(struct planner *by, const struct job *job, struct plan *p, bool forward,
-			 struct result *result)
+static bool plan_mailbox(struct planner *by, const struct job *job, struct answers *answers,
+			 struct plan *p, bool forward, struct result *result)
 {
 	struct order *o = &p->order;
 
-	if (!plan_quota(by, job->config, p, result))
+	if (!plan_quota(by, job->config, answers, p, result))
 		return false;
-
 	if (letter_loops(&o->letter)) {
 		result_set(result, OUTCOME_FAILED, 554, "5.4.6", "mail forwarding loop for %.*s",
 			   SHOWN(o->letter.address));
@@ -256,10 +301,11 @@ static bool plan_alias_target(struct planner *by, const struct job *job, const s
 {
 	struct text source = target_source(&p->target, p->source);
 
-	if (!alias_has(&by->aliases, job->config, r->address, source)) {
+	if (!alias_has(&by->aliases, job->config, r->answers, r->address, source)) {
 		/* They were changed: what they say now counts; who has the mail already is left
 		 * out by qmgr. */
-		if (!alias_expand(&by->aliases, job->config, r->address, job->sender, result)) {
+		if (!alias_expand(&by->aliases, job->config, r->answers, r->address, job->sender,
+				  result)) {
 			result_add(result,
 				   &(struct addition){.address = r->address, .target = TEXT("~")});
 			result_set(result, OUTCOME_EXPANDED, 250, "2.1.5", "its alias is gone");
@@ -289,8 +335,8 @@ static bool plan_postmaster(struct planner *by, const struct job *job, const str
 	config_postmaster(job->config, to, sizeof to);
 	if (text_equal_case(text_of(to), r->address)) {
 		snprintf(to, sizeof to, "root@%.*s", SHOWN(domain));
-		if (alias_file_find(&by->aliases, job->config, (struct text)TEXT("root"), &root) ==
-		    ALIASES_ABSENT)
+		if (alias_file_find(&by->aliases, job->config, r->answers,
+				    (struct text)TEXT("root"), &root) == ALIASES_ABSENT)
 			return false;
 	}
 	result_add(result, &(struct addition){.address = text_of(to)});
@@ -321,7 +367,7 @@ static bool plan_user(struct planner *by, const struct job *job, const struct re
 		return false;
 	}
 	if (target.len < 2)
-		return plan_mailbox(by, job, p, !text_equals(target, "\\"), result);
+		return plan_mailbox(by, job, r->answers, p, !text_equals(target, "\\"), result);
 	p->order.forward = target_source(&p->target, p->source);
 	return plan_target(job, r, p, result);
 }
@@ -359,7 +405,8 @@ static bool plan_virtual(struct planner *by, const struct job *job, const struct
 			 const struct recipient *r, struct plan *p, struct result *result)
 {
 	struct virtual_found *found = &p->found;
-	enum table_verdict verdict = virtual_find(&by->tables, job->config, v, r->address, found);
+	enum table_verdict verdict =
+	    virtual_find(&by->tables, job->config, v, r->answers, r->address, found);
 
 	if (verdict != TABLE_FOUND) {
 		settle_unlisted(job, r, verdict, result);
@@ -433,13 +480,13 @@ static bool plan(struct planner *by, const struct job *job, const struct recipie
 	if (special && !p->target.forward)
 		return plan_alias_target(by, job, r, p, result);
 	if (!r->target.len &&
-	    alias_expand(&by->aliases, job->config, r->address, job->sender, result))
+	    alias_expand(&by->aliases, job->config, r->answers, r->address, job->sender, result))
 		return false;
 	return plan_user(by, job, r, p, result);
 }
 
-bool plan_recipient(struct planner *by, const struct job *job, const struct recipient *r,
-		    struct plan *p, struct result *result)
+static void plan_begin(struct planner *by, const struct job *job, const struct recipient *r,
+		       struct plan *p)
 {
 	struct order *o = &p->order;
 
@@ -469,5 +516,21 @@ bool plan_recipient(struct planner *by, const struct job *job, const struct reci
 	o->folder[0] = '\0';
 	o->room = (struct room){0};
 	p->target = (struct target){0};
-	return plan(by, job, r, p, result);
+}
+
+enum plan_verdict plan_recipient(struct planner *by, const struct job *job,
+				 const struct recipient *r, struct plan *p, struct result *result)
+{
+	do {
+		result_free(result);
+		*result = (struct result){0};
+		plan_begin(by, job, r, p);
+		bool order = plan(by, job, r, p, result);
+
+		if (!answers_lack(r->answers))
+			return order ? PLAN_ORDER : PLAN_SETTLED;
+	} while (answers_ask(r->answers));
+	result_free(result);
+	*result = (struct result){0};
+	return PLAN_WAITS;
 }

@@ -27,18 +27,26 @@ struct plan {
 	char source[TARGET_BYTES]; /* what the alias or .forward must say */
 };
 
-/*
- * What is to be done, to *PLAN, whose texts live as long as JOB; or false, and *RESULT says what
- * becomes of R.
- */
-bool plan_recipient(struct planner *p, const struct job *job, const struct recipient *r,
-		    struct plan *plan, struct result *result);
+enum plan_verdict {
+	PLAN_ORDER,   /* *PLAN has what is to be done; its texts live as long as JOB */
+	PLAN_SETTLED, /* *RESULT says what becomes of R */
+	PLAN_WAITS,   /* for R's answers, whose ready() is called: then it is to be made anew */
+};
+
+/* Does R's plan ask the process table? Then R must have answers. */
+bool plan_asks(const struct config *config, struct text address);
+
+enum plan_verdict plan_recipient(struct planner *p, const struct job *job,
+				 const struct recipient *r, struct plan *plan,
+				 struct result *result);
 
 /* Who R's mail is likely to be delivered by, as a number: equal for equal ones. *COMMON: he has
  * the mailboxes of many. */
 uint64_t plan_whom(const struct job *job, const struct recipient *r, bool *common);
 
-/* Can there be mail for ADDRESS here? enum table_verdict. */
-unsigned plan_knows(struct planner *p, const struct config *config, struct text address);
+/* Can there be mail for ADDRESS here? enum table_verdict, to *VERDICT; false: ANSWERS are waited
+ * for, as in PLAN_WAITS. They may be NULL if plan_asks() is false. */
+bool plan_knows(struct planner *p, const struct config *config, struct answers *answers,
+		struct text address, unsigned *verdict);
 
 #endif

@@ -2,7 +2,6 @@
 /* Tables in memory. */
 #include "table_files.h"
 
-#include "clock.h"
 #include "file.h"
 #include "mem.h"
 
@@ -13,7 +12,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { QUIET_US = 2000000 }; /* a file written within that time is perhaps not whole */
+enum {
+	QUIET_US = 2000000, /* a file written within that time is perhaps not whole */
+	COMPLAIN_EACH_S = 60,
+};
 
 struct table_view {
 	struct table_view *next;
@@ -124,6 +126,18 @@ const struct table_view *table_files_open(struct table_files *all, struct text t
 enum table_verdict table_view_find(const struct table_view *t, struct text key, struct bytes *value)
 {
 	return t->kind->find(t->content, key, true, value);
+}
+
+void table_files_complain(struct table_files *all, struct text table, const char *what,
+			  struct text key, const char *wrong)
+{
+	struct monotime now = monotime_read();
+
+	if (all->said.us && monotime_since(now, all->said).us < SECONDS(COMPLAIN_EACH_S).us)
+		return;
+	all->said = now;
+	log_warning(all->log, "%.*s: %s of %.*s: %s", (int)table.len, table.data, what,
+		    (int)(key.len < 320 ? key.len : 320), key.data, wrong);
 }
 
 bool table_view_is_fresh(const struct table_view *t)

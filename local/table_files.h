@@ -6,6 +6,7 @@
 #ifndef LOCAL_TABLE_FILES_H
 #define LOCAL_TABLE_FILES_H
 
+#include "clock.h"
 #include "log.h"
 #include "tables.h"
 
@@ -14,6 +15,7 @@ struct table_view;
 struct table_files {
 	struct log *log;
 	struct table_view *first; /* of files that are or were in the configuration */
+	struct monotime said;	  /* when the last complaint was; 0: there was none */
 };
 
 void table_files_free(struct table_files *all);
@@ -30,6 +32,13 @@ enum table_verdict table_view_find(const struct table_view *t, struct text key,
 
 /* It was written a moment ago, and is perhaps not whole: what it does not have is not known. */
 bool table_view_is_fresh(const struct table_view *t);
+
+/*
+ * Of TABLE, which the process table reads: tells the log what is WRONG with WHAT ("the quota") of
+ * KEY; at most once a minute, since the key may be a stranger's.
+ */
+void table_files_complain(struct table_files *all, struct text table, const char *what,
+			  struct text key, const char *wrong);
 
 /* Its file, for the log. */
 const char *table_view_name(const struct table_view *t);

@@ -179,7 +179,10 @@ struct worker *worker_new(struct daemon *d)
 	struct worker *w = mem_new(1, sizeof *w);
 
 	w->daemon = d;
-	crew_init(&w->crew, d, &face);
+	w->table = lookups_new(d->loop, TABLE_FAILED, TABLE_FAILED, SECONDS(TABLE_WAIT_S));
+	crew_init(&w->crew, d, w->table, &face);
+	w->inquiries.planner = &w->crew.planner;
+	w->inquiries.table = w->table;
 	return w;
 }
 

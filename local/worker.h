@@ -9,6 +9,7 @@
 
 #include "crew.h"
 #include "daemon.h"
+#include "inquiries.h"
 #include "job.h"
 
 enum {
@@ -16,6 +17,7 @@ enum {
 	SLOTS_MAX = 10000,
 	HELD_MAX = 32 * 1024 * 1024,
 	PLACES = 256,
+	TABLE_WAIT_S = 10,
 };
 
 struct slot {
@@ -31,10 +33,12 @@ struct worker {
 	struct slot *slots[PLACES]; /* by their numbers */
 	struct job *jobs[PLACES];   /* running and unconfirmed */
 	uint32_t slot_count, job_count;
-	uint64_t held;	    /* octets of the jobs that are not finished */
-	bool paused;	    /* qmgr's channel, above HELD_MAX */
-	struct bytes items; /* lists of messages are encoded here */
+	uint64_t held;	       /* octets of the jobs that are not finished */
+	bool paused;	       /* qmgr's channel, above HELD_MAX */
+	struct bytes items;    /* lists of messages are encoded here */
+	struct lookups *table; /* questions that are put to it */
 	struct crew crew;
+	struct inquiries inquiries;
 	struct timer drain_limit;
 	bool draining, drained;
 };

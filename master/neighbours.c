@@ -58,6 +58,7 @@ static const struct {
     {PEER_SMTPD, PEER_TABLE},				     /* lookups */
     {PEER_SUBMISSION, PEER_TABLE},			     /* lookups */
     {PEER_QMGR, PEER_TABLE},				     /* TLS policies */
+    {PEER_LOCAL, PEER_TABLE},				     /* patterns */
     {PEER_BOUNCE, PEER_QMGR},				     /* reports that are owed */
     {PEER_BOUNCE, PEER_SUBMISSION},			     /* the door for them */
     {PEER_PICKUP, PEER_SUBMISSION},			     /* the door for what it finds */

@@ -27,12 +27,12 @@ static int open_file(const char *name, int *error)
 
 bool tables_open(struct child *child, struct text table)
 {
-	struct text tables[TABLES_MAX];
+	struct table_use tables[TABLES_MAX];
 	char path[TABLE_FILE_BYTES];
 	size_t count = config_tables(child->master->config, tables), i = 0;
 	int error;
 
-	while (i < count && !text_equal(tables[i], table))
+	while (i < count && !text_equal(tables[i].table, table))
 		i++;
 	if (i == count || !table_file(table, path))
 		return false;

@@ -23,7 +23,8 @@ enum {
 
 struct table {
 	struct store *store;
-	char *name; /* as the configuration has it */
+	char *name;	/* as the configuration has it */
+	unsigned peers; /* who may ask for it */
 	const struct table_kind *kind;
 	void *content;	  /* NULL: nothing is known */
 	struct stat seen; /* the file last read, or found broken */
@@ -54,9 +55,12 @@ struct store {
 
 /* -- answers ------------------------------------------------------------------------- */
 
-/* At most once a minute: the key is a stranger's. */
-static void failed_say(struct store *s, struct table *t, struct text key)
+/* At most once a minute: the key is a stranger's. Local gets PLAIN values alone. */
+static void failed_say(struct store *s, struct table *t, struct text key, bool plain)
 {
+	static const char slow[] = "a pattern took too long, or its value is too long";
+	static const char made[] = "its value has a $, which none that chooses a mailbox, an alias "
+				   "or a quota may have";
 	struct monotime now = loop_now(s->d->loop);
 	char shown[100];
 
@@ -64,10 +68,10 @@ static void failed_say(struct store *s, struct table *t, struct text key)
 		return;
 	t->failed = now;
 	text_printable(shown, sizeof shown, key);
-	log_error(s->d->log,
-		  "%s: a pattern took too long with \"%s\", or its value is too long; "
-		  "mail that needs it is deferred",
-		  t->file, shown);
+	s->value.start = s->value.end = 0;
+	plain = plain && t->kind->find(t->content, key, false, &s->value) == TABLE_FOUND;
+	log_error(s->d->log, "%s: \"%s\": %s; mail that needs it is deferred", t->file, shown,
+		  plain ? made : slow);
 }
 
 static void answer(struct store *s, struct table *t, struct channel *to, uint64_t query,
@@ -77,9 +81,11 @@ static void answer(struct store *s, struct table *t, struct channel *to, uint64_
 
 	s->value.start = s->value.end = 0;
 	if (t && t->content) {
-		m.verdict = (uint8_t)t->kind->find(t->content, key, false, &s->value);
+		bool plain = channel_peer(to) == PEER_LOCAL;
+
+		m.verdict = (uint8_t)t->kind->find(t->content, key, plain, &s->value);
 		if (m.verdict == TABLE_FAILED) {
-			failed_say(s, t, key);
+			failed_say(s, t, key, plain);
 			s->value.start = s->value.end = 0;
 		}
 		m.value = bytes_text(&s->value);
@@ -155,17 +161,18 @@ static void table_free(struct table *t)
 
 void store_reload(struct store *s)
 {
-	struct text names[TABLES_MAX];
+	struct table_use uses[TABLES_MAX];
 	struct table *tables[TABLES_MAX];
-	size_t count = config_tables(s->d->config, names);
+	size_t count = config_tables(s->d->config, uses);
 
 	for (size_t i = 0; i < count; i++) {
-		struct table *old = table_find(s, names[i]);
+		struct table *old = table_find(s, uses[i].table);
 
 		for (size_t j = 0; old && j < s->count; j++)
 			if (s->tables[j] == old)
 				s->tables[j] = s->tables[--s->count];
-		tables[i] = old ? old : table_new(s, names[i]);
+		tables[i] = old ? old : table_new(s, uses[i].table);
+		tables[i]->peers = uses[i].peers;
 	}
 	while (s->count)
 		table_free(s->tables[--s->count]);
@@ -322,7 +329,7 @@ void store_lookup(struct store *s, struct channel *c, const struct msg_lookup *m
 	struct table *t = table_find(s, m->table);
 
 	/* A session keeps the configuration that it began with: its table may be gone. */
-	if (!t || s->waiting >= WAITING_MAX) {
+	if (!t || !(t->peers & channel_peer(c)) || s->waiting >= WAITING_MAX) {
 		answer(s, NULL, c, m->query, m->key);
 		return;
 	}

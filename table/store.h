@@ -5,7 +5,9 @@
  * that a file that was replaced by rename is seen as well. A file that was
  * written within the last second is perhaps not whole, and waits; one that is
  * broken, or changes while it is read, leaves what was read before in force.
- * No answer is ever made up: where nothing is known, it is TABLE_FAILED.
+ * No answer is ever made up: where nothing is known, it is TABLE_FAILED. So it is
+ * for who asks for a table that is not his (config_tables()), and for local where
+ * a value has a $ in it.
  */
 #ifndef TABLE_STORE_H
 #define TABLE_STORE_H

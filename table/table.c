@@ -13,7 +13,7 @@ static const struct daemon_row row = {
     .root = JAIL_EMPTY,
     .capabilities = "",
     .system_calls = "",
-    .peers = PEER_SMTPD | PEER_SUBMISSION | PEER_QMGR,
+    .peers = PEER_SMTPD | PEER_SUBMISSION | PEER_QMGR | PEER_LOCAL,
 };
 
 /* Peers may ask before the first begin, so the store is there as well. */
@@ -30,7 +30,7 @@ static void on_lookup(struct channel *c, const struct message *m)
 }
 
 static const struct serve serves[] = {
-    {MSG_lookup, PEER_SMTPD | PEER_SUBMISSION | PEER_QMGR, on_lookup},
+    {MSG_lookup, PEER_SMTPD | PEER_SUBMISSION | PEER_QMGR | PEER_LOCAL, on_lookup},
     {MSG_NONE, 0, NULL},
 };
 

@@ -12,6 +12,7 @@ import poplib
 import pwd
 import random
 import re
+import signal
 import smtplib
 import ssl
 
@@ -51,6 +52,14 @@ def refused(smtp, code, address):
     reply = smtp.expect(int(code[:3]), f"RCPT TO:<{address}>")
     v.check(reply.startswith(code), reply)
     smtp.expect(250, "RSET")
+
+
+def refused_with(smtp, address):
+    """The code, if it is refused."""
+    smtp.expect(250, "MAIL FROM:<sender@client.example>")
+    reply = smtp.say(f"RCPT TO:<{address}>")
+    smtp.expect(250, "RSET")
+    return reply[:3]
 
 
 def test_virtual(t):
@@ -104,6 +113,101 @@ def test_virtual(t):
     smtp.close()
     letters(root + "/box/ann", 3)
     veredus.wait_empty()
+    v.equal(veredus.stop(), 0, "exit status")
+
+
+ALIASES = r"""/^team$/        ann, ann@box.example
+/^owner-team$/  "\boss"
+/^made-(.*)$/   $1
+/^(aa+)+$/      ann
+/^run$/         "|/bin/true"
+/^deep$/        team
+"""
+BOXES = r"""/^(ann|bob)@box\.example$/    shared/   quota=1M
+/^member[0-9]+@box\.example$/  many/
+/^to-(.*)@box\.example$/       $1/
+/^(aa+)+@box\.example$/        slow/
+"""
+
+
+def patterns(t):
+    """Veredus with patterns wherever local looks something up, and where its mailboxes are."""
+    root, folder = boxes(t), users.machine()
+    where = {name: table(f"{folder}/{name}.pcre", text) for name, text in
+             (("aliases", ALIASES), ("boxes", BOXES), ("quotas", "/^ann$/ quota=2M\n"))}
+    veredus = t.veredus("hostname = relay.example\nroute box.example { to = local }\nroute here.example { to = local }\nretry { first = 1s  longest = 1s }\nlimits { errors = 1000 }\n"
+                        f"local {{ mailbox = ~/Maildir/  aliases = pcre:{where['aliases']}  quotas = pcre:{where['quotas']} }}\n"
+                        f"virtual box.example {{ mailboxes = pcre:{where['boxes']}  root = {root}  user = vmail }}\n")
+    veredus.demote = {}
+    os.chown(veredus.folder, 0, 0)
+    return veredus, where, root
+
+
+def checked(veredus, where):
+    """What a stranger could choose, and what is no address, is found before any mail comes."""
+    said = veredus.command("check")
+    for line in (f"aliases: pcre:{where['aliases']}:3: a $ in what chooses a mailbox", f"aliases: pcre:{where['aliases']}:5: no command, file or list",
+                 f"mailboxes: pcre:{where['boxes']}:3: a $ in what chooses a mailbox"):
+        v.check(line in said, line, said)
+    v.equal(said.count("warning: "), 3, said)
+    said = veredus.command("newaliases", status=65)
+    v.check("6 patterns, with faults" in said and not os.path.exists(where["aliases"] + ".db"), said)
+
+
+def while_table_is_gone(veredus):
+    """It stops answering, then ends: nobody is unknown, nothing is lost, and all is there once it is back."""
+    smtp, asking = v.Smtp(veredus.port), v.Smtp(veredus.port)
+    smtp.expect(250, "MAIL FROM:<sender@client.example>")
+    for to in "ann@box.example", "team@here.example":
+        smtp.expect(250, f"RCPT TO:<{to}>")
+    table = veredus.daemons("table")[0]
+    os.kill(table, signal.SIGSTOP)
+    smtp.expect(354, "DATA")
+    smtp.socket.sendall(v.mail("gone") + b".\r\n")
+    waits = smtp.reply().split()[-1]
+    asking.expect(250, "MAIL FROM:<sender@client.example>")
+    asking.socket.sendall(b"RCPT TO:<bob@box.example>\r\n")
+    v.wait(lambda: veredus.listed(), 5, "the mail")
+    os.kill(table, signal.SIGKILL)
+    v.check(asking.reply().startswith("451 4.3.0 "), "the table is gone")
+    veredus.wait_log(waits + r": to=<ann@box.example>.*dsn=4.3.5, status=deferred")
+    asking.close()
+    smtp.close()
+
+
+def test_patterns(t):
+    """Aliases, mailboxes and quotas in patterns, which the process table tries: whole addresses, tags, owners; who fits none
+    is unknown; nothing of an address chooses a path or a member; what can't be told makes mail wait."""
+    need_root()
+    veredus, where, root = patterns(t)
+    checked(veredus, where)
+    veredus.start()
+    smtp = v.Smtp(veredus.port)
+    for unknown in "nobody-such@box.example", "shared@box.example", "nobody-such@here.example", "xteam@here.example":
+        refused(smtp, "550 5.1.1 ", unknown)
+    for later in "to-x@box.example", "a" * 40 + "b@box.example", "made-ann@here.example", "run@here.example", "a" * 40 + "b@here.example":
+        refused(smtp, "451 4.3.0 ", later)
+    veredus.wait_log(re.escape(where["boxes"]) + '.*"to-x@box.example": its value has a \\$')
+    veredus.wait_log(re.escape(where["aliases"]) + ": the alias of run: no command, file or list")
+    smtp.send("sender@client.example", "deep+x@here.example", v.mail("team"))
+    maildir = users.home("ann") + "/Maildir"
+    v.check(letters(maildir, 1)[0].startswith(b"Return-Path: <owner-team@here.example>\nX-Original-To: deep+x@here.example\nDelivered-To: ann@here.example\n"), "by the alias")
+    v.check(v.read(maildir + "/maildirsize").startswith(b"2097152S\n"), "ann's quota")
+    letters(root + "/shared", 1)
+    smtp.send("sender@client.example", ["ANN+tag@BOX.example"] + [f"member{i}@box.example" for i in range(20)], v.mail("many"))
+    letters(root + "/shared", 2)
+    letters(root + "/many", 20)
+    v.check(v.read(root + "/shared/maildirsize").startswith(b"1048576S\n"), "its quota")
+    while_table_is_gone(veredus)
+    letters(root + "/shared", 3)
+    letters(maildir, 2)
+    table(where["boxes"], BOXES + "/^new@box/ new/\n")
+    v.wait(lambda: refused_with(smtp, "new@box.example") != "550", 5, "the new line")
+    smtp.send("sender@client.example", "new@box.example", v.mail("new"))
+    letters(root + "/new", 1)
+    smtp.close()
+    veredus.wait_empty()
+    v.check("status=bounced" not in veredus.log_text(), veredus.log_text())
     v.equal(veredus.stop(), 0, "exit status")
 
 
@@ -281,5 +385,5 @@ def share_quota(veredus, d, maildir, five, authority):
 
 
 if v.IS_ROOT:
-    users.enter(["vmail"], ["/etc/aliases"])
+    users.enter(["vmail", "ann"], ["/etc/aliases"])
 v.main(globals())

@@ -686,7 +686,10 @@ def test_logger_with_a_target_that_stands_still(t):
 def test_table(t):
     path = v.write(t.folder + "/senders", b"ann ann@client.example\n")
     os.utime(path, (0, 0))
-    daemon = Daemon(t, "table", f"submission {{ senders = {path} }}\n")
+    rules = v.write(t.folder + "/aliases", b"/^ann$/ bob\n/^(made)$/ $1\n")
+    os.utime(rules, (0, 0))
+    local = "pcre:" + rules
+    daemon = Daemon(t, "table", f"submission {{ senders = {path} }}\nlocal {{ aliases = {local} }}\n")
     daemon.begin()
     peers = {kind: daemon.peer(kind) for kind in ("smtpd", "submission")}
     number = iter(range(1 << 20, 1 << 30))
@@ -695,9 +698,9 @@ def test_table(t):
         """Master's part, where it is asked."""
         daemon.master.pump(0.05)
         if any(name == "table_look" for name, _ in daemon.master.got):
-            daemon.master.expect("table_look")
-            fd = os.open(path, os.O_RDONLY)
-            daemon.master.say("handle", fd, role=TABLE, name=path)
+            name = daemon.master.expect("table_look")["table"].decode()
+            fd = os.open(name.removeprefix("pcre:"), os.O_RDONLY)
+            daemon.master.say("handle", fd, role=TABLE, name=name)
             os.close(fd)
 
     def serves(replaced):
@@ -726,6 +729,12 @@ def test_table(t):
         ("garbage as a key", asks(1, key=bytes(range(256)) * 2), LIVES),
         ("no key", asks(1, key=""), LIVES),
         ("the same question often", lambda p: [p.say("lookup", query=7, table=path, key="ann") for _ in range(1000)], LIVES),
+        ("a table of local's", asks(2, table=local), LIVES),
+    ], serves("smtpd"))
+    run_cases(daemon, "local", 0, [
+        ("its own", asks(0, table=local, key="ann"), LIVES),
+        ("what it has to put together", asks(2, table=local, key="made"), LIVES),
+        ("a table of others", asks(2), LIVES),
     ], serves("smtpd"))
 
 
@@ -1393,9 +1402,11 @@ def test_local(t):
     os.mkdir(box)
     os.chmod(box, 0o777)
     aliases = v.write(t.folder + "/aliases", b"list: one@sink.example, two@sink.example\n")
-    daemon = Daemon(t, "local", f"route here.example {{ to = local }}\nlocal {{ mailbox = {box}/%u/  aliases = {aliases} }}\n")
+    patterns = f"pcre:{t.folder}/mailboxes"
+    daemon = Daemon(t, "local", f"route here.example {{ to = local }}\nroute box.example {{ to = local }}\nlocal {{ mailbox = {box}/%u/  aliases = {aliases} }}\n"
+                    f"virtual box.example {{ mailboxes = {patterns}  root = {box}  user = {user} }}\n")
     daemon.begin()
-    peers = {kind: daemon.peer(kind) for kind in ("qmgr", "smtpd", "submission")}
+    peers = {kind: daemon.peer(kind) for kind in ("qmgr", "smtpd", "submission", "table")}
     numbers = iter(range(1, 1 << 20))
 
     def job(number, **more):
@@ -1427,7 +1438,19 @@ def test_local(t):
                 for address, verdict in (f"{user}+x@here.example", 0), ("list@here.example", 0), ("nobody-such@here.example", 1):
                     peers[kind].say("user_ask", query=number, address=address)
                     v.equal(peers[kind].expect("user_is", query=number)["verdict"], verdict, address)
+                by_table(peers["table"], 0, peers[kind])
         return serve
+
+    def by_table(table, wanted, asking=None, **more):
+        """What table says, and what comes of it."""
+        number, asking = next(numbers), asking or peers["smtpd"]
+        asking.say("user_ask", query=number, address="ann@box.example")
+        asked = table.expect("lookup", table=patterns.encode(), key=b"ann@box.example")
+        table.say("looked_up", **dict(dict(query=asked["query"], verdict=0, value="ann/"), **more))
+        v.equal(asking.expect("user_is", query=number)["verdict"], wanted, str(more)[:100])
+
+    def says(wanted, **more):
+        return lambda table: by_table(table, wanted, **more)
 
     def gives(kind, **more):
         def act(peer):
@@ -1475,6 +1498,16 @@ def test_local(t):
         ("a path", asks(b"../etc@here.example"), LIVES),
         ("questions without end", lambda p: [p.say("user_ask", query=i, address="x@here.example") for i in range(1000)], LIVES),
     ], serves("smtpd"))
+    run_cases(daemon, "table", 0, [
+        ("a verdict that is none", says(2, verdict=99), LIVES),
+        ("a path out of root", says(2, value="../ann/"), LIVES),
+        ("a path that is none", says(2, value="/etc/passwd"), LIVES),
+        ("nothing, found", says(2, value=""), LIVES),
+        ("the longest value", says(2, value=b"x" * 16384), LIVES),
+        ("a line end", says(2, value="ann\n/"), LIVES),
+        ("answers that nobody waits for", lambda p: [p.say("looked_up", query=1 << 40, value="x") for _ in range(1000)], LIVES),
+        ("a question", lambda p: p.say("lookup", query=1, table=patterns, key="x"), ENDS),
+    ], serves("table"))
 
 
 # -- smtp-client ---------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ cat >"$work/decoders" <<'END'
 address lib/address.c
 address lib/esmtp.c
 aliases lib/alias_list.c
-aliases lib/aliases.c -aliases_(load|read_table)|take_entries
+aliases lib/aliases.c -aliases_(load|read_table)|take_entries|file_read|alias_patterns_check
 channel lib/channel.c
 config lib/config_token.c
 config lib/config_read.c

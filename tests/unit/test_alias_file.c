@@ -55,7 +55,7 @@ static char expanded(struct alias_file *f, const struct config *config)
 	char wanted[40], version = '\0';
 	int n = 0;
 
-	assert_true(alias_expand(f, config, text_of("team@here.example"), text_of(""), &r));
+	assert_true(alias_expand(f, config, NULL, text_of("team@here.example"), text_of(""), &r));
 	for (struct text each = result_additions(&r); result_next(&each, &a); n++) {
 		assert_true(a.address.len > 5);
 		if (!version)

@@ -3,6 +3,7 @@
 #include "aliases.h"
 #include "mem.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -203,6 +204,40 @@ static void test_check(void **state)
 	assert_int_equal(loaded("/dev/null", 4096, &f), -1);
 }
 
+static void test_patterns(void **state)
+{
+	static const char text[] = "/^team$/ ann, \\bob\n/^(a)$/ $1\n/^b$/ |/bin/true\n"
+				   "/^c$/ ann, /dev/null\n/^d$/ :include:/x\n/^e$/ ,\n/^f$/ a@@b\n";
+	static const char nets[] = "192.0.2.0/24 a$b@x.example\n";
+	char path[] = "/tmp/veredus-aliases-XXXXXX", table[64];
+	int fd = mkstemp(path);
+	struct faults f = {0};
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, text, sizeof text - 1, 0), sizeof text - 1);
+	snprintf(table, sizeof table, "pcre:%s", path);
+	assert_int_equal(alias_patterns_check(text_of(table), 4096, note, &f), 7);
+	assert_int_equal(f.count, 6);
+	for (uint32_t i = 0; i < 6; i++)
+		assert_int_equal(f.lines[i], i + 2);
+	assert_int_equal(alias_patterns_check(text_of(table), 10, note, &f), -1);
+	assert_int_equal(errno, EFBIG);
+	assert_int_equal(ftruncate(fd, 0), 0);
+	assert_int_equal(pwrite(fd, nets, sizeof nets - 1, 0), sizeof nets - 1);
+	assert_int_equal(alias_patterns_check(text_of(table), 4096, note, &f), -1);
+	assert_int_equal(errno, EBADMSG);
+	/* Nothing is put into the values of these. */
+	memcpy(table, "cidr", 4);
+	f.count = 0;
+	assert_int_equal(alias_patterns_check(text_of(table), 4096, note, &f), 1);
+	assert_int_equal(f.count, 0);
+	close(fd);
+	unlink(path);
+	assert_int_equal(alias_patterns_check(text_of(table), 4096, note, &f), -1);
+	assert_int_equal(errno, ENOENT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -210,6 +245,7 @@ int main(void)
 	    cmocka_unit_test(test_file),
 	    cmocka_unit_test(test_faults_are_bounded),
 	    cmocka_unit_test(test_check),
+	    cmocka_unit_test(test_patterns),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

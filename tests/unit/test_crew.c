@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* The crew, with real children: who goes with whom, and what is left when a child dies. */
 #include "crew.h"
+#include "table_play.h"
 
 #include <dirent.h>
 #include <pwd.h>
@@ -88,15 +89,15 @@ static int letters(void)
 	return n;
 }
 
-static struct config *config_make(void)
+static struct config *config_make(const char *more)
 {
 	struct config_errors errors = {0};
 	char text[300];
 
 	snprintf(text, sizeof text,
 		 "hostname = here.example\nroute * { to = local }\n"
-		 "local { mailbox = %s/%%u/  aliases = %s/none  deliveries = 2 }\n",
-		 folder, folder);
+		 "local { mailbox = %s/%%u/  aliases = %s/none  deliveries = 2  %s }\n",
+		 folder, folder, more);
 	struct config *c = config_read(text_of(text), &errors);
 
 	config_errors_free(&errors);
@@ -104,39 +105,74 @@ static struct config *config_make(void)
 	return c;
 }
 
+struct world {
+	struct daemon daemon;
+	struct table_play table;
+	struct crew crew;
+};
+
+static const char *no_quota(struct text table, const char *key, char *room, size_t size)
+{
+	(void)table;
+	(void)key;
+	(void)room;
+	(void)size;
+	return NULL;
+}
+
+static void world_begin(struct world *w, struct told *told)
+{
+	memset(w, 0, sizeof *w);
+	w->daemon = (struct daemon){.loop = loop_new(), .unprivileged = true, .self = told};
+	w->daemon.log = log_new(w->daemon.loop, "test");
+	w->daemon.config = config_make("");
+	w->table.says = no_quota;
+	table_play_begin(&w->table, w->daemon.loop);
+	crew_init(&w->crew, &w->daemon, w->table.lookups, &face);
+	text_copy(w->crew.planner.host, sizeof w->crew.planner.host, text_of("here.example"));
+}
+
+static void until_idle(struct world *w)
+{
+	for (int turns = 0; !crew_is_idle(&w->crew) && turns < 1000; turns++)
+		loop_turn(w->daemon.loop, MILLISECONDS(100));
+	assert_true(crew_is_idle(&w->crew));
+}
+
+/* How many children there were. */
+static uint32_t world_end(struct world *w)
+{
+	uint32_t processes = w->crew.processes.count;
+
+	for (int turns = 0; w->crew.processes.count && turns < 10000; turns++) {
+		usleep(1000);
+		processes_reap(&w->crew.processes);
+	}
+	assert_int_equal(w->crew.processes.count, 0);
+	free(w->crew.plans);
+	users_free(&w->crew.planner.users);
+	table_play_end(&w->table);
+	config_drop(&w->daemon.config);
+	log_free(&w->daemon.log);
+	loop_free(&w->daemon.loop);
+	return processes;
+}
+
 /* COUNT letters, of which the one at POISON is large, at once; how many children that took. */
 static uint32_t deliver(struct told *told, uint64_t first, uint32_t count, uint32_t poison)
 {
-	struct daemon d = {.loop = loop_new(), .unprivileged = true, .self = told};
 	struct job *jobs[JOBS];
-	struct crew crew = {0};
+	struct world w;
 
-	d.log = log_new(d.loop, "test");
-	d.config = config_make();
-	crew_init(&crew, &d, &face);
-	text_copy(crew.planner.host, sizeof crew.planner.host, text_of("here.example"));
+	world_begin(&w, told);
 	for (uint32_t i = 0; i < count; i++) {
-		jobs[i] = job(d.config, first + i, i == poison ? LARGE : 10);
-		crew_add(&crew, &jobs[i]->recipients[0]);
+		jobs[i] = job(w.daemon.config, first + i, i == poison ? LARGE : 10);
+		crew_add(&w.crew, &jobs[i]->recipients[0]);
 	}
-	for (int turns = 0; !crew_is_idle(&crew) && turns < 1000; turns++)
-		loop_turn(d.loop, MILLISECONDS(100));
-	assert_true(crew_is_idle(&crew));
-	uint32_t processes = crew.processes.count;
-
-	for (int turns = 0; crew.processes.count && turns < 10000; turns++) {
-		usleep(1000);
-		processes_reap(&crew.processes);
-	}
-	assert_int_equal(crew.processes.count, 0);
+	until_idle(&w);
 	for (uint32_t i = 0; i < count; i++)
 		job_free(&jobs[i]);
-	free(crew.plans);
-	users_free(&crew.planner.users);
-	config_drop(&d.config);
-	log_free(&d.log);
-	loop_free(&d.loop);
-	return processes;
+	return world_end(&w);
 }
 
 static void test_shared(void **state)
@@ -170,6 +206,82 @@ static void test_poison(void **state)
 	assert_int_equal(told.deferred, 1);
 	assert_string_equal(told.reply, "the delivering process ended without a word");
 	assert_int_equal(letters(), had + 4);
+}
+
+static void until_asked(struct world *w, uint32_t count)
+{
+	for (int turns = 0; w->table.later < count && turns < 1000; turns++)
+		loop_turn(w->daemon.loop, MILLISECONDS(10));
+	assert_int_equal(w->table.later, count);
+}
+
+/*
+ * While the process table says nothing, those behind who need nothing of it get their mail; so many
+ * ask at once; who goes away takes his question with him; the others go together when they know.
+ */
+static void test_asking(void **state)
+{
+	enum { ASKING = ASKING_MAX + 8 };
+	static struct job *jobs[ASKING + 1];
+	struct told told = {0};
+	struct world w;
+	int had = letters();
+
+	(void)state;
+	world_begin(&w, &told);
+	struct config *asks = config_make("quotas = pcre:/q");
+
+	w.table.silent = true;
+	for (uint32_t i = 0; i < ASKING; i++) {
+		jobs[i] = job(asks, 2000 + i, 10);
+		crew_add(&w.crew, &jobs[i]->recipients[0]);
+	}
+	jobs[ASKING] = job(w.daemon.config, 2000 + ASKING, 10);
+	crew_add(&w.crew, &jobs[ASKING]->recipients[0]);
+	until_asked(&w, ASKING_MAX);
+	for (int turns = 0; !told.delivered && turns < 1000; turns++)
+		loop_turn(w.daemon.loop, MILLISECONDS(10));
+	assert_int_equal(told.delivered, 1);
+	assert_int_equal(w.table.later, ASKING_MAX);
+	assert_false(crew_is_idle(&w.crew));
+	/* One that has asked, and one that has not yet. */
+	crew_remove(&w.crew, &jobs[0]->recipients[0]);
+	crew_remove(&w.crew, &jobs[ASKING - 1]->recipients[0]);
+	table_play_speak(&w.table, "quota=1M");
+	until_idle(&w);
+	assert_int_equal(told.delivered, ASKING - 1);
+	assert_int_equal(letters(), had + ASKING - 1);
+	for (uint32_t i = 0; i <= ASKING; i++)
+		job_free(&jobs[i]);
+	config_drop(&asks);
+	assert_true(world_end(&w) <= ASKING / CHILD_ORDERS_MAX + 4);
+}
+
+/* Table ends: those who ask wait for another time, as they would for a broken file. */
+static void test_table_ends(void **state)
+{
+	struct told told = {0};
+	struct job *jobs[3];
+	struct world w;
+
+	(void)state;
+	world_begin(&w, &told);
+	struct config *asks = config_make("quotas = pcre:/q");
+
+	w.table.silent = true;
+	for (uint32_t i = 0; i < 3; i++) {
+		jobs[i] = job(asks, 3000 + i, 10);
+		crew_add(&w.crew, &jobs[i]->recipients[0]);
+	}
+	until_asked(&w, 3);
+	table_play_close(&w.table);
+	assert_int_equal(told.deferred, 3);
+	assert_string_equal(told.reply, "the table of quotas can't be used now: see the log");
+	assert_true(crew_is_idle(&w.crew));
+	for (uint32_t i = 0; i < 3; i++)
+		job_free(&jobs[i]);
+	config_drop(&asks);
+	world_end(&w);
 }
 
 /* Nobody is root here: mailboxes are never root's. */
@@ -206,6 +318,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_shared),
 	    cmocka_unit_test(test_poison),
+	    cmocka_unit_test(test_asking),
+	    cmocka_unit_test(test_table_ends),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -88,14 +88,13 @@ static void test_config(void **state)
 	    {"route * { to = local }\nvirtual B.example { " REST "virtual b.example { " REST,
 	     "3: virtual b.example stands twice; the first is on line 2"},
 	    {"route * { to = local }\nvirtual b.example { mailboxes = m root = /r user = u }",
-	     "2: virtual b.example: mailboxes: \"m\" is no table of mailboxes"},
-	    {"route * { to = local }\nvirtual b.example { mailboxes = cidr:/m root = /r user = u }",
-	     "2: virtual b.example: mailboxes: \"cidr:/m\" is no table of mailboxes"},
+	     "2: mailboxes: \"m\" is no table"},
 	    {"route * { to = local }\nrewrite { virtual = /v virtual-domains = { z.example, "
 	     "*.example, a.example } }\n"
 	     "virtual b.example { " REST,
 	     "3: virtual b.example: rewrite { virtual-domains } has this domain, too"},
-	    {"local { quotas = pcre:/m }", "1: local: quotas: \"pcre:/m\" is none of"},
+	    {"local { quotas = m }", "1: quotas: \"m\" is no table"},
+	    {"local { aliases = nis:/m }", "1: aliases: \"nis:/m\" is no table"},
 	};
 	char why[2000];
 
@@ -115,6 +114,49 @@ static void test_config(void **state)
 	assert_non_null(config_mailboxes_of(c, text_of("c.example")));
 	assert_null(config_mailboxes_of(c, text_of("d.example")));
 	assert_null(config_mailboxes_of(c, text_of("")));
+	config_drop(&c);
+}
+
+/* Which tables the process of that name reads, and for whom. */
+static void test_tables(void **state)
+{
+	char text[8000], why[2000];
+	struct table_use uses[TABLES_MAX];
+	size_t len = 0;
+
+	(void)state;
+	struct config *c =
+	    config_of("route * { to = local }\n"
+		      "local { aliases = pcre:/p quotas = hash:/q }\n"
+		      "rewrite { virtual = pcre:/p canonical = /c }\n"
+		      "virtual b.example { mailboxes = cidr:/b root = /r user = u }\n"
+		      "virtual c.example { " REST "virtual d.example { " REST,
+		      why, sizeof why);
+
+	assert_non_null(c);
+	assert_int_equal(config_tables(c, uses), 3);
+	for (size_t i = 0; i < 3; i++) {
+		bool local = !text_equals(uses[i].table, "/c");
+		bool others = !text_equals(uses[i].table, "cidr:/b");
+
+		assert_int_equal((uses[i].peers & PEER_LOCAL) != 0, local);
+		assert_int_equal((uses[i].peers & PEER_SMTPD) != 0, others);
+	}
+	config_drop(&c);
+	len = (size_t)snprintf(text, sizeof text, "route * { to = local }\n");
+	for (unsigned i = 0; i < TABLES_MAX + 2; i++)
+		len +=
+		    (size_t)snprintf(text + len, sizeof text - len,
+				     "virtual d%u.example { mailboxes = %s/%u root = /r user = u "
+				     "}\n",
+				     i, i ? "pcre:" : "", i);
+	assert_null(config_of(text, why, sizeof why));
+	assert_non_null(strstr(why, ": more than 64 tables (text, hash"));
+	*strstr(text, "pcre:/65") = ' ';
+	memcpy(strstr(text, "cre:/65"), "    ", 4);
+	c = config_of(text, why, sizeof why);
+	assert_non_null(c);
+	assert_int_equal(config_tables(c, uses), TABLES_MAX);
 	config_drop(&c);
 }
 
@@ -153,7 +195,7 @@ static void check_rows(struct table_files *all, const struct config *c, const st
 
 		assert_non_null(v);
 		memset(&to, 0, sizeof to);
-		if (virtual_find(all, c, v, address, &to) != rows[i].verdict ||
+		if (virtual_find(all, c, v, NULL, address, &to) != rows[i].verdict ||
 		    strcmp(to.path, rows[i].path) != 0)
 			fail_msg("%s: %s", rows[i].address, to.path);
 		if (rows[i].verdict == TABLE_FOUND &&
@@ -228,6 +270,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_paths),
 	    cmocka_unit_test(test_config),
+	    cmocka_unit_test(test_tables),
 	    cmocka_unit_test(test_find),
 	};
 

@@ -88,6 +88,8 @@ UNITS_fuzz_result := local
 UNITS_test_virtual := local
 UNITS_test_maildir := local
 UNITS_test_crew := local
+UNITS_test_plan := local
+$(BUILD)/unit/test_plan $(BUILD)/unit/test_crew: tests/unit/table_play.c
 UNITS_test_alias_file := local
 UNITS_fuzz_words := local
 UNITS_test_maildirsize := local
