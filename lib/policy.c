@@ -273,7 +273,7 @@ static void ask_rights(struct question *q, bool header)
 static void user_answered(void *owner, uint8_t verdict, struct text value)
 {
 	static const struct reply later =
-	    REPLY(451, "4.3.0", "Error: users can't be looked up now, try again later");
+	    REPLY(451, "4.3.5", "Error: users can't be looked up now, try again later");
 	struct question *q = owner;
 	struct text address = address_text(session_pending(q->session));
 	char text[REPLY_TEXT_MAX + 1];

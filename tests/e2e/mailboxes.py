@@ -80,7 +80,7 @@ def test_virtual(t):
     veredus.start()
     smtp = v.Smtp(veredus.port)
     refused(smtp, "550 5.1.1 ", "nobody-such@box.example")
-    refused(smtp, "451 4.3.0 ", "out@box.example")
+    refused(smtp, "451 4.3.5 ", "out@box.example")
     sent = v.mail("virtual", b"From the start\r\n\x80\xff\r\n")
     smtp.send("sender@client.example", ["Ann+tag@box.example", "bob@box.example", "\"../../x\"@all.example", "postmaster@all.example"], sent)
     late = smtp.send("sender@client.example", "up@box.example", v.mail("link"))
@@ -101,7 +101,7 @@ def test_virtual(t):
     veredus.wait_log(late + ".*to=<up@box.example>.*status=deferred .*Permission denied")
     veredus.command("queue", "delete", late)
     os.rename(path, path + ".away")
-    refused(smtp, "451 4.3.0 ", "nobody-such@box.example")
+    refused(smtp, "451 4.3.5 ", "nobody-such@box.example")
     os.rename(path + ".away", path)
     refused(smtp, "550 5.1.1 ", "nobody-such@box.example")
     # The root is never made: where its file system is away, the mail waits.
@@ -169,7 +169,7 @@ def while_table_is_gone(veredus):
     asking.socket.sendall(b"RCPT TO:<bob@box.example>\r\n")
     v.wait(lambda: veredus.listed(), 5, "the mail")
     os.kill(table, signal.SIGKILL)
-    v.check(asking.reply().startswith("451 4.3.0 "), "the table is gone")
+    v.check(asking.reply().startswith("451 4.3.5 "), "the table is gone")
     veredus.wait_log(waits + r": to=<ann@box.example>.*dsn=4.3.5, status=deferred")
     asking.close()
     smtp.close()
@@ -186,7 +186,7 @@ def test_patterns(t):
     for unknown in "nobody-such@box.example", "shared@box.example", "nobody-such@here.example", "xteam@here.example":
         refused(smtp, "550 5.1.1 ", unknown)
     for later in "to-x@box.example", "a" * 40 + "b@box.example", "made-ann@here.example", "run@here.example", "a" * 40 + "b@here.example":
-        refused(smtp, "451 4.3.0 ", later)
+        refused(smtp, "451 4.3.5 ", later)
     veredus.wait_log(re.escape(where["boxes"]) + '.*"to-x@box.example": its value has a \\$')
     veredus.wait_log(re.escape(where["aliases"]) + ": the alias of run: no command, file or list")
     smtp.send("sender@client.example", "deep+x@here.example", v.mail("team"))
