@@ -30,6 +30,7 @@ struct batch {
 };
 
 static void crew_run(void *arg);
+static void again_look(void *arg);
 static void late_look(void *arg);
 
 void crew_init(struct crew *c, struct daemon *d, struct lookups *table,
@@ -46,7 +47,8 @@ void crew_init(struct crew *c, struct daemon *d, struct lookups *table,
 	c->asking.end = &c->asking.first;
 	c->unasked.end = &c->unasked.first;
 	c->plans = mem_new(CHILD_ORDERS_MAX, sizeof *c->plans);
-	timer_init(&c->again, d->loop, crew_run, c);
+	c->patience = SECONDS(PATIENCE_S);
+	timer_init(&c->again, d->loop, again_look, c);
 	timer_init(&c->late, d->loop, late_look, c);
 }
 
@@ -99,6 +101,7 @@ void crew_add(struct crew *c, struct recipient *r)
 	struct line *l = plan_asks(r->job->config, r->address) ? &c->unasked : &c->waiting;
 
 	r->crew = c;
+	r->since = loop_now(c->daemon->loop);
 	r->whom = plan_whom(r->job, r, &r->common);
 	put_in(l, l->end, r);
 	/* A turn brings many. */
@@ -186,6 +189,7 @@ static void left_without_a_word(struct batch *b, struct recipient *r)
 	if (b->count > 1) {
 		r->alone = true;
 		r->sending = (struct walltime){0};
+		r->since = loop_now(b->crew->daemon->loop);
 		put_in(&b->crew->waiting, b->crew->waiting.end, r);
 		return;
 	}
@@ -289,6 +293,43 @@ static bool has_his_share(const struct crew *c, const struct recipient *r)
 	return has >= share;
 }
 
+static struct slow_user *slow_find(struct crew *c, uint64_t whom)
+{
+	return &c->slow[whom % SLOW_USERS];
+}
+
+/* He has his share of the children: has he waited long for it, or has another of his letters? */
+static bool is_for_later(struct crew *c, const struct recipient *r, struct monotime now)
+{
+	struct slow_user *u = slow_find(c, r->whom);
+
+	if (monotime_since(now, r->since).us >= c->patience.us)
+		*u = (struct slow_user){r->whom, monotime_add(now, c->patience)};
+	return u->whom == r->whom && monotime_since(u->until, now).us > 0;
+}
+
+/* Those whom their own letters keep waiting. */
+static void lose_patience(struct crew *c)
+{
+	struct monotime now = loop_now(c->daemon->loop);
+	struct recipient **at = &c->waiting.first;
+
+	for (uint32_t seen = 0; *at && seen < LOOK_MAX; seen++) {
+		struct result result = {0};
+		struct recipient *r = *at;
+
+		if (!has_his_share(c, r) || !is_for_later(c, r, now)) {
+			at = &r->next;
+			continue;
+		}
+		take(&c->waiting, at);
+		result_set(&result, OUTCOME_DEFERRED, 0, "4.2.0",
+			   "other mail to this user takes long to deliver (a command, a lock or a "
+			   "full disk), and this is for later");
+		settle(c, r, &result);
+	}
+}
+
 /* The first for whom another child may be made; NULL: nobody. */
 static struct recipient **next_one(struct crew *c)
 {
@@ -376,4 +417,14 @@ static void crew_run(void *arg)
 			break;
 	if (c->waiting.count && !timer_is_set(&c->again))
 		timer_set(&c->again, MILLISECONDS(AGAIN_MS));
+}
+
+static void again_look(void *arg)
+{
+	struct crew *c = arg;
+
+	lose_patience(c);
+	crew_run(c);
+	if (crew_is_idle(c))
+		c->face->idle(c->daemon->self);
 }

@@ -7,7 +7,10 @@
  * syncs are shared by several letters, and a lone letter waits for nobody.
  *
  * A quarter of the children may be one user's at once: what takes long is as a
- * rule a command or a lock of his, and must not be everybody's wait.
+ * rule a command or a lock of his, and must not be everybody's wait. Nor must
+ * what waits behind that, since qmgr gives local so many letters and no more:
+ * who has waited for PATIENCE_S because of his own share is deferred, and for a
+ * while whoever comes behind him at once.
  *
  * Who can't be planned without asking the process table (answers.h) gets into
  * that line when he has the answers, so that no child waits for them, and
@@ -22,7 +25,11 @@
 #include "plan.h"
 #include "processes.h"
 
-enum { ASKING_MAX = 256 };
+enum {
+	ASKING_MAX = 256,
+	PATIENCE_S = 30,
+	SLOW_USERS = 64, /* that are remembered */
+};
 
 struct batch;
 
@@ -38,6 +45,12 @@ struct line {
 	uint32_t count;
 };
 
+/* One whose deliveries took longer than a letter of his could wait. */
+struct slow_user {
+	uint64_t whom;
+	struct monotime until;
+};
+
 struct crew {
 	struct daemon *daemon; /* its self is the faces' owner */
 	const struct crew_face *face;
@@ -50,6 +63,8 @@ struct crew {
 	uint32_t children;	    /* that run, */
 	struct batch *batches;	    /* and what each has */
 	struct processes processes; /* and those that have not quite ended */
+	struct duration patience;   /* PATIENCE_S */
+	struct slow_user slow[SLOW_USERS];
 	struct turn_end turn;
 	struct timer again, late;
 };

@@ -22,8 +22,9 @@ struct recipient {
 	struct recipient *next;	 /* that waits for the same thing */
 	struct answers *answers; /* of table, for his plan; NULL: none so far */
 	struct text address, original, target;
-	uint64_t whom; /* who gets it, as a number that two may share */
-	bool common;   /* many people's mailboxes are that one's */
+	struct monotime since; /* that it waits for a child */
+	uint64_t whom;	       /* who gets it, as a number that two may share */
+	bool common;	       /* many people's mailboxes are that one's */
 	uint32_t number;
 	bool alone; /* a child that had it with others has ended without a word of it */
 	struct walltime sending;

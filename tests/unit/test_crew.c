@@ -89,15 +89,15 @@ static int letters(void)
 	return n;
 }
 
-static struct config *config_make(const char *more)
+static struct config *config_make(const char *box, const char *more)
 {
 	struct config_errors errors = {0};
 	char text[300];
 
 	snprintf(text, sizeof text,
 		 "hostname = here.example\nroute * { to = local }\n"
-		 "local { mailbox = %s/%%u/  aliases = %s/none  deliveries = 2  %s }\n",
-		 folder, folder, more);
+		 "local { mailbox = %s/%s  aliases = %s/none  deliveries = 2  %s }\n",
+		 folder, box, folder, more);
 	struct config *c = config_read(text_of(text), &errors);
 
 	config_errors_free(&errors);
@@ -125,7 +125,7 @@ static void world_begin(struct world *w, struct told *told)
 	memset(w, 0, sizeof *w);
 	w->daemon = (struct daemon){.loop = loop_new(), .unprivileged = true, .self = told};
 	w->daemon.log = log_new(w->daemon.loop, "test");
-	w->daemon.config = config_make("");
+	w->daemon.config = config_make("%u/", "");
 	w->table.says = no_quota;
 	table_play_begin(&w->table, w->daemon.loop);
 	crew_init(&w->crew, &w->daemon, w->table.lookups, &face);
@@ -229,7 +229,7 @@ static void test_asking(void **state)
 
 	(void)state;
 	world_begin(&w, &told);
-	struct config *asks = config_make("quotas = pcre:/q");
+	struct config *asks = config_make("%u/", "quotas = pcre:/q");
 
 	w.table.silent = true;
 	for (uint32_t i = 0; i < ASKING; i++) {
@@ -266,7 +266,7 @@ static void test_table_ends(void **state)
 
 	(void)state;
 	world_begin(&w, &told);
-	struct config *asks = config_make("quotas = pcre:/q");
+	struct config *asks = config_make("%u/", "quotas = pcre:/q");
 
 	w.table.silent = true;
 	for (uint32_t i = 0; i < 3; i++) {
@@ -281,6 +281,60 @@ static void test_table_ends(void **state)
 	for (uint32_t i = 0; i < 3; i++)
 		job_free(&jobs[i]);
 	config_drop(&asks);
+	world_end(&w);
+}
+
+static void lock(const char *path)
+{
+	FILE *f = fopen(path, "we");
+
+	assert_non_null(f);
+	fprintf(f, "%d", (int)getpid());
+	assert_int_equal(fclose(f), 0);
+}
+
+/* One whose delivery does not end has his share of the children: his others wait for it, and then
+ * for another time, as does who comes behind them; the one that was begun is delivered. */
+static void test_patience(void **state)
+{
+	enum { BEHIND = 5 };
+	struct job *jobs[1 + BEHIND];
+	struct told told = {0};
+	char path[200];
+	struct world w;
+
+	(void)state;
+	world_begin(&w, &told);
+	struct config *mbox = config_make("%u.mbox", "");
+
+	w.crew.patience = MILLISECONDS(300);
+	snprintf(path, sizeof path, "%s/%s.mbox.lock", folder, user);
+	lock(path);
+	for (uint32_t i = 0; i <= BEHIND; i++) {
+		jobs[i] = job(mbox, 4000 + i, 10);
+		crew_add(&w.crew, &jobs[i]->recipients[0]);
+		for (int turns = 0; !w.crew.children && turns < 100; turns++)
+			loop_turn(w.daemon.loop, MILLISECONDS(10));
+		if (i < BEHIND)
+			continue;
+		/* The last one comes when it is known. */
+		crew_remove(&w.crew, &jobs[i]->recipients[0]);
+		for (int turns = 0; told.deferred < BEHIND - 1 && turns < 1000; turns++)
+			loop_turn(w.daemon.loop, MILLISECONDS(10));
+		assert_int_equal(told.deferred, BEHIND - 1);
+		crew_add(&w.crew, &jobs[i]->recipients[0]);
+	}
+	for (int turns = 0; told.deferred < BEHIND && turns < 1000; turns++)
+		loop_turn(w.daemon.loop, MILLISECONDS(10));
+	assert_int_equal(told.deferred, BEHIND);
+	assert_memory_equal(told.reply, "other mail to this user takes long", 34);
+	assert_int_equal(told.delivered, 0);
+	assert_int_equal(unlink(path), 0);
+	until_idle(&w);
+	assert_int_equal(told.delivered, 1);
+	for (uint32_t i = 0; i <= BEHIND; i++)
+		job_free(&jobs[i]);
+	config_drop(&mbox);
 	world_end(&w);
 }
 
@@ -316,10 +370,9 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_shared),
-	    cmocka_unit_test(test_poison),
-	    cmocka_unit_test(test_asking),
-	    cmocka_unit_test(test_table_ends),
+	    cmocka_unit_test(test_shared),   cmocka_unit_test(test_poison),
+	    cmocka_unit_test(test_asking),   cmocka_unit_test(test_table_ends),
+	    cmocka_unit_test(test_patience),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
