@@ -333,7 +333,7 @@ static void fetch_failed(struct qmgr *q, struct job *job, enum queue_result why)
 	}
 }
 
-/* Nothing is wrong with the message: its recipients wait by themselves, as if deferred. */
+/* Nothing is wrong with the message or its site: its recipients wait by themselves. */
 static void fetch_postpone(struct qmgr *q, struct job *job, enum queue_result why)
 {
 	if (!q->short_said_us || now_us(q) - q->short_said_us >= SHORT_SAID_US) {
@@ -347,7 +347,7 @@ static void fetch_postpone(struct qmgr *q, struct job *job, enum queue_result wh
 		int64_t due;
 
 		if (!r->wish)
-			scheduler_outcome(q->scheduler, r, OUTCOME_DEFERRED, SCOPE_RECIPIENT,
+			scheduler_outcome(q->scheduler, r, OUTCOME_DEFERRED, SCOPE_NOBODY,
 					  now_us(q), &due);
 	}
 }
