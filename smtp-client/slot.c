@@ -203,6 +203,7 @@ void slot_advance(struct slot *s)
 	if (s->closing)
 		slot_hand_back(s);
 	s->job = slot_next(s, &was_sent);
+	s->behind = was_sent;
 	if (s->job && was_sent) {
 		slot_go_on(s);
 	} else if (s->job) {
@@ -306,6 +307,7 @@ void slot_follow(struct slot *s, enum dialog_says says)
 		slot_send_ahead(s);
 		break;
 	case DIALOG_SETTLED:
+		slot_note_spacing(s);
 		slot_job_done(s);
 		slot_advance(s);
 		break;

@@ -70,7 +70,11 @@ struct slot {
 	struct monotime given;		 /* to the dialog */
 	struct monotime asked;		 /* the receiver, before it was given any */
 	struct duration round_trip;	 /* the shortest of its answers then */
-	struct monotime feeding_turn;	 /* of the loop, in which fed_blocks were read */
+	struct monotime answered;	 /* it has answered to a whole mail */
+	bool behind;			 /* the job under way was sent before that */
+	/* The shortest time that one took behind another's answer; INT64_MAX: not known. */
+	struct duration spacing;
+	struct monotime feeding_turn; /* of the loop, in which fed_blocks were read */
 	uint32_t fed_blocks;
 	size_t backlog; /* when the deadline was set */
 };

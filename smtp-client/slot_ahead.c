@@ -15,6 +15,9 @@ enum {
 	FAR_US = 20000,
 	/* They are asked for together: one after the other each would wait for a turn of qmgr. */
 	WANTS_AT_ONCE = 4,
+	/* While it is not known yet how fast it is with what it has. */
+	MOST_AT_FIRST = 2,
+	SPACING_FOR = 100, /* mails a measured time counts */
 };
 
 /* Several whole mails at once; not beside one that is in a file, or goes alone. */
@@ -34,14 +37,33 @@ void slot_clock(struct slot *s)
 	if (took.us < s->round_trip.us)
 		s->round_trip = took;
 	s->asked = now;
-	s->dialog.several = s->round_trip.us >= FAR_US;
 }
 
-/* A connection of others to the same receiver may have broken meanwhile. */
-static void look_for_breaks(struct slot *s)
+void slot_note_spacing(struct slot *s)
 {
-	if (s->state == SLOT_OPEN && s->dialog.several)
-		s->dialog.several = !failures_broke_off(s->worker->failures, s->attempt.host,
+	struct monotime now = loop_now(slot_loop(s));
+	struct duration took = monotime_since(now, s->answered);
+
+	if (s->dialog.jobs % SPACING_FOR == 0)
+		s->spacing.us = INT64_MAX;
+	if (s->behind && took.us < s->spacing.us)
+		s->spacing = took;
+	s->answered = now;
+}
+
+/*
+ * Is the way there the longer part of a mail's time? What is slow itself does one mail after the
+ * other all the same: more connections serve it sooner, and a mail that is stuck has nobody behind
+ * it. A connection of others to the same receiver may have broken meanwhile.
+ */
+static void judge_several(struct slot *s)
+{
+	bool is_slow = s->spacing.us != INT64_MAX && s->spacing.us >= s->round_trip.us;
+
+	if (s->state == SLOT_OPEN)
+		s->dialog.several = s->round_trip.us >= FAR_US && s->round_trip.us != INT64_MAX &&
+				    !is_slow &&
+				    !failures_broke_off(s->worker->failures, s->attempt.host,
 							loop_now(slot_loop(s)));
 }
 
@@ -51,11 +73,11 @@ void slot_want(struct slot *s)
 
 	if (s->closing || !s->known || !s->worker->qmgr)
 		return;
-	look_for_breaks(s);
+	judge_several(s);
 	/* What cannot be sent before others are answered would better go over another connection.
 	 */
 	if (carries_several(s) && s->ahead_count == s->sent)
-		most = SLOT_JOBS_MAX - 1;
+		most = s->spacing.us == INT64_MAX ? MOST_AT_FIRST : SLOT_JOBS_MAX - 1;
 	for (; have < most && s->wanted < WANTS_AT_ONCE; have++) {
 		s->wanted++;
 		channel_send_want(s->worker->qmgr, &(struct msg_want){s->number});
@@ -105,7 +127,7 @@ static void send_those_that_can(struct slot *s)
 {
 	struct walltime now = loop_wall(slot_loop(s));
 
-	look_for_breaks(s);
+	judge_several(s);
 	while (s->sent < s->ahead_count && slot_fits(s, s->ahead[s->sent]) &&
 	       dialog_send_ahead(&s->dialog, s->ahead[s->sent]) && s->dialog.ahead_whole) {
 		s->ahead[s->sent]->begun = s->ahead[s->sent]->sending = now;

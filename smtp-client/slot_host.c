@@ -55,7 +55,8 @@ static void slot_greet(struct slot *s)
 	s->dialog.login = s->route->login.len > 0;
 	s->login.tried = false;
 	s->asked = loop_now(slot_loop(s));
-	s->round_trip.us = INT64_MAX;
+	s->round_trip.us = s->spacing.us = INT64_MAX;
+	s->behind = false;
 	slot_set_deadline(s, dialog_patience(&s->dialog));
 }
 

@@ -22,8 +22,9 @@ void slot_advance(struct slot *s);			     /* no job runs */
 bool slot_fits(const struct slot *s, const struct job *job); /* may it be the connection's next? */
 
 /* slot_ahead.c */
-void slot_want(struct slot *s);	      /* as many jobs as it can use now */
-void slot_send_ahead(struct slot *s); /* those that can go now */
+void slot_note_spacing(struct slot *s); /* the job under way was answered */
+void slot_want(struct slot *s);		/* as many jobs as it can use now */
+void slot_send_ahead(struct slot *s);	/* those that can go now */
 void slot_judge_ahead(
     struct slot *s);		     /* the job under way was not taken: since it was sent ahead? */
 void slot_take_back(struct slot *s); /* the connection is gone: what was sent goes back to qmgr */

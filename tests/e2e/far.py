@@ -71,11 +71,13 @@ def test_some_are_refused(t):
 def test_what_is_put_off(t):
     """Who refuses MAIL behind another mail is asked again, with that alone; recipients that are too many come later."""
     mails, rcpts = [], []
+    before = [["w0@far.example"], ["w1@far.example"], ["w2@far.example"]]  # from which it is known that many can go
+    third = len(before) + 3
 
     def mail(conn):
         mails.append(conn.line)
-        time.sleep(0.3 if len(mails) == 1 else 0)  # until the others are on their way
-        conn.send(b"503 5.5.1 out of step\r\n" if len(mails) in (3, 4) else b"250 2.1.0 Ok\r\n")
+        time.sleep(0.3 if len(mails) == third - 2 else 0)  # until the others are on their way
+        conn.send(b"503 5.5.1 out of step\r\n" if len(mails) in (third, third + 1) else b"250 2.1.0 Ok\r\n")
 
     def rcpt(conn):
         rcpts.append(conn.line)
@@ -83,18 +85,18 @@ def test_what_is_put_off(t):
         conn.send(b"452 4.5.3 too many\r\n" if late else b"250 2.1.5 Ok\r\n")
 
     def bdat(conn):
-        refused = mails and len(mails) in (3, 4)
+        refused = len(mails) in (third, third + 1)
         conn.send(b"503 5.5.1 MAIL first\r\n" if refused else b"250 2.0.0 Ok\r\n")
     ehlo = r.late(0.05, b"250-far.example\r\n250-PIPELINING\r\n250 CHUNKING\r\n")
     x = r.Receiver(t, greeting=r.late(0.05, r.GOOD["greeting"]), ehlo=ehlo, mail=mail, rcpt=rcpt, bdat=bdat)
     veredus = t.veredus(ONE + f"route * {{ to = smtp:[{v.SINK}]:{x.port} }}\n").start()
-    tos = [["a@far.example"], ["b@far.example", "late@far.example"], ["c@far.example"], ["d@far.example"], ["e@far.example"]]
+    tos = before + [["a@far.example"], ["b@far.example", "late@far.example"], ["c@far.example"], ["d@far.example"], ["e@far.example"]]
     sent = [(to, v.mail(f"number {i}")) for i, to in enumerate(tos)]
     bring(veredus, sent)
     veredus.wait_empty(20)
     v.equal(dict(statuses(veredus)), {to: [("2.0.0", "sent")] for some in tos for to in some})
     count = [sum(c.endswith(content) for c in x.contents) for _, content in sent]
-    v.equal(count, [1, 2, 2, 2, 1], "how often each was sent: once more what was refused, or has another recipient")
+    v.equal(count, [1, 1, 1] + [1, 2, 2, 2, 1], "how often each was sent: once more what was refused, or has another recipient")
     v.equal(x.connections, 1, "connections")
 
 
@@ -119,9 +121,9 @@ def test_cut_when_full(t):
     """A connection that breaks with as many under way as there may be: its slot has lost all of them, and asks for others."""
     port = v.free_port((v.SINK,))
     sink = t.sink(f"{v.SINK}:{port}", "--with", "CHUNKING")
-    away = far.Far(t, (v.SINK, port), 0.2, rb"250 2\.1\.5 ", cuts={0: 1})  # at the first reply to RCPT
+    away = far.Far(t, (v.SINK, port), 0.2, rb"250 2\.1\.5 ", cuts={0: 10})  # at that reply to RCPT
     veredus = t.veredus(ONE + "retry { first = 1s longest = 1s }\n" + f"route * {{ to = smtp:[{v.SINK}]:{away.port} }}\n").start()
-    sent = [v.mail(f"number {i}") for i in range(9)]
+    sent = [v.mail(f"number {i}") for i in range(18)]
     bring(veredus, [([f"x{i}@far.example"], content) for i, content in enumerate(sent)])
     veredus.wait_empty(15)
     v.equal(away.conversations[0].most, 8, "under way")
@@ -143,6 +145,19 @@ def test_qmgr_is_killed(t):
     veredus.wait_empty(20)
     v.equal(copies(sink, sent), [1] * 40)
     v.check(all(outcome == ("2.0.0", "sent") for outcomes in statuses(veredus).values() for outcome in outcomes), statuses(veredus))
+
+
+def test_slow_itself(t):
+    """A receiver that takes its time for each mail does them one after the other: it gets no heap of them."""
+    port = v.free_port((v.SINK,))
+    sink = t.sink(f"{v.SINK}:{port}", "--delay-ms", "30", "--with", "CHUNKING")
+    away = far.Far(t, (v.SINK, port), 0, rb"250 2\.1\.5 ")
+    veredus = t.veredus(ONE + f"route * {{ to = smtp:[{v.SINK}]:{away.port} }}\n").start()
+    sent = [v.mail(f"number {i}") for i in range(25)]
+    bring(veredus, [([f"x{i}@far.example"], content) for i, content in enumerate(sent)])
+    veredus.wait_empty(15)
+    v.equal(copies(sink, sent), [1] * len(sent))
+    v.check(away.conversations[0].most <= 3, "under way", [c.most for c in away.conversations])
 
 
 def test_nothing_is_taken(t):
