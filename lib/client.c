@@ -209,7 +209,9 @@ static void client_fired(void *arg)
 		client_let_in(c, NULL);
 		return;
 	}
+	c->in_session = true; /* what is asked again may be answered at once */
 	session_expire(c->session, moment_of(c));
+	c->in_session = false;
 	client_after(c);
 }
 

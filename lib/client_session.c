@@ -107,9 +107,14 @@ static void client_goes_on(struct client *c)
 static void question_answered(void *owner, const struct reply *r)
 {
 	struct client *c = owner;
+	bool within = c->in_session;
 
 	c->question = NULL;
+	/* What the answer leads to, a refusal at the end of data, may end the client: not before
+	 * the session has returned. */
+	c->in_session = true;
 	session_answer(c->session, moment_of(c), r);
+	c->in_session = within;
 	client_goes_on(c);
 }
 
@@ -130,7 +135,11 @@ static void client_named(void *owner)
 
 	if (session_asks(c->session) != POINT_SENDER)
 		return;
+	bool within = c->in_session;
+
+	c->in_session = true;
 	client_ask(c, POINT_SENDER);
+	c->in_session = within;
 	client_goes_on(c);
 }
 

@@ -6,6 +6,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
 import signal
+import socket
 import time
 
 import frames as f
@@ -113,6 +114,32 @@ def test_limits_stands_still(t):
     smtp.send("sender@client.example", "rcpt@sink.example", v.mail("late"))
     v.check(time.monotonic() - started < 10 * v.PATIENCE, "it took", time.monotonic() - started)
     smtp.close()
+
+
+def test_refused_behind_a_late_count(t):
+    """A client that has closed its half is told that its header is too large once limits has answered, and is gone:
+    smtpd must have returned from its session by then."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+    port = listener.getsockname()[1]
+    daemon = Daemon(t, "smtpd", "limits { header = 256K }\nrate network { messages = { 9/d } }\n",
+                    handles=[(f.constant("HANDLE_LISTEN_SMTP"), listener.fileno(), f"127.0.0.1:{port}")])
+    listener.close()
+    daemon.begin()
+    Intake(daemon.peer("qmgr"))
+    limits = daemon.peer("limits")
+    client = v.Smtp(port)
+    for line in "MAIL FROM:<sender@client.example>", "RCPT TO:<rcpt@sink.example>", "DATA":
+        client.say(line)
+    field = b"X: " + b"a" * 505 + b"\r\n"
+    client.socket.sendall(field * (262144 // len(field)) + b".\r\n")  # no room is left for Received
+    client.socket.shutdown(socket.SHUT_WR)
+    query = limits.expect("count_ask")["query"]
+    time.sleep(0.2)  # the end has come by then
+    limits.say("count_is", query=query, verdict=FINE)
+    v.equal(client.reply(), "552 5.3.4 Error: header too large")
+    v.equal(client.file.read(), b"", "behind the refusal")
+    daemon.lives("a late count")
 
 
 def test_by_login(t):
