@@ -89,7 +89,11 @@ const struct address *session_pending(const struct session *s)
 
 bool session_has_all(const struct session *s)
 {
-	return s->step == STEP_SETTLE;
+	/* Its last octet may be the last one of a chunk, and its end not be taken before the
+	 * answer. */
+	bool waits = s->step == STEP_CHUNK && s->chunk_last && !s->chunk_left;
+
+	return s->step == STEP_SETTLE || (waits && (s->held || s->point));
 }
 
 void session_hold_message(struct session *s, struct text why)

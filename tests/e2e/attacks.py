@@ -489,10 +489,17 @@ def test_early_ends(t):
         s.shutdown(socket.SHUT_WR)
         v.check("250 2.0.0 Ok: queued as " in (said := rest(s)), more, said)
         s.close()
+    # Its end comes while the body's file is still awaited.
+    s = raw(veredus.port)
+    s.recv(512)
+    s.sendall(b"".join(lines[:3]).replace(b"cut@", b"chunk@") + b"BDAT 70000 LAST\r\n\r\n" + (b"x" * 68 + b"\r\n") * 999 + b"x" * 68)
+    s.shutdown(socket.SHUT_WR)
+    v.check("250 2.0.0 Ok: queued as " in (said := rest(s)), said)
+    s.close()
     sound(veredus)
-    mails = sink.wait_mails(4)
+    mails = sink.wait_mails(5)
     veredus.wait_empty()
-    v.equal(sorted(re.search(r"(\w+)@sink", str(envelope["rcpt"]))[1] for envelope, _ in mails), ["good"] + ["whole"] * 3)
+    v.equal(sorted(re.search(r"(\w+)@sink", str(envelope["rcpt"]))[1] for envelope, _ in mails), ["chunk", "good"] + ["whole"] * 3)
 
 
 def crowd(veredus, count, starts=None):

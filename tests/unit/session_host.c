@@ -47,7 +47,11 @@ static uint64_t open_message(void *owner, const struct reply **refusal)
 
 static void take_body(void *owner, const uint8_t *data, size_t len)
 {
-	bytes_add(&((struct host *)owner)->body, data, len);
+	struct host *h = owner;
+
+	bytes_add(&h->body, data, len);
+	if (h->hold_body)
+		session_hold(h->session, true);
 }
 
 static void drop(void *owner)

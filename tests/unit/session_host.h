@@ -20,7 +20,7 @@ struct host {
 	struct moment now;
 	const struct reply *sender_answer, *recipient_answer, *open_answer;
 	bool offers_tls;
-	bool wait_data, wait_recipient, no_id;
+	bool wait_data, wait_recipient, no_id, hold_body;
 	unsigned messages, opened, dropped;
 };
 

@@ -207,6 +207,31 @@ static void test_drain(void **state)
 	host_end(&h);
 }
 
+/* Held in its last chunk, whose octets are all there: who has closed his half by then is owed the
+ * reply. */
+static void test_all_is_there(void **state)
+{
+	struct host h = {.hold_body = true};
+
+	(void)state;
+	host_begin(&h, NULL, US);
+	give(&h, START "BDAT 5\r\n\r\nabc", sizeof START "BDAT 5\r\n\r\nabc" - 1, 1000);
+	assert_false(session_has_all(h.session));
+	session_hold(h.session, false);
+	session_input(h.session, h.now, NULL, 0);
+	give(&h, "BDAT 4 LAST\r\nabc", 16, 1000);
+	assert_false(session_has_all(h.session));
+	session_hold(h.session, false);
+	give(&h, "d", 1, 1);
+	assert_true(session_has_all(h.session));
+	assert_int_equal(h.messages, 0);
+	session_hold(h.session, false);
+	session_input(h.session, h.now, NULL, 0);
+	assert_int_equal(h.messages, 1);
+	assert_string_equal(string_in(&h.out), START_IS OK QUEUED);
+	host_end(&h);
+}
+
 static void test_lost(void **state)
 {
 	struct host h = {0};
@@ -380,8 +405,8 @@ int main(void)
 	    cmocka_unit_test(test_unread_replies), cmocka_unit_test(test_repeats),
 	    cmocka_unit_test(test_early_talker),   cmocka_unit_test(test_drain),
 	    cmocka_unit_test(test_starttls),	   cmocka_unit_test(test_requiretls),
-	    cmocka_unit_test(test_lost),	   cmocka_unit_test(test_reject_line),
-	    cmocka_unit_test(test_named),
+	    cmocka_unit_test(test_all_is_there),   cmocka_unit_test(test_lost),
+	    cmocka_unit_test(test_reject_line),	   cmocka_unit_test(test_named),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
