@@ -446,8 +446,9 @@ static void gather_over(void *arg)
 /*
  * After a slow sync the clients that it answered send anew, all at once: a batch that went before
  * they are there would take the disk for a few outcomes, and they would wait for all of it. So half
- * of a burst is waited for, for a quarter of the time that the last sync took. A quick disk, a lone
- * client and a queue that rested do not wait.
+ * of a burst is waited for, for a quarter of the time that the last sync took. A quick disk and a
+ * queue that rested do not wait, nor does a lone client once some commits have made the burst
+ * small.
  */
 static bool gathers(struct qmgr *q)
 {
