@@ -22,7 +22,8 @@ enum {
 	GATHER_PART = 4, /* of a sync's time */
 	GATHER_LEAST_US = 1000,
 	GATHER_MOST_US = 20000,
-	GATHER_BURST = 16,	 /* messages */
+	GATHER_BURST = 16, /* messages */
+	GATHER_BYTES = 1 << 20,
 	REMOVED_KEEP = 64 << 10, /* bytes of an empty list kept for the next commit */
 };
 
@@ -448,14 +449,14 @@ static void gather_over(void *arg)
  * they are there would take the disk for a few outcomes, and they would wait for all of it. So half
  * of a burst is waited for, for a quarter of the time that the last sync took. A quick disk and a
  * queue that rested do not wait, nor does a lone client once some commits have made the burst
- * small.
+ * small, nor does a batch that has much.
  */
 static bool gathers(struct qmgr *q)
 {
 	int64_t most = q->append_took.us / GATHER_PART;
 
 	if (most < GATHER_LEAST_US || q->burst < GATHER_BURST ||
-	    q->filling->submit_count >= q->burst / 2)
+	    q->filling->submit_count >= q->burst / 2 || queue_batch_bytes(q->queue) >= GATHER_BYTES)
 		return false;
 	if (most > GATHER_MOST_US)
 		most = GATHER_MOST_US;
