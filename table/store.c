@@ -33,6 +33,7 @@ struct table {
 	bool has_seen, looking;
 	struct monotime failed; /* when the log last told of a key that could not be looked up */
 	bool missing;		/* said so in the log */
+	bool partly;		/* the content was taken while it was perhaps being written */
 	char file[TABLE_FILE_BYTES];
 };
 
@@ -87,6 +88,8 @@ static void answer(struct store *s, struct table *t, struct channel *to, uint64_
 		if (m.verdict == TABLE_FAILED) {
 			failed_say(s, t, key, plain);
 			s->value.start = s->value.end = 0;
+		} else if (m.verdict == TABLE_ABSENT && plain && t->partly) {
+			m.verdict = TABLE_FAILED;
 		}
 		m.value = bytes_text(&s->value);
 	}
@@ -238,7 +241,7 @@ static bool read_file(int fd, size_t size, struct bytes *to)
 	}
 }
 
-static void take_content(struct table *t, struct bytes *content, const struct stat *st)
+static void take_content(struct table *t, struct bytes *content, const struct stat *st, bool quiet)
 {
 	struct complaint c = {t, false};
 	void *fresh = t->kind->read(content, complain, &c);
@@ -250,12 +253,19 @@ static void take_content(struct table *t, struct bytes *content, const struct st
 	if (t->content)
 		t->kind->free(&t->content);
 	t->content = fresh;
+	t->partly = !quiet;
+	if (t->partly && (t->peers & PEER_LOCAL))
+		log_notice(t->store->d->log,
+			   "%s: written a moment ago; until it has been quiet for a second no "
+			   "mailbox or alias counts as missing from it",
+			   t->file);
 }
 
 /*
  * What was read stays in force while the file is being written. Without
  * anything in force a file that seems whole is taken at once, and read again
- * when it has been quiet for a while.
+ * when it has been quiet for a while: until then nobody is unknown to local
+ * because it has no line for him.
  */
 static void examine(struct table *t, int fd)
 {
@@ -277,7 +287,7 @@ static void examine(struct table *t, int fd)
 	}
 	if (read_file(fd, (size_t)before.st_size, &content) && fstat(fd, &after) == 0 &&
 	    file_is_same(&before, &after))
-		take_content(t, &content, &before);
+		take_content(t, &content, &before, quiet);
 	t->has_seen = t->has_seen && quiet;
 	bytes_free(&content);
 }

@@ -122,6 +122,17 @@ def test_never_there_and_broken_at_first(t):
     tables.becomes("ann", (FOUND, "1"))
 
 
+def test_first_look(t):
+    """Perhaps it is being written, and nothing was known before: what is there counts, but for local nobody is missing yet."""
+    tables = Tables(t, None, f"local {{ aliases = pcre:{t.folder}/senders }}\n", kind="pcre:")
+    tables.write(b"/^ann$/ bob\n")
+    v.equal(tables.ask("eve"), (ABSENT, ""))
+    tables.peer = tables.daemon.peer("local")
+    v.equal(tables.ask("ann"), (FOUND, "bob"))
+    tables.becomes("eve", (FAILED, ""))
+    tables.becomes("eve", (ABSENT, ""))
+
+
 def test_half_written(t):
     """A writer that truncates and takes his time: no answer comes from what is not whole."""
     lines = [b"key%d value\n" % n for n in range(2000)]
