@@ -20,6 +20,7 @@ const char *quota_read(struct text words, struct quota *to)
 	struct text word, value;
 
 	while (table_word_next(&words, &word)) {
+		to->named = true;
 		if (take(word, "quota=", &value)) {
 			if (!size_read(value, &to->bytes))
 				return "quota= is no size, such as 50M";

@@ -10,6 +10,7 @@
 
 struct quota {
 	uint64_t bytes, messages; /* 0: no bound */
+	bool named;		  /* a table has said so: 0 counts, whatever was before */
 };
 
 static inline bool quota_is_set(const struct quota *q)

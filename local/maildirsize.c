@@ -358,6 +358,8 @@ enum quota_verdict maildirsize_look(int root, const struct quota *limit, uint64_
 	struct quota quota = *limit;
 	time_t written = 0;
 
+	if (limit->named && !quota_is_set(limit))
+		return QUOTA_FITS;
 	file_read(root, &k, &written);
 	if (!quota_is_set(&quota) && !quota_is_set(&k.quota))
 		return QUOTA_FITS;

@@ -32,8 +32,9 @@ enum quota_verdict {
 
 /*
  * May a letter of SIZE octets come into the Maildir whose folder is ROOT, a descriptor? LIMIT is
- * what is set for it; when nothing is, what its maildirsize says counts. Only one process that
- * delivers asks at a time: the next one waits until maildirsize_unlock(), for a while.
+ * what is set for it; when nothing is, and no table says that there is none, what its maildirsize
+ * says counts. Only one process that delivers asks at a time: the next one waits until
+ * maildirsize_unlock(), for a while.
  */
 enum quota_verdict maildirsize_look(int root, const struct quota *limit, uint64_t size);
 

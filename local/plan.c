@@ -204,7 +204,7 @@ static bool plan_quota(struct planner *by, const struct config *config, struct a
 	struct quota *q = &p->order.room.quota;
 	bool known = true;
 
-	*q = (struct quota){config->local_quota, config->local_quota_messages};
+	*q = (struct quota){.bytes = config->local_quota, .messages = config->local_quota_messages};
 	p->order.room.waits = config->local_quota_waits;
 	if (table_is_asked(config->local_quotas))
 		known = ask_quota(by, config, answers, p->user.name, q);

@@ -73,7 +73,7 @@ static enum table_verdict take(struct table_files *all, const struct table_view 
 {
 	struct text path;
 
-	to->quota = (struct quota){v->quota, v->quota_messages};
+	to->quota = (struct quota){.bytes = v->quota, .messages = v->quota_messages};
 	const char *wrong = virtual_value_read(value, &path, &to->quota);
 
 	if (!wrong) {

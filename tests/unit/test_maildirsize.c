@@ -40,7 +40,21 @@ static const char *get(void)
 static enum quota_verdict look(uint64_t bytes, uint64_t messages, uint64_t size)
 {
 	int root = open(".", O_RDONLY | O_DIRECTORY);
-	enum quota_verdict verdict = maildirsize_look(root, &(struct quota){bytes, messages}, size);
+	enum quota_verdict verdict =
+	    maildirsize_look(root, &(struct quota){.bytes = bytes, .messages = messages}, size);
+
+	close(root);
+	return verdict;
+}
+
+/* A table's words for it. */
+static enum quota_verdict look_named(const char *words, uint64_t size)
+{
+	struct quota quota = {0};
+	int root = open(".", O_RDONLY | O_DIRECTORY);
+
+	assert_null(quota_read(text_of(words), &quota));
+	enum quota_verdict verdict = maildirsize_look(root, &quota, size);
 
 	close(root);
 	return verdict;
@@ -130,6 +144,18 @@ static void test_rows(void **state)
 	assert_int_equal(look(UINT64_MAX, UINT64_MAX, UINT64_MAX), QUOTA_OVER);
 }
 
+/* A line that says 0 does away with what was set before. */
+static void test_lifted(void **state)
+{
+	(void)state;
+	put("maildirsize", "4000S\n3000 4\n");
+	assert_int_equal(look(0, 0, 1001), QUOTA_OVER);
+	assert_int_equal(look_named("", 1001), QUOTA_OVER);
+	assert_int_equal(look_named("quota=3500", 1000), QUOTA_OVER);
+	assert_int_equal(look_named("quota=0", 1 << 30), QUOTA_FITS);
+	assert_int_equal(look_named("quota-messages=0", 1 << 30), QUOTA_FITS);
+}
+
 /* What stands in its place is replaced, or left, and never written through. */
 static void test_hostile(void **state)
 {
@@ -210,6 +236,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_rows),
+	    cmocka_unit_test(test_lifted),
 	    cmocka_unit_test(test_hostile),
 	    cmocka_unit_test(test_folders),
 	};
