@@ -72,18 +72,36 @@ static bool file_load(struct alias_file *f, int fd, const struct stat *st, size_
 }
 
 /*
- * postalias(1) writes its file in place: pages that are still missing look like free ones. What was
- * written a moment ago is perhaps not whole.
+ * What was written a moment ago is perhaps not whole: a list may be cut off in its middle, and
+ * pages that postalias(1) has yet to write look like free ones.
  */
-static bool is_being_written(const struct alias_file *f, const struct stat *st)
+static bool is_being_written(const struct stat *st)
 {
 	int64_t written = (int64_t)st->st_mtim.tv_sec * 1000000 + st->st_mtim.tv_nsec / 1000;
 	int64_t age = walltime_read().us - written;
+
+	return age >= 0 && age < QUIET_US;
+}
+
+/* A text that nobody knows yet is taken at once. */
+static bool is_for_later(const struct alias_file *f, const struct stat *st)
+{
 	enum table_type type;
 	struct text path;
 
-	return table_parse(text_of(f->table), &type, &path) && type != TABLE_TEXT && age >= 0 &&
-	       age < QUIET_US;
+	if (!is_being_written(st))
+		return false;
+	return f->aliases || (table_parse(text_of(f->table), &type, &path) && type != TABLE_TEXT);
+}
+
+/* Some editors take the old file away before they write the new one. */
+static bool is_just_gone(struct alias_file *f)
+{
+	if (!f->aliases)
+		return false;
+	if (!f->gone.us)
+		f->gone = monotime_read();
+	return monotime_since(monotime_read(), f->gone).us < QUIET_US;
 }
 
 /* A file that is not as it was last seen. */
@@ -94,13 +112,16 @@ static bool file_look(struct alias_file *f, const char *path, size_t most)
 
 	f->missing = fd < 0 && (errno == ENOENT || errno == ENOTDIR);
 	f->broken = false;
+	if (f->missing && is_just_gone(f))
+		return true;
+	f->gone.us = 0;
 	if (fd < 0) {
 		alias_file_free(f);
 		return f->missing;
 	}
 	bool stat_fine = fstat(fd, &st) == 0;
 
-	if (stat_fine && is_being_written(f, &st)) {
+	if (stat_fine && is_for_later(f, &st)) {
 		close(fd);
 		return f->aliases != NULL; /* what was known counts for that moment */
 	}

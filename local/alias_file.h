@@ -17,6 +17,7 @@ struct alias_file {
 	struct aliases *aliases;    /* NULL: there is no file, or it can't be read */
 	struct stat seen;	    /* of the file as it was read; zeros: of none */
 	bool missing, broken;	    /* there was no file; it was nothing to read */
+	struct monotime gone;	    /* when what is known was first found missing; 0: it is there */
 	struct table_files *tables; /* for what it says of patterns */
 	char table[512];	    /* as the configuration has it */
 };

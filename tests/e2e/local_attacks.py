@@ -31,6 +31,7 @@ def start(t, config="local { mailbox = ~/Maildir/ }\n"):
 def aliases(text):
     with open("/etc/aliases", "w") as f:
         f.write(text)
+    os.utime("/etc/aliases", (1e9, 1e9))
 
 
 def send(veredus, to, subject="x", sender="sender@client.example", headers=""):
