@@ -150,6 +150,11 @@ int newaliases_verb(struct ctl *ctl)
 	if (access(ctl->config_path, R_OK) == 0 && ctl_config_read(ctl, &errors)) {
 		table = ctl->config->local_aliases;
 		most = ctl->config->tables_size;
+	} else if (errors.count) {
+		/* Which aliases are meant is not known: those of /etc may be fine, and others'. */
+		ctl_config_say(ctl, &errors, stderr);
+		config_errors_free(&errors);
+		return EX_CONFIG;
 	}
 	config_errors_free(&errors);
 	if (!names(table, &type, path, file)) {

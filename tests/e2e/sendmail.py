@@ -20,7 +20,7 @@ import time
 import veredus as v
 
 # sysexits.h
-USAGE, DATAERR, NOINPUT, UNAVAILABLE, TEMPFAIL = 64, 65, 66, 69, 75
+USAGE, DATAERR, NOINPUT, UNAVAILABLE, TEMPFAIL, CONFIG = 64, 65, 66, 69, 75, 78
 
 
 class Machine:
@@ -180,6 +180,10 @@ def test_modes(t):
     m.call("-bi", said="aliases: 2 aliases")
     v.write(aliases, "root: ann\nno colon here\n")
     m.call("-bi", status=DATAERR, said="aliases:2: ")
+    good = v.read(m.veredus.conf)
+    v.write(m.veredus.conf, good.replace(b"aliases = ", b"aliases = regexp:"))
+    m.call("-bi", status=CONFIG, said='error: aliases: "regexp:.*is no table')
+    v.write(m.veredus.conf, good)
     v.write(aliases, "")
     m.call("-v", "a@x.example", input=b"Subject: said\n\nx\n", said=r"in the maildrop as [0-9a-f]{16}")
     m.call("-bv", "a@x.example", said="x.example")
