@@ -307,8 +307,7 @@ enum queue_result queue_load_apply(struct queue *q, uint32_t max)
 	return QUEUE_OK;
 }
 
-/* Without the lock a segment may be recycled while it is read. */
-static bool segment_unchanged(const struct queue *q, uint32_t generation)
+bool segment_unchanged(const struct queue *q, uint32_t generation)
 {
 	uint8_t page[SEGMENT_HEADER];
 	char name[NAME_BYTES] = "";

@@ -264,8 +264,12 @@ static enum queue_result newest_read(struct queue *q)
 		result = fd < 0 ? result_of(fd) : view_scan(q, fd, generation, &v);
 		if (fd >= 0)
 			q->disk->close(q->disk->self, fd);
-		if (result == QUEUE_GONE && q->readonly)
+		/* One that was recycled while it was read looks like one that was never used. */
+		if (q->readonly && result != QUEUE_IO && result != QUEUE_SHORT &&
+		    !segment_unchanged(q, generation)) {
+			view_free(&v);
 			return QUEUE_CHANGED;
+		}
 		if (result != QUEUE_OK)
 			return result;
 	}

@@ -301,6 +301,8 @@ void pending_forget(struct pending *p, uint64_t id);
 bool void_covers(const struct queue *q, uint32_t generation, uint64_t sequence);
 void void_add(struct queue *q, const struct record_abort *a);
 void load_view_take(struct queue *q, struct view *v); /* what the worker read for load */
+/* Is its file still this segment? Without the lock it may be recycled while it is read. */
+bool segment_unchanged(const struct queue *q, uint32_t generation);
 void queue_free(struct queue *q); /* all but waiting: for queue_close() and a failed open */
 
 /* ---- clean.c ---- */

@@ -48,6 +48,7 @@ class Conversation:
 
     def back(self):
         """The replies, late; the connection is cut behind so many that take a mail."""
+        self.far.speaks.wait(30)
         while True:
             at, data = self.due.get()
             time.sleep(max(0, at - time.monotonic()))
@@ -67,11 +68,15 @@ class Conversation:
 
 
 class Far:
-    """Listens at v.SINK, SECONDS away from TARGET. TAKEN: what it says to a content; CUTS: {connection: after how many}."""
+    """Listens at v.SINK, SECONDS away from TARGET. TAKEN: what it says to a content; CUTS: {connection: after how many}.
+    Not SPEAKS: it is silent until that is set, so that all mails can be there when the first one goes."""
 
-    def __init__(self, test, target, seconds, taken, cuts=()):
+    def __init__(self, test, target, seconds, taken, cuts=(), speaks=True):
         self.target, self.seconds, self.taken, self.cuts = target, seconds, taken, dict(cuts)
         self.conversations = []
+        self.speaks = threading.Event()
+        if speaks:
+            self.speaks.set()
         self.listener = socket.create_server((v.SINK, 0), backlog=100)
         self.port = self.listener.getsockname()[1]
         v.accept(test, self.listener, lambda connection: self.conversations.append(Conversation(self, connection)))
