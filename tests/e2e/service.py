@@ -61,9 +61,8 @@ def test_watchdog(t):
     veredus.environment.update(NOTIFY_SOCKET=path, WATCHDOG_USEC="1000000")
     veredus.start()
     said = ""
-    while said.count("WATCHDOG=1") < 3:
+    while said.count("WATCHDOG=1") < 3 or "READY=1" not in said:
         said += notify.recv(4096).decode() + "\n"
-    v.check("READY=1" in said, said)
 
 
 def test_check_says_everything_at_once(t):
