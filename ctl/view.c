@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 enum {
+	ROUNDS = 5,	       /* for what is moved while it is read */
 	TRIES = 20,	       /* a busy queue recycles segments under the reader */
 	DOMAINS_CACHED = 4096, /* equal domains share their bytes */
 };
@@ -100,6 +101,15 @@ static void view_forget(struct view *v)
 	v->count = v->recipient_count = 0;
 }
 
+static int compare_messages(const void *a, const void *b)
+{
+	const struct view_message *x = a, *y = b;
+
+	if (x->arrival.us != y->arrival.us)
+		return x->arrival.us < y->arrival.us ? -1 : 1;
+	return (x->id > y->id) - (x->id < y->id);
+}
+
 static enum queue_result view_load(struct view *v)
 {
 	struct queue_owner owner = {.self = v, .entry = take_entry, .damage = take_damage};
@@ -113,16 +123,9 @@ static enum queue_result view_load(struct view *v)
 		if (result == QUEUE_CHANGED)
 			usleep(20000);
 	}
+	if (result == QUEUE_OK && v->count)
+		qsort(v->messages, v->count, sizeof *v->messages, compare_messages);
 	return result;
-}
-
-static int compare_messages(const void *a, const void *b)
-{
-	const struct view_message *x = a, *y = b;
-
-	if (x->arrival.us != y->arrival.us)
-		return x->arrival.us < y->arrival.us ? -1 : 1;
-	return (x->id > y->id) - (x->id < y->id);
 }
 
 struct view *view_open(const struct ctl *ctl, int *status)
@@ -148,8 +151,6 @@ struct view *view_open(const struct ctl *ctl, int *status)
 		view_close(&v);
 		return NULL;
 	}
-	if (v->count)
-		qsort(v->messages, v->count, sizeof *v->messages, compare_messages);
 	v->sites = site_finder_new(ctl->config);
 	return v;
 }
@@ -214,6 +215,7 @@ struct walk {
 	unsigned keys; /* that the filter asks for */
 	unsigned wants;
 	struct walltime now;
+	struct bytes missed; /* ids, u64 each: gone from where the snapshot has them */
 };
 
 static struct filter_subject subject_of(const struct walk *w, const struct hit *hit,
@@ -258,7 +260,7 @@ static bool read_envelope(struct walk *w, struct hit *hit, struct queue_content 
 	uint32_t at = 0;
 
 	if (result == QUEUE_GONE || result == QUEUE_CHANGED) {
-		w->view->changed++;
+		bytes_add(&w->missed, &hit->message->id, sizeof hit->message->id);
 		return false;
 	}
 	if (result != QUEUE_OK || content->id != hit->message->id ||
@@ -365,25 +367,78 @@ static bool find_hit(struct walk *w, struct hit *hit, struct queue_content *cont
 	return hit->matching > 0;
 }
 
-bool view_each(struct view *v, const struct filter *filter, unsigned wants,
-	       bool (*visit)(void *arg, const struct hit *hit), void *arg)
+static void walk_begin(struct walk *w)
 {
-	struct walk w = {v, filter, filter_keys(filter), wants, walltime_read()};
+	unsigned of_waits = FILTER_BIT(FILTER_STATE) | FILTER_BIT(FILTER_REPLY);
+
+	if (!w->view->waits && ((w->wants & VIEW_REPLIES) || (w->keys & of_waits)))
+		ask_waits(w);
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+	uint64_t x, y;
+
+	memcpy(&x, a, sizeof x);
+	memcpy(&y, b, sizeof y);
+	return (x > y) - (x < y);
+}
+
+/* Visits all messages, or those of ONLY; adds to *SEEN how many these were. False: VISIT ended it.
+ */
+static bool walk_pass(struct walk *w, const struct bytes *only, size_t *seen,
+		      bool (*visit)(void *arg, const struct hit *hit), void *arg)
+{
+	struct view *v = w->view;
 	bool more = true;
 
-	v->changed = v->unreadable = 0;
-	if (!v->waits && ((wants & VIEW_REPLIES) ||
-			  (w.keys & (FILTER_BIT(FILTER_STATE) | FILTER_BIT(FILTER_REPLY)))))
-		ask_waits(&w);
+	walk_begin(w);
 	for (size_t i = 0; i < v->count && more; i++) {
 		struct queue_content content = {0};
 		struct hit hit = {.message = &v->messages[i]};
 
-		if (find_hit(&w, &hit, &content))
+		if (only &&
+		    !bsearch(&v->messages[i].id, bytes_at(only), bytes_len(only) / sizeof(uint64_t),
+			     sizeof(uint64_t), compare_ids))
+			continue;
+		++*seen;
+		if (find_hit(w, &hit, &content))
 			more = visit(arg, &hit);
 		queue_content_free(&content);
 		arena_reset(v->texts);
 	}
+	return more;
+}
+
+/* What was moved is read where a new snapshot has it; what that does not have has left. */
+static bool walk_again(struct walk *w, bool (*visit)(void *arg, const struct hit *hit), void *arg)
+{
+	struct bytes only = w->missed;
+	size_t count = bytes_len(&only) / sizeof(uint64_t), seen = 0;
+
+	w->missed = (struct bytes){0};
+	qsort(bytes_at(&only), count, sizeof(uint64_t), compare_ids);
+	waits_free(&w->view->waits);
+	bool more = view_load(w->view) == QUEUE_OK && walk_pass(w, &only, &seen, visit, arg);
+
+	w->view->changed += count - seen;
+	bytes_free(&only);
+	return more;
+}
+
+bool view_each(struct view *v, const struct filter *filter, unsigned wants,
+	       bool (*visit)(void *arg, const struct hit *hit), void *arg)
+{
+	struct walk w = {v, filter, filter_keys(filter), wants, walltime_read(), {0}};
+	size_t seen = 0;
+
+	v->changed = v->unreadable = 0;
+	bool more = walk_pass(&w, NULL, &seen, visit, arg);
+
+	for (int i = 0; i < ROUNDS && more && bytes_len(&w.missed); i++)
+		more = walk_again(&w, visit, arg);
+	v->changed += bytes_len(&w.missed) / sizeof(uint64_t);
+	bytes_free(&w.missed);
 	if (v->changed)
 		ctl_say("%llu messages left or moved while the queue was read",
 			(unsigned long long)v->changed);

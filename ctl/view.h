@@ -59,7 +59,8 @@ struct walltime view_oldest(const struct view *view);
 struct queue *view_queue(struct view *view);
 
 /*
- * Visits what matches, oldest first, until VISIT returns false. WANTS: what
+ * Visits what matches, oldest first, until VISIT returns false; what is moved
+ * meanwhile behind the others. WANTS: what
  * is read for each hit beside what the filter needs. Says how many messages
  * left or moved meanwhile, and how many could not be read. False: the latter.
  */

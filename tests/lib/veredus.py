@@ -300,7 +300,6 @@ class Veredus:
         if status is not None and done.returncode != status:
             raise Failure(f"veredus {' '.join(words)} ended with {done.returncode}: "
                           f"{(done.stdout + done.stderr).decode(errors='replace')[-1500:]}")
-        self.aside = done.stderr.decode(errors="replace")
         return done.stdout.decode(errors="replace")
 
     def listed(self, *filters):
@@ -315,8 +314,7 @@ class Veredus:
             return [json.loads(line) for line in text.split("\n")]
 
     def wait_empty(self, seconds=60):
-        # What the cleaner moves while it is read is not listed, and said so.
-        wait(lambda: not self.listed() and "left or moved" not in self.aside, seconds, lambda: f"an empty queue; listed: {str(self.listed())[:800]}")
+        wait(lambda: not self.listed(), seconds, lambda: f"an empty queue; listed: {str(self.listed())[:800]}")
 
     def daemons(self, name=None):
         """{name: [pids]} of master's children, or the pids of one name."""
