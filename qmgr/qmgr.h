@@ -101,10 +101,8 @@ struct qmgr {
 	/* store.c */
 	struct round *filling, *flying;
 	struct work append_work, maintain_work;
-	struct monotime append_begin; /* of the batch that flies; the rest is of the last one */
-	struct monotime append_end;
-	struct duration append_took;
-	struct timer gather;  /* before the next one goes */
+	struct monotime append_begin, append_end; /* of the last batch, or the one that flies */
+	struct timer gather;			  /* before the next one goes */
 	struct bytes removed; /* ids, u64 each, whose log line follows those of their reports */
 	enum queue_result append_result;
 	struct queue_batch *flying_batch;

@@ -453,7 +453,7 @@ static void gather_over(void *arg)
  */
 static bool gathers(struct qmgr *q)
 {
-	int64_t most = q->append_took.us / GATHER_PART;
+	int64_t most = monotime_since(q->append_end, q->append_begin).us / GATHER_PART;
 
 	if (most < GATHER_LEAST_US || q->burst < GATHER_BURST ||
 	    q->filling->submit_count >= q->burst / 2 || queue_batch_bytes(q->queue) >= GATHER_BYTES)
@@ -520,7 +520,6 @@ static void append_done(void *arg)
 
 	q->flying = NULL;
 	q->append_end = loop_now(q->loop);
-	q->append_took = monotime_since(q->append_end, q->append_begin);
 	if (result != QUEUE_OK) {
 		log_error(q->d->log, "a commit of %zu messages failed: %s", r->submit_count,
 			  queue_result_text(result));
