@@ -61,8 +61,7 @@ static void judge_several(struct slot *s)
 	bool is_slow = s->spacing.us != INT64_MAX && s->spacing.us >= s->round_trip.us;
 
 	if (s->state == SLOT_OPEN)
-		s->dialog.several = s->round_trip.us >= FAR_US && s->round_trip.us != INT64_MAX &&
-				    !is_slow &&
+		s->dialog.several = s->round_trip.us >= FAR_US && !is_slow &&
 				    !failures_broke_off(s->worker->failures, s->attempt.host,
 							loop_now(slot_loop(s)));
 }
