@@ -104,7 +104,7 @@ def test_cut(t):
     """A connection that breaks loses nothing: what it leaves unanswered comes once more, and then one by one."""
     port = v.free_port((v.SINK,))
     sink = t.sink(f"{v.SINK}:{port}", "--with", "CHUNKING")
-    away = far.Far(t, (v.SINK, port), 0.06, rb"250 2\.1\.5 ", cuts={0: 11}, speaks=False)  # between RCPT and BDAT
+    away = far.Far(t, (v.SINK, port), 0.06, rb"250 2\.1\.5 ", cuts={0: 5}, speaks=False)  # between RCPT and BDAT
     veredus = t.veredus(ONE + "retry { first = 1s longest = 1s }\n" + f"route * {{ to = smtp:[{v.SINK}]:{away.port} }}\n").start()
     sent = [v.mail(f"number {i}") for i in range(30)]
     bring(veredus, [([f"x{i}@far.example"], content) for i, content in enumerate(sent)])
@@ -122,7 +122,7 @@ def test_cut_when_full(t):
     """A connection that breaks with as many under way as there may be: its slot has lost all of them, and asks for others."""
     port = v.free_port((v.SINK,))
     sink = t.sink(f"{v.SINK}:{port}", "--with", "CHUNKING")
-    away = far.Far(t, (v.SINK, port), 0.2, rb"250 2\.1\.5 ", cuts={0: 10}, speaks=False)  # at that reply to RCPT
+    away = far.Far(t, (v.SINK, port), 0.2, rb"250 2\.1\.5 ", cuts={0: 7}, speaks=False)  # with a mail whose RCPT is answered
     veredus = t.veredus(ONE + "retry { first = 1s longest = 1s }\n" + f"route * {{ to = smtp:[{v.SINK}]:{away.port} }}\n").start()
     sent = [v.mail(f"number {i}") for i in range(18)]
     bring(veredus, [([f"x{i}@far.example"], content) for i, content in enumerate(sent)])

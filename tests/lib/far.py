@@ -47,19 +47,20 @@ class Conversation:
         self.due.put((time.monotonic() + self.far.seconds, b""))
 
     def back(self):
-        """The replies, late; the connection is cut behind so many that take a mail."""
+        """The replies, late; the connection is cut behind the first that takes a mail and leaves so many under way."""
         self.far.speaks.wait(30)
         while True:
             at, data = self.due.get()
             time.sleep(max(0, at - time.monotonic()))
             cut = self.far.cuts.get(self.far.conversations.index(self))
             for line in data.splitlines(keepends=True):
-                self.answered += re.match(self.far.taken, line) is not None
+                is_taken = re.match(self.far.taken, line) is not None
+                self.answered += is_taken
                 try:
                     self.client.sendall(line)
                 except OSError:
                     data = b""
-                if cut and self.answered == cut:
+                if cut and is_taken and self.sent - self.answered >= cut:
                     data = b""
                     break
             if not data:
@@ -68,7 +69,7 @@ class Conversation:
 
 
 class Far:
-    """Listens at v.SINK, SECONDS away from TARGET. TAKEN: what it says to a content; CUTS: {connection: after how many}.
+    """Listens at v.SINK, SECONDS away from TARGET. TAKEN: what it says to a content; CUTS: {connection: with how many under way}.
     Not SPEAKS: it is silent until that is set, so that all mails can be there when the first one goes."""
 
     def __init__(self, test, target, seconds, taken, cuts=(), speaks=True):
