@@ -176,6 +176,7 @@ def test_to_postfix(t):
     script = os.path.join(v.ROOT, "bench/postfix.sh")
     folder = t.folder + "/postfix"
     t.defer(subprocess.run, ["sh", script, "stop", folder])
+    t.logs.append(("postfix", folder + "/log/mail.log"))
     subprocess.run(["sh", script, "start", folder, str(port), f"[{v.SINK}]:{out}"], check=True, timeout=60, env=environment)
     away = far.Far(t, ("127.0.0.1", port), 0.06, rb"250 2\.0\.0 Ok: \d+ bytes queued")
     veredus = t.veredus("limits { site-connections = 1 }\n" + f"route far.example {{ to = smtp:[{v.SINK}]:{away.port} }}\n"

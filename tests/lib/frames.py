@@ -195,7 +195,7 @@ class Peer:
 
     def write(self, data, fds=(), seconds=10):
         """Bytes as they are; False when the other end closed meanwhile."""
-        end = time.monotonic() + seconds * v.PATIENCE
+        end = time.monotonic() + seconds * v.WAITS
         view = memoryview(data)
         while len(view) or fds:
             control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
@@ -244,7 +244,7 @@ class Peer:
 
     def expect(self, name, seconds=5, /, **wanted):
         """The next message of that name whose fields are as wanted; earlier ones of other names stay."""
-        end = time.monotonic() + seconds * v.PATIENCE
+        end = time.monotonic() + seconds * v.WAITS
         while True:
             for i, (got, values) in enumerate(self.got):
                 if got == name and all(values[k] == w for k, w in wanted.items()):
@@ -270,7 +270,7 @@ class Peer:
 
     def ended(self, seconds=2):
         """Did the other side end the channel within that time?"""
-        end = time.monotonic() + seconds * v.PATIENCE
+        end = time.monotonic() + seconds * v.WAITS
         while not self.over and time.monotonic() < end:
             self.pump(max(0, end - time.monotonic()))
         return self.over

@@ -26,6 +26,9 @@ IS_ROOT = os.geteuid() == 0
 NOBODY = 65534
 # Under a sanitizer everything is slower.
 PATIENCE = 4 if "asan" in os.path.basename(BUILD) else 1
+# What is waited for comes at once, or late where others keep the machine busy, or never.
+WAITS = max(PATIENCE, 3)
+LOG_LINES = 15  # of each log, where a test failed
 
 
 class Skip(Exception):
@@ -48,13 +51,13 @@ def equal(got, want, what=""):
 
 def wait(condition, seconds, what):
     """The first true value of condition(), or a failure after so many seconds."""
-    end = time.monotonic() + seconds * PATIENCE
+    end = time.monotonic() + seconds * WAITS
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > end:
-            raise Failure(f"not within {seconds * PATIENCE} s: {what() if callable(what) else what}")
+            raise Failure(f"not within {seconds * WAITS} s: {what() if callable(what) else what}")
         time.sleep(0.02)
 
 
@@ -248,6 +251,7 @@ class Veredus:
         if IS_ROOT:
             os.chown(self.folder, user, user)
         self.process = None
+        test.logs.append((name, self.log))
 
     def configure(self, config):
         """Writes the configuration: CONFIG, and each setting that it does not name itself."""
@@ -403,10 +407,16 @@ class Test:
         self.name = name
         self.folder = tempfile.mkdtemp(prefix="veredus-" + name[:20] + "-")
         os.chmod(self.folder, 0o755)
-        self.deferred = []
+        self.deferred, self.logs = [], []
 
     def defer(self, function, *arguments):
         self.deferred.append((function, arguments))
+
+    def show_logs(self):
+        """The ends of what was logged, by whom a test names in .logs as (name, path)."""
+        for name, path in self.logs:
+            lines = read(path).decode(errors="replace").splitlines() if os.path.exists(path) else []
+            print("\n".join(f"  {name}: {line[:300]}" for line in lines[-LOG_LINES:]))
 
     def end(self, keep):
         for function, arguments in reversed(self.deferred):
@@ -566,6 +576,7 @@ def main(names, seconds=120):
                 frame = traceback.extract_tb(why.__traceback__)
                 print("  at", " < ".join(f"{os.path.basename(f.filename)}:{f.lineno}" for f in reversed(frame)))
             result = "FAILED " + str(why).replace("\n", "\n  ")
+            test.show_logs()
         signal.alarm(0)
         test.end(keep=result.startswith("FAILED") and os.environ.get("KEEP"))
         print(f"{result.split(' ', 1)[0]} {name} {time.monotonic() - started:.1f}s {result.partition(' ')[2]}".rstrip(), flush=True)
