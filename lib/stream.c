@@ -502,13 +502,16 @@ void stream_resume(struct stream *s)
 	if (!s->paused)
 		return;
 	s->paused = false;
-	/* What is to be said may be gone at the turn's end: then nobody need wait for room. */
-	if (stream_backlog(s) && !s->connecting && !s->handshaking)
-		turn_end_schedule(&s->flush, s->loop, stream_flush, s);
-	else
-		stream_watch(s);
 	if (bytes_len(&s->in))
 		turn_end_schedule(&s->reread, s->loop, stream_reread, s);
+	/* What is to be said may be gone at the turn's end: then nobody need wait for room. It
+	 * leaves together with the answers to what has been kept. */
+	if (stream_backlog(s) && !s->connecting && !s->handshaking) {
+		turn_end_cancel(&s->flush);
+		turn_end_schedule(&s->flush, s->loop, stream_flush, s);
+	} else {
+		stream_watch(s);
+	}
 	if (s->tls && !s->handshaking && tls_link_has_more(s->tls))
 		stream_reread_soon(s);
 }

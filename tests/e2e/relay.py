@@ -7,6 +7,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import re
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import time
 
@@ -148,6 +150,21 @@ def test_client_names(t):
     v.check(greeted < 1 * v.PATIENCE and took < 8 * v.PATIENCE, "greeted", greeted, "took", took)
     v.equal(received, "Received: from client.example ([127.0.0.13])", "without a resolver")
     v.equal(veredus.stop(), 0, "exit status")
+
+
+def test_segments(t):
+    """Who says all that PIPELINING allows in one piece has each answer in one, and the end with the last of them."""
+    veredus, sink, _ = v.world(t)
+    turns = (b"", b"EHLO client.example\r\n", b"MAIL FROM:<a@client.example>\r\nRCPT TO:<b@sink.example>\r\nDATA\r\n",
+             v.mail("in few pieces") + b".\r\nQUIT\r\n")
+    with socket.create_connection(("127.0.0.1", veredus.port), 20) as connection:
+        for turn in turns:
+            connection.sendall(turn)
+            v.check(connection.recv(4096).endswith(b"\r\n"), turn)
+        v.equal(connection.recv(4096), b"", "behind QUIT")
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+    v.equal(struct.unpack_from("I", info, 152), (len(turns),), "segments with data")  # tcpi_data_segs_in
+    sink.wait_mails(1)
 
 
 def test_smuggling(t):
