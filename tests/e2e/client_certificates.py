@@ -90,7 +90,7 @@ def test_keys_in_the_keeper_alone(t):
     for i in range(2):
         v.send_each(veredus, f"x@r{i}.example")
         v.equal(s.line_of(veredus, f"x@r{i}.example")[1], SENT)
-    if v.IS_ROOT:
+    if v.IS_ROOT and v.PATIENCE == 1:  # a sanitizer has its own ideas of memory, and much of it to look through
         everyone = veredus.daemons()
         everyone["master"] = [veredus.process.pid]
         v.check("keeper" in everyone and len(everyone) >= 9, everyone)
