@@ -123,6 +123,14 @@ void batch_moved(struct queue_batch *b, uint64_t id)
 	b->moved[b->moved_count++] = id;
 }
 
+bool batch_has_moved(const struct queue_batch *b, uint64_t id)
+{
+	for (size_t i = 0; i < b->moved_count; i++)
+		if (b->moved[i] == id)
+			return true;
+	return false;
+}
+
 /* ---- messages ---- */
 
 static size_t domains_bytes(const struct queue_message *m)

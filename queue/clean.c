@@ -173,6 +173,12 @@ static enum queue_result clean_move(struct queue *q, const uint8_t *record,
 	if (!record_header_get(record, record_padded(e->length), q->clean.generation, &h) ||
 	    !record_message_get(payload, h.summary, h.length, &m) || !clean_is_home(q, e))
 		return QUEUE_OK;
+	/* It gets a new envelope in this very batch. The old one behind that would be the newer
+	 * record; and the segment goes when the new one is durable. */
+	if (batch_has_moved(queue_batch_filling(q), e->id)) {
+		clean_added(q);
+		return QUEUE_OK;
+	}
 	struct queue_recipient *open = mem_new(m.recipients, sizeof(*open));
 	uint32_t count = q->owner.open(q->owner.self, e->id, open, m.recipients);
 	enum queue_result result = QUEUE_OK;

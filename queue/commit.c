@@ -13,14 +13,6 @@
 
 /* ---- M: sealing ---- */
 
-static bool batch_has_moved(const struct queue_batch *b, uint64_t id)
-{
-	for (size_t i = 0; i < b->moved_count; i++)
-		if (b->moved[i] == id)
-			return true;
-	return false;
-}
-
 /*
  * Each outcome names its message's home, the segment while which exists the
  * outcome of a dead message must be kept as a tombstone. It is asked now and not

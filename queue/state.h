@@ -258,6 +258,7 @@ enum queue_result batch_add_move(struct queue *q, const struct record_header *h,
 				 uint32_t open_count);
 enum queue_result batch_add_outcome(struct queue *q, uint8_t type, const struct record_outcome *o);
 void batch_moved(struct queue_batch *b, uint64_t id);
+bool batch_has_moved(const struct queue_batch *b, uint64_t id);
 void batch_write_lease(uint8_t *at, uint64_t end);
 void batch_write_abort(uint8_t *at, const struct record_abort *a);
 

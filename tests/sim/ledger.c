@@ -544,10 +544,14 @@ void ledger_expand(struct ledger *l, uint64_t id)
 					      .replaces = true};
 	struct queue_batch *b = NULL;
 
-	/* Alone in its batch, so that what comes of it is known at once. */
-	if (ledger_commit(l) != QUEUE_OK || l->batch_count || l->outcome_count ||
-	    !queue_batch_empty(l->queue) || queue_add_message(l->queue, &message, NULL) != QUEUE_OK)
+	/* Alone in its batch, so that what comes of it is known at once; but for what the cleaner
+	 * moves, which may be this very message. */
+	if (ledger_commit(l) != QUEUE_OK || l->batch_count || l->outcome_count)
 		return;
+	ledger_work(l, 3);
+	if (!queue_batch_empty(l->queue) || queue_add_message(l->queue, &message, NULL) != QUEUE_OK)
+		return;
+	queue_clean_apply(l->queue);
 	enum queue_result result = QUEUE_WAIT;
 
 	for (int i = 0; i < 8 && result == QUEUE_WAIT; i++) {
