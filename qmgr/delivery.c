@@ -352,6 +352,12 @@ static void fetch_postpone(struct qmgr *q, struct job *job, enum queue_result wh
 	}
 }
 
+/* A worker ends the channel over a job for nobody, and would get it again and again. */
+static bool names_all(const struct queue_content *content, const struct job *job)
+{
+	return job->count && job->recipients[job->count - 1]->number < content->recipient_count;
+}
+
 static void fetch_done(void *arg)
 {
 	struct fetch *f = arg;
@@ -363,6 +369,8 @@ static void fetch_done(void *arg)
 		pool_add(q->readers, &f->work);
 		return;
 	}
+	if (job && f->result == QUEUE_OK && !names_all(&f->content, job))
+		f->result = QUEUE_DAMAGED;
 	if (job && f->result == QUEUE_OK && job_may_begin(job)) {
 		struct queue_placed parts = {f->content.envelope, f->content.prelude,
 					     f->content.body};
