@@ -265,7 +265,7 @@ def test_read_only_at_start(t):
                         env=veredus.environment, **veredus.demote)
     end = time.monotonic() + 5
     while time.monotonic() < end and process.alive():
-        if veredus.greets():
+        if veredus.greets(1):
             client = v.Smtp(veredus.port)
             reply = submit(client, "r@x.example", v.mail("never"))
             v.check(not reply.startswith("250"), "taken on a read-only file system", reply)

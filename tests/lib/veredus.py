@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: ISC
 """What end-to-end tests stand on: Veredus started from a configuration in a temporary folder, real peers
 beside it on loopback, and a runner for the test_ functions of a file. Only processes started here are ended."""
+import functools
 import glob
+import itertools
 import json
 import os
 import random
@@ -61,11 +63,27 @@ def wait(condition, seconds, what):
         time.sleep(0.02)
 
 
+# Below those that the kernel gives to clients: they stay free while a server is down for a moment.
+PORTS = range(10000, 32000, 250)
+
+
+@functools.cache
+def ports():
+    """Our share of the ports, one after the other, as long as we live: who is given one binds it only a moment later, and
+    until then it looks free to all others. A share is whose socket has its name; the kernel takes it back."""
+    for first in random.sample(PORTS, len(PORTS)):
+        share = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            share.bind(f"\0veredus-tests-ports-{first}")
+            return share, itertools.cycle(range(first, first + PORTS.step))
+        except OSError:
+            share.close()
+    raise Failure("no ports left")
+
+
 def free_port(addresses=("127.0.0.1",)):
-    """A TCP and UDP port that is free at each of the addresses."""
-    for _ in range(100):
-        # Below those the kernel gives to clients: it stays free while a server is down for a moment.
-        port = random.randrange(10000, 32000)
+    """A TCP and UDP port that is free at each of the addresses, and given to nobody else."""
+    for port in itertools.islice(ports()[1], 2 * PORTS.step):
         try:
             for address in addresses:
                 for kind in socket.SOCK_STREAM, socket.SOCK_DGRAM:
@@ -178,9 +196,9 @@ class Process:
 
     def wait(self, seconds):
         try:
-            return self.child.wait(seconds * PATIENCE)
+            return self.child.wait(seconds * WAITS)
         except subprocess.TimeoutExpired:
-            raise Failure(f"{self.name} did not end within {seconds * PATIENCE} s: {self.said()}") from None
+            raise Failure(f"{self.name} did not end within {seconds * WAITS} s: {self.said()}") from None
 
     def stop(self, seconds=10):
         self.signal(signal.SIGTERM)
@@ -278,10 +296,9 @@ class Veredus:
         check(self.process.alive(), "Veredus ended:", self.process.said())
         return self
 
-    def greets(self):
+    def greets(self, seconds=10 * WAITS):
         try:
-            with socket.create_connection(("127.0.0.1", self.port), 1) as s:
-                s.settimeout(1)
+            with socket.create_connection(("127.0.0.1", self.port), seconds) as s:
                 return s.recv(512).startswith(b"220")
         except OSError:
             return False
@@ -300,7 +317,7 @@ class Veredus:
 
     def command(self, *words, input=None, seconds=30, status=0):
         done = subprocess.run([os.path.join(self.build, "veredus"), *words, "-c", self.conf], input=input, env=self.environment,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=seconds * PATIENCE, **self.demote)
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=seconds * WAITS, **self.demote)
         if status is not None and done.returncode != status:
             raise Failure(f"veredus {' '.join(words)} ended with {done.returncode}: "
                           f"{(done.stdout + done.stderr).decode(errors='replace')[-1500:]}")
@@ -347,7 +364,7 @@ class Smtp:
     """A raw SMTP client."""
 
     def __init__(self, port, address="127.0.0.1", source=None, hello="EHLO client.example"):
-        self.socket = socket.create_connection((address, port), 20 * PATIENCE, source_address=source and (source, 0))
+        self.socket = socket.create_connection((address, port), 20 * WAITS, source_address=source and (source, 0))
         self.file = self.socket.makefile("rb")
         self.greeting = self.reply()
         if hello:
