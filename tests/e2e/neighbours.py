@@ -181,7 +181,7 @@ def test_another_build(t):
         peer = daemon.peer("smtpd", hello=False)
         peer.say("hello", schema=f.schema(text.replace(old, new, 1)), epoch=1, generation=1, pid=1)
         v.check(peer.ended(), new)
-    v.check("another schema" in daemon.process.said(2000), daemon.process.said(2000))
+    v.wait(lambda: "another schema" in daemon.process.said(2000), 5, lambda: daemon.process.said(2000))
     daemon.peer("smtpd").expect("hello")
     daemon.lives("another build")
 
@@ -467,7 +467,7 @@ def test_fetcher(t):
     peers = {"resolver": resolver, "checker": honest}
 
     def fetch(peer, query, **more):
-        peer.say("fetch", **dict(dict(query=query, method=1, url=url, answer_max=1000, limit_ms=5000, body=b"token=x"), **more))
+        peer.say("fetch", **dict(dict(query=query, method=1, url=url, answer_max=1000, limit_ms=20000, body=b"token=x"), **more))
 
     def serves(replaced):
         def serve():
@@ -637,9 +637,15 @@ def test_logger(t):
         return peer.say("event", what=what, wall=int(time.time() * 1e6), values=[dict(text=text) for text in values], **more)
 
     def serves():
-        word = f"honest-{next(number)}-words"
+        word, before = f"honest-{next(number)}-words", os.path.getsize(path)
         event(honest, word)
-        v.wait(lambda: word.encode() in v.read(path)[-100000:], 5, "a line of " + word)
+        v.wait(lambda: word.encode() in since(before), 5, "a line of " + word)
+
+    def since(size):
+        """What was written behind it: the rest of a flood may come behind a word."""
+        with open(path, "rb") as lines:
+            lines.seek(size)
+            return lines.read()
 
     def insane(peer):
         peer.say("event", what=1, wall=(1 << 64) - 1, id=(1 << 64) - 1, values=[dict(text=b"\0\r\n\x1b]0;\xff" * 200)] * 16)
@@ -694,14 +700,18 @@ def test_table(t):
     peers = {kind: daemon.peer(kind) for kind in ("smtpd", "submission")}
     number = iter(range(1 << 20, 1 << 30))
 
-    def look():
-        """Master's part, where it is asked."""
-        daemon.master.pump(0.05)
-        if any(name == "table_look" for name, _ in daemon.master.got):
-            name = daemon.master.expect("table_look")["table"].decode()
-            fd = os.open(name.removeprefix("pcre:"), os.O_RDONLY)
-            daemon.master.say("handle", fd, role=TABLE, name=name)
-            os.close(fd)
+    def answer_to(peer, query):
+        """It, and before it master's part, where it is asked."""
+        end = time.monotonic() + 5 * v.WAITS
+        while time.monotonic() < end and not any(n == "looked_up" and values["query"] == query for n, values in peer.got):
+            daemon.master.pump(0.005)
+            if any(name == "table_look" for name, _ in daemon.master.got):
+                name = daemon.master.expect("table_look")["table"].decode()
+                fd = os.open(name.removeprefix("pcre:"), os.O_RDONLY)
+                daemon.master.say("handle", fd, role=TABLE, name=name)
+                os.close(fd)
+            peer.pump(0.005)
+        return peer.expect("looked_up", query=query)
 
     def serves(replaced):
         def serve():
@@ -709,15 +719,13 @@ def test_table(t):
             for peer in peers.values():
                 mine = next(number)
                 peer.say("lookup", query=mine, table=path, key="ann")
-                look()
-                v.equal(peer.expect("looked_up", query=mine)["value"], b"ann@client.example")
+                v.equal(answer_to(peer, mine)["value"], b"ann@client.example")
         return serve
 
     def asks(verdict, **values):
         def act(peer):
             peer.say("lookup", **dict(dict(query=7, table=path, key="ann"), **values))
-            look()
-            v.equal(peer.expect("looked_up", query=7)["verdict"], verdict)
+            v.equal(answer_to(peer, 7)["verdict"], verdict)
         return act
 
     for kind in peers:
@@ -965,6 +973,17 @@ def test_names_of_clients(t):
     smtpd = daemon.peer("smtpd")
     v4 = lambda last: bytes(10) + b"\xff\xff" + bytes((192, 0, 2, last))
     v6 = lambda last: bytes.fromhex(f"20010db8{last:024x}")
+
+    def known(query, address):
+        """The answer; name servers that were held up for all of the time are asked again."""
+        for _ in range(5):
+            values = smtpd.expect("name_is", query=query)
+            if values["verdict"] != TEMPORARY:
+                break
+            time.sleep(2)
+            smtpd.say("name_ask", query=query, address=address)
+        return values
+
     wanted = [
         (v4(1), FOUND, "fine.example"), (v4(2), FOUND, ""), (v4(3), FOUND, "several.example"), (v4(4), FOUND, ""), (v4(5), FOUND, ""),
         (v4(6), FOUND, "under_score.example"), (v4(7), FOUND, "delegated.example"), (v4(8), FOUND, "alias.example"), (v4(12), FOUND, ""),
@@ -972,11 +991,11 @@ def test_names_of_clients(t):
     for query, (address, verdict, name) in enumerate(wanted, 1):
         smtpd.say("name_ask", query=query, address=address)
     for query, (address, verdict, name) in enumerate(wanted, 1):
-        values = smtpd.expect("name_is", query=query)
+        values = known(query, address)
         v.equal((values["verdict"], values["name"].decode()), (verdict, name), socket.inet_ntop(socket.AF_INET6, address))
     # Of two hundred names a few are tried, and one of them is right.
     smtpd.say("name_ask", query=100, address=v4(13))
-    v.check(smtpd.expect("name_is", query=100)["name"].endswith(b".example"), "one of many")
+    v.check(known(100, v4(13))["name"].endswith(b".example"), "one of many")
     # A loop of names, and a name whose servers say nothing, are no answer: within the time, and for now.
     for query, last in (101, 10), (102, 9):
         smtpd.say("name_ask", query=query, address=v4(last))
@@ -1273,11 +1292,15 @@ def test_submission(t):
         for _ in range(100):  # more than the door holds at once are refused, with an answer
             v.equal(peer.expect("handed")["taken"], 0, "taken")
         daemon.lives("flood")
-        try:
-            while True:
+        answered, end = 100, time.monotonic() + 20 * v.WAITS
+        while answered < 400:
+            v.check(time.monotonic() < end, "of 400 it answered", answered)
+            while any(name == "submit" for name, _ in peers["qmgr"].got):
                 intakes[-1].settle()
-        except v.Failure:
-            pass
+            peers["qmgr"].pump(0.01)
+            peer.pump(0.01)
+            answered += sum(name == "handed" for name, _ in peer.got)
+            peer.got.clear()
 
     def both(peer):
         fd = os.open("/dev/null", os.O_RDONLY)
@@ -1561,8 +1584,8 @@ def test_smtp_client(t):
         values.setdefault("body_length", len(values["body"]))
         return values
 
-    def answer(number, seconds=5):
-        query = peers["resolver"].expect("hosts_ask", seconds, target=f"t{number}.example".encode())["query"]
+    def answer(number):
+        query = peers["resolver"].expect("hosts_ask", target=f"t{number}.example".encode())["query"]
         peers["resolver"].say("hosts_are", query=query, lifetime_s=60, hosts=[host])
 
     def outcome(peer, number, kind=None):
@@ -1587,6 +1610,18 @@ def test_smtp_client(t):
             peers["qmgr"].expect("slot_done", slot=number)
         return serve
 
+    def came_to_an_end(peer, number):
+        """Until there is an outcome, or its channel's end: some jobs end before a host is looked up for them."""
+        end = time.monotonic() + 5 * v.WAITS
+        while time.monotonic() < end and not peer.over:
+            peers["resolver"].pump(0.01)
+            if any(name == "hosts_ask" and values["target"] == f"t{number}.example".encode() for name, values in peers["resolver"].got):
+                answer(number)
+            peer.pump(0.01)
+            if any(name == "outcome" for name, _ in peer.got):
+                return True
+        return False
+
     def spoiled(kinds=(DEFERRED, FAILED), fd=None, **more):
         """A job whose content can't go out: it is not relayed and nothing of it arrives."""
         def act(peer, fd=fd):
@@ -1594,10 +1629,7 @@ def test_smtp_client(t):
             daemon.lives("job")
             peers["resolver"].got.clear()
             peer.say("job", fd, **job(number, **more))
-            try:
-                answer(number, 0.3)
-            except v.Failure:
-                pass  # refused before it was looked up
+            came_to_an_end(peer, number)
             got = outcome(peer, number)
             v.check(got["recipients"][0]["kind"] in kinds, "outcome", got)
             v.equal(len(taken), before, "mails taken")
@@ -1607,15 +1639,8 @@ def test_smtp_client(t):
         number, before = next(numbers), len(taken)
         peers["resolver"].got.clear()
         peer.say("job", fd, **job(number, body=b"", body_length=100000))
-        end = time.monotonic() + 5 * v.PATIENCE
-        while time.monotonic() < end and not peer.over:
-            peers["resolver"].pump(0.02)
-            if any(name == "hosts_ask" and values["target"] == f"t{number}.example".encode() for name, values in peers["resolver"].got):
-                answer(number)
-            peer.pump(0.02)
-            if any(name == "outcome" for name, _ in peer.got):
-                v.check(outcome(peer, number)["recipients"][0]["kind"] in (DEFERRED, FAILED), "outcome")
-                break
+        if came_to_an_end(peer, number):
+            v.check(outcome(peer, number)["recipients"][0]["kind"] in (DEFERRED, FAILED), "outcome")
         else:
             v.check(peer.over, "neither an outcome nor the end")
         v.equal(len(taken), before, "mails taken")
@@ -1997,8 +2022,7 @@ def test_qmgr_deliverers(t):
             job = peer.expect("job", id=id)
             act(peer, job)
             daemon.lives("outcome")
-            peer.ended(0.05)
-            over = peer.over
+            over = peer.ended()
             peer.socket.shutdown(socket.SHUT_RDWR)
             daemon.lives("closed")
             qmgr.renew("smtp-client")
@@ -2161,19 +2185,22 @@ def test_qmgr_worker_returns(t):
     time.sleep(4)
     worker.never("job", 0.1, "jobs for the second time")
     v.equal((queued("running"), queued("unread")), (0, 0), "queued")
-    # Its successor never heard of the job.
-    domain = qmgr.domain()
-    id = qmgr.submit(domain)
-    qmgr.site(domain)
-    worker.expect("job", id=id)
-    worker.close()
-    daemon.lives("closed")
-    began = time.monotonic()
-    worker = qmgr.peers["smtp-client"] = daemon.peer("smtp-client", hello=False)
-    worker.say("hello", schema=f.SCHEMA, epoch=1, generation=1, pid=1)
-    worker.say("in_flight_end")
-    qmgr.deliver(worker, id)
-    v.check(time.monotonic() - began < 2 * v.PATIENCE, "the successor waited")
+    # Its successor never heard of the job, and gets it at once. The machine may stand still for once.
+    took = []
+    while not took or (took[-1] > 2 and len(took) < 3):
+        domain = qmgr.domain()
+        id = qmgr.submit(domain)
+        qmgr.site(domain)
+        worker.expect("job", id=id)
+        worker.close()
+        daemon.lives("closed")
+        began, process = time.monotonic(), len(took) + 1
+        worker = qmgr.peers["smtp-client"] = daemon.peer("smtp-client", hello=False)
+        worker.say("hello", schema=f.SCHEMA, epoch=process, generation=1, pid=process)
+        worker.say("in_flight_end")
+        qmgr.deliver(worker, id)
+        took.append(time.monotonic() - began)
+    v.check(took[-1] < 2 * v.PATIENCE, "each successor waited", took)
     qmgr.serves()
 
 
@@ -2478,14 +2505,14 @@ def test_qmgr_policies(t):
     daemon.lives("answers to nothing")
     v.check(not fetcher.over, "its channel ended")
     # Mute: then it is away, and mail goes on after some seconds; one that comes is asked.
+    before = time.monotonic()
     domain, id = ask()
     qmgr.site(domain)
     fetcher.expect("sts_ask", domain=domain.encode())
     fetcher.close()
-    before = time.time()
     disk()
     v.equal(job(id, 10)["sts_mode"], 0)
-    v.check(3 < time.time() - before < 8 * v.PATIENCE, "waited", time.time() - before)
+    v.check(3 < time.monotonic() - before < 5 + 5 * v.WAITS, "waited", time.monotonic() - before)
     domain, id = ask()
     qmgr.site(domain)
     fetcher = qmgr.peers["fetcher"] = daemon.peer("fetcher")

@@ -110,6 +110,6 @@ class Intake:
         self.peer.say("leased", first=self.first, count=count)
         self.first += count
 
-    def settle(self, seconds=0.2, **values):
+    def settle(self, seconds=5, **values):
         id = self.peer.expect("submit", seconds)["id"]
         self.peer.say("settled", id=id, **(values or dict(committed=1)))

@@ -268,7 +268,7 @@ class Peer:
                 return
             self.pump(left)
 
-    def ended(self, seconds=2):
+    def ended(self, seconds=5):
         """Did the other side end the channel within that time?"""
         end = time.monotonic() + seconds * v.WAITS
         while not self.over and time.monotonic() < end:
