@@ -23,7 +23,7 @@ class Load(v.Process):
         self.accepted_list = f"{test.folder}/{name}.accepted"
         self.run = name + str(os.getpid())
         super().__init__(test, name, [v.BENCH + "/load", "--to", f"127.0.0.1:{veredus.port}", "--sessions", str(sessions),
-                                      "--messages", str(messages), "--run", self.run, "--timeout", "100",
+                                      "--messages", str(messages), "--run", self.run, "--timeout", "240",
                                       "--accepted-list", self.accepted_list, *more], stderr=subprocess.DEVNULL)
 
     def accepted(self):
@@ -42,12 +42,12 @@ def arrived(sink):
 
 def settle(veredus, sink, load):
     """Every acknowledged message has arrived; how many came more than once."""
-    load.wait(120)
+    load.wait(260)
     wanted = load.accepted()
     v.check(len(wanted) > 0, "load had nothing accepted:", load.said())
 
     # Just after a start older segments are still being read: empty counts when it stays so.
-    deadline, empty = time.monotonic() + 60 * v.PATIENCE, 0
+    deadline, empty = time.monotonic() + 60 * v.WAITS, 0
     while empty < 4 and time.monotonic() < deadline:
         empty = 0 if veredus.listed() else empty + 1
         time.sleep(0.25)
@@ -185,4 +185,4 @@ def test_stop_under_load(t):
     v.equal(settle(veredus, sink, load), 0, "duplicates")
 
 
-v.main(globals(), 180)
+v.main(globals(), 300)

@@ -75,11 +75,15 @@ def test_reload_changes_ports_and_workers(t):
     veredus.wait_log("configuration generation 3 is in force")
     v.wait(lambda: len(veredus.daemons("smtpd")) == 1 and len(veredus.daemons("smtp-client")) == 1, 15, "fewer workers")
     v.check(veredus.greets(), "the port that stays")
+    v.wait(lambda: refuses(other), 5, "the end of the port that was removed")
+
+
+def refuses(port):
     try:
-        socket.create_connection(("127.0.0.1", other), 5).close()
-        raise v.Failure("the port that was removed still answers")
+        socket.create_connection(("127.0.0.1", port), 20).close()
+        return False
     except ConnectionRefusedError:
-        pass
+        return True
 
 
 def test_master_killed_ends_all(t):
@@ -117,7 +121,7 @@ def test_nobody_is_told_to_wait_at_a_start(t):
         veredus.process = v.Process(t, f"run{round}", [veredus.build + "/veredus", "run", "-c", veredus.conf], cwd=veredus.folder,
                                     env=veredus.environment, **veredus.demote)
         s = v.wait(lambda: connect(veredus.port), 20, "the port")
-        s.settimeout(20 * v.PATIENCE)
+        s.settimeout(20 * v.WAITS)
         file = s.makefile("rb")
         file.readline()
         s.sendall(WHOLE[0])
@@ -184,7 +188,8 @@ def test_qmgr_alone_is_missed_by_nobody(t):
     for talker in talkers:
         talker.over = True
     for talker in talkers:
-        talker.join(20 * v.PATIENCE)
+        talker.join(30 * v.WAITS)
+        v.check(not talker.is_alive(), "a client hangs", talker.replies[-3:])
     replies = [pair for talker in talkers for pair in talker.replies]
     refused = [pair for pair in replies if pair[1][0] not in "23"]
     v.equal([pair for pair in refused if pair[0] != "dot"], [], "refused before their end of data")
@@ -205,10 +210,10 @@ def stays_away(veredus):
         begun = time.monotonic()
         time.sleep(0.2)
         early.expect("451 4.3.2", "MAIL FROM:<a@client.example>")
-        v.check(8 < time.monotonic() - begun < 12 * v.PATIENCE, "it said so after", time.monotonic() - begun)
+        v.check(8 < time.monotonic() - begun < 10 + 10 * v.PATIENCE, "it said so after", time.monotonic() - begun)
         begun = time.monotonic()
         late.expect("451 4.3.2", "MAIL FROM:<a@client.example>")
-        v.check(time.monotonic() - begun < 2 * v.PATIENCE, "who comes later is told at once", time.monotonic() - begun)
+        v.check(time.monotonic() - begun < 8, "who comes later is told at once", time.monotonic() - begun)
     finally:
         veredus.process.signal(signal.SIGCONT)
     v.wait(lambda: veredus.daemons("qmgr") not in ([], [pid]), 20, "a new qmgr")
@@ -224,11 +229,13 @@ def test_second_signal_hurries(t):
     client.say("RCPT TO:<rcpt@sink.example>")
     client.say("DATA")
     veredus.process.signal(signal.SIGTERM)
-    time.sleep(1)
+    v.wait(lambda: refuses(veredus.port), 10, "the first signal's effect")  # two at once are one
+    time.sleep(0.5)
+    v.check(veredus.process.alive(), "the delivery was not waited for")
     begun = time.monotonic()
     veredus.process.signal(signal.SIGTERM)
     v.equal(veredus.process.wait(20), 0, "exit status")
-    v.check(time.monotonic() - begun < 10 * v.PATIENCE, "took", time.monotonic() - begun)
+    v.check(time.monotonic() - begun < 10 * v.WAITS, "took", time.monotonic() - begun)
 
 
 v.main(globals())

@@ -28,7 +28,7 @@ def later(*names):
 def run(veredus, *words, status=0):
     """(what a command says, what it says on standard error)"""
     done = subprocess.run([os.path.join(veredus.build, "veredus"), *words, "-c", veredus.conf], env=veredus.environment,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60 * v.PATIENCE, **veredus.demote)
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60 * v.WAITS, **veredus.demote)
     said, error = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
     if done.returncode != status:
         raise v.Failure(f"veredus {' '.join(words)} ended with {done.returncode}: {(said + error)[-1500:]}")
@@ -98,7 +98,6 @@ def test_all_kinds_come_back(t):
     v.equal(json.load(open(os.path.join(folder, sent["utf8"] + ".json")))["body"], "8BITMIME")
     empty(veredus)
     v.wait(lambda: not bodies(veredus), 10, lambda: str(bodies(veredus)))
-    lines = len(veredus.log_text())
     new = moved(veredus, folder)
     v.equal(set(new), set(sent.values()))
 
@@ -113,9 +112,8 @@ def test_all_kinds_come_back(t):
     v.equal(len(bodies(veredus)), 1)
     v.check("fine" in veredus.command("queue", "check"))
     veredus.wait_log(f"{new[sent['large']]}: from=<large@client.example>, size=")
-    log = veredus.log_text()[lines:]
-    v.check(f"{new[sent['dsn']]}: message-id=<dsn@client.example>" in log, log)
-    v.check(re.search(rf"{new[sent['dsn']]}: imported by uid \d+, was {sent['dsn']}", log), log)
+    veredus.wait_log(f"{new[sent['dsn']]}: message-id=<dsn@client.example>")
+    veredus.wait_log(rf"{new[sent['dsn']]}: imported by uid \d+, was {sent['dsn']}")
     # The state is on disk, not only in memory: it outlives all of them.
     v.equal(veredus.stop(), 0)
     all_back()
@@ -285,7 +283,8 @@ def many(veredus, count, body=b"small\r\n"):
 
 
 def importing(t, veredus, folder):
-    return v.Process(t, "import", [os.path.join(veredus.build, "veredus"), "queue", "import", folder, "-c", veredus.conf],
+    """Where others keep the machine busy it comes last: who wants to meet it in the midst of its work does."""
+    return v.Process(t, "import", ["nice", "-n", "19", os.path.join(veredus.build, "veredus"), "queue", "import", folder, "-c", veredus.conf],
                      env=veredus.environment, **veredus.demote)
 
 
@@ -301,13 +300,14 @@ def test_an_import_that_is_killed(t):
     """The command dies: what it saw taken is there, and its bodies are gone with it."""
     veredus, _, _ = world(t, "busy")
     folder = many(veredus, 60, LARGE[:30000 * LINE])
+    kills = 0
     for _ in range(3):
         child = importing(t, veredus, folder)
         before = len(done(folder))
-        v.wait(lambda: len(done(folder)) > before + 3, 20, "some of it")
+        v.wait(lambda: len(done(folder)) > before + 3 or not child.alive(), 20, "some of it")
         child.signal(signal.SIGKILL)
-        child.wait(10)
-    v.check(len(done(folder)) < 60, "all was done before it was killed")
+        kills += child.wait(10) == -signal.SIGKILL and len(done(folder)) < 60
+    v.check(kills, "all was done before it was killed")
     v.wait(lambda: len(bodies(veredus)) == len(veredus.listed()), 10, lambda: f"{bodies(veredus)} {len(veredus.listed())}")
     v.check(done(folder) <= set(queued(veredus)), "missing:", done(folder) - set(queued(veredus)))
     run(veredus, "queue", "import", folder)
@@ -378,15 +378,22 @@ def test_no_room(t):
     v.check(errors.count("queue-limit is reached") == 10, errors)
     v.wait(lambda: len(bodies(veredus)) == 20, 10, lambda: str(bodies(veredus)))
     empty(veredus)
+    # Gone from the disk; qmgr forgets, and counts, a moment later.
+    v.wait(lambda: veredus.log_text().count(": removed") == 20, 10, "qmgr to forget them")
     v.check("imported: 10 messages, 0 refused" in run(veredus, "queue", "import", folder)[0])
 
 
 def test_two_imports_of_one_folder(t):
     veredus, _, _ = world(t, "busy")
     folder = many(veredus, 40, LARGE[:15000 * LINE])
-    child = importing(t, veredus, folder)
-    v.wait(lambda: done(folder), 20, "the first one's start")
-    v.check("another import of this folder runs" in run(veredus, "queue", "import", folder, status=66)[1])
+    (qmgr,) = veredus.daemons("qmgr")
+    os.kill(qmgr, signal.SIGSTOP)  # the first one waits for it, however long the second is on its way
+    try:
+        child = importing(t, veredus, folder)
+        v.wait(lambda: re.search(rb"FLOCK .* %d " % child.pid, v.read("/proc/locks")), 20, "the first one's start")
+        v.check("another import of this folder runs" in run(veredus, "queue", "import", folder, status=66)[1])
+    finally:
+        os.kill(qmgr, signal.SIGCONT)
     v.equal(child.wait(60), 0)
     v.equal(len(queued(veredus)), 40)
 

@@ -45,8 +45,9 @@ class Door:
         self.pickup.say("handin", token=self.token, sender=sender, recipients=[dict(address="rcpt@sink.example")],
                         content=content, content_length=len(content), login=login)
 
-    def answer(self, seconds=5):
-        for _ in range(int(seconds * 50)):
+    def answer(self, seconds=5 * v.WAITS):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
             self.look_up()
             self.qmgr.pump(0.005)
             self.pickup.pump(0.005)

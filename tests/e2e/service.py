@@ -20,7 +20,7 @@ def test_listen_fds_and_notify(t):
     path = t.folder + "/notify"
     notify.bind(path)
     os.chmod(path, 0o777)
-    notify.settimeout(20 * v.PATIENCE)
+    notify.settimeout(20 * v.WAITS)
     package = v.reachable(t, os.path.join(v.PEERS, "systemd"), "peer")
     tool = tool.replace(os.path.join(v.PEERS, "systemd"), package)
     environment = dict(v.peer_environment("systemd", package), NOTIFY_SOCKET=path, ASAN_OPTIONS="detect_leaks=0")
@@ -57,7 +57,7 @@ def test_watchdog(t):
     path = t.folder + "/notify"
     notify.bind(path)
     os.chmod(path, 0o777)
-    notify.settimeout(10 * v.PATIENCE)
+    notify.settimeout(20 * v.WAITS)
     veredus.environment.update(NOTIFY_SOCKET=path, WATCHDOG_USEC="1000000")
     veredus.start()
     said = ""
@@ -86,8 +86,10 @@ def test_second_start_is_refused(t):
 def test_unprivileged_says_so_once(t):
     veredus, _, _ = v.world(t)
     v.check(veredus.daemons("qmgr"), veredus.daemons())
+    said = r"(?i)ordinary user|unprivileged|without chroot"
+    veredus.wait_log(said)  # it comes behind the line that ends the start
     text = veredus.log_text()
-    v.equal(len(re.findall(r"(?i)ordinary user|unprivileged|without chroot", text)), 1, "said once: " + text[:1500])
+    v.equal(len(re.findall(said, text)), 1, "said once: " + text[:1500])
     for name, pids in veredus.daemons().items():
         for pid in pids:
             status = v.read(f"/proc/{pid}/status").decode()

@@ -76,7 +76,7 @@ def beside_load(t, veredus, sink, act, seconds=2):
     for talker in talkers:
         talker.over = True
     for talker in talkers:
-        talker.join(30 * v.PATIENCE)
+        talker.join(30 * v.WAITS)
         v.check(not talker.is_alive(), "a client hangs", talker.replies)
     taken = set().union(*(talker.taken for talker in talkers))
     refused = {}
@@ -163,11 +163,11 @@ def test_clock_jumps(t):
     """The wall clock is set forward by forty days and back by eighty while mail waits: it is tried on as before, it
     does not expire, it is in the log, and what comes in meanwhile is delivered. Nobody gets a report."""
     receiver, reports = r.Receiver(t, rcpt=b"450 4.2.1 come back later\r\n"), r.Receiver(t)
-    veredus = t.veredus("retry { first = 1s longest = 1s expire = 60s notice = 30s }\n"
+    veredus = t.veredus("retry { first = 1s longest = 1s expire = 20m notice = 30s }\n"
                         f"route client.example {{ to = smtp:[{v.SINK}]:{reports.port} }}\nroute * {{ to = smtp:[{v.SINK}]:{receiver.port} }}\n")
     move = clock.movable(t, veredus)
     veredus.start()
-    began = time.monotonic()
+    began, first = time.monotonic(), time.time()
     smtp = v.Smtp(veredus.port)
     smtp.send("sender@client.example", "waits@sink.example", v.mail("waits"))
     tries = lambda: veredus.log_text().count("status=deferred")
@@ -178,16 +178,16 @@ def test_clock_jumps(t):
         v.wait(lambda: tries() >= before + 3, 10, f"three more attempts at {days} days")
         smtp.send("sender@client.example", f"at{days}@sink.example", v.mail(f"at {days}"))
         v.wait(lambda: f"to=<at{days}@sink.example>" in veredus.log_text(), 5, "an attempt for new mail")
-    day = time.strftime("%b %e", time.localtime(time.time() + 40 * 86400))
-    v.check(day in veredus.log_text(), "the shim moved no clock:", day)
-    v.check("clock" in veredus.log_text(), "the log says that the clock was set", veredus.log_text()[-1500:])
-    v.check(time.monotonic() - began < 28, "too slow to tell expiry from age")
-    v.equal(reports.contents, [], "reports")
+    days = [time.strftime("%b %e", time.localtime(at + 40 * 86400)) for at in (first, time.time())]
+    v.check(any(day in veredus.log_text() for day in days), "the shim moved no clock:", days)
+    veredus.wait_log("clock")
     receiver.says["rcpt"] = r.GOOD["rcpt"]
     veredus.wait_empty(10)
     subjects = sorted(re.search(rb"Subject: (.*)\r", content)[1].decode() for content in receiver.contents if content)
     v.equal(subjects, ["at -40", "at 0", "at 40", "waits"])
-    v.equal(reports.contents, [], "reports")
+    # Had it taken half a minute, a notice would be right.
+    slow = time.monotonic() - began > 28
+    v.check(all(slow and b"Action: delayed" in content for content in reports.contents), "reports", reports.contents)
     smtp.close()
 
 
