@@ -16,6 +16,7 @@ from alone import Daemon
 
 FOUND, ABSENT, FAILED = 0, 1, 2  # enum table_verdict
 HANDLE_TABLE, ENOENT = 20, 2
+QUIET = 0.9  # a file of which nothing was written for a second is taken for whole, also where its writer was held up
 
 
 class Tables:
@@ -54,7 +55,7 @@ class Tables:
     def ask(self, key, seconds=10, table=None):
         self.number += 1
         self.peer.say("lookup", query=self.number, table=table or self.name, key=key)
-        end = time.monotonic() + seconds * v.PATIENCE
+        end = time.monotonic() + seconds * v.WAITS
         while time.monotonic() < end:
             self.serve()
             self.peer.pump(0.01)
@@ -66,7 +67,7 @@ class Tables:
 
     def becomes(self, key, wanted, seconds=5):
         """Until then, nothing but what was known before."""
-        before, end = self.ask(key), time.monotonic() + seconds * v.PATIENCE
+        before, end = self.ask(key), time.monotonic() + seconds * v.WAITS
         while (now := self.ask(key)) != wanted:
             v.equal(now, before, "while the file changes")
             v.check(time.monotonic() < end, key, "stays", now)
@@ -126,10 +127,12 @@ def test_first_look(t):
     """Perhaps it is being written, and nothing was known before: what is there counts, but for local nobody is missing yet."""
     tables = Tables(t, None, f"local {{ aliases = pcre:{t.folder}/senders }}\n", kind="pcre:")
     tables.write(b"/^ann$/ bob\n")
+    wrote = time.monotonic()
     v.equal(tables.ask("eve"), (ABSENT, ""))
     tables.peer = tables.daemon.peer("local")
     v.equal(tables.ask("ann"), (FOUND, "bob"))
-    tables.becomes("eve", (FAILED, ""))
+    said = tables.ask("eve")
+    v.check(said == (FAILED, "") or time.monotonic() - wrote > QUIET, said)
     tables.becomes("eve", (ABSENT, ""))
 
 
@@ -138,23 +141,27 @@ def test_half_written(t):
     lines = [b"key%d value\n" % n for n in range(2000)]
     tables = Tables(t, b"".join(lines))
     v.equal(tables.ask("key1999"), (FOUND, "value"))
-    stop = threading.Event()
+    stop, began = threading.Event(), time.monotonic()
+    wrote, pauses = [began], [0]
 
     def rewrite():
         while not stop.is_set():
             with open(tables.path, "wb", buffering=0) as file:
                 for at in range(0, 2000, 100):
                     file.write(b"".join(lines[at:at + 100]))
+                    pauses.append(time.monotonic() - wrote[0])
+                    wrote[0] += pauses[-1]
                     time.sleep(0.02)
 
     writer = threading.Thread(target=rewrite, daemon=True)
     writer.start()
     end = time.monotonic() + 5
-    while time.monotonic() < end:
-        v.equal(tables.ask("key1999"), (FOUND, "value"))
+    while time.monotonic() < end and (said := tables.ask("key1999")) == (FOUND, "value"):
+        pass
     stop.set()
     writer.join()
-    v.check(tables.looks <= 8, tables.looks, "looks in 6 seconds")
+    v.check(said == (FOUND, "value") or max(pauses) > QUIET, said, "with no pause above", max(pauses))
+    v.check(tables.looks <= time.monotonic() - began + 3, tables.looks, "looks in", time.monotonic() - began, "seconds")
 
 
 def test_too_large(t):
@@ -262,13 +269,15 @@ def test_db_changes_under_load(t):
     tables.write(second, path=tables.path + ".new")
     os.rename(tables.path + ".new", tables.path)
     tables.becomes("ann", (FOUND, "2"))
-    end = time.monotonic() + 2.5
-    while time.monotonic() < end:
+    end, late = time.monotonic() + 2.5, False
+    while time.monotonic() < end and not late:
         with open(tables.path, "wb", buffering=0) as file:  # as cp and postmap do
             for at in range(0, len(first), 65536):
+                wrote = time.monotonic()
                 file.write(first[at:at + 65536])
-                v.equal(tables.ask("ann"), (FOUND, "2"))
-                v.equal(tables.ask("KEY17@x.example"), (FOUND, "value 17"))
+                said = tables.ask("ann"), tables.ask("KEY17@x.example")
+                late = late or time.monotonic() - wrote > QUIET
+                v.check(late or said == ((FOUND, "2"), (FOUND, "value 17")), said)
     tables.becomes("ann", (FOUND, "1"))
 
 
