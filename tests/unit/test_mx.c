@@ -332,7 +332,7 @@ static void a_clients_name_must_lead_back(void **state)
 		uint8_t a[16] = {[10] = 0xff, [11] = 0xff, 192, 0, 2, rows[i].last};
 
 		b->done = 0;
-		client_name_start(b->loop, b->lookups, a, SECONDS(1), name_done, b);
+		client_name_start(b->loop, b->lookups, a, SECONDS(20), name_done, b);
 		wait_for(b, 1);
 		assert_string_equal(b->told, rows[i].name);
 	}
@@ -385,8 +385,11 @@ static void text_records(void **state)
 	memset(long_name, 'a', sizeof long_name - 1);
 	long_name[sizeof long_name - 1] = '\0';
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		/* Only one is waited for to its end. */
+		struct duration patience = SECONDS(strstr(rows[i].name, "silent") ? 1 : 20);
+
 		b->done = 0;
-		txt_start(b->loop, b->lookups, text_of(rows[i].name), SECONDS(1), txt_arrived, b);
+		txt_start(b->loop, b->lookups, text_of(rows[i].name), patience, txt_arrived, b);
 		assert_int_equal(b->done, 0); /* never from within */
 		wait_for(b, 1);
 		assert_int_equal(b->verdict, rows[i].verdict);
