@@ -104,7 +104,7 @@ def test_it_stays(t):
     # A name that is gone: neither to route *, nor back.
     reload(veredus, TIMES + default, 2)
     veredus.wait_log(r"no next hop for far\.example now: there is no route @one, by which its sender had it go")
-    v.check("there is no route @one" in veredus.command("queue", "list"), veredus.command("queue", "list"))
+    v.wait(lambda: "there is no route @one" in veredus.command("queue", "list"), 5, lambda: veredus.command("queue", "list"))
     veredus.stop()
     said = veredus.log_text().count("there is no route @one")
     veredus.start()

@@ -261,7 +261,7 @@ def test_killed(t):
         for name in ("pickup", "submission", "qmgr", "pickup", "submission"):
             before = len(sent)
             v.wait(lambda: len(sent) >= before + 15, 30, "mail handed in")
-            for pid in m.veredus.daemons(name):
+            for pid in v.wait(lambda: m.veredus.daemons(name), 20, name):
                 os.kill(pid, signal.SIGKILL)
                 kills += 1
     finally:
