@@ -404,7 +404,7 @@ def test_crashes(t):
     end = time.monotonic() + 5
     kills = {"local": 0, "child": 0, "qmgr": 0}
     sent = 0
-    while sent < count or time.monotonic() < end:
+    while sent < count or time.monotonic() < end or sum(kills.values()) < 5:
         if sent < count:
             try:
                 smtp.send("sender@client.example", "all@here.example", v.mail(f"mail-{sent}", b"x" * chance.randrange(10, 900) + b"\r\n"))
@@ -432,7 +432,6 @@ def test_crashes(t):
         veredus.command("queue", "flush", status=None)
         return not veredus.listed()
     v.wait(empty, 60, lambda: f"an empty queue: {str(veredus.listed())[:600]}")
-    v.check(sum(kills.values()) >= 5, kills)
     want = {f"mail-{i}" for i in range(sent)}
     for name in "ann", "bob", "carol":
         subjects = []
