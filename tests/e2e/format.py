@@ -5,10 +5,15 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
+import datetime
 import tarfile
+import time
 
+import clock
 import veredus as v
 
+# Then it was made; longer than 30 days no mail is tried.
+MADE = datetime.datetime(2026, 11, 21, 23, 0, tzinfo=datetime.timezone.utc)
 SAMPLE = os.path.join(v.ROOT, "tests", "samples", "queue-format-1.tar.gz")
 # Queue ID: sender, recipients with their states, subject.
 QUEUED = {
@@ -25,6 +30,7 @@ def test_format_1(t):
     sink = t.sink(f"127.0.0.1:{port}")
     veredus = t.veredus(f"route * {{ to = smtp:[127.0.0.1]:{port} }}\nsegments {{ size = 1M reserve = 1 }}\n"
                         "retry { expire = 30d }\n")
+    clock.movable(t, veredus)(MADE.timestamp() + 86400 - time.time())
     os.mkdir(veredus.queue, 0o755)
     with tarfile.open(SAMPLE) as sample:
         sample.extractall(veredus.queue)
@@ -52,5 +58,8 @@ def test_format_1(t):
 
 
 SENT = [r for _, recipients, _ in QUEUED.values() for r, state in recipients.items() if state != "held"]
+
+if v.PATIENCE > 1:
+    del test_format_1  # its shim must come first in LD_PRELOAD, and so must the sanitizer
 
 v.main(globals())
