@@ -15,6 +15,7 @@ class Conversation:
         self.server = socket.create_connection(far.target)
         self.sent = self.answered = self.most = 0
         self.due = queue.Queue()
+        far.conversations.append(self)  # before any of them asks which one it is
         for act in (self.there, self.listen, self.back):
             threading.Thread(target=act, daemon=True).start()
 
@@ -48,7 +49,7 @@ class Conversation:
 
     def back(self):
         """The replies, late; the connection is cut behind the first that takes a mail and leaves so many under way."""
-        self.far.speaks.wait(30)
+        self.far.speaks.wait(120)
         while True:
             at, data = self.due.get()
             time.sleep(max(0, at - time.monotonic()))
@@ -80,5 +81,5 @@ class Far:
             self.speaks.set()
         self.listener = socket.create_server((v.SINK, 0), backlog=100)
         self.port = self.listener.getsockname()[1]
-        v.accept(test, self.listener, lambda connection: self.conversations.append(Conversation(self, connection)))
+        v.accept(test, self.listener, lambda connection: Conversation(self, connection))
         test.defer(lambda: [c.close() for c in self.conversations])
