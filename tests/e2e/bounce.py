@@ -7,6 +7,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import email
 import email.utils
 import re
+import time
 
 import veredus as v
 
@@ -36,8 +37,8 @@ def test_failure_comes_back(t):
     v.check("good@sink.example" not in status, status)
     v.check("to be refused" in content.decode(), "the original's header")
     sink.wait_mails(1)
-    story = veredus.command("trace", identity)
-    v.check("status=bounced" in story and "sender@client.example" in story, story)
+    v.wait(lambda: re.search("(?s)status=bounced.*to=<sender@client.example>", veredus.command("trace", identity, status=None)), 10,
+           lambda: "the story: " + veredus.command("trace", identity, status=None))
     veredus.wait_empty()
 
 
@@ -135,6 +136,12 @@ def stamp(text):
     return email.utils.parsedate_to_datetime(text).timestamp()
 
 
+def is_the_attempt(veredus, address, told):
+    """Is it the time of the first deferral in the log, give or take a second?"""
+    logged = veredus.wait_log(rf"(?m)^\w+ +\d+ ([\d:]+) .*to=<{address}>.*status=deferred")[1]
+    return logged in [time.strftime("%H:%M:%S", time.localtime(stamp(told) + late)) for late in (-1, 0, 1, 2)]
+
+
 def test_expiry_names_the_last_attempt(t):
     """RFC 3464 2.3: the time of the last attempt and who answered it, not the day on which we gave up. The log has the
     report before the end of its message."""
@@ -147,7 +154,7 @@ def test_expiry_names_the_last_attempt(t):
     found, message = fields(content), email.message_from_bytes(content)
     arrival = stamp(parts(content)[1]["message/delivery-status"].get_payload()[0]["Arrival-Date"])
     v.equal(found["Remote-MTA"], "dns; mx.sink.example")
-    v.check(0 <= stamp(found["Last-Attempt-Date"]) - arrival <= 2, "last attempt", found["Last-Attempt-Date"])
+    v.check(is_the_attempt(veredus, "rcpt@sink.example", found["Last-Attempt-Date"]), "last attempt", found["Last-Attempt-Date"])
     v.check(stamp(message["Date"]) - arrival >= 3, "given up", message["Date"])
     v.check("delivery time expired" in found["Diagnostic-Code"], found["Diagnostic-Code"])
     veredus.wait_empty()
@@ -165,9 +172,8 @@ def test_expiry_of_a_site_that_is_down(t):
     smtp.close()
     for _, content in client.wait_mails(2, 30):
         found = fields(content)
-        arrival = stamp(parts(content)[1]["message/delivery-status"].get_payload()[0]["Arrival-Date"])
         v.equal(found["Remote-MTA"], None, found["Action"])
-        v.check(0 <= stamp(found["Last-Attempt-Date"]) - arrival <= 1, found["Action"], found["Last-Attempt-Date"])
+        v.check(is_the_attempt(veredus, "rcpt@down.example", found["Last-Attempt-Date"]), found["Action"], found["Last-Attempt-Date"])
         v.check("refused" in found["Diagnostic-Code"], found["Diagnostic-Code"])
 
 

@@ -33,7 +33,7 @@ def resident(pid):
 def quick(smtp):
     began = time.monotonic()
     v.check(smtp.say("NOOP").startswith("250"), "NOOP")
-    v.check(time.monotonic() - began < 1 * v.PATIENCE, "an idle client waited")
+    v.check(time.monotonic() - began < 5 * v.PATIENCE, "an idle client waited")
 
 
 def test_memory(t):

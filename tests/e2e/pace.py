@@ -59,7 +59,7 @@ def test_backlog_slows_intake_and_is_over(t):
     v.wait(paced, 60, lambda: f"not paced: {quick:.1f} ms at first, {least(slow):.1f} ms with {ready(veredus)} ready")
     v.check(ready(veredus) > 100, "paced with", ready(veredus), "ready")
     # It never stands still: each of them was taken.
-    v.check(max(slow) < 2000 * v.PATIENCE, "one took", max(slow), "ms")
+    v.check(max(slow) < 10000 * v.PATIENCE, "one took", max(slow), "ms")
     v.wait(lambda: ready(veredus) < 50, 60, lambda: f"{ready(veredus)} ready")
     v.wait(lambda: ready(veredus) < 50 and least(sent(smtp, 20)) < least(slow) / 2, 60, lambda: "still paced with the backlog gone")
     smtp.close()
@@ -71,11 +71,11 @@ def test_deferred_mail_does_not_count(t):
     veredus, sink, _ = v.world(t, ("--reply-for", "busy@sink.example=450 4.2.1 later"),
                                f"retry {{ first = 10m }}\nroute dead.example {{ to = smtp:[127.0.0.1]:{dead} }}\n", sink_dump=False)
     smtp = v.Smtp(veredus.port)
-    sent(smtp, 300, "busy@sink.example")
+    alone = least(sent(smtp, 300, "busy@sink.example")[:60])
     sent(smtp, 300, "a@dead.example")
     v.wait(lambda: len(veredus.listed("state=deferred")) == 600, 30, lambda: str(veredus.listed())[:500])
     took = least(sent(smtp, 60))
-    v.check(took < 5 * v.PATIENCE, f"{took:.1f} ms beside 600 that wait")
+    v.check(took < max(5 * v.PATIENCE, 2 * alone), f"{took:.1f} ms beside 600 that wait, {alone:.1f} ms without them")
     smtp.close()
 
 
@@ -87,8 +87,8 @@ def test_a_slow_site_does_not_count(t):
     veredus.wait_empty(20)
     times = sent(smtp, 320)
     v.check(ready(veredus) > 200, ready(veredus), "ready")
-    took = least(times[-60:])
-    v.check(took < 5 * v.PATIENCE, f"{took:.1f} ms")
+    took, alone = least(times[-60:]), least(times[:60])
+    v.check(took < max(5 * v.PATIENCE, 2 * alone), f"{took:.1f} ms, at first {alone:.1f} ms")
     smtp.close()
 
 

@@ -254,9 +254,9 @@ def test_trace(t):
     sink.wait_mails(1)
     veredus.wait_log(rf"{identity}: removed")
     for word in identity, "<traced@client.example>", "traced@client.example", "rcpt@sink.example", "sender@client.example":
-        story = veredus.command("trace", word)
-        v.check(identity in story and "status=sent" in story and "removed" in story and "from=<sender@client.example>" in story,
-                word, story)
+        story = lambda: veredus.command("trace", word, status=None)
+        v.wait(lambda: all(part in story() for part in (identity, "status=sent", "removed", "from=<sender@client.example>")), 10,
+               lambda: word + story())
     v.check(identity not in veredus.command("trace", "nobody@sink.example", status=None))
 
 
@@ -317,8 +317,9 @@ def test_json_log(t):
     identity = client.send("sender@client.example", "rcpt@sink.example", v.mail("json"))
     client.close()
     veredus.wait_log(r'"event":"removed"')
+    veredus.wait_log(r'"event":"delivery".*\n')
     import json
-    rows = [json.loads(line) for line in veredus.log_text().splitlines()]
+    rows = [json.loads(line) for line in veredus.log_text().splitlines(keepends=True) if line.endswith("\n")]
     story = {row["event"]: row for row in rows if row.get("id") == identity}
     v.equal(story["delivery"]["to"], "rcpt@sink.example")
     v.equal(story["delivery"]["status"], "sent")

@@ -54,6 +54,7 @@ def test_route_and_sender(t):
 
 def test_a_pool_shares_by_weight(t):
     """1,000 messages over a pool of 3 to 1; each stays with its source while it is tried again, and over a restart."""
+    MANY = 40  # none of them from b: one time in 100,000
     port = v.free_port((v.SINK,))
     sink = t.sink(f"{v.SINK}:{port}")
     met, served = {}, threading.Event()
@@ -69,13 +70,13 @@ def test_a_pool_shares_by_weight(t):
     client = v.Smtp(veredus.port)
     for i in range(1000):
         client.send("s@y.example", f"r{i}@d.example", v.mail(f"m{i}"))
-    for i in range(24):
+    for i in range(MANY):
         client.send("s@x.example", f"r{i}@slow.example", v.mail(f"s{i}"))
     client.close()
     found = [address for address, _ in came_all(sink, 1000)]
     share = found.count(A)
     v.check(share + found.count(B) == 1000 and 690 <= share <= 810, "of 1,000 from a:", share)
-    v.wait(lambda: len(met) == 24 and all(len(x) > 1 for x in met.values()), 20, lambda: f"two attempts each: {met}")
+    v.wait(lambda: len(met) == MANY and all(len(x) > 1 for x in met.values()), 20, lambda: f"two attempts each: {met}")
     shown = json.loads(veredus.command("queue", "show", veredus.listed("recipient=r0@slow.example")[0]["queue_id"], "--json"))
     v.equal(shown["source"], "out", "what queue show says")
     veredus.stop()
@@ -108,11 +109,11 @@ def test_one_source_is_refused(t):
     client.close()
     v.wait(lambda: len(receiver.contents) == 20, 20, lambda: f"what the other source sends: {len(receiver.contents)}")
     veredus.wait_log(r"site \S+ source=a is down: .*421 4\.7\.0 too much mail from you")
-    sites = {s["site"]: s for s in json.loads(veredus.command("status", "--json"))["sites"]}
-    down = [s for s in sites if s.endswith(" source=a")]
-    v.equal(len(down), 1, str(sites))
-    v.equal(sites[down[0]]["ready"], 20, str(sites))
-    v.check(any(s.endswith(" source=b") and x["relayed"] == 20 for s, x in sites.items()), sites)
+
+    def sites(source):
+        return [s for s in json.loads(veredus.command("status", "--json"))["sites"] if s["site"].endswith(" source=" + source)]
+    # The last outcome comes after the mail.
+    v.wait(lambda: [s["ready"] for s in sites("a")] == [20] and any(s["relayed"] == 20 for s in sites("b")), 10, lambda: f"the sites: {sites('a')} {sites('b')}")
     v.check("421 4.7.0 too much mail" in veredus.command("queue", "list"), "queue list says why")
     # The name means another address now.
     veredus.configure(SOURCES.replace(A, "127.0.3.3") + sender)
@@ -137,7 +138,7 @@ def test_an_address_that_is_not_here(t):
     veredus.wait_log(rf"{identity}: to=<g@d.example>.*dsn=4\.3\.5, status=deferred \({why}\)")
     veredus.wait_log(rf"site \S+ source=gone is down: {why}")
     v.check(re.search(why, veredus.command("queue", "list")), "queue list says why")
-    v.equal(len(veredus.listed()), 1)
+    v.wait(lambda: len(veredus.listed()) == 1, 10, lambda: f"one in the queue: {veredus.listed()}")
     # With another address for it, it goes.
     veredus.configure(SOURCES + gone.replace("192.0.2.77", A) + f"route * {{ to = smtp:[{v.SINK}]:{port} }}\n")
     veredus.process.signal(signal.SIGHUP)
