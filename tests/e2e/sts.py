@@ -471,7 +471,7 @@ def stands_still(world):
     began = time.time()
     world.send(["keeps", "too-old"], "3")
     wrong = [w for name, wanted in (("keeps", OBEYED), ("too-old", SENT)) if (w := world.differs(name, wanted, "3"))]
-    v.check(not wrong and time.time() - began < 8 * v.PATIENCE, "\n".join(wrong), time.time() - began, veredus.log_text()[world.since:][-3000:])
+    v.check(not wrong and time.time() - began < 20 * v.PATIENCE, "\n".join(wrong), time.time() - began, veredus.log_text()[world.since:][-3000:])
     veredus.wait_log("fetcher does not answer: of MTA-STS policies count those that are known")
     os.kill(fetcher, signal.SIGCONT)
 
@@ -537,7 +537,7 @@ def test_one_beside_others(t):
         for name in rows:
             if not name.startswith("hangs") and name != "broken":
                 v.equal(world.outcome(name, turn)[1], "sent", name)
-        v.check(time.time() - began < 8 * v.PATIENCE, "the others waited", time.time() - began)
+        v.check(time.time() - began < 20 * v.PATIENCE, "the others waited", time.time() - began)
     v.equal(world.differs("broken", deferred(NOT_NAMED), "1"), None)
     v.equal(len(shared.contents), 42)
     log = veredus.log_text()

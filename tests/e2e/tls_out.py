@@ -18,7 +18,7 @@ import signed
 import veredus as v
 from alone import Daemon
 
-TIMES = f"timeout {{ handshake = {2 * v.PATIENCE}s }}\nretry {{ first = 1h longest = 2h }}\n"
+TIMES = f"timeout {{ handshake = {3 * v.PATIENCE}s }}\nretry {{ first = 1h longest = 2h }}\n"
 DEFERRED, SENT = "deferred", "sent"
 CLEAR, ANY = "none", r"TLSv1\.[23]/TLS_\w+/\w+"
 
@@ -131,7 +131,7 @@ def test_failure_is_the_domains(t):
     v.check(not re.search(r"site .* is down|connect to ", log), re.findall(r".*(?:is down|connect to).*", log))
     # The domain waits as a whole: one attempt, not one for each message.
     v.equal(len(re.findall(r"to=<a@strict\.example>", log)), 1, "attempts")
-    v.equal(len(veredus.listed()), 3, "queued")
+    v.wait(lambda: len(veredus.listed()) == 3, 10, lambda: f"three in the queue: {veredus.listed()}")
     v.equal(veredus.stop(), 0, "exit status")
 
 
@@ -149,20 +149,23 @@ def test_reuse_and_resumption(t):
 
     first = to_one("1@a.may.example")
     v.check(first.endswith("/unverified"), first)
+    # Idle connections are closed after two seconds, which a machine may stand still; the next ones go on with what was agreed.
     for i in range(2, 6):
-        v.equal(to_one(f"{i}@a.may.example"), first, "over the same connection")
-        v.equal(to_one(f"{i}@b.may.example"), first, "over the same connection")
-    v.equal(server.connections, 1, "connections under one policy")
+        for domain in "a", "b":
+            got = to_one(f"{i}@{domain}.may.example")
+            v.equal(got.removesuffix("/resumed"), first, "over the same connection")
+    v.check(server.connections <= 1 + server.commands.count(b"QUIT\r\n"), "connections under one policy", server.connections)
+    before = server.connections
     v.check(not to_one("6@enc.example").endswith("resumed"), "a session of another policy")
-    v.equal(server.connections, 2, "another policy's own")
+    v.equal(server.connections, before + 1, "another policy's own")
     v.check(not to_one("7@fin.example").endswith("resumed"), "a session of another policy")
-    v.equal(server.connections, 3, "another policy's own")
-    # Idle connections are closed after two seconds; the next ones go on with what was agreed.
-    v.wait(lambda: server.commands.count(b"QUIT\r\n") == 3, 10, "QUIT")
+    v.equal(server.connections, before + 2, "another policy's own")
+    v.wait(lambda: server.commands.count(b"QUIT\r\n") == server.connections, 10, "QUIT")
     for address in "8@a.may.example", "9@enc.example", "10@fin.example":
         v.check(to_one(address).endswith("/resumed"), address, "was not resumed", server.secured)
-    v.equal([x["reused"] for x in server.secured], [False] * 3 + [True] * 3, "sessions")
-    v.equal([x["name"] for x in server.secured], [None] * 6, "an address asked for as a name")
+    reused = [x["reused"] for x in server.secured]
+    v.check(reused.count(False) == 3 and reused[-3:] == [True] * 3, "sessions", reused)
+    v.equal({x["name"] for x in server.secured}, {None}, "an address asked for as a name")
     v.check(all(server.ways), "MAIL in the clear")
     # Other files: what was agreed with the old certificate is worth nothing to the fingerprint of another.
     v.equal(veredus.stop(), 0, "exit status")

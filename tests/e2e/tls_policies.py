@@ -112,10 +112,12 @@ def test_connections(t):
     for name in "a.example", "b.example":
         v.send_each(veredus, f"x@{name}")
         v.equal(s.line_of(veredus, f"x@{name}")[1], "sent")
-    v.equal(safe.connections, 1, "under one policy")
+    # One that was idle for two seconds is closed.
+    v.check(safe.connections <= 1 + safe.commands.count(b"QUIT\r\n"), "under one policy", safe.connections)
+    before = safe.connections
     v.send_each(veredus, "x@c.example")
     v.equal(s.line_of(veredus, "x@c.example")[4], "may/table")
-    v.equal(safe.connections, 2, "under another")
+    v.equal(safe.connections, before + 1, "under another")
     v.equal(veredus.stop(), 0, "exit status")
 
 
