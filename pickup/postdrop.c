@@ -143,10 +143,26 @@ static void folder_open(const char *path)
 		fail(EX_OSFILE, path, errno);
 }
 
+/* HOW: SIG_BLOCK or SIG_UNBLOCK. */
+static void hold_signals(int how)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	sigprocmask(how, &all, NULL);
+}
+
 /* False: it is no folder of this process's. */
 static bool file_make(void)
 {
+	/* Ended between the two it would leave the name behind. */
+	hold_signals(SIG_BLOCK);
 	self.file = drop_file_make(self.folder, false, getuid(), DROP_SLOTS, self.name);
+	self.made = self.file >= 0;
+	int error = errno;
+
+	hold_signals(SIG_UNBLOCK);
+	errno = error;
 	if (self.file < 0 && (errno == EACCES || errno == EPERM || errno == EROFS))
 		return false;
 	if (self.file < 0 && errno == EEXIST)
@@ -154,7 +170,6 @@ static bool file_make(void)
 	if (self.file < 0)
 		fail(errno == ENOSPC || errno == EDQUOT ? EX_TEMPFAIL : EX_CANTCREAT,
 		     "the maildrop", errno);
-	self.made = 1;
 	/* Held to the end of this process: until then pickup leaves it alone. */
 	if (flock(self.file, LOCK_EX | LOCK_NB) != 0)
 		fail(EX_OSERR, "lock", errno);
@@ -225,12 +240,10 @@ static void finish_mail(void)
 {
 	struct timespec now;
 	uint64_t token;
-	sigset_t all;
 	char said[24];
 
 	/* Ended from here on it might be called a failure, and be sent. */
-	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, NULL);
+	hold_signals(SIG_BLOCK);
 	clock_gettime(CLOCK_REALTIME, &now);
 	if (getrandom(&token, sizeof token, 0) != (ssize_t)sizeof token)
 		fail(EX_OSERR, "random numbers", errno);
