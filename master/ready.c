@@ -33,7 +33,9 @@ void ready_look(struct master *master)
 				   "without chroot",
 				   (unsigned)geteuid());
 		master->phase = MASTER_RUNNING;
-	} else {
+	}
+	/* Also when that was asked for while the first one was being started. */
+	if (master->config->generation > 1) {
 		snprintf(line, sizeof line, "%u", master->config->generation);
 		LOG(master->log, reloaded, 0, text_of(line));
 	}

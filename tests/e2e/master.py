@@ -86,6 +86,17 @@ def refuses(port):
         return True
 
 
+def test_reload_while_it_starts(t):
+    """What is asked for before all daemons are there is done, and said."""
+    veredus, _, _ = v.world(t, start=False)
+    veredus.process = v.Process(t, "run", [veredus.build + "/veredus", "run", "-c", veredus.conf], cwd=veredus.folder,
+                                env=veredus.environment, **veredus.demote)
+    veredus.wait_log("limits is pid")
+    veredus.process.signal(signal.SIGHUP)
+    veredus.wait_log("configuration generation 2 is in force")
+    v.equal(veredus.starts(), 1, "starts")
+
+
 def test_master_killed_ends_all(t):
     """Nobody outlives master, and the next start has nobody in its way."""
     veredus, sink, _ = v.world(t)
