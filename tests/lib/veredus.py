@@ -284,6 +284,7 @@ class Veredus:
         for word in lines:
             if re.search(rf"^{word}[\s=]", config, re.M):
                 lines[word] = None
+        self.logs = lines["log"] is not None
         text = "".join(f"{key} {'' if key == 'listen' else '= '}{value}\n" for key, value in lines.items() if value)
         write(self.conf, text + config)
 
@@ -308,7 +309,7 @@ class Veredus:
 
     def takes_mail(self, starts):
         """Its log says that all daemons are ready; without a log it answers MAIL."""
-        if os.path.exists(self.log):
+        if self.logs or os.path.exists(self.log):
             return self.starts() > starts
         return self.greets() and Smtp(self.port).say("MAIL FROM:<>").startswith("250")
 
